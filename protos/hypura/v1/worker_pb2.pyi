@@ -1,0 +1,155 @@
+from hypura.v1 import inference_pb2 as _inference_pb2
+from hypura.v1 import placement_pb2 as _placement_pb2
+from google.protobuf.internal import containers as _containers
+from google.protobuf import descriptor as _descriptor
+from google.protobuf import message as _message
+from collections.abc import Iterable as _Iterable, Mapping as _Mapping
+from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
+
+DESCRIPTOR: _descriptor.FileDescriptor
+
+class WorkerBootstrap(_message.Message):
+    __slots__ = ("socket_path", "model", "log_level")
+    SOCKET_PATH_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    LOG_LEVEL_FIELD_NUMBER: _ClassVar[int]
+    socket_path: str
+    model: str
+    log_level: str
+    def __init__(self, socket_path: _Optional[str] = ..., model: _Optional[str] = ..., log_level: _Optional[str] = ...) -> None: ...
+
+class WorkerLoadRequest(_message.Message):
+    __slots__ = ("plan",)
+    PLAN_FIELD_NUMBER: _ClassVar[int]
+    plan: _placement_pb2.Plan
+    def __init__(self, plan: _Optional[_Union[_placement_pb2.Plan, _Mapping]] = ...) -> None: ...
+
+class WorkerLoadResponse(_message.Message):
+    __slots__ = ("progress", "loaded")
+    PROGRESS_FIELD_NUMBER: _ClassVar[int]
+    LOADED_FIELD_NUMBER: _ClassVar[int]
+    progress: float
+    loaded: LoadedModel
+    def __init__(self, progress: _Optional[float] = ..., loaded: _Optional[_Union[LoadedModel, _Mapping]] = ...) -> None: ...
+
+class LoadedModel(_message.Message):
+    __slots__ = ("load_seconds", "bytes_read", "rss_bytes", "slots", "slot_bytes", "vocabulary_tokens", "bos_text", "eos_text", "adds_bos", "embedding_length", "can_generate", "context_tokens")
+    LOAD_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    BYTES_READ_FIELD_NUMBER: _ClassVar[int]
+    RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    SLOT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    VOCABULARY_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    BOS_TEXT_FIELD_NUMBER: _ClassVar[int]
+    EOS_TEXT_FIELD_NUMBER: _ClassVar[int]
+    ADDS_BOS_FIELD_NUMBER: _ClassVar[int]
+    EMBEDDING_LENGTH_FIELD_NUMBER: _ClassVar[int]
+    CAN_GENERATE_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    load_seconds: float
+    bytes_read: int
+    rss_bytes: int
+    slots: int
+    slot_bytes: int
+    vocabulary_tokens: int
+    bos_text: str
+    eos_text: str
+    adds_bos: bool
+    embedding_length: int
+    can_generate: bool
+    context_tokens: int
+    def __init__(self, load_seconds: _Optional[float] = ..., bytes_read: _Optional[int] = ..., rss_bytes: _Optional[int] = ..., slots: _Optional[int] = ..., slot_bytes: _Optional[int] = ..., vocabulary_tokens: _Optional[int] = ..., bos_text: _Optional[str] = ..., eos_text: _Optional[str] = ..., adds_bos: _Optional[bool] = ..., embedding_length: _Optional[int] = ..., can_generate: _Optional[bool] = ..., context_tokens: _Optional[int] = ...) -> None: ...
+
+class WorkerGenerateRequest(_message.Message):
+    __slots__ = ("request_id", "prompt", "prompt_ids", "sampling", "limits")
+    REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_IDS_FIELD_NUMBER: _ClassVar[int]
+    SAMPLING_FIELD_NUMBER: _ClassVar[int]
+    LIMITS_FIELD_NUMBER: _ClassVar[int]
+    request_id: str
+    prompt: str
+    prompt_ids: _inference_pb2.TokenIds
+    sampling: _inference_pb2.Sampling
+    limits: _inference_pb2.Limits
+    def __init__(self, request_id: _Optional[str] = ..., prompt: _Optional[str] = ..., prompt_ids: _Optional[_Union[_inference_pb2.TokenIds, _Mapping]] = ..., sampling: _Optional[_Union[_inference_pb2.Sampling, _Mapping]] = ..., limits: _Optional[_Union[_inference_pb2.Limits, _Mapping]] = ...) -> None: ...
+
+class WorkerGenerateResponse(_message.Message):
+    __slots__ = ("prefill", "chunk", "finished")
+    PREFILL_FIELD_NUMBER: _ClassVar[int]
+    CHUNK_FIELD_NUMBER: _ClassVar[int]
+    FINISHED_FIELD_NUMBER: _ClassVar[int]
+    prefill: _inference_pb2.PrefillProgress
+    chunk: _inference_pb2.TokenChunk
+    finished: _inference_pb2.Finished
+    def __init__(self, prefill: _Optional[_Union[_inference_pb2.PrefillProgress, _Mapping]] = ..., chunk: _Optional[_Union[_inference_pb2.TokenChunk, _Mapping]] = ..., finished: _Optional[_Union[_inference_pb2.Finished, _Mapping]] = ...) -> None: ...
+
+class WorkerEmbedRequest(_message.Message):
+    __slots__ = ("texts", "normalize", "truncate")
+    TEXTS_FIELD_NUMBER: _ClassVar[int]
+    NORMALIZE_FIELD_NUMBER: _ClassVar[int]
+    TRUNCATE_FIELD_NUMBER: _ClassVar[int]
+    texts: _containers.RepeatedScalarFieldContainer[str]
+    normalize: bool
+    truncate: bool
+    def __init__(self, texts: _Optional[_Iterable[str]] = ..., normalize: _Optional[bool] = ..., truncate: _Optional[bool] = ...) -> None: ...
+
+class WorkerEmbedResponse(_message.Message):
+    __slots__ = ("embeddings", "prompt_tokens")
+    EMBEDDINGS_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    embeddings: _containers.RepeatedCompositeFieldContainer[_inference_pb2.Embedding]
+    prompt_tokens: int
+    def __init__(self, embeddings: _Optional[_Iterable[_Union[_inference_pb2.Embedding, _Mapping]]] = ..., prompt_tokens: _Optional[int] = ...) -> None: ...
+
+class WorkerTokenizeRequest(_message.Message):
+    __slots__ = ("text", "add_special")
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    ADD_SPECIAL_FIELD_NUMBER: _ClassVar[int]
+    text: str
+    add_special: bool
+    def __init__(self, text: _Optional[str] = ..., add_special: _Optional[bool] = ...) -> None: ...
+
+class WorkerTokenizeResponse(_message.Message):
+    __slots__ = ("token_ids",)
+    TOKEN_IDS_FIELD_NUMBER: _ClassVar[int]
+    token_ids: _containers.RepeatedScalarFieldContainer[int]
+    def __init__(self, token_ids: _Optional[_Iterable[int]] = ...) -> None: ...
+
+class WorkerStatisticsRequest(_message.Message):
+    __slots__ = ()
+    def __init__(self) -> None: ...
+
+class WorkerStatisticsResponse(_message.Message):
+    __slots__ = ("rss_bytes", "peak_rss_bytes", "active_requests", "queued_requests", "finished_requests", "failed_requests", "prompt_tokens", "output_tokens", "bytes_read", "expert_hits", "expert_misses", "stall_seconds", "forward_seconds", "passes", "slots")
+    RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PEAK_RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
+    ACTIVE_REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    QUEUED_REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    FINISHED_REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    FAILED_REQUESTS_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    BYTES_READ_FIELD_NUMBER: _ClassVar[int]
+    EXPERT_HITS_FIELD_NUMBER: _ClassVar[int]
+    EXPERT_MISSES_FIELD_NUMBER: _ClassVar[int]
+    STALL_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    FORWARD_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    PASSES_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    rss_bytes: int
+    peak_rss_bytes: int
+    active_requests: int
+    queued_requests: int
+    finished_requests: int
+    failed_requests: int
+    prompt_tokens: int
+    output_tokens: int
+    bytes_read: int
+    expert_hits: int
+    expert_misses: int
+    stall_seconds: float
+    forward_seconds: float
+    passes: int
+    slots: int
+    def __init__(self, rss_bytes: _Optional[int] = ..., peak_rss_bytes: _Optional[int] = ..., active_requests: _Optional[int] = ..., queued_requests: _Optional[int] = ..., finished_requests: _Optional[int] = ..., failed_requests: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., bytes_read: _Optional[int] = ..., expert_hits: _Optional[int] = ..., expert_misses: _Optional[int] = ..., stall_seconds: _Optional[float] = ..., forward_seconds: _Optional[float] = ..., passes: _Optional[int] = ..., slots: _Optional[int] = ...) -> None: ...
