@@ -1,0 +1,115 @@
+"""A worker process: bootstrap on standard input, address on standard output, then gRPC until the daemon goes.
+
+daemon ──stdin: length, WorkerBootstrap──► worker
+       ◄──stdout: {"address": "unix:…"}───
+       ──stdin closes───────────────────► the worker ends at once
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import struct
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+from hypura.v1 import worker_pb2
+
+import hypura_worker.llama.library as library  # first: see there
+from hypura_worker import logs
+from hypura_worker.errors import WorkerError
+
+_LENGTH = struct.Struct("<I")
+_MAX_BOOTSTRAP_BYTES = 1 << 20
+
+
+def main() -> int:
+    """Run the worker; the exit code is 0 after a clean end, 1 for a failure."""
+    bootstrap = _read_bootstrap()
+    logs.configure(bootstrap.log_level, bootstrap.model)
+    # Armed before anything slow: a daemon that dies while the model loads must not leave us behind.
+    threading.Thread(target=_end_with_daemon, name="death pipe", daemon=True).start()
+    try:
+        library.hook()
+    except WorkerError as error:
+        print(json.dumps({"error": str(error)}), flush=True)
+        return 1
+    with asyncio.Runner(loop_factory=_event_loop()) as runner:
+        return runner.run(_serve(Path(bootstrap.socket_path)))
+
+
+def _event_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop's where it exists."""
+    try:
+        import uvloop
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+async def _serve(socket_path: Path) -> int:
+    import grpc
+    from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+    from hypura.v1 import worker_pb2_grpc
+
+    from hypura_worker.service import Worker
+
+    end = asyncio.Event()
+    reasons: list[str] = []
+
+    def on_end(reason: str) -> None:
+        reasons.append(reason)
+        end.set()
+
+    worker = Worker(on_end)
+    server = grpc.aio.server(options=[("grpc.max_receive_message_length", 64 << 20)])
+    worker_pb2_grpc.add_WorkerServiceServicer_to_server(worker, server)  # type: ignore[no-untyped-call]
+    healthy = health.aio.HealthServicer()  # type: ignore[attr-defined]
+    await healthy.set("", health_pb2.HealthCheckResponse.SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+    os.umask(0o177)
+    server.add_insecure_port(f"unix:{socket_path}")
+    await server.start()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, end.set)
+    print(json.dumps({"address": f"unix:{socket_path}"}), flush=True)
+    await end.wait()
+    await healthy.enter_graceful_shutdown()
+    await server.stop(1.0)
+    worker.close()
+    if reasons:
+        print(f"the worker ends: {reasons[0]}", file=sys.stderr, flush=True)
+        return 1
+    return 0
+
+
+def _read_bootstrap() -> worker_pb2.WorkerBootstrap:
+    (length,) = _LENGTH.unpack(_read_exactly(_LENGTH.size))
+    if length > _MAX_BOOTSTRAP_BYTES:
+        raise SystemExit(f"the bootstrap message claims {length} bytes; hypurad starts this program")
+    return worker_pb2.WorkerBootstrap.FromString(_read_exactly(length))
+
+
+def _read_exactly(count: int) -> bytes:
+    data = b""
+    while len(data) < count:
+        more = os.read(0, count - len(data))
+        if not more:
+            raise SystemExit("standard input ended before the bootstrap message; this program is started by hypurad")
+        data += more
+    return data
+
+
+def _end_with_daemon() -> None:
+    """Kill this process group when standard input ends: its other end is the daemon's."""
+    while os.read(0, 4096):
+        pass
+    os.killpg(0, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,167 @@
+"""A request as the engine sees it, and the events it answers with."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from hypura.v1 import inference_pb2
+
+from hypura_worker.errors import RequestError
+
+_MAX_TOP_LOGPROBS = 20
+_SEEDS = 2**32
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """How tokens are chosen; ranges are those of llama.cpp's samplers."""
+
+    temperature: float
+    top_k: int
+    top_p: float
+    min_p: float
+    typical_p: float
+    repeat_last_n: int
+    repeat_penalty: float
+    presence_penalty: float
+    frequency_penalty: float
+    seed: int
+    logit_bias: tuple[tuple[int, float], ...]
+
+    @classmethod
+    def from_proto(cls, proto: inference_pb2.Sampling) -> Sampling:
+        """With defaults for what is left out. Raises RequestError for a value out of range."""
+
+        def number(name: str, default: float, low: float, high: float) -> float:
+            value = getattr(proto, name) if proto.HasField(name) else default
+            if not low <= value <= high:  # NaN is refused here too
+                raise RequestError(f"{name} is {value}; it must be from {low:g} to {high:g}")
+            return float(value)
+
+        return cls(
+            temperature=number("temperature", 0.8, 0, 100),
+            top_k=int(number("top_k", 40, 0, 2**31 - 1)),
+            top_p=number("top_p", 0.9, 0, 1),
+            min_p=number("min_p", 0, 0, 1),
+            typical_p=number("typical_p", 1, 0, 1),
+            repeat_last_n=int(number("repeat_last_n", 64, -1, 2**31 - 1)),
+            repeat_penalty=number("repeat_penalty", 1, 0.01, 100),
+            presence_penalty=number("presence_penalty", 0, -100, 100),
+            frequency_penalty=number("frequency_penalty", 0, -100, 100),
+            seed=proto.seed if proto.HasField("seed") else random.randrange(_SEEDS),
+            logit_bias=tuple(sorted(proto.logit_bias.items())),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When an answer ends. max_tokens None: until the context is full. top_logprobs None: no logprobs."""
+
+    max_tokens: int | None
+    stop: tuple[str, ...]
+    ignore_eos: bool
+    grammar: str
+    json_schema: str
+    top_logprobs: int | None
+    truncate: bool
+
+    @classmethod
+    def from_proto(cls, proto: inference_pb2.Limits) -> Limits:
+        """Raises RequestError for a value out of range."""
+        max_tokens = proto.max_tokens if proto.HasField("max_tokens") and proto.max_tokens >= 0 else None
+        top = proto.top_logprobs if proto.HasField("top_logprobs") and proto.top_logprobs >= 0 else None
+        if top is not None and top > _MAX_TOP_LOGPROBS:
+            raise RequestError(f"top_logprobs is {top}; it must be from 0 to {_MAX_TOP_LOGPROBS}")
+        if proto.grammar and proto.json_schema:
+            raise RequestError("grammar and json_schema are both set; give one of them")
+        return cls(
+            max_tokens=max_tokens,
+            stop=tuple(text for text in proto.stop if text),
+            ignore_eos=proto.ignore_eos,
+            grammar=proto.grammar,
+            json_schema=proto.json_schema,
+            top_logprobs=top,
+            truncate=proto.truncate,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Prefill:
+    """processed of total prompt tokens are in the KV cache."""
+
+    processed: int
+    total: int
+
+
+@dataclass(frozen=True, slots=True)
+class Logprob:
+    """Of one token: (id, natural logarithm of its probability), and the likeliest ones, best first."""
+
+    chosen: tuple[int, float]
+    top: tuple[tuple[int, float], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """New final text and the tokens generated since the last chunk."""
+
+    text: str
+    tokens: tuple[int, ...]
+    logprobs: tuple[Logprob, ...]
+
+
+@dataclass(slots=True)
+class Costs:
+    """What a request has cost so far; seconds by the monotonic clock."""
+
+    arrived: float = field(default_factory=time.monotonic)
+    started: float = 0.0
+    first_token: float = 0.0
+    last_token: float = 0.0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    output_tokens: int = 0
+    prefill_bytes: int = 0
+    decode_bytes: int = 0
+    decode_passes: int = 0
+    hits: int = 0
+    misses: int = 0
+    stall_seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The end: reason `stop` or `length`."""
+
+    reason: str
+    costs: Costs
+    seed: int
+
+
+Event = Prefill | Chunk | Finished | Exception
+"""An Exception ends the request as Finished does."""
+
+
+@dataclass(slots=True, eq=False)
+class Request:
+    """One prompt to continue. emit is called from the engine's thread."""
+
+    id: str
+    prompt: list[int]
+    sampling: Sampling
+    limits: Limits
+    emit: Callable[[Event], None]
+    cancelled: bool = False
+    costs: Costs = field(default_factory=Costs)
+
+
+@dataclass(slots=True, eq=False)
+class EmbedRequest:
+    """Texts to embed, tokenized: answered with [embedding_length] vectors in order."""
+
+    texts: list[list[int]]
+    done: Callable[[list[list[float]] | Exception], None]
+    cancelled: bool = False

@@ -1,0 +1,52 @@
+"""The loader's side of streaming: streamed tensors get addresses, but no bytes are read."""
+
+from __future__ import annotations
+
+import ctypes
+
+from hypura_worker.errors import LoadFailed
+from hypura_worker.llama.library import cpu_device, ggml_calls, hook
+
+
+class _Arrival(ctypes.Structure):
+    """hypura_arrival of hook.h."""
+
+    _fields_ = (("tensor", ctypes.c_void_p), ("name", ctypes.c_char * 64))
+
+
+class Arena:
+    """A ggml buffer type for streamed tensors.
+
+    Hand `buffer_type` to the loader by tensor_buft_overrides; after the load `settle`
+    says what arrived. Free it after the model.
+    """
+
+    def __init__(self) -> None:
+        self._hook = hook()
+        handle = self._hook.hypura_arena_new(ctypes.addressof(ggml_calls()), cpu_device())
+        if not handle:
+            raise MemoryError("no memory for the streaming buffer type")
+        self.handle: int = handle
+
+    @property
+    def buffer_type(self) -> int:
+        """The ggml_backend_buffer_type_t."""
+        return int(self._hook.hypura_arena_type(self.handle))
+
+    def settle(self) -> list[tuple[str, int]]:
+        """Give the tensors their names back; (name, address) of each that arrived.
+
+        Raises LoadFailed if the loader touched bytes that are not there.
+        """
+        self._hook.hypura_arena_restore_names(self.handle)
+        if self._hook.hypura_arena_misuse(self.handle):
+            raise LoadFailed("llama.cpp's loader wrote to a streamed tensor; run this model resident")
+        count = self._hook.hypura_arena_count(self.handle)
+        if count == 0:
+            return []
+        arrivals = (_Arrival * count).from_address(self._hook.hypura_arena_arrivals(self.handle))
+        return [(arrival.name.decode(), arrival.tensor) for arrival in arrivals]
+
+    def free(self) -> None:
+        """After the model is freed."""
+        self._hook.hypura_arena_free(self.handle)

@@ -1,0 +1,160 @@
+"""llama.cpp's context: forward passes over batches, and the memory of sequences."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import llama_cpp
+import numpy as np
+import numpy.typing as npt
+from hypura.v1 import placement_pb2
+
+from hypura_worker.errors import DecodeFailed, EngineBroken, LoadFailed
+from hypura_worker.llama import log
+from hypura_worker.streaming.streamer import Streamer
+
+_NO_ROOM, _ABORTED = 1, 2  # llama_decode's positive results
+_ALL = -1
+_POOLING_NONE = 0
+_FLASH_AUTO = -1
+
+
+class NoRoom(DecodeFailed):
+    """The KV cache has no room for the batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class BatchToken:
+    """One token of a batch; output: whether its logits (or embedding) are wanted."""
+
+    token: int
+    position: int
+    sequence: int
+    output: bool
+
+
+class Context:
+    """One llama_context. Not thread-safe: only the engine's thread calls it."""
+
+    def __init__(
+        self,
+        model: int | None,
+        plan: placement_pb2.Plan,
+        streamer: Streamer | None,
+        type_number: Callable[[str], int],
+    ) -> None:
+        params = llama_cpp.llama_context_default_params()
+        params.n_ctx = plan.context_tokens
+        params.n_batch = params.n_ubatch = plan.ubatch_tokens
+        params.n_seq_max = plan.sequences
+        # Left alone it reserves logits for a whole batch: 311 MB at 512 tokens of a 152k vocabulary.
+        params.n_outputs_max = min(plan.sequences, plan.ubatch_tokens)
+        params.n_threads = plan.threads
+        params.n_threads_batch = plan.batch_threads
+        params.flash_attn_type = _FLASH_AUTO
+        params.type_k = type_number(plan.kv_type_k)
+        params.type_v = type_number(plan.kv_type_v)
+        params.op_offload = False
+        params.swa_full = False
+        params.kv_unified = True
+        params.no_perf = True
+        if not llama_cpp.llama_model_has_decoder(model):
+            params.n_outputs_max = 0  # an encoder outputs every token
+            params.embeddings = True
+        if streamer is not None:
+            callbacks = streamer.callbacks
+            params.cb_eval = llama_cpp.ggml_backend_sched_eval_callback(callbacks.evaluate)
+            params.cb_eval_user_data = callbacks.context
+            params.abort_callback = llama_cpp.ggml_abort_callback(callbacks.abort)
+            params.abort_callback_data = callbacks.context
+        log.forget_errors()
+        self._handle = llama_cpp.llama_init_from_model(model, params)
+        if not self._handle:
+            raise LoadFailed(f"llama.cpp could not make a context: {log.last_errors()}")
+        self._streamer = streamer
+        self._memory = llama_cpp.llama_get_memory(self._handle)
+        self._batch = llama_cpp.llama_batch_init(plan.ubatch_tokens, 0, 1)
+        self.size_tokens: int = llama_cpp.llama_n_ctx(self._handle)
+        self.window_tokens: int = llama_cpp.llama_model_n_swa(model)
+        self.embedding_length: int = llama_cpp.llama_model_n_embd(model)
+        self.pools: bool = llama_cpp.llama_pooling_type(self._handle) != _POOLING_NONE
+        self.generates: bool = bool(llama_cpp.llama_model_has_decoder(model)) and self._memory is not None
+        self.cuts: bool = not (llama_cpp.llama_model_is_recurrent(model) or llama_cpp.llama_model_is_hybrid(model))
+        """Whether a sequence's end can be cut off; a recurrent state cannot be taken back."""
+
+    @property
+    def handle(self) -> int:
+        """The llama_context pointer."""
+        return int(self._handle)
+
+    def decode(self, tokens: Sequence[BatchToken]) -> None:
+        """One forward pass.
+
+        Raises NoRoom; ReadFailed or DecodeFailed when the pass failed, its positions then
+        being undefined until `roll_back`; EngineBroken when no pass can succeed any more.
+        """
+        batch = self._batch
+        batch.n_tokens = len(tokens)
+        for i, token in enumerate(tokens):
+            batch.token[i] = token.token
+            batch.pos[i] = token.position
+            batch.n_seq_id[i] = 1
+            batch.seq_id[i][0] = token.sequence
+            batch.logits[i] = token.output
+        if self._streamer is not None:
+            self._streamer.begin()
+        result = llama_cpp.llama_decode(self._handle, batch)
+        failure = self._streamer.failure() if self._streamer is not None else None
+        if failure is not None:
+            raise failure
+        if result == _NO_ROOM:
+            raise NoRoom(f"the KV cache of {self.size_tokens} tokens has no room for {len(tokens)} more")
+        if result == _ABORTED:
+            raise DecodeFailed("the pass was aborted")
+        if result != 0:
+            raise EngineBroken(f"llama_decode returned {result}: {log.last_errors()}")
+
+    def logits(self, index: int) -> npt.NDArray[np.float32]:
+        """[vocabulary] of the batch's token `index`, which must have been an output; valid until the next pass."""
+        pointer = llama_cpp.llama_get_logits_ith(self._handle, index)
+        if not pointer:
+            raise EngineBroken(f"llama.cpp has no logits for token {index} of the batch")
+        vocabulary = llama_cpp.llama_vocab_n_tokens(
+            llama_cpp.llama_model_get_vocab(llama_cpp.llama_get_model(self._handle))
+        )
+        return np.ctypeslib.as_array(pointer, (vocabulary,))
+
+    def want_embeddings(self, wanted: bool) -> None:
+        """Have the next passes compute embeddings beside logits."""
+        llama_cpp.llama_set_embeddings(self._handle, wanted)
+
+    def embedding(self, index: int, sequence: int) -> npt.NDArray[np.float32]:
+        """[embedding_length]: pooled as the model says, or of the batch's token `index`."""
+        if self.pools:
+            pointer = llama_cpp.llama_get_embeddings_seq(self._handle, sequence)
+        else:
+            pointer = llama_cpp.llama_get_embeddings_ith(self._handle, index)
+        if not pointer:
+            raise DecodeFailed("llama.cpp gave no embedding for this text")
+        return np.array(np.ctypeslib.as_array(pointer, (self.embedding_length,)))
+
+    def first_position(self, sequence: int) -> int:
+        """The first position that the sequence still holds; -1 if it is empty."""
+        return int(llama_cpp.llama_memory_seq_pos_min(self._memory, sequence)) if self._memory else -1
+
+    def cut(self, sequence: int, length: int) -> bool:
+        """Keep the first `length` tokens of the sequence; False, and it is empty, if that cannot be."""
+        if not self._memory:
+            return length == 0
+        if length > 0 and llama_cpp.llama_memory_seq_rm(self._memory, sequence, length, _ALL):
+            return True
+        llama_cpp.llama_memory_seq_rm(self._memory, sequence, _ALL, _ALL)
+        return length == 0
+
+    def close(self) -> None:
+        """Free the context."""
+        if self._handle:
+            llama_cpp.llama_batch_free(self._batch)
+            llama_cpp.llama_free(self._handle)
+            self._handle = None

@@ -1,0 +1,248 @@
+"""llama.cpp's libraries and the compiled hook, loaded and checked against each other.
+
+llama_cpp is imported here before anything else that brings a C++ library along: with
+numpy first, another libstdc++ was in place and llama.cpp crashed.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import importlib.util
+from ctypes import POINTER, c_bool, c_char_p, c_int32, c_int64, c_size_t, c_uint64, c_void_p
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+
+import llama_cpp
+
+from hypura_worker.errors import IncompatibleLibrary
+
+SUPPORTED_VERSIONS = ((0, 3, 36), (0, 3, 37))
+"""llama-cpp-python from, and up to but not including: the versions the struct layouts were checked with."""
+
+_OPERATIONS = (
+    "NONE",
+    "GET_ROWS",
+    "MUL_MAT_ID",
+    "ADD_ID",
+    "REPEAT",
+    "RESHAPE",
+    "VIEW",
+    "PERMUTE",
+    "TRANSPOSE",
+)
+_OBJECT_OVERHEAD_BYTES = 32  # sizeof(struct ggml_object), ggml.h
+_TYPE_F32, _TYPE_I32 = 0, 26
+_MAX_OPERATIONS = 128
+
+
+class GgmlCalls(ctypes.Structure):
+    """hypura_ggml of hook.h: what the hook calls in ggml."""
+
+    _fields_ = (
+        ("buffer_init", c_void_p),
+        ("buffer_is_host", c_void_p),
+        ("tensor_get", c_void_p),
+        ("tensor_set", c_void_p),
+        *((f"op_{name.lower()}", c_int32) for name in _OPERATIONS),
+    )
+
+
+class _InitParams(ctypes.Structure):
+    _fields_ = (("mem_size", c_size_t), ("mem_buffer", c_void_p), ("no_alloc", c_bool))
+
+
+@cache
+def ggml() -> ctypes.CDLL:
+    """libggml-base of the installed llama-cpp-python, with the prototypes used here."""
+    folder = Path(llama_cpp.__file__).parent / "lib"
+    for suffix in ("so", "dylib"):
+        path = folder / f"libggml-base.{suffix}"
+        if path.exists():
+            library = ctypes.CDLL(str(path))
+            break
+    else:
+        raise IncompatibleLibrary(f"no libggml-base in {folder}; reinstall llama-cpp-python")
+    prototypes: dict[str, tuple[object, list[object]]] = {
+        "ggml_op_name": (c_char_p, [c_int32]),
+        "ggml_type_name": (c_char_p, [c_int32]),
+        "ggml_tensor_overhead": (c_size_t, []),
+        "ggml_init": (c_void_p, [_InitParams]),
+        "ggml_free": (None, [c_void_p]),
+        "ggml_new_tensor_3d": (c_void_p, [c_void_p, c_int32, c_int64, c_int64, c_int64]),
+        "ggml_set_name": (c_void_p, [c_void_p, c_char_p]),
+        "ggml_get_rows": (c_void_p, [c_void_p, c_void_p, c_void_p]),
+        "ggml_reshape_1d": (c_void_p, [c_void_p, c_void_p, c_int64]),
+    }
+    for name, (result, arguments) in prototypes.items():
+        function = getattr(library, name, None)
+        if function is None:
+            raise IncompatibleLibrary(f"libggml-base has no {name}; install llama-cpp-python 0.3.36")
+        function.restype = result
+        function.argtypes = arguments
+    return library
+
+
+@cache
+def cpu_device() -> int:
+    """The ggml_backend_dev_t of the CPU."""
+    folder = Path(llama_cpp.__file__).parent / "lib"
+    path = next((p for p in (folder / "libggml.so", folder / "libggml.dylib") if p.exists()), None)
+    if path is None:
+        raise IncompatibleLibrary(f"no libggml in {folder}; reinstall llama-cpp-python")
+    find = ctypes.CDLL(str(path)).ggml_backend_dev_by_type
+    find.restype, find.argtypes = c_void_p, [c_int32]
+    device = find(0)  # GGML_BACKEND_DEVICE_TYPE_CPU
+    if not device:
+        raise IncompatibleLibrary("llama.cpp has no CPU backend; reinstall llama-cpp-python")
+    return int(device)
+
+
+@cache
+def hook() -> ctypes.CDLL:
+    """The compiled hook, with its prototypes, after the check of the layouts it shares with ggml."""
+    spec = importlib.util.find_spec("hypura_worker.llama._hook")
+    if spec is None or spec.origin is None:
+        raise IncompatibleLibrary("the compiled hook is missing: install hypura with pip, with a C compiler")
+    library = ctypes.CDLL(spec.origin)
+    prototypes: dict[str, tuple[object, list[object]]] = {
+        "hypura_tensor_size": (c_size_t, []),
+        "hypura_describe": (None, [c_void_p] * 6),
+        "hypura_tensor_place": (None, [c_void_p, c_void_p]),
+        "hypura_tensor_slots": (None, [c_void_p, c_int32, c_int64, c_size_t]),
+        "hypura_arena_new": (c_void_p, [c_void_p, c_void_p]),
+        "hypura_arena_type": (c_void_p, [c_void_p]),
+        "hypura_arena_count": (c_int32, [c_void_p]),
+        "hypura_arena_arrivals": (c_void_p, [c_void_p]),
+        "hypura_arena_misuse": (c_int32, [c_void_p]),
+        "hypura_arena_restore_names": (None, [c_void_p]),
+        "hypura_arena_free": (None, [c_void_p]),
+        "hypura_reader_new": (c_void_p, [c_int32, c_int64]),
+        "hypura_reader_threads": (c_int32, [c_void_p]),
+        "hypura_reader_submit": (None, [c_void_p, c_void_p, c_int32, c_void_p]),
+        "hypura_reader_wait": (c_int32, [c_void_p, c_void_p]),
+        "hypura_reader_counters": (None, [c_void_p, POINTER(c_uint64), POINTER(c_uint64)]),
+        "hypura_reader_delay": (None, [c_void_p, c_int32]),
+        "hypura_reader_free": (None, [c_void_p]),
+        "hypura_dense_insert": (None, [c_void_p, c_void_p, c_int32]),
+        "hypura_experts_free_scratch": (None, [c_void_p]),
+    }
+    for name, (result, arguments) in prototypes.items():
+        function = getattr(library, name)
+        function.restype = result
+        function.argtypes = arguments
+    _check_layouts(library)
+    return library
+
+
+@cache
+def ggml_calls() -> GgmlCalls:
+    """The table that the hook calls ggml through. Kept alive for the process: the hook keeps its address."""
+    base = ggml()
+    numbers: dict[str, int] = {}
+    # ggml_op_name reads an array unchecked: stop at the last name.
+    while not numbers or next(reversed(numbers)) != "GLU":
+        name = base.ggml_op_name(len(numbers))
+        if name is None or len(numbers) == _MAX_OPERATIONS:
+            break
+        numbers[name.decode()] = len(numbers)
+    missing = [name for name in _OPERATIONS if name not in numbers]
+    if missing:
+        raise IncompatibleLibrary(f"ggml does not know {', '.join(missing)}; install llama-cpp-python 0.3.36")
+    addresses = {
+        field: ctypes.cast(getattr(base, symbol), c_void_p)
+        for field, symbol in (
+            ("buffer_init", "ggml_backend_buffer_init"),
+            ("buffer_is_host", "ggml_backend_buffer_is_host"),
+            ("tensor_get", "ggml_backend_tensor_get"),
+            ("tensor_set", "ggml_backend_tensor_set"),
+        )
+    }
+    return GgmlCalls(**addresses, **{f"op_{name.lower()}": numbers[name] for name in _OPERATIONS})
+
+
+def address_of(function: ctypes._NamedFuncPointer) -> int:
+    """The address of a C function."""
+    return ctypes.cast(function, c_void_p).value or 0
+
+
+def check_version(installed: str | None = None) -> None:
+    """Raise IncompatibleLibrary unless the installed llama-cpp-python is one the layouts were checked with."""
+    text = installed if installed is not None else version("llama-cpp-python")
+    parts = tuple(int(part) for part in text.split("+")[0].split(".")[:3] if part.isdigit())
+    lowest, limit = SUPPORTED_VERSIONS
+    if not lowest <= parts < limit:
+        wanted = ".".join(map(str, lowest))
+        raise IncompatibleLibrary(f"llama-cpp-python {text} has not been checked; install {wanted}")
+
+
+def _check_layouts(library: ctypes.CDLL) -> None:
+    """Compare hook.h's tensor with real ones: size, and each field the hook touches.
+
+    Raises IncompatibleLibrary naming the field that differs.
+    """
+    check_version()
+    base = ggml()
+    if base.ggml_tensor_overhead() - _OBJECT_OVERHEAD_BYTES != library.hypura_tensor_size():
+        raise IncompatibleLibrary(
+            f"ggml's tensor is {base.ggml_tensor_overhead() - _OBJECT_OVERHEAD_BYTES} bytes where the hook "
+            f"expects {library.hypura_tensor_size()}; install llama-cpp-python 0.3.36"
+        )
+    context = base.ggml_init(_InitParams(16 * base.ggml_tensor_overhead(), None, True))
+    try:
+        rows = base.ggml_new_tensor_3d(context, _TYPE_F32, 3, 5, 7)
+        base.ggml_set_name(rows, b"rows under test")
+        ids = base.ggml_new_tensor_3d(context, _TYPE_I32, 2, 7, 1)
+        gathered = base.ggml_get_rows(context, rows, ids)
+        view = base.ggml_reshape_1d(context, rows, 105)
+        calls = ggml_calls()
+        expected = {
+            "ne": (Description(library, rows).ne, (3, 5, 7, 1)),
+            "nb": (Description(library, rows).nb, (4, 12, 60, 420)),
+            "name": (Description(library, rows).name, b"rows under test"),
+            "type": (Description(library, ids).type, _TYPE_I32),
+            "op": (Description(library, gathered).op, calls.op_get_rows),
+            "src": (Description(library, gathered).sources, (rows, ids)),
+            "view_src": (Description(library, view).view_of, rows),
+            "reshape": (Description(library, view).op, calls.op_reshape),
+        }
+    finally:
+        base.ggml_free(context)
+    for field, (found, wanted) in expected.items():
+        if found != wanted:
+            raise IncompatibleLibrary(
+                f"ggml's tensor has another layout: {field} reads {found!r}, not {wanted!r}; "
+                "install llama-cpp-python 0.3.36"
+            )
+
+
+class Description:
+    """A tensor as hook.h sees it."""
+
+    def __init__(self, library: ctypes.CDLL, tensor: int) -> None:
+        ne = (c_int64 * 4)()
+        nb = (c_uint64 * 4)()
+        numbers = (c_int32 * 2)()
+        pointers = (c_void_p * 5)()
+        name = c_char_p()
+        library.hypura_describe(
+            tensor,
+            ne,
+            nb,
+            numbers,
+            ctypes.cast(pointers, c_void_p),
+            ctypes.cast(ctypes.byref(name), c_void_p),
+        )
+        self.ne = tuple(ne)
+        self.nb = tuple(nb)
+        self.type, self.op = numbers
+        self.sources = (pointers[0], pointers[1])
+        self.view_of = pointers[2]
+        self.data = pointers[3]
+        self.buffer = pointers[4]
+        self.name = name.value
+
+
+def describe(tensor: int) -> Description:
+    """The tensor at this address: ne, nb, type, op, sources, view_of, data, buffer, name."""
+    return Description(hook(), tensor)

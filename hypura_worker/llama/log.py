@@ -1,0 +1,43 @@
+"""llama.cpp's log: to structlog, and the last errors kept to explain a failure."""
+
+from __future__ import annotations
+
+import ctypes
+from collections import deque
+
+import llama_cpp
+import structlog
+
+_KEPT_LINES = 8
+_LEVELS = {1: "debug", 2: "info", 3: "warning", 4: "error"}  # ggml_log_level
+_WARNING = 3
+_CONTINUATION = 5
+
+_kept: deque[str] = deque(maxlen=_KEPT_LINES)
+
+
+def last_errors() -> str:
+    """The last warnings and errors of llama.cpp, newest last."""
+    return "; ".join(_kept) or "llama.cpp gave no reason"
+
+
+def forget_errors() -> None:
+    """Start afresh, before something whose failure will be explained."""
+    _kept.clear()
+
+
+@llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
+def _write(level: int, text: bytes, _: ctypes.c_void_p) -> None:
+    line = text.decode(errors="replace").strip()
+    if not line or line == "." or level == _CONTINUATION:
+        return
+    if level >= _WARNING:
+        _kept.append(line)
+    # llama.cpp's "info" is chatter to a user of hypura.
+    name = _LEVELS.get(level, "debug")
+    structlog.get_logger("llama.cpp").log(30 if name in ("warning", "error") else 10, line)
+
+
+def redirect() -> None:
+    """Send llama.cpp's log here from now on."""
+    llama_cpp.llama_log_set(_write, ctypes.c_void_p(0))

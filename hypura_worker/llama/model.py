@@ -1,0 +1,178 @@
+"""A model loaded as its plan says: llama.cpp's model and context, and the streamer between them and the drive."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Callable
+
+import llama_cpp
+import structlog
+from hypura.v1 import placement_pb2
+
+from hypura_worker import memory
+from hypura_worker.errors import LoadFailed
+from hypura_worker.llama import log
+from hypura_worker.llama.arena import Arena
+from hypura_worker.llama.context import Context
+from hypura_worker.llama.library import ggml
+from hypura_worker.llama.vocabulary import Vocabulary
+from hypura_worker.streaming.dense import DenseStreamer
+from hypura_worker.streaming.experts import ExpertStreamer
+from hypura_worker.streaming.files import ModelFiles
+from hypura_worker.streaming.reader import Reader
+from hypura_worker.streaming.streamer import Streamer
+from hypura_worker.streaming.tensors import arrived, override_patterns, streamed_placements
+
+_STREAMING = (placement_pb2.MODE_EXPERT_STREAMING, placement_pb2.MODE_DENSE_STREAMING)
+_LOAD_DIRECT, _LOAD_PLAIN, _LOAD_MMAP = 4, 0, 1  # llama_load_mode
+_LAZY_OFF = 0
+_MAX_TYPES = 64
+
+
+class _Override(ctypes.Structure):
+    """llama_model_tensor_buft_override."""
+
+    _fields_ = (("pattern", ctypes.c_char_p), ("buft", ctypes.c_void_p))
+
+
+class LlamaModel:
+    """The loaded model. progress is called with the share of resident bytes in memory, 0 to 1.
+
+    Raises LoadFailed, or ModelFileChanged, with the reason.
+    """
+
+    def __init__(self, plan: placement_pb2.Plan, progress: Callable[[float], None] = lambda share: None) -> None:
+        self.plan = plan
+        self.streamer: Streamer | None = None
+        self._handle: int | None = None
+        self._arena: Arena | None = None
+        self._reader: Reader | None = None
+        self._files: ModelFiles | None = None
+        self.context: Context | None = None
+        log.redirect()
+        log.forget_errors()
+        llama_cpp.llama_backend_init()
+        try:
+            self._files = ModelFiles(plan.files, direct=plan.io.direct)
+            self._load(progress)
+            self.vocabulary = Vocabulary(self._handle)
+            self._make_context()
+        except BaseException:
+            self.close()
+            raise
+
+    def check_files(self) -> None:
+        """Raise ModelFileChanged if a file is no longer what was planned."""
+        if self._files is not None:
+            self._files.check()
+
+    def ready(self) -> Context:
+        """The context. Raises LoadFailed when the model is closed."""
+        if self.context is None:
+            raise LoadFailed("the model is closed")
+        return self.context
+
+    def slow_drive(self, milliseconds: int) -> None:
+        """Make each read this much later, for tests."""
+        if self._reader is not None:
+            self._reader.delay(milliseconds)
+
+    def close(self) -> None:
+        """Free everything, in the order that nothing outlives what it points to."""
+        if self.context is not None:
+            self.context.close()
+            self.context = None
+        if self.streamer is not None:
+            self.streamer.close()
+            self.streamer = None
+        if self._handle:
+            llama_cpp.llama_model_free(self._handle)
+            self._handle = None
+        if self._arena is not None:
+            self._arena.free()
+            self._arena = None
+        if self._reader is not None:
+            self._reader.close()
+            self._reader = None
+        if self._files is not None:
+            self._files.close()
+            self._files = None
+
+    def _load(self, progress: Callable[[float], None]) -> None:
+        plan = self.plan
+        params = llama_cpp.llama_model_default_params()
+        params.n_gpu_layers = plan.gpu_layers
+        no_devices = (ctypes.c_void_p * 1)(None)
+        if plan.gpu_layers == 0:
+            params.devices = ctypes.cast(no_devices, ctypes.c_void_p)
+        params.use_extra_bufts = plan.extra_buffers
+        params.lazy_mode = _LAZY_OFF
+        params.load_mode = _LOAD_DIRECT if plan.io.direct and hasattr(os, "O_DIRECT") else _LOAD_PLAIN
+        if plan.mode == placement_pb2.MODE_MMAP:
+            params.load_mode = _LOAD_MMAP
+        # The loader counts all bytes, and reads only those of resident tensors.
+        scale = plan.model_bytes / plan.resident_bytes if plan.resident_bytes else 1.0
+
+        @llama_cpp.llama_progress_callback  # type: ignore[untyped-decorator]
+        def report(share: float, _: ctypes.c_void_p) -> bool:
+            progress(min(1.0, share * scale))
+            return True
+
+        params.progress_callback = report
+        placements = streamed_placements(plan) if plan.mode in _STREAMING else []
+        overrides = None
+        if placements:
+            self._arena = Arena()
+            patterns = [pattern.encode() for pattern in override_patterns(placements)]
+            overrides = (_Override * (len(patterns) + 1))(
+                *(_Override(pattern, self._arena.buffer_type) for pattern in patterns)
+            )
+            params.tensor_buft_overrides = ctypes.cast(overrides, ctypes.c_void_p)
+        paths = [file.path.encode() for file in plan.files]
+        if len(paths) == 1:
+            self._handle = llama_cpp.llama_model_load_from_file(paths[0], params)
+        else:
+            array = (ctypes.c_char_p * len(paths))(*paths)
+            self._handle = llama_cpp.llama_model_load_from_splits(array, len(paths), params)
+        if not self._handle:
+            raise LoadFailed(f"llama.cpp could not load {plan.files[0].path}: {log.last_errors()}")
+        if self._arena is not None and self._files is not None:
+            tensors = arrived(placements, self._arena.settle())
+            if not tensors:
+                raise LoadFailed("none of the tensors to stream arrived at the loader; plan again")
+            self._reader = Reader(plan.io.queue_depth, plan.io.chunk_bytes)
+            kind = ExpertStreamer if plan.mode == placement_pb2.MODE_EXPERT_STREAMING else DenseStreamer
+            self.streamer = kind(self._arena, plan, tensors, self._files.descriptors, self._reader)
+
+    def _make_context(self) -> None:
+        """Make the context, and let the slots or the ring give way to what it really takes."""
+        plan = self.plan
+        resident = memory.resident_bytes()
+        before = memory.allocated_bytes()
+        self.context = Context(self._handle, plan, self.streamer, type_number)
+        after = memory.allocated_bytes()
+        if self.streamer is None:
+            return
+        if before is None or after is None:
+            return  # not known here: the plan's own figures hold
+        late = sum(item.size_bytes for item in plan.memory if item.name in ("work buffer", "reserve"))
+        left = plan.memory_limit_bytes - resident - (after - before) - late
+        if left < self.streamer.place_bytes:
+            structlog.get_logger().info(
+                "slots give way to the real memory", planned_bytes=self.streamer.place_bytes, left_bytes=left
+            )
+            self.streamer.fit(max(left, 0))
+
+
+def type_number(name: str) -> int:
+    """ggml's number of a type by its name, such as f16. Raises LoadFailed for an unknown one."""
+    for number in range(_MAX_TYPES):
+        found = ggml().ggml_type_name(number)
+        if found is None:
+            continue
+        if found.decode().lower() == name.lower():
+            return number
+        if found == b"COUNT":
+            break
+    raise LoadFailed(f"ggml has no type {name!r}; use f16, q8_0 or q4_0")

@@ -1,0 +1,39 @@
+"""This process's memory, in bytes."""
+
+from __future__ import annotations
+
+import resource
+from pathlib import Path
+
+import psutil
+
+_STATUS = Path("/proc/self/status")
+
+
+def resident_bytes() -> int:
+    """Resident memory now."""
+    return int(psutil.Process().memory_info().rss)
+
+
+def peak_resident_bytes() -> int:
+    """The most resident memory there ever was.
+
+    From Linux's VmHWM: getrusage also counts what the parent held when it spawned this
+    process. On macOS getrusage counts in bytes (getrusage(2)).
+    """
+    peak = _status_bytes("VmHWM")
+    return peak if peak is not None else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def allocated_bytes() -> int | None:
+    """Private writable memory, touched or not (Linux's VmData); None where it is not known."""
+    return _status_bytes("VmData")
+
+
+def _status_bytes(field: str) -> int | None:
+    if not _STATUS.exists():
+        return None
+    for line in _STATUS.read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1]) * 1024
+    return None

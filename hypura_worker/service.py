@@ -1,0 +1,314 @@
+"""The WorkerService: gRPC on one side, the engine's thread on the other."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from typing import NoReturn
+
+import grpc
+import structlog
+from hypura.v1 import inference_pb2, worker_pb2, worker_pb2_grpc
+
+from hypura_worker import memory
+from hypura_worker.engine import request as engine
+from hypura_worker.engine.loop import Engine, normalized
+from hypura_worker.errors import (
+    EngineBroken,
+    IncompatibleLibrary,
+    LoadFailed,
+    ModelFileChanged,
+    PromptTooLong,
+    RequestError,
+    ServerBusy,
+    WorkerError,
+)
+from hypura_worker.llama.model import LlamaModel
+
+_CODES: tuple[tuple[type[WorkerError], grpc.StatusCode], ...] = (
+    (ModelFileChanged, grpc.StatusCode.FAILED_PRECONDITION),
+    (LoadFailed, grpc.StatusCode.FAILED_PRECONDITION),
+    (IncompatibleLibrary, grpc.StatusCode.FAILED_PRECONDITION),
+    (RequestError, grpc.StatusCode.INVALID_ARGUMENT),
+    (ServerBusy, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (WorkerError, grpc.StatusCode.INTERNAL),
+)
+_REASONS = {
+    "stop": inference_pb2.FINISH_REASON_STOP,
+    "length": inference_pb2.FINISH_REASON_LENGTH,
+}
+
+Context = grpc.aio.ServicerContext[object, object]
+
+
+class Worker(worker_pb2_grpc.WorkerServiceServicer):
+    """Serves one model. on_end is called when the process should end, with the reason."""
+
+    def __init__(self, on_end: Callable[[str], None]) -> None:
+        self._on_end = on_end
+        self._model: LlamaModel | None = None
+        self._engine: Engine | None = None
+        self._load_begun = False
+
+    async def Load(  # noqa: N802
+        self, request: worker_pb2.WorkerLoadRequest, context: Context
+    ) -> AsyncIterator[worker_pb2.WorkerLoadResponse]:
+        """Loads the model as the plan says, once."""
+        if self._load_begun:
+            await _abort(context, LoadFailed("this worker has loaded a model already"))
+        self._load_begun = True
+        loop = asyncio.get_running_loop()
+        shares: asyncio.Queue[float | None] = asyncio.Queue()
+
+        def progress(share: float) -> None:
+            loop.call_soon_threadsafe(shares.put_nowait, share)
+
+        def load() -> LlamaModel:
+            try:
+                return LlamaModel(request.plan, progress)
+            finally:
+                loop.call_soon_threadsafe(shares.put_nowait, None)
+
+        started = time.monotonic()
+        loading = loop.run_in_executor(None, load)
+        while (share := await shares.get()) is not None:
+            yield worker_pb2.WorkerLoadResponse(progress=share)
+        try:
+            self._model = await loading
+        except WorkerError as error:
+            await _abort(context, error)
+
+        def broken(error: Exception) -> None:
+            loop.call_soon_threadsafe(self._on_end, str(error))
+
+        self._engine = Engine(self._model, broken)
+        self._engine.start()
+        yield worker_pb2.WorkerLoadResponse(loaded=self._loaded(time.monotonic() - started))
+
+    async def Generate(  # noqa: N802
+        self, request: worker_pb2.WorkerGenerateRequest, context: Context
+    ) -> AsyncIterator[worker_pb2.WorkerGenerateResponse]:
+        """Continues a prompt; a cancelled call ends it before the next pass."""
+        try:
+            model, running = self._ready()
+            prompt = await self._prompt(model, request)
+        except WorkerError as error:
+            await _abort(context, error)
+        loop = asyncio.get_running_loop()
+        events: asyncio.Queue[engine.Event] = asyncio.Queue()
+        try:
+            asked = engine.Request(
+                request.request_id,
+                prompt,
+                engine.Sampling.from_proto(request.sampling),
+                engine.Limits.from_proto(request.limits),
+                lambda event: _tell(loop, events, event),
+            )
+            running.submit(asked)
+        except WorkerError as error:
+            await _abort(context, error)
+        try:
+            while True:
+                event = await events.get()
+                if isinstance(event, Exception):
+                    await _abort(context, event)
+                yield self._response(event)
+                if isinstance(event, engine.Finished):
+                    return
+        finally:
+            running.cancel(asked)
+
+    async def Embed(  # noqa: N802
+        self, request: worker_pb2.WorkerEmbedRequest, context: Context
+    ) -> worker_pb2.WorkerEmbedResponse:
+        """Turns texts into vectors."""
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[list[list[float]]] = loop.create_future()
+
+        def settle(result: list[list[float]] | Exception) -> None:
+            if answer.done():
+                return
+            if isinstance(result, Exception):
+                answer.set_exception(result)
+            else:
+                answer.set_result(result)
+
+        def done(result: list[list[float]] | Exception) -> None:
+            loop.call_soon_threadsafe(settle, result)
+
+        try:
+            model, running = self._ready()
+            limit = model.ready().size_tokens
+            texts = [await asyncio.to_thread(model.vocabulary.tokenize, text) for text in request.texts]
+            for i, tokens in enumerate(texts):
+                texts[i] = _fit(tokens or [max(model.vocabulary.bos, 0)], limit, limit, request.truncate)
+            asked = engine.EmbedRequest(texts, done)
+            running.submit(asked)
+            try:
+                vectors = await answer
+            finally:
+                running.cancel(asked)
+        except WorkerError as error:
+            await _abort(context, error)
+        if request.normalize:
+            vectors = [normalized(vector) for vector in vectors]
+        return worker_pb2.WorkerEmbedResponse(
+            embeddings=[inference_pb2.Embedding(values=vector) for vector in vectors],
+            prompt_tokens=sum(map(len, texts)),
+        )
+
+    async def Tokenize(  # noqa: N802
+        self, request: worker_pb2.WorkerTokenizeRequest, context: Context
+    ) -> worker_pb2.WorkerTokenizeResponse:
+        """Turns text into token ids."""
+        try:
+            model, _ = self._ready()
+            tokens = await asyncio.to_thread(model.vocabulary.tokenize, request.text, add_special=request.add_special)
+        except WorkerError as error:
+            await _abort(context, error)
+        return worker_pb2.WorkerTokenizeResponse(token_ids=tokens)
+
+    async def Statistics(  # noqa: N802
+        self, request: worker_pb2.WorkerStatisticsRequest, context: Context
+    ) -> worker_pb2.WorkerStatisticsResponse:
+        """Counters since the load."""
+        statistics = worker_pb2.WorkerStatisticsResponse(
+            rss_bytes=memory.resident_bytes(), peak_rss_bytes=memory.peak_resident_bytes()
+        )
+        if self._engine is not None and self._model is not None:
+            counters = self._engine.counters
+            statistics.active_requests = counters.active
+            statistics.queued_requests = counters.queued
+            statistics.finished_requests = counters.finished
+            statistics.failed_requests = counters.failed
+            statistics.prompt_tokens = counters.prompt_tokens
+            statistics.output_tokens = counters.output_tokens
+            statistics.passes = counters.passes
+            statistics.forward_seconds = counters.forward_seconds
+            statistics.bytes_read = counters.stream.bytes_read
+            statistics.expert_hits = counters.stream.hits
+            statistics.expert_misses = counters.stream.misses
+            statistics.stall_seconds = counters.stream.stall_seconds
+            if self._model.streamer is not None:
+                statistics.slots = self._model.streamer.places
+        return statistics
+
+    def close(self) -> None:
+        """End the engine and free the model."""
+        if self._engine is not None:
+            self._engine.stop()
+        if self._model is not None:
+            self._model.close()
+
+    def _ready(self) -> tuple[LlamaModel, Engine]:
+        if self._model is None or self._engine is None:
+            raise LoadFailed("no model is loaded in this worker yet")
+        return self._model, self._engine
+
+    async def _prompt(self, model: LlamaModel, request: worker_pb2.WorkerGenerateRequest) -> list[int]:
+        context = model.ready()
+        if not context.generates:
+            raise RequestError("this model only embeds; it cannot generate text")
+        if request.WhichOneof("input") == "prompt_ids":
+            tokens = list(request.prompt_ids.ids)
+            model.vocabulary.check(tokens)
+        else:
+            tokens = await asyncio.to_thread(model.vocabulary.tokenize, request.prompt)
+        if not tokens:
+            tokens = [model.vocabulary.bos if model.vocabulary.bos >= 0 else model.vocabulary.eos]
+            model.vocabulary.check(tokens)
+        size = context.size_tokens
+        room = max(1, min(request.limits.max_tokens if request.limits.max_tokens > 0 else size // 4, size // 2))
+        return _fit(tokens, size - 1, size - room, request.limits.truncate)
+
+    def _loaded(self, seconds: float) -> worker_pb2.LoadedModel:
+        model, _ = self._ready()
+        vocabulary, context, streamer = model.vocabulary, model.ready(), model.streamer
+        return worker_pb2.LoadedModel(
+            load_seconds=seconds,
+            bytes_read=model.plan.resident_bytes,
+            rss_bytes=memory.resident_bytes(),
+            slots=streamer.places if streamer is not None else 0,
+            slot_bytes=streamer.place_bytes if streamer is not None else 0,
+            vocabulary_tokens=vocabulary.size,
+            bos_text=vocabulary.text(vocabulary.bos),
+            eos_text=vocabulary.text(vocabulary.eos),
+            adds_bos=vocabulary.adds_bos,
+            embedding_length=context.embedding_length,
+            can_generate=context.generates,
+            context_tokens=context.size_tokens,
+        )
+
+    def _response(self, event: engine.Event) -> worker_pb2.WorkerGenerateResponse:
+        match event:
+            case engine.Prefill(processed, total):
+                return worker_pb2.WorkerGenerateResponse(
+                    prefill=inference_pb2.PrefillProgress(processed_tokens=processed, prompt_tokens=total)
+                )
+            case engine.Chunk(text, tokens, logprobs):
+                return worker_pb2.WorkerGenerateResponse(
+                    chunk=inference_pb2.TokenChunk(
+                        text=text, token_ids=tokens, logprobs=[self._logprobs(entry) for entry in logprobs]
+                    )
+                )
+            case engine.Finished(reason, costs, seed):
+                return worker_pb2.WorkerGenerateResponse(
+                    finished=inference_pb2.Finished(reason=_REASONS[reason], statistics=_statistics(costs, seed))
+                )
+        raise EngineBroken(f"the engine said {event!r}")
+
+    def _logprobs(self, entry: engine.Logprob) -> inference_pb2.TokenLogprobs:
+        model, _ = self._ready()
+
+        def one(token: int, logprob: float) -> inference_pb2.TokenLogprob:
+            return inference_pb2.TokenLogprob(token_id=token, token=model.vocabulary.piece(token), logprob=logprob)
+
+        return inference_pb2.TokenLogprobs(chosen=one(*entry.chosen), top=[one(*top) for top in entry.top])
+
+
+def _fit(tokens: list[int], limit: int, cut_to: int, truncate: bool) -> list[int]:
+    """The tokens, cut from their start to `cut_to` if there are more than `limit` and that is allowed."""
+    if len(tokens) <= limit:
+        return tokens
+    if not truncate:
+        raise PromptTooLong(
+            f"the prompt has {len(tokens)} tokens, and the context holds {limit + 1} with one to answer; "
+            "shorten it, or load the model with a larger context"
+        )
+    return tokens[-cut_to:]
+
+
+def _statistics(costs: engine.Costs, seed: int) -> inference_pb2.RequestStatistics:
+    decode_seconds = max(0.0, costs.last_token - costs.first_token)
+    passes = costs.decode_passes
+    looked_up = costs.hits + costs.misses
+    return inference_pb2.RequestStatistics(
+        prompt_tokens=costs.prompt_tokens,
+        cached_tokens=costs.cached_tokens,
+        output_tokens=costs.output_tokens,
+        queue_seconds=costs.started - costs.arrived,
+        prefill_seconds=max(0.0, costs.first_token - costs.started),
+        decode_seconds=decode_seconds,
+        ttft_seconds=max(0.0, costs.first_token - costs.arrived),
+        tok_per_second=passes / decode_seconds if decode_seconds else 0.0,
+        hit_rate=costs.hits / looked_up if looked_up else 1.0,
+        bytes_read_per_token=costs.decode_bytes / passes if passes else 0.0,
+        stall_seconds_per_token=costs.stall_seconds / passes if passes else 0.0,
+        prefill_bytes_read=costs.prefill_bytes,
+        worker_peak_rss_bytes=memory.peak_resident_bytes(),
+        seed=seed,
+    )
+
+
+def _tell(loop: asyncio.AbstractEventLoop, events: asyncio.Queue[engine.Event], event: engine.Event) -> None:
+    loop.call_soon_threadsafe(events.put_nowait, event)
+
+
+async def _abort(context: Context, error: Exception) -> NoReturn:
+    """End the call with the error's status, message, and class name (trailing metadata hypura-error)."""
+    code = next((code for kind, code in _CODES if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
+    if code is grpc.StatusCode.INTERNAL:
+        structlog.get_logger().error("call failed", error=repr(error))
+    await context.abort(code, str(error), (("hypura-error", type(error).__name__),))
+    raise error  # abort raises; this is for the type checker

@@ -1,0 +1,86 @@
+"""Where a slice of a file lands inside its place in memory, so that direct reads need no copy.
+
+    file     ──┬─────────┬───────────────┬────┬──     direct reads start and end at
+               │  front  │     slice     │back│       multiples of the offset alignment
+               ▼         ▼               ▼    ▼
+    memory   ──┴─────────┴───────────────┴────┴──
+             place     place + shift        place + stride
+
+Three cases, in order of preference:
+- `window`: all slices of a tensor start at the same distance from an aligned offset
+  (slice sizes are multiples of the alignment): the shift is that distance.
+- `shifted`: memory may be addressed finely, so that each window is read to where its slice
+  starts at a fixed shift, with room for the spill on both sides.
+- `bounce`: neither holds; windows pass through an aligned buffer and are copied.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hypura_worker.streaming.reader import READ, Alignment
+
+_FINE_BYTES = 32
+"""GGUF aligns tensors to at least this: an address alignment up to it can always be met."""
+_PLACE_BYTES = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Slices:
+    """Slices of equal length in one tensor, and the layout of a place for one of them.
+
+    offset_bytes: of slice 0 in the file; slice_bytes: distance and length of slices;
+    shift_bytes: from the start of a place to the slice; stride_bytes: size of a place.
+    """
+
+    descriptor: int
+    offset_bytes: int
+    slice_bytes: int
+    shift_bytes: int
+    stride_bytes: int
+    bounce: bool
+    alignment: Alignment
+
+    def reads(self, indices: npt.NDArray[np.int64], places: npt.NDArray[np.uint64]) -> npt.NDArray[np.void]:
+        """Reads (dtype READ, tag = index) of slices `indices` into the places at these addresses."""
+        start = self.offset_bytes + indices * self.slice_bytes
+        step = self.alignment.offset_bytes
+        front = start % step
+        length = (front + self.slice_bytes + step - 1) // step * step
+        reads = np.zeros(len(indices), READ)
+        reads["fd"] = self.descriptor
+        reads["tag"] = indices
+        reads["offset"] = start - front
+        reads["length_bytes"] = length
+        reads["required_bytes"] = front + self.slice_bytes
+        landing = places + np.uint64(self.shift_bytes)
+        if self.bounce:
+            reads["copy_dest"] = landing
+            reads["skip_bytes"] = front
+            reads["copy_bytes"] = self.slice_bytes
+        else:
+            reads["dest"] = landing - front.astype(np.uint64)
+        return reads
+
+
+def lay_out(descriptor: int, offset_bytes: int, slice_bytes: int, count: int, alignment: Alignment) -> Slices:
+    """The layout for `count` slices of slice_bytes, the first at offset_bytes."""
+    step, fine = alignment.offset_bytes, alignment.memory_bytes
+    front = offset_bytes % step
+    if count == 1 or slice_bytes % step == 0:
+        shift, bounce = front, False
+        stride = _up(_up(front + slice_bytes, step), max(_PLACE_BYTES, fine))
+    elif fine <= _FINE_BYTES and offset_bytes % fine == 0 and slice_bytes % fine == 0:
+        shift, bounce = step, False
+        stride = _up(slice_bytes + 2 * step, max(_PLACE_BYTES, fine))
+    else:
+        shift, bounce = 0, True
+        stride = _up(slice_bytes, _PLACE_BYTES)
+    return Slices(descriptor, offset_bytes, slice_bytes, shift, stride, bounce, alignment)
+
+
+def _up(value: int, step: int) -> int:
+    return (value + step - 1) // step * step

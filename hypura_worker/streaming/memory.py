@@ -1,0 +1,29 @@
+"""Anonymous memory for slots and rings, committed page by page as it is filled."""
+
+from __future__ import annotations
+
+import mmap
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Pool:
+    """size_bytes of page-aligned memory at `address`."""
+
+    def __init__(self, size_bytes: int) -> None:
+        flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
+        self._map = mmap.mmap(-1, max(size_bytes, mmap.PAGESIZE), flags=flags)
+        self.bytes: npt.NDArray[np.uint8] = np.frombuffer(self._map, np.uint8)
+        self.address = int(self.bytes.ctypes.data)
+
+    def release(self, offset_bytes: int) -> None:
+        """Give everything from offset_bytes on back to the system."""
+        start = -(-offset_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
+        if start < len(self._map):
+            self._map.madvise(mmap.MADV_DONTNEED, start, len(self._map) - start)
+
+    def close(self) -> None:
+        """Unmap; no address may be used any more."""
+        self.bytes = np.empty(0, np.uint8)
+        self._map.close()

@@ -1,0 +1,94 @@
+"""Reads extents of files into memory, with several threads, past the page cache."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from hypura_worker.errors import ReadFailed
+from hypura_worker.llama.library import hook
+
+READ = np.dtype(
+    [
+        ("fd", np.int32),
+        ("tag", np.int32),
+        ("offset", np.int64),
+        ("length_bytes", np.int64),
+        ("required_bytes", np.int64),
+        ("dest", np.uint64),
+        ("copy_dest", np.uint64),
+        ("skip_bytes", np.int64),
+        ("copy_bytes", np.int64),
+    ]
+)
+"""hypura_read of hook.h: one extent and where it goes."""
+
+_ENDED_EARLY = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """What direct reads need: offset_bytes of the file position, memory_bytes of the address."""
+
+    offset_bytes: int
+    memory_bytes: int
+
+
+class Batch(ctypes.Structure):
+    """hypura_batch of hook.h: reads that are waited for together."""
+
+    _fields_ = (
+        ("pending", ctypes.c_int32),
+        ("error", ctypes.c_int32),
+        ("failed_tag", ctypes.c_int32),
+        ("reserved", ctypes.c_int32),
+    )
+
+
+class Reader:
+    """A pool of read threads.
+
+    queue_depth threads, reads split at chunk_bytes (a multiple of 64 KiB).
+    """
+
+    def __init__(self, queue_depth: int, chunk_bytes: int) -> None:
+        self._hook = hook()
+        handle = self._hook.hypura_reader_new(queue_depth, chunk_bytes)
+        if not handle:
+            raise MemoryError("no memory for the read threads")
+        self._handle = handle
+        if self._hook.hypura_reader_threads(handle) == 0:
+            self.close()
+            raise ReadFailed("no read thread could be started; raise the limit of processes (ulimit -u)")
+
+    def submit(self, reads: npt.NDArray[np.void], batch: Batch) -> None:
+        """Queue reads (dtype READ); they run until `wait` for the batch returns."""
+        self._hook.hypura_reader_submit(self._handle, reads.ctypes.data, len(reads), ctypes.byref(batch))
+
+    def wait(self, batch: Batch) -> None:
+        """Block until the batch has ended. Raises ReadFailed; batch.failed_tag tells which read."""
+        error = self._hook.hypura_reader_wait(self._handle, ctypes.byref(batch))
+        if error == _ENDED_EARLY:
+            raise ReadFailed("the model file ended before the weights did; it was truncated while loaded")
+        if error:
+            raise ReadFailed(f"reading the model's drive failed: {os.strerror(error)} (errno {error})")
+
+    def delay(self, milliseconds: int) -> None:
+        """Make each read this much later: a slow drive, for tests."""
+        self._hook.hypura_reader_delay(self._handle, milliseconds)
+
+    def counters(self) -> tuple[int, float]:
+        """Bytes read and seconds waited for, since the start."""
+        bytes_read, wait_ns = ctypes.c_uint64(), ctypes.c_uint64()
+        self._hook.hypura_reader_counters(self._handle, ctypes.byref(bytes_read), ctypes.byref(wait_ns))
+        return bytes_read.value, wait_ns.value / 1e9
+
+    def close(self) -> None:
+        """End the threads; reads not begun are dropped."""
+        if self._handle:
+            self._hook.hypura_reader_free(self._handle)
+            self._handle = None

@@ -1,0 +1,58 @@
+"""What every kind of streaming offers to the engine."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class StreamCounters:
+    """Since the load. hits and misses: routed experts that a layer's visit found in memory
+    or had to read, or, where layers are streamed, layers; stall_seconds: computing waited
+    that long for reads."""
+
+    hits: int
+    misses: int
+    bytes_read: int
+    stall_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Callbacks:
+    """Addresses for llama_context_params: cb_eval, abort_callback, and the context of both."""
+
+    evaluate: int
+    abort: int
+    context: int
+
+
+class Streamer(Protocol):
+    """Brings weights to where llama.cpp computes with them, node by node."""
+
+    @property
+    def callbacks(self) -> Callbacks:
+        """What the context is made with."""
+
+    @property
+    def places(self) -> int:
+        """Slots or ring places in use."""
+
+    @property
+    def place_bytes(self) -> int:
+        """Memory of all places in use when they are filled."""
+
+    def fit(self, memory_bytes: int) -> None:
+        """Use at most this much memory for places. Raises LoadFailed if too few would be left."""
+
+    def begin(self) -> None:
+        """Forget the failure of the last pass."""
+
+    def failure(self) -> Exception | None:
+        """Why the last pass failed, if it did."""
+
+    def counters(self) -> StreamCounters:
+        """Counters since the load."""
+
+    def close(self) -> None:
+        """Release the memory; after the context is freed."""
