@@ -17,9 +17,8 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from hypura.v1 import worker_pb2
-
 import hypura_worker.llama.library as library  # first: see there
+from hypura.v1 import worker_pb2
 from hypura_worker import logs
 from hypura_worker.errors import WorkerError
 
@@ -54,8 +53,8 @@ def _event_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
 async def _serve(socket_path: Path) -> int:
     import grpc
     from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-    from hypura.v1 import worker_pb2_grpc
 
+    from hypura.v1 import worker_pb2_grpc
     from hypura_worker.service import Worker
 
     end = asyncio.Event()

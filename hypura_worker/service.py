@@ -9,8 +9,8 @@ from typing import NoReturn
 
 import grpc
 import structlog
-from hypura.v1 import inference_pb2, worker_pb2, worker_pb2_grpc
 
+from hypura.v1 import inference_pb2, worker_pb2, worker_pb2_grpc
 from hypura_worker import memory
 from hypura_worker.engine import request as engine
 from hypura_worker.engine.loop import Engine, normalized

@@ -156,21 +156,22 @@ class Engine:
             sequence = place(self._sequences, prompt)
             if sequence is None:
                 break
-            self._waiting.popleft()
+            # It stays in the queue until it is done or begun: whatever breaks here still tells it.
             if isinstance(request, EmbedRequest):
                 self._embed(request, sequence)
-                continue
-            try:
-                sampler = Sampler(request.sampling, request.limits, self._model.vocabulary)
-            except WorkerError as error:
-                self.counters.failed += 1
-                request.emit(error)
-                continue
-            self._begin(sequence, request, sampler)
+            else:
+                self._begin(sequence, request)
+            self._waiting.popleft()
         self.counters.queued = len(self._waiting)
 
-    def _begin(self, sequence: Sequence, request: Request, sampler: Sampler) -> None:
+    def _begin(self, sequence: Sequence, request: Request) -> None:
         prompt = request.prompt
+        try:
+            sampler = Sampler(request.sampling, request.limits, self._model.vocabulary)
+        except WorkerError as error:
+            self.counters.failed += 1
+            request.emit(error)
+            return
         # The last token is computed anew: its logits are wanted.
         reused = 0 if self._exact else min(common_prefix(sequence.held, prompt), len(prompt) - 1)
         window = self._context.window_tokens
@@ -329,20 +330,22 @@ class Engine:
             if idle is sequence or (idle.work is None and held + longest > context.size_tokens):
                 held -= len(idle.held)
                 self._cut(idle, 0)
-        context.want_embeddings(True)
         try:
             for text in request.texts:
                 if context.pools and len(text) > self._ubatch_tokens:
                     raise RequestError(
                         f"the text has {len(text)} tokens, and this model pools at most {self._ubatch_tokens}"
                     )
-                index = 0
-                for start in range(0, len(text), self._ubatch_tokens):
-                    chunk = text[start : start + self._ubatch_tokens]
-                    wanted = range(len(chunk)) if context.pools else (len(chunk) - 1,)
-                    context.decode([BatchToken(t, start + i, sequence.id, i in wanted) for i, t in enumerate(chunk)])
-                    index = len(chunk) - 1
-                vectors.append(context.embedding(index, sequence.id).tolist())
+                # With embeddings on every token is an output, so without pooling only the last is computed so.
+                computed = 0 if context.pools else len(text) - 1
+                context.want_embeddings(False)
+                for start in range(0, computed, self._ubatch_tokens):
+                    chunk = text[start : min(computed, start + self._ubatch_tokens)]
+                    context.decode([BatchToken(t, start + i, sequence.id, False) for i, t in enumerate(chunk)])
+                context.want_embeddings(True)
+                rest = text[computed:]
+                context.decode([BatchToken(t, computed + i, sequence.id, True) for i, t in enumerate(rest)])
+                vectors.append(context.embedding(len(rest) - 1, sequence.id).tolist())
                 context.cut(sequence.id, 0)
             self.counters.finished += 1
             request.done(vectors)
@@ -351,7 +354,7 @@ class Engine:
             request.done(error)
         finally:
             context.cut(sequence.id, 0)
-            context.want_embeddings(not context.generates)
+            context.want_embeddings(context.pools or not context.generates)
 
     def _account(self, work: Work, state: State, before: StreamCounters, after: StreamCounters) -> None:
         costs, bytes_read = work.request.costs, after.bytes_read - before.bytes_read

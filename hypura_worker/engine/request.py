@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hypura.v1 import inference_pb2
-
 from hypura_worker.errors import RequestError
 
 _MAX_TOP_LOGPROBS = 20

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import json
 from collections.abc import Sequence
+from typing import Any
 
 import llama_cpp
 import numpy as np
@@ -17,6 +18,9 @@ from hypura_worker.llama.vocabulary import Vocabulary
 
 _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 _KEEP_ONE = 1
+
+_Link = Any
+"""A pointer to a llama_sampler, as llama_cpp hands it out."""
 
 
 class Sampler:
@@ -63,7 +67,7 @@ class Sampler:
             llama_cpp.llama_sampler_free(self._grammar)
             self._grammar = None
 
-    def _apply(self, logits: npt.NDArray[np.float32], chain: int, first: int | None = None) -> int:
+    def _apply(self, logits: npt.NDArray[np.float32], chain: _Link, first: _Link | None = None) -> int:
         candidates = self._candidates
         candidates["id"] = np.arange(len(candidates), dtype=np.int32)
         candidates["logit"] = logits
@@ -101,7 +105,7 @@ def _token_array(candidates: npt.NDArray[np.void]) -> llama_cpp.llama_token_data
     return llama_cpp.llama_token_data_array(data, len(candidates), -1, False)
 
 
-def _links(sampling: Sampling, limits: Limits, vocabulary: Vocabulary) -> list[int]:
+def _links(sampling: Sampling, limits: Limits, vocabulary: Vocabulary) -> list[_Link]:
     bias = dict(sampling.logit_bias)
     vocabulary.check(list(bias))
     if limits.ignore_eos:
@@ -127,14 +131,14 @@ def _links(sampling: Sampling, limits: Limits, vocabulary: Vocabulary) -> list[i
     return links
 
 
-def _grammar(limits: Limits, vocabulary: Vocabulary) -> int | None:
+def _grammar(limits: Limits, vocabulary: Vocabulary) -> _Link | None:
     text = limits.grammar or (_schema_grammar(limits.json_schema) if limits.json_schema else "")
     if not text:
         return None
     sampler = llama_cpp.llama_sampler_init_grammar(vocabulary.handle, text.encode(), b"root")
     if not sampler:
         raise RequestError("the grammar does not parse as GBNF with a rule named root")
-    return int(sampler)
+    return sampler
 
 
 def _schema_grammar(schema: str) -> str:

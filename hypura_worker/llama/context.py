@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import llama_cpp
 import numpy as np
 import numpy.typing as npt
-from hypura.v1 import placement_pb2
 
+from hypura.v1 import placement_pb2
 from hypura_worker.errors import DecodeFailed, EngineBroken, LoadFailed
 from hypura_worker.llama import log
 from hypura_worker.streaming.streamer import Streamer
@@ -59,8 +60,9 @@ class Context:
         params.swa_full = False
         params.kv_unified = True
         params.no_perf = True
-        if not llama_cpp.llama_model_has_decoder(model):
-            params.n_outputs_max = 0  # an encoder outputs every token
+        self.pools = _pooling(model, plan.architecture) not in (None, _POOLING_NONE)
+        if self.pools or not llama_cpp.llama_model_has_decoder(model):
+            params.n_outputs_max = 0  # every token is an output
             params.embeddings = True
         if streamer is not None:
             callbacks = streamer.callbacks
@@ -78,8 +80,7 @@ class Context:
         self.size_tokens: int = llama_cpp.llama_n_ctx(self._handle)
         self.window_tokens: int = llama_cpp.llama_model_n_swa(model)
         self.embedding_length: int = llama_cpp.llama_model_n_embd(model)
-        self.pools: bool = llama_cpp.llama_pooling_type(self._handle) != _POOLING_NONE
-        self.generates: bool = bool(llama_cpp.llama_model_has_decoder(model)) and self._memory is not None
+        self.generates: bool = bool(llama_cpp.llama_model_has_decoder(model)) and bool(self._memory)
         self.cuts: bool = not (llama_cpp.llama_model_is_recurrent(model) or llama_cpp.llama_model_is_hybrid(model))
         """Whether a sequence's end can be cut off; a recurrent state cannot be taken back."""
 
@@ -126,7 +127,7 @@ class Context:
         return np.ctypeslib.as_array(pointer, (vocabulary,))
 
     def want_embeddings(self, wanted: bool) -> None:
-        """Have the next passes compute embeddings beside logits."""
+        """Have the next passes compute embeddings beside logits; every token of theirs is an output then."""
         llama_cpp.llama_set_embeddings(self._handle, wanted)
 
     def embedding(self, index: int, sequence: int) -> npt.NDArray[np.float32]:
@@ -158,3 +159,11 @@ class Context:
             llama_cpp.llama_batch_free(self._batch)
             llama_cpp.llama_free(self._handle)
             self._handle = None
+
+
+def _pooling(model: int | None, architecture: str) -> int | None:
+    """The model's own pooling (llama_pooling_type); None if its file does not say."""
+    key, value = f"{architecture}.pooling_type".encode(), ctypes.create_string_buffer(16)
+    if llama_cpp.llama_model_meta_val_str(model, key, value, len(value)) < 0:
+        return None
+    return int(value.value)

@@ -8,8 +8,8 @@ from collections.abc import Callable
 
 import llama_cpp
 import structlog
-from hypura.v1 import placement_pb2
 
+from hypura.v1 import placement_pb2
 from hypura_worker import memory
 from hypura_worker.errors import LoadFailed
 from hypura_worker.llama import log

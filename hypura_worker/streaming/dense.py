@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from hypura.v1 import placement_pb2
 
+from hypura.v1 import placement_pb2
 from hypura_worker.errors import DecodeFailed, LoadFailed, ReadFailed
 from hypura_worker.llama.arena import Arena
 from hypura_worker.llama.library import address_of, ggml_calls, hook

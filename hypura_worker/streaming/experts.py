@@ -15,8 +15,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from hypura.v1 import placement_pb2
 
+from hypura.v1 import placement_pb2
 from hypura_worker.errors import DecodeFailed, EngineBroken, LoadFailed, ReadFailed
 from hypura_worker.llama.arena import Arena
 from hypura_worker.llama.library import address_of, ggml_calls, hook
@@ -117,6 +117,8 @@ class ExpertStreamer:
         self._groups: list[_Group] = []
         self._group_of: dict[int, _Group] = {}
         self._minimum_slots = min(plan.experts.experts_per_token * plan.ubatch_tokens, experts)
+        for tensor in tensors:
+            _expert_dimension(tensor, experts)
         self._read_vectors(tensors, experts)
         for group in plan.experts.groups:
             self._add_group(group, [t for t in tensors if t.layer in set(group.layers)], experts)
@@ -286,8 +288,6 @@ class ExpertStreamer:
         strides: dict[str, int] = {}
         sizes: dict[str, int] = {}
         for tensor in tensors:
-            if tensor.length_bytes % experts:
-                raise LoadFailed(f"{tensor.name} does not hold {experts} experts of equal size")
             slice_bytes = tensor.length_bytes // experts
             if sizes.setdefault(tensor.component, slice_bytes) != slice_bytes:
                 raise LoadFailed(f"the plan groups layers whose {tensor.component} differ; plan again")
@@ -323,6 +323,6 @@ def _expert_dimension(tensor: StreamedTensor, experts: int) -> int:
     dimension = len(tensor.shape) - 1
     while dimension > 0 and tensor.shape[dimension] == 1:
         dimension -= 1
-    if tensor.shape[dimension] != experts:
+    if tensor.shape[dimension] != experts or tensor.length_bytes % experts:
         raise LoadFailed(f"{tensor.name} has shape {tensor.shape}, whose last dimension is not {experts} experts")
     return dimension

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from types import TracebackType
 
 from hypura.v1 import placement_pb2
-
 from hypura_worker.errors import ModelFileChanged
 
 

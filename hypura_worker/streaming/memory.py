@@ -24,6 +24,9 @@ class Pool:
             self._map.madvise(mmap.MADV_DONTNEED, start, len(self._map) - start)
 
     def close(self) -> None:
-        """Unmap; no address may be used any more."""
+        """Let go of it; no address may be used any more.
+
+        It is unmapped with its last view: the traceback of a failed read can still hold one.
+        """
         self.bytes = np.empty(0, np.uint8)
-        self._map.close()
+        del self._map
