@@ -1,0 +1,156 @@
+"""Every call as plain data: method, request, type of the answer, and how long it may take.
+
+Both clients make their calls from these, so neither says anything twice.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from typing import Generic, TypeVar
+
+from google.protobuf.message import Message
+
+from hypura.v1 import control_pb2 as control
+from hypura.v1 import inference_pb2 as inference
+from hypura_client.errors import UnexpectedReply
+
+R = TypeVar("R", bound=Message)
+
+
+class Patience(Enum):
+    """Seconds that a call may take; for streams, seconds between two messages."""
+
+    QUICK = 30.0
+    MEASURING = 300.0
+    """The first profile or plan measures the drive and probes the devices."""
+    LOADING = 1800.0
+    """Embed and tokenize load the model first, and tell nothing meanwhile."""
+    STREAM = 600.0
+    """Loads and prompts report progress; waiting in the queue is silent."""
+    FOREVER = None
+    """Silence is what a watch is made of; a dead daemon ends the connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call(Generic[R]):
+    """One call, ready to be sent."""
+
+    method: str
+    request: Message
+    response: type[R]
+    patience: Patience = Patience.QUICK
+
+    def seconds(self, timeout_seconds: float | None) -> float | None:
+        """The call's deadline; timeout_seconds is the caller's own, which goes before the usual."""
+        if self.patience is Patience.FOREVER:
+            return None
+        return self.patience.value if timeout_seconds is None else timeout_seconds
+
+
+def _control(name: str, request: Message, response: type[R], patience: Patience = Patience.QUICK) -> Call[R]:
+    return Call(f"/hypura.v1.ControlService/{name}", request, response, patience)
+
+
+def _inference(name: str, request: Message, response: type[R], patience: Patience) -> Call[R]:
+    return Call(f"/hypura.v1.InferenceService/{name}", request, response, patience)
+
+
+def profile(model: str, refresh: bool) -> Call[control.ProfileResponse]:
+    request = control.ProfileRequest(model=model, refresh=refresh)
+    return _control("Profile", request, control.ProfileResponse, Patience.MEASURING)
+
+
+def models() -> Call[control.ListModelsResponse]:
+    return _control("ListModels", control.ListModelsRequest(), control.ListModelsResponse)
+
+
+def add(path: str, name: str) -> Call[control.AddModelResponse]:
+    request = control.AddModelRequest(path=path, name=name)
+    return _control("AddModel", request, control.AddModelResponse, Patience.MEASURING)
+
+
+def remove(name: str) -> Call[control.RemoveModelResponse]:
+    request = control.RemoveModelRequest(name=name)
+    return _control("RemoveModel", request, control.RemoveModelResponse)
+
+
+def show(name: str) -> Call[control.ShowModelResponse]:
+    return _control("ShowModel", control.ShowModelRequest(name=name), control.ShowModelResponse)
+
+
+def plan(model: str, options: control.LoadOptions | None) -> Call[control.PlanResponse]:
+    request = control.PlanRequest(model=model, options=options)
+    return _control("Plan", request, control.PlanResponse, Patience.MEASURING)
+
+
+def load(model: str, options: control.LoadOptions | None) -> Call[control.LoadResponse]:
+    request = control.LoadRequest(model=model, options=options)
+    return _control("Load", request, control.LoadResponse, Patience.STREAM)
+
+
+def loaded_status(last: control.LoadResponse | None) -> control.ModelStatus:
+    """The status in the last message of a load."""
+    if last is None or last.WhichOneof("event") != "loaded":
+        raise UnexpectedReply("the load ended without saying that the model is ready; see `hypuractl status`")
+    return last.loaded
+
+
+def unload(model: str) -> Call[control.UnloadResponse]:
+    request = control.UnloadRequest(model=model)
+    return _control("Unload", request, control.UnloadResponse, Patience.MEASURING)
+
+
+def status() -> Call[control.StatusResponse]:
+    return _control("Status", control.StatusRequest(), control.StatusResponse)
+
+
+def watch() -> Call[control.WatchResponse]:
+    return _control("Watch", control.WatchRequest(), control.WatchResponse, Patience.FOREVER)
+
+
+def shutdown(grace_seconds: float | None) -> Call[control.ShutdownResponse]:
+    request = control.ShutdownRequest(grace_seconds=grace_seconds)
+    return _control("Shutdown", request, control.ShutdownResponse)
+
+
+def generate(
+    model: str,
+    prompt: str | Sequence[int],
+    sampling: inference.Sampling | None,
+    limits: inference.Limits | None,
+) -> Call[inference.GenerateResponse]:
+    request = inference.GenerateRequest(model=model, sampling=sampling, limits=limits)
+    if isinstance(prompt, str):
+        request.prompt = prompt
+    else:
+        request.prompt_ids.CopyFrom(inference.TokenIds(ids=prompt))
+    return _inference("Generate", request, inference.GenerateResponse, Patience.STREAM)
+
+
+def chat(
+    model: str,
+    messages: Iterable[inference.ChatMessage],
+    sampling: inference.Sampling | None,
+    limits: inference.Limits | None,
+    think: bool | None,
+    tools_json: str,
+) -> Call[inference.ChatResponse]:
+    request = inference.ChatRequest(
+        model=model,
+        messages=messages,
+        sampling=sampling,
+        limits=limits,
+        think=think,
+        tools_json=tools_json,
+    )
+    return _inference("Chat", request, inference.ChatResponse, Patience.STREAM)
+
+
+def embed(model: str, texts: Iterable[str], normalize: bool, truncate: bool) -> Call[inference.EmbedResponse]:
+    request = inference.EmbedRequest(model=model, texts=texts, normalize=normalize, truncate=truncate)
+    return _inference("Embed", request, inference.EmbedResponse, Patience.LOADING)
+
+
+def tokenize(model: str, text: str, add_special: bool) -> Call[inference.TokenizeResponse]:
+    request = inference.TokenizeRequest(model=model, text=text, add_special=add_special)
+    return _inference("Tokenize", request, inference.TokenizeResponse, Patience.LOADING)

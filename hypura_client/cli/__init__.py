@@ -1,0 +1,1 @@
+"""hypuractl: the daemon's calls as commands."""

@@ -1,0 +1,117 @@
+"""hypuractl's entry: the table of commands, and what becomes of their errors."""
+
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any, cast
+
+import typer
+
+from hypura_client.cli import loading, models, planning, run, status
+from hypura_client.cli.output import note, print_json
+from hypura_client.errors import Cancelled, CannotConnect, DeadlineExceeded, HypuraError, LocationError
+
+EXIT_OK, EXIT_REFUSED, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
+
+# typer does not export the base of its usage errors, and has moved it between versions.
+_USAGE_ERROR = cast("type[Exception]", typer.BadParameter.__base__)
+
+app = typer.Typer(
+    name="hypuractl",
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=False,
+)
+
+
+@app.callback(
+    epilog=(
+        "Exit codes: 0 done, 1 the daemon refused, 2 wrong usage, 3 no daemon can be reached, "
+        "130 interrupted. With --json an error is one object on stdout too: "
+        '{"error": {"type", "message"}}.'
+    )
+)
+def hypuractl() -> None:
+    """Run language models larger than memory.
+
+    A daemon is started when none runs, unless HYPURA_NO_START=1. HYPURA_SOCKET and HYPURA_HOME
+    say which daemon is meant.
+
+    \b
+    Examples:
+      hypuractl run model.gguf "hello" --memory 4GB
+      hypuractl status
+    """
+
+
+app.command("run")(run.run)
+app.command("plan")(planning.plan)
+app.command("load")(loading.load)
+app.command("unload")(loading.unload)
+app.command("status")(status.status)
+app.command("models")(models.list_models)
+app.command("add")(models.add)
+app.command("rm")(models.remove)
+app.command("show")(models.show)
+app.command("profile")(planning.profile)
+app.command("stop")(status.stop)
+app.command("version")(status.version)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Runs hypuractl and exits with its code."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    try:
+        sys.exit(_run(arguments))
+    except BrokenPipeError:
+        # The reader has gone (hypuractl … | head); the interpreter must not flush into the pipe again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(EXIT_REFUSED)
+
+
+def _run(arguments: Sequence[str]) -> int:
+    wants_json = "--json" in (arguments[: arguments.index("--")] if "--" in arguments else arguments)
+    try:
+        code = typer.main.get_command(app).main(args=list(arguments), prog_name="hypuractl", standalone_mode=False)
+    except HypuraError as error:
+        return _report(error, type(error).__name__, str(error), _exit_code(error), wants_json)
+    except _USAGE_ERROR as error:
+        return _report(error, "UsageError", _usage(error), EXIT_USAGE, wants_json)
+    except (KeyboardInterrupt, typer.Abort):
+        code = EXIT_INTERRUPTED
+    except Exception as error:
+        if wants_json:
+            print_json({"error": {"type": type(error).__name__, "message": str(error)}})
+        raise
+    if code == EXIT_INTERRUPTED:
+        return _report(None, "Interrupted", "interrupted", EXIT_INTERRUPTED, wants_json)
+    return code if isinstance(code, int) else EXIT_OK
+
+
+def _exit_code(error: HypuraError) -> int:
+    if isinstance(error, CannotConnect | DeadlineExceeded | LocationError):
+        return EXIT_UNREACHABLE
+    return EXIT_INTERRUPTED if isinstance(error, Cancelled) else EXIT_REFUSED
+
+
+def _report(error: Exception | None, kind: str, message: str, code: int, wants_json: bool) -> int:
+    if wants_json:
+        print_json({"error": {"type": kind, "message": message}})
+    elif error is not None:
+        note(f"error: {message}")
+    return code
+
+
+def _usage(error: Exception) -> str:
+    described = cast(Any, error)
+    context = described.ctx
+    help_hint = f"; see `{context.command_path} --help`" if context is not None else ""
+    return f"{described.format_message().rstrip('.')}{help_hint}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""The options that several commands share, and the load options made of them."""
+
+from collections.abc import Callable
+from typing import Annotated, TypeVar
+
+import typer
+
+from hypura.v1 import control_pb2 as control
+from hypura_client.cli.sizes import WeightCache, parse_size, parse_weight_cache
+
+T = TypeVar("T")
+
+
+def _parser(parse: Callable[[str], T], name: str) -> Callable[[str], T]:
+    """parse with its ValueError as a usage error; typer would show the value without the reason."""
+
+    def parsed(text: str) -> T:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise typer.BadParameter(str(error)) from error
+
+    parsed.__name__ = name
+    return parsed
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print exactly one JSON object on stdout.")]
+Model = Annotated[str, typer.Argument(metavar="MODEL", help="A registered name, or the path of a GGUF file.")]
+Memory = Annotated[
+    int | None,
+    typer.Option(
+        "--memory",
+        metavar="SIZE",
+        parser=_parser(parse_size, "size"),
+        help="Limit of the worker's whole memory, as 4GB or 1.5GiB; what the daemon can spare if left out.",
+    ),
+]
+Context = Annotated[
+    int | None,
+    typer.Option("--context", metavar="TOKENS", min=1, max=2**32 - 1, help="Tokens of context to make room for."),
+]
+WeightCacheLimit = Annotated[
+    WeightCache | None,
+    typer.Option(
+        "--weight-cache",
+        metavar="SIZE|PERCENT",
+        parser=_parser(parse_weight_cache, "size or percentage"),
+        help="How much of the streamable weights may stay in memory, as 4GB or 25%.",
+    ),
+]
+Exact = Annotated[bool, typer.Option("--exact", help="Make the result independent of the memory limit, bit for bit.")]
+Tensors = Annotated[bool, typer.Option("--tensors", help="List every tensor too.")]
+
+
+def load_options(
+    memory_bytes: int | None,
+    context_tokens: int | None,
+    weight_cache: WeightCache | None,
+    exact: bool,
+    pin: bool = False,
+) -> control.LoadOptions:
+    """The options as the daemon takes them."""
+    return control.LoadOptions(
+        memory_bytes=memory_bytes or 0,
+        context_tokens=context_tokens or 0,
+        weight_cache_bytes=weight_cache.size_bytes if weight_cache else None,
+        weight_cache_percent=weight_cache.percent if weight_cache else None,
+        exact=exact,
+        pin=pin,
+    )

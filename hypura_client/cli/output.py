@@ -1,0 +1,115 @@
+"""What goes to stdout and stderr: one JSON object, or tables for people."""
+
+import base64
+import json
+import math
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from google.protobuf.descriptor import EnumDescriptor
+from google.protobuf.message import Message
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+# Text from a model or a file must not steer the terminal: control characters but tab and newline.
+_CONTROLS = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
+
+
+def safe(text: str) -> str:
+    """The text without terminal control characters."""
+    return text.translate(_CONTROLS)
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """The command's one object on stdout."""
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+    sys.stdout.flush()
+
+
+def stderr_console() -> Console:
+    return Console(stderr=True, highlight=False)
+
+
+def note(text: str) -> None:
+    """A line for people, on stderr."""
+    stderr_console().print(Text(safe(text)), soft_wrap=True)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """A table on stdout; columns whose title starts with > are right-aligned."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(
+            column.removeprefix(">"),
+            justify="right" if column.startswith(">") else "left",
+            overflow="fold",
+        )
+    for row in rows:
+        table.add_row(*(Text(safe(cell)) for cell in row))
+    Console(highlight=False).print(table)
+
+
+def print_facts(facts: Iterable[tuple[str, str]]) -> None:
+    """Names and values, one pair a line; pairs without a value are left out."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="bold")
+    grid.add_column(overflow="fold")
+    for name, value in facts:
+        if value:
+            grid.add_row(name, Text(safe(value)))
+    Console(highlight=False).print(grid)
+
+
+def print_line(text: str) -> None:
+    sys.stdout.write(safe(text) + "\n")
+
+
+def as_dict(message: Message, *, without: Iterable[str] = ()) -> dict[str, Any]:
+    """The message as JSON data: names as in the proto, every field said, enums as kebab-case.
+
+    What has presence and is not set is null, and so are an enum's zero and numbers that JSON
+    does not have. `without` names fields to leave out, at any depth.
+    """
+    left_out = frozenset(without)
+    return {
+        field.name: _field(message, field, left_out)
+        for field in message.DESCRIPTOR.fields
+        if field.name not in left_out
+    }
+
+
+def enum_text(enum: EnumDescriptor, number: int) -> str | None:
+    """MODE_EXPERT_STREAMING as "expert-streaming"; None for zero, str of a number not known."""
+    if number == 0:
+        return None
+    value = enum.values_by_number.get(number)
+    if value is None:
+        return str(number)
+    zero: str = enum.values_by_number[0].name
+    name: str = value.name
+    return name.removeprefix(zero.removesuffix("UNSPECIFIED")).lower().replace("_", "-")
+
+
+def _field(message: Message, field: Any, without: frozenset[str]) -> Any:
+    value = getattr(message, field.name)
+    if field.message_type is not None and field.message_type.GetOptions().map_entry:
+        return {str(key): _single(entry, field, without) for key, entry in value.items()}
+    if field.is_repeated:
+        return [_single(entry, field, without) for entry in value]
+    if field.has_presence and not message.HasField(field.name):
+        return None
+    return _single(value, field, without)
+
+
+def _single(value: Any, field: Any, without: frozenset[str]) -> Any:
+    if isinstance(value, Message):
+        return as_dict(value, without=without)
+    if field.enum_type is not None:
+        return enum_text(field.enum_type, value)
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode("ascii")
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

@@ -1,0 +1,150 @@
+"""hypuractl profile, plan: what the machine has, and how a model would use it."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hypura.v1 import placement_pb2 as placement
+from hypura_client.cli.models import print_tensors
+from hypura_client.cli.options import (
+    Context,
+    Exact,
+    Json,
+    Memory,
+    Model,
+    Tensors,
+    WeightCacheLimit,
+    load_options,
+)
+from hypura_client.cli.output import as_dict, enum_text, print_facts, print_json, print_table
+from hypura_client.cli.session import connected, is_path, registered
+from hypura_client.cli.sizes import size_text
+
+
+def profile(
+    model: Annotated[
+        str, typer.Argument(metavar="[MODEL]", help="The model, file or folder whose drive to measure.")
+    ] = "",
+    refresh: Annotated[bool, typer.Option("--refresh", help="Measure again.")] = False,
+    json_output: Json = False,
+) -> None:
+    """Describe the machine: processor, memory, GPUs, and the drive that holds the models.
+
+    \b
+    Examples:
+      hypuractl profile
+      hypuractl profile model.gguf --refresh --json
+    """
+    where = str(Path(model).expanduser().absolute()) if model and is_path(model) else model
+    with connected() as client:
+        found = client.profile(where, refresh=refresh).profile
+    if json_output:
+        print_json(as_dict(found))
+        return
+    print_facts(
+        (
+            ("processor", found.cpu),
+            ("cores", f"{found.usable_cores} usable, {found.physical_cores} physical"),
+            (
+                "memory",
+                f"{size_text(found.memory_limit_bytes)}, {size_text(found.memory_available_bytes)} "
+                f"available, {size_text(found.memory_bytes_per_second)}/s",
+            ),
+            *((gpu.name, f"{gpu.description}, {_gpu_memory(gpu)}") for gpu in found.gpus),
+            *((f"drive {drive.mount}", _drive(drive)) for drive in found.drives),
+            ("llama-cpp-python", found.llama_cpp_python_version),
+            ("weight repacking", "works" if found.extra_buffers_work else "fails on this processor; not used"),
+        )
+    )
+
+
+def plan(
+    model: Model,
+    memory: Memory = None,
+    context: Context = None,
+    weight_cache: WeightCacheLimit = None,
+    exact: Exact = False,
+    tensors: Tensors = False,
+    json_output: Json = False,
+) -> None:
+    """Say how a model would be loaded, and how fast it should be.
+
+    \b
+    Examples:
+      hypuractl plan qwen3 --memory 4GB
+      hypuractl plan model.gguf --memory 8GB --context 16384 --tensors --json
+    """
+    options = load_options(memory, context, weight_cache, exact)
+    with connected() as client:
+        made = client.plan(registered(client, model), options).plan
+    if json_output:
+        print_json(as_dict(made, without=() if tensors else ("tensors",)))
+        return
+    print_facts(_plan_facts(made))
+    print_table(("MEMORY", ">SIZE"), ((item.name, size_text(item.size_bytes)) for item in made.memory))
+    if tensors:
+        print_tensors(made.tensors)
+
+
+def mode_text(mode: int) -> str:
+    return enum_text(placement.Mode.DESCRIPTOR, mode) or ""
+
+
+def _gpu_memory(gpu: placement.GpuDevice) -> str:
+    shared = ", shared with the processor" if gpu.unified else ""
+    return f"{size_text(gpu.free_bytes)} of {size_text(gpu.total_bytes)} free{shared}"
+
+
+def _drive(drive: placement.DriveProfile) -> str:
+    if not drive.measured_at_seconds:
+        return f"{drive.filesystem}, not measured yet"
+    return (
+        f"{size_text(drive.bytes_per_second)}/s in reads of {size_text(drive.best_block_bytes)}, "
+        f"{drive.best_queue_depth} at once, {'direct' if drive.direct else 'through the page cache'} "
+        f"({drive.filesystem} {drive.device})"
+    )
+
+
+def _plan_facts(made: placement.Plan) -> Iterable[tuple[str, str]]:
+    estimate = made.estimate
+    bound = enum_text(placement.Bound.DESCRIPTOR, estimate.bound)
+    yield "model", f"{made.model} ({made.architecture}, {size_text(made.model_bytes)})"
+    yield "mode", f"{mode_text(made.mode)}: {made.reason}"
+    yield "resident", size_text(made.resident_bytes)
+    yield "streamed", size_text(made.streamed_bytes)
+    yield "memory", f"{size_text(sum(item.size_bytes for item in made.memory))} of {size_text(made.memory_limit_bytes)}"
+    for group in made.experts.groups:
+        yield (
+            f"layers {group.layers[0]}-{group.layers[-1]}" if group.layers else "no layers",
+            f"{group.slots} slots for {len(group.layers) * made.experts.experts_per_layer} experts, "
+            f"{size_text(group.slot_bytes)} each",
+        )
+    if made.HasField("dense"):
+        yield (
+            "layers",
+            f"{len(made.dense.pinned_layers)} pinned, {len(made.dense.streamed_layers)} streamed "
+            f"through a ring of {made.dense.ring_depth}",
+        )
+    yield (
+        "context",
+        f"{made.context_tokens} tokens for {made.sequences} sequences, {made.kv_type_k}/{made.kv_type_v}, "
+        f"{size_text(made.kv_bytes)}",
+    )
+    yield (
+        "computing",
+        f"{made.threads} threads, {made.batch_threads} for prompts, ubatch {made.ubatch_tokens}, "
+        f"{made.gpu_layers} layers on the GPU" + (", exact" if made.exact else ""),
+    )
+    yield (
+        "reading",
+        f"{size_text(made.io.chunk_bytes)} × {made.io.queue_depth}, "
+        f"{'direct' if made.io.direct else 'through the page cache'}",
+    )
+    yield (
+        "estimate",
+        f"{estimate.tok_per_second:.2f} tok/s, limited by {bound or 'nothing known'}; "
+        f"{estimate.ttft_seconds:.1f} s to the first token of 512; hit rate {estimate.hit_rate:.1%}; "
+        f"{size_text(estimate.bytes_read_per_token)} read per token",
+    )

@@ -1,0 +1,207 @@
+"""AsyncClient: the daemon's calls, for asyncio."""
+
+import asyncio
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Generic, Self, TypeVar, cast
+
+import grpc
+import grpc.aio
+from google.protobuf.message import Message
+
+from hypura.v1 import control_pb2 as control
+from hypura.v1 import inference_pb2 as inference
+from hypura_client import calls
+from hypura_client.channel import OPTIONS, target_of
+from hypura_client.errors import Cancelled, HypuraError, from_status, idle
+
+R = TypeVar("R", bound=Message)
+
+
+def _translated(error: grpc.aio.AioRpcError, target: str) -> HypuraError:
+    return from_status(error.code().name, error.details(), error.trailing_metadata(), target)
+
+
+class AsyncStream(Generic[R]):
+    """The messages of a streaming call. Leaving `async with`, or cancel(), ends the call."""
+
+    def __init__(self, call: "grpc.aio.UnaryStreamCall[Message, R]", idle_seconds: float | None, target: str) -> None:
+        self._call = call
+        self._idle_seconds = idle_seconds
+        self._target = target
+        self._cancelled = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> R:
+        """The next message. Raises the tree of errors.py, DeadlineExceeded after idle silence included."""
+        try:
+            async with asyncio.timeout(self._idle_seconds):
+                message = await self._call.read()
+        except TimeoutError:
+            raise idle(self._target, self._idle_seconds or 0.0) from None
+        except grpc.aio.AioRpcError as error:
+            raise _translated(error, self._target) from None
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if self._cancelled and not (task and task.cancelling()):
+                raise Cancelled("the call was cancelled") from None
+            raise
+        if not isinstance(message, Message):
+            raise StopAsyncIteration
+        return cast(R, message)
+
+    def cancel(self) -> None:
+        """Ends the call; the daemon stops working on it within one token."""
+        self._cancelled = True
+        self._call.cancel()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.cancel()
+
+
+class AsyncClient:
+    """The daemon's calls, for asyncio; used in one event loop, best with `async with`.
+
+    where is the control socket's path or a gRPC address; timeout_seconds, where given, is the
+    deadline of every call and the longest silence of every stream but watch.
+    All methods raise the tree of errors.py and return the messages of hypura.v1.
+    """
+
+    def __init__(self, where: Path | str, *, timeout_seconds: float | None = None) -> None:
+        self._target = target_of(where)
+        self._timeout_seconds = timeout_seconds
+        self._channel: grpc.aio.Channel | None = None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Closes the connection; calls that still run are cancelled."""
+        if self._channel is not None:
+            await self._channel.close(None)
+            self._channel = None
+
+    def _open(self) -> grpc.aio.Channel:
+        # Not in __init__: a channel belongs to the loop that it was made in.
+        if self._channel is None:
+            self._channel = grpc.aio.insecure_channel(self._target, options=OPTIONS)
+        return self._channel
+
+    async def _unary(self, call: calls.Call[R]) -> R:
+        send = self._open().unary_unary(
+            call.method,
+            request_serializer=type(call.request).SerializeToString,
+            response_deserializer=call.response.FromString,
+        )
+        try:
+            answer: R = await send(call.request, timeout=call.seconds(self._timeout_seconds))
+            return answer
+        except grpc.aio.AioRpcError as error:
+            raise _translated(error, self._target) from None
+
+    def _stream(self, call: calls.Call[R]) -> AsyncStream[R]:
+        send = self._open().unary_stream(
+            call.method,
+            request_serializer=type(call.request).SerializeToString,
+            response_deserializer=call.response.FromString,
+        )
+        return AsyncStream(send(call.request), call.seconds(self._timeout_seconds), self._target)
+
+    async def profile(self, model: str = "", *, refresh: bool = False) -> control.ProfileResponse:
+        """The machine, and the drive of a registered model or absolute path."""
+        return await self._unary(calls.profile(model, refresh))
+
+    async def models(self) -> control.ListModelsResponse:
+        """The registered models."""
+        return await self._unary(calls.models())
+
+    async def add(self, path: Path | str, name: str = "") -> control.AddModelResponse:
+        """Registers a GGUF file or a folder of them."""
+        return await self._unary(calls.add(str(path), name))
+
+    async def remove(self, name: str) -> control.RemoveModelResponse:
+        """Forgets a model."""
+        return await self._unary(calls.remove(name))
+
+    async def show(self, name: str) -> control.ShowModelResponse:
+        """Describes a model."""
+        return await self._unary(calls.show(name))
+
+    async def plan(self, model: str, options: control.LoadOptions | None = None) -> control.PlanResponse:
+        """How a model would be loaded."""
+        return await self._unary(calls.plan(model, options))
+
+    def load_events(self, model: str, options: control.LoadOptions | None = None) -> AsyncStream[control.LoadResponse]:
+        """Loads a model and reports progress; the last message has loaded set."""
+        return self._stream(calls.load(model, options))
+
+    async def load(self, model: str, options: control.LoadOptions | None = None) -> control.ModelStatus:
+        """Loads a model and returns once it is ready."""
+        last = None
+        async with self.load_events(model, options) as events:
+            async for event in events:
+                last = event
+        return calls.loaded_status(last)
+
+    async def unload(self, model: str) -> control.UnloadResponse:
+        """Unloads a model."""
+        return await self._unary(calls.unload(model))
+
+    async def status(self) -> control.StatusResponse:
+        """What is loaded."""
+        return await self._unary(calls.status())
+
+    def watch(self) -> AsyncStream[control.WatchResponse]:
+        """The status, now and at every change of a model's state."""
+        return self._stream(calls.watch())
+
+    async def shutdown(self, grace_seconds: float | None = None) -> control.ShutdownResponse:
+        """Ends the daemon."""
+        return await self._unary(calls.shutdown(grace_seconds))
+
+    def generate(
+        self,
+        model: str,
+        prompt: str | Sequence[int],
+        *,
+        sampling: inference.Sampling | None = None,
+        limits: inference.Limits | None = None,
+    ) -> AsyncStream[inference.GenerateResponse]:
+        """Continues a prompt, given as text or token ids."""
+        return self._stream(calls.generate(model, prompt, sampling, limits))
+
+    def chat(
+        self,
+        model: str,
+        messages: Iterable[inference.ChatMessage],
+        *,
+        sampling: inference.Sampling | None = None,
+        limits: inference.Limits | None = None,
+        think: bool | None = None,
+        tools_json: str = "",
+    ) -> AsyncStream[inference.ChatResponse]:
+        """Answers a conversation."""
+        return self._stream(calls.chat(model, messages, sampling, limits, think, tools_json))
+
+    async def embed(
+        self, model: str, texts: Iterable[str], *, normalize: bool = False, truncate: bool = False
+    ) -> inference.EmbedResponse:
+        """Turns texts into vectors."""
+        return await self._unary(calls.embed(model, texts, normalize, truncate))
+
+    async def tokenize(self, model: str, text: str, *, add_special: bool = False) -> inference.TokenizeResponse:
+        """Turns text into token ids."""
+        return await self._unary(calls.tokenize(model, text, add_special))

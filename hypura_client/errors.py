@@ -1,0 +1,194 @@
+"""Every error a client can meet, and the one place where a gRPC status becomes one.
+
+HypuraError
+├── DaemonError               the daemon refused; the base of what it names itself
+│   ├── InvalidRequest        a value is wrong
+│   │   ├── InvalidModelName
+│   │   ├── ContextTooLong
+│   │   └── PromptTooLong
+│   ├── ModelNotFound         no such registered model
+│   ├── ModelFileError        the file is no usable GGUF
+│   │   ├── ModelFileChanged
+│   │   └── UnsupportedModel
+│   ├── BudgetTooSmall        less memory than the least that can run
+│   ├── ServerBusy            a queue is full
+│   ├── WorkerDied            the worker process ended
+│   ├── WorkerFailed          the worker answered with an error
+│   ├── ShuttingDown          the daemon is ending
+│   └── SettingsError         one of its settings is unusable
+├── CannotConnect             no daemon answers, or the connection broke
+│   └── DaemonStartFailed     one was started and did not come up
+├── DeadlineExceeded          the daemon answers too slowly, or no more
+├── Cancelled                 the call was cancelled
+├── UnexpectedReply           daemon and client disagree on the protocol
+└── LocationError             HYPURA_SOCKET, HYPURA_HOME or config.toml is unusable
+
+The daemon names its class in the trailing metadata `hypura-error`; without it the status
+code decides.
+"""
+
+from collections.abc import Iterable
+from typing import Any
+
+ERROR_NAME_KEY = "hypura-error"
+
+
+class HypuraError(Exception):
+    """Base of all errors above."""
+
+
+class DaemonError(HypuraError):
+    """The daemon refused. status_code is the gRPC code's name, such as NOT_FOUND."""
+
+    def __init__(self, message: str, status_code: str = "UNKNOWN") -> None:
+        super().__init__(message)
+        self.status_code = status_code
+
+
+class InvalidRequest(DaemonError):
+    """A value of the request is wrong."""
+
+
+class InvalidModelName(InvalidRequest):
+    """Not a usable model name."""
+
+
+class ContextTooLong(InvalidRequest):
+    """More context than the model or the memory has."""
+
+
+class PromptTooLong(InvalidRequest):
+    """The prompt does not fit the context."""
+
+
+class ModelNotFound(DaemonError):
+    """No model of this name is registered."""
+
+
+class ModelFileError(DaemonError):
+    """The file is no usable GGUF."""
+
+
+class ModelFileChanged(ModelFileError):
+    """The file changed or disappeared since it was planned."""
+
+
+class UnsupportedModel(ModelFileError):
+    """The file is sound, but cannot be run."""
+
+
+class BudgetTooSmall(DaemonError):
+    """The memory budget is below the least that can run."""
+
+
+class ServerBusy(DaemonError):
+    """A queue is full."""
+
+
+class WorkerDied(DaemonError):
+    """The worker process ended."""
+
+
+class WorkerFailed(DaemonError):
+    """The worker answered with an error."""
+
+
+class ShuttingDown(DaemonError):
+    """The daemon is ending and takes no new work."""
+
+
+class SettingsError(DaemonError):
+    """A setting of the daemon is unusable."""
+
+
+class CannotConnect(HypuraError):
+    """No daemon answers, or the connection broke."""
+
+
+class DaemonStartFailed(CannotConnect):
+    """A daemon was started and did not come up."""
+
+
+class DeadlineExceeded(HypuraError):
+    """The daemon did not answer in time."""
+
+
+class Cancelled(HypuraError):
+    """The call was cancelled."""
+
+
+class UnexpectedReply(HypuraError):
+    """The daemon's answer is not one that this client knows."""
+
+
+class LocationError(HypuraError):
+    """Where the daemon listens cannot be told."""
+
+
+_BY_NAME: dict[str, type[DaemonError]] = {
+    error.__name__: error
+    for error in (
+        InvalidRequest,
+        InvalidModelName,
+        ContextTooLong,
+        PromptTooLong,
+        ModelNotFound,
+        ModelFileError,
+        ModelFileChanged,
+        UnsupportedModel,
+        BudgetTooSmall,
+        ServerBusy,
+        WorkerDied,
+        WorkerFailed,
+        ShuttingDown,
+        SettingsError,
+    )
+}
+
+_BY_CODE: dict[str, type[DaemonError]] = {
+    "INVALID_ARGUMENT": InvalidRequest,
+    "NOT_FOUND": ModelNotFound,
+    "FAILED_PRECONDITION": ModelFileError,
+    "INTERNAL": WorkerFailed,
+}
+
+
+def from_status(
+    code: str,
+    message: str | None,
+    metadata: Iterable[Any] | None,
+    target: str,
+) -> HypuraError:
+    """The error for a gRPC status.
+
+    code is the StatusCode's name, metadata the trailing pairs of key and value, target the
+    daemon's address.
+    """
+    text = message or f"the daemon gave no reason ({code})"
+    names = [value for key, value in metadata or () if key == ERROR_NAME_KEY]
+    if names:
+        name = names[0].decode("utf-8", "replace") if isinstance(names[0], bytes) else names[0]
+        return _BY_NAME.get(name, _BY_CODE.get(code, DaemonError))(text, code)
+    if code == "UNAVAILABLE":
+        return CannotConnect(
+            f"no daemon answers at {target} ({text}); start one with `hypurad`, "
+            "or point HYPURA_SOCKET at the one that runs"
+        )
+    if code == "DEADLINE_EXCEEDED":
+        return DeadlineExceeded(f"the daemon at {target} did not answer in time ({text})")
+    if code == "CANCELLED":
+        return Cancelled("the call was cancelled")
+    if code == "UNIMPLEMENTED":
+        return UnexpectedReply(
+            f"the daemon at {target} does not know this call ({text}); "
+            "restart it, so that daemon and client are of one version"
+        )
+    return _BY_CODE.get(code, DaemonError)(text, code)
+
+
+def idle(target: str, idle_seconds: float) -> DeadlineExceeded:
+    """The error for a stream that fell silent."""
+    return DeadlineExceeded(
+        f"the daemon at {target} sent nothing for {idle_seconds:g} s; the call was cancelled. "
+        "`hypuractl status` tells whether the model still works"
+    )

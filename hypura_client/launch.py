@@ -1,0 +1,151 @@
+"""Starting the daemon when none runs.
+
+probe ──serving──► done            spawned ──exit 3──► another one was faster: probe again
+  └─absent─► spawn ─► spawned      spawned ──other exit──► explain, with its last words
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from enum import Enum
+from pathlib import Path
+from typing import IO
+
+import grpc
+from grpc_health.v1 import health_pb2
+
+from hypura_client.channel import OPTIONS, target_of
+from hypura_client.discovery import Location
+from hypura_client.errors import CannotConnect, DaemonStartFailed
+
+ALREADY_RUNNING_EXIT_CODE = 3
+START_SECONDS = 30.0
+_PROBE_SECONDS = 2.0
+_PAUSE_SECONDS = 0.05
+_RESPAWN_SECONDS = 0.5
+_LOG_LINES = 8
+
+
+class Answer(Enum):
+    """What is at the socket."""
+
+    ABSENT = "absent"
+    NOT_SERVING = "not serving"
+    SERVING = "serving"
+
+
+def probe(socket_path: Path, timeout_seconds: float = _PROBE_SECONDS) -> Answer:
+    """Asks the gRPC health service behind the socket."""
+    if not socket_path.exists():
+        return Answer.ABSENT
+    # A pool of its own: a shared one remembers a refused connection and waits before the next try.
+    options = (*OPTIONS, ("grpc.use_local_subchannel_pool", 1))
+    with grpc.insecure_channel(target_of(socket_path), options=options) as channel:
+        check = channel.unary_unary(
+            "/grpc.health.v1.Health/Check",
+            request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+            response_deserializer=health_pb2.HealthCheckResponse.FromString,
+        )
+        try:
+            answer = check(health_pb2.HealthCheckRequest(), timeout=timeout_seconds)
+        except grpc.RpcError as error:
+            return Answer.ABSENT if error.code() is grpc.StatusCode.UNAVAILABLE else Answer.NOT_SERVING
+    serving = answer.status == health_pb2.HealthCheckResponse.SERVING
+    return Answer.SERVING if serving else Answer.NOT_SERVING
+
+
+def start_daemon(
+    location: Location,
+    environ: Mapping[str, str],
+    *,
+    start_seconds: float = START_SECONDS,
+    on_spawn: Callable[[], None] = lambda: None,
+) -> None:
+    """Returns once a daemon serves at location, starting one unless HYPURA_NO_START is 1.
+
+    Raises CannotConnect when none runs and none may be started, DaemonStartFailed when the one
+    that was started ends or does not serve within start_seconds.
+    """
+    deadline = time.monotonic() + start_seconds
+    child: subprocess.Popen[bytes] | None = None
+    log_start_bytes = 0
+    spawn_after = 0.0
+    while True:
+        answer = probe(location.socket_path)
+        if answer is Answer.SERVING:
+            return
+        if child is None and answer is Answer.ABSENT:
+            if environ.get("HYPURA_NO_START") == "1":
+                raise CannotConnect(
+                    f"no daemon answers at {location.socket_path}; start one with `hypurad`, "
+                    "or unset HYPURA_NO_START to have it started"
+                )
+            if time.monotonic() >= spawn_after:
+                child, log_start_bytes = _spawn(location, environ)
+                spawn_after = time.monotonic() + _RESPAWN_SECONDS
+                on_spawn()
+        elif child is not None and child.poll() is not None:
+            if child.returncode != ALREADY_RUNNING_EXIT_CODE:
+                raise DaemonStartFailed(_explain(child.returncode, location.log_path, log_start_bytes))
+            child = None
+        if time.monotonic() > deadline:
+            raise DaemonStartFailed(
+                f"the daemon at {location.socket_path} did not serve within {start_seconds:g} s "
+                f"({'pid ' + str(child.pid) + ', still starting' if child else answer.value}); "
+                f"its log is {location.log_path}" + _quoted(_last_lines(location.log_path, log_start_bytes))
+            )
+        time.sleep(_PAUSE_SECONDS)
+
+
+def _spawn(location: Location, environ: Mapping[str, str]) -> tuple[subprocess.Popen[bytes], int]:
+    """Starts a daemon of its own session; returns it and the size of the log before."""
+    child_environ = dict(environ)
+    # It runs elsewhere, so what is relative to this folder has to be said in full.
+    if child_environ.get("HYPURA_HOME"):
+        child_environ["HYPURA_HOME"] = str(location.home)
+    if child_environ.get("HYPURA_SOCKET"):
+        child_environ["HYPURA_SOCKET"] = str(location.socket_path)
+    try:
+        location.home.mkdir(parents=True, exist_ok=True)
+        location.log_path.parent.mkdir(mode=0o700, exist_ok=True)
+        with location.log_path.open("ab") as log:
+            before_bytes = log.tell()
+            return _execute(child_environ, location.home, log), before_bytes
+    except OSError as error:
+        raise DaemonStartFailed(
+            f"the daemon cannot be started with its home at {location.home}: {error}; "
+            "set HYPURA_HOME to a folder that can be written"
+        ) from error
+
+
+def _execute(environ: Mapping[str, str], folder: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-P", "-m", "hypura_daemon"],
+        cwd=folder,
+        env=environ,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        start_new_session=True,
+    )
+
+
+def _explain(returncode: int, log_path: Path, log_start_bytes: int) -> str:
+    how = f"signal {-returncode}" if returncode < 0 else f"code {returncode}"
+    return f"the daemon was started and ended with {how}; its log is {log_path}" + _quoted(
+        _last_lines(log_path, log_start_bytes)
+    )
+
+
+def _quoted(lines: list[str]) -> str:
+    return ", its last lines:\n" + "\n".join(f"  {line}" for line in lines) if lines else ""
+
+
+def _last_lines(path: Path, start_bytes: int) -> list[str]:
+    with path.open("rb") as log:
+        size_bytes = log.seek(0, os.SEEK_END)
+        log.seek(max(start_bytes, size_bytes - 65536))
+        return list(deque(log.read().decode("utf-8", "replace").splitlines(), maxlen=_LOG_LINES))

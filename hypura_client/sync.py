@@ -1,0 +1,202 @@
+"""Client: the daemon's calls, blocking."""
+
+import threading
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Generic, Self, TypeVar
+
+import grpc
+from google.protobuf.message import Message
+
+from hypura.v1 import control_pb2 as control
+from hypura.v1 import inference_pb2 as inference
+from hypura_client import calls
+from hypura_client.channel import OPTIONS, target_of
+from hypura_client.errors import HypuraError, from_status, idle
+
+R = TypeVar("R", bound=Message)
+
+
+def _translated(error: grpc.RpcError, target: str) -> HypuraError:
+    return from_status(error.code().name, error.details(), error.trailing_metadata(), target)
+
+
+class Stream(Generic[R]):
+    """The messages of a streaming call. Leaving `with`, or cancel() from any thread, ends the call."""
+
+    def __init__(self, call: "grpc.CallIterator[R]", idle_seconds: float | None, target: str) -> None:
+        self._call = call
+        self._messages = iter(call)
+        self._idle_seconds = idle_seconds
+        self._target = target
+        self._expired = False
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> R:
+        """The next message. Raises the tree of errors.py, DeadlineExceeded after idle silence included."""
+        timer = None
+        if self._idle_seconds is not None:
+            # gRPC's blocking streams have a deadline for the whole call alone.
+            timer = threading.Timer(self._idle_seconds, self._expire)
+            timer.daemon = True
+            timer.start()
+        try:
+            return next(self._messages)
+        except grpc.RpcError as error:
+            if self._expired:
+                raise idle(self._target, self._idle_seconds or 0.0) from None
+            raise _translated(error, self._target) from None
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def _expire(self) -> None:
+        self._expired = True
+        self._call.cancel()  # type: ignore[no-untyped-call]
+
+    def cancel(self) -> None:
+        """Ends the call; the daemon stops working on it within one token."""
+        self._call.cancel()  # type: ignore[no-untyped-call]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.cancel()
+
+
+class Client:
+    """The daemon's calls, blocking; may be shared by threads, best used with `with`.
+
+    where is the control socket's path or a gRPC address; timeout_seconds, where given, is the
+    deadline of every call and the longest silence of every stream but watch.
+    All methods raise the tree of errors.py and return the messages of hypura.v1.
+    """
+
+    def __init__(self, where: Path | str, *, timeout_seconds: float | None = None) -> None:
+        self._target = target_of(where)
+        self._timeout_seconds = timeout_seconds
+        self._channel = grpc.insecure_channel(self._target, options=OPTIONS)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the connection; calls that still run are cancelled."""
+        self._channel.close()
+
+    def _unary(self, call: calls.Call[R]) -> R:
+        send = self._channel.unary_unary(
+            call.method,
+            request_serializer=type(call.request).SerializeToString,
+            response_deserializer=call.response.FromString,
+        )
+        try:
+            answer: R = send(call.request, timeout=call.seconds(self._timeout_seconds))
+            return answer
+        except grpc.RpcError as error:
+            raise _translated(error, self._target) from None
+
+    def _stream(self, call: calls.Call[R]) -> Stream[R]:
+        send = self._channel.unary_stream(
+            call.method,
+            request_serializer=type(call.request).SerializeToString,
+            response_deserializer=call.response.FromString,
+        )
+        return Stream(send(call.request), call.seconds(self._timeout_seconds), self._target)
+
+    def profile(self, model: str = "", *, refresh: bool = False) -> control.ProfileResponse:
+        """The machine, and the drive of a registered model or absolute path."""
+        return self._unary(calls.profile(model, refresh))
+
+    def models(self) -> control.ListModelsResponse:
+        """The registered models."""
+        return self._unary(calls.models())
+
+    def add(self, path: Path | str, name: str = "") -> control.AddModelResponse:
+        """Registers a GGUF file or a folder of them."""
+        return self._unary(calls.add(str(path), name))
+
+    def remove(self, name: str) -> control.RemoveModelResponse:
+        """Forgets a model."""
+        return self._unary(calls.remove(name))
+
+    def show(self, name: str) -> control.ShowModelResponse:
+        """Describes a model."""
+        return self._unary(calls.show(name))
+
+    def plan(self, model: str, options: control.LoadOptions | None = None) -> control.PlanResponse:
+        """How a model would be loaded."""
+        return self._unary(calls.plan(model, options))
+
+    def load_events(self, model: str, options: control.LoadOptions | None = None) -> Stream[control.LoadResponse]:
+        """Loads a model and reports progress; the last message has loaded set."""
+        return self._stream(calls.load(model, options))
+
+    def load(self, model: str, options: control.LoadOptions | None = None) -> control.ModelStatus:
+        """Loads a model and returns once it is ready."""
+        last = None
+        with self.load_events(model, options) as events:
+            for event in events:
+                last = event
+        return calls.loaded_status(last)
+
+    def unload(self, model: str) -> control.UnloadResponse:
+        """Unloads a model."""
+        return self._unary(calls.unload(model))
+
+    def status(self) -> control.StatusResponse:
+        """What is loaded."""
+        return self._unary(calls.status())
+
+    def watch(self) -> Stream[control.WatchResponse]:
+        """The status, now and at every change of a model's state."""
+        return self._stream(calls.watch())
+
+    def shutdown(self, grace_seconds: float | None = None) -> control.ShutdownResponse:
+        """Ends the daemon."""
+        return self._unary(calls.shutdown(grace_seconds))
+
+    def generate(
+        self,
+        model: str,
+        prompt: str | Sequence[int],
+        *,
+        sampling: inference.Sampling | None = None,
+        limits: inference.Limits | None = None,
+    ) -> Stream[inference.GenerateResponse]:
+        """Continues a prompt, given as text or token ids."""
+        return self._stream(calls.generate(model, prompt, sampling, limits))
+
+    def chat(
+        self,
+        model: str,
+        messages: Iterable[inference.ChatMessage],
+        *,
+        sampling: inference.Sampling | None = None,
+        limits: inference.Limits | None = None,
+        think: bool | None = None,
+        tools_json: str = "",
+    ) -> Stream[inference.ChatResponse]:
+        """Answers a conversation."""
+        return self._stream(calls.chat(model, messages, sampling, limits, think, tools_json))
+
+    def embed(
+        self, model: str, texts: Iterable[str], *, normalize: bool = False, truncate: bool = False
+    ) -> inference.EmbedResponse:
+        """Turns texts into vectors."""
+        return self._unary(calls.embed(model, texts, normalize, truncate))
+
+    def tokenize(self, model: str, text: str, *, add_special: bool = False) -> inference.TokenizeResponse:
+        """Turns text into token ids."""
+        return self._unary(calls.tokenize(model, text, add_special))

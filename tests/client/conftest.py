@@ -1,0 +1,95 @@
+"""A running fake daemon, and hypuractl as a process."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+REPOSITORY = Path(__file__).parents[2]
+TIMEOUT_SECONDS = 60
+
+
+@pytest.fixture(scope="session")
+def short_folder() -> Iterator[Path]:
+    """A folder whose path leaves room for a socket's name; pytest's own are too long on macOS."""
+    folder = Path(tempfile.mkdtemp(prefix="hyp-"))
+    yield folder
+    shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def daemon_socket(short_folder: Path) -> Iterator[Path]:
+    # The blank and the percent sign: gRPC's addresses are URIs, paths are not.
+    socket_path = short_folder / "so ck%41" / "control.sock"
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.client.fake_daemon"],
+        cwd=REPOSITORY,
+        env={**os.environ, "HYPURA_SOCKET": str(socket_path)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    yield socket_path
+    process.terminate()
+    process.wait(TIMEOUT_SECONDS)
+    process.stdout.close()
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    code: int
+    stdout: str
+    stderr: str
+
+    @property
+    def json(self) -> Any:
+        """The one object on stdout."""
+        assert self.stdout.count("\n") == 1, self
+        return json.loads(self.stdout)
+
+
+class Hypuractl:
+    """hypuractl with a settled environment."""
+
+    def __init__(self, environ: dict[str, str], folder: Path) -> None:
+        self.environ = environ
+        self.folder = folder
+
+    def start(self, *arguments: str) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-m", "hypura_client.cli.main", *arguments],
+            cwd=self.folder,
+            env=self.environ,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+        )
+
+    def __call__(self, *arguments: str, stdin: str = "") -> Outcome:
+        with self.start(*arguments) as process:
+            stdout, stderr = process.communicate(stdin, TIMEOUT_SECONDS)
+        return Outcome(process.returncode, stdout, stderr)
+
+
+def clean_environ(**more: str) -> dict[str, str]:
+    """This process's environment without what says where a daemon is."""
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(("HYPURA_", "XDG_"))}
+    return {**kept, "PYTHONPATH": str(REPOSITORY), "PYTHONUTF8": "1", **more}
+
+
+@pytest.fixture
+def hypuractl(daemon_socket: Path, tmp_path: Path) -> Hypuractl:
+    """hypuractl for the running fake daemon; it may start no other."""
+    environ = clean_environ(HYPURA_SOCKET=str(daemon_socket), HYPURA_HOME=str(tmp_path / "home"), HYPURA_NO_START="1")
+    return Hypuractl(environ, tmp_path)

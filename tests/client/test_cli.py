@@ -1,0 +1,207 @@
+"""hypuractl as a process: its output, exit codes and signals."""
+
+import signal
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+from hypura_client.sync import Client
+from tests.client.conftest import TIMEOUT_SECONDS, Hypuractl
+
+
+def read_until(stream: IO[str] | None, text: str) -> str:
+    """What the stream says up to and with the text."""
+    assert stream is not None
+    seen = ""
+    while not seen.endswith(text):
+        piece = stream.read(1)
+        assert piece, f"the stream ended after {seen!r}"
+        seen += piece
+    return seen
+
+
+def test_status_json(hypuractl: Hypuractl, daemon_socket: Path) -> None:
+    found = hypuractl("status", "--json").json
+    assert list(found) == ["daemon", "models"]
+    assert found["daemon"]["socket_path"] == str(daemon_socket)
+    assert {"pid", "version", "uptime_seconds", "home", "memory_budget_bytes"} <= set(found["daemon"])
+    model = found["models"][0]
+    assert list(model)[:4] == ["name", "state", "mode", "worker_pid"]
+    assert [model[key] for key in list(model)[:4]] == ["ready", "ready", "expert-streaming", 4321]
+    assert model["plan"]["experts"]["groups"][0]["slots"] == 64
+    assert model["statistics"]["failed_requests"] >= 0
+    assert "tensors" not in model["plan"]
+
+
+def test_run_json(hypuractl: Hypuractl) -> None:
+    outcome = hypuractl("run", "m", "hello", "--memory", "2GB", "--seed", "5", "--json")
+    found = outcome.json
+    assert outcome.code == 0
+    assert found["text"] == "né hello"
+    assert found["token_ids"] == [7, 8, 9]
+    assert (found["model"], found["mode"]) == ("m", "expert-streaming")
+    assert (found["seed"], found["finish_reason"], found["load_seconds"]) == (5, "length", 1.5)
+    assert (found["resident_bytes"], found["memory_limit_bytes"]) == (10**9, 2 * 10**9)
+    expected = "prompt_tokens cached_tokens output_tokens tok_per_second ttft_seconds prefill_seconds "
+    expected += "decode_seconds hit_rate bytes_read_per_token stall_seconds_per_token streamed_bytes "
+    expected += "prefill_bytes_read worker_peak_rss_bytes"
+    assert set(expected.split()) <= set(found)
+    assert "starting the worker" in outcome.stderr
+
+
+def test_run_takes_a_loaded_model_as_it_is(hypuractl: Hypuractl) -> None:
+    outcome = hypuractl("run", "ready", "hello", "--json")
+    assert outcome.code == 0
+    assert "starting the worker" not in outcome.stderr
+
+
+def test_run_text(hypuractl: Hypuractl) -> None:
+    for model in ("m", "wordless"):
+        outcome = hypuractl("run", model, "hello")
+        assert (outcome.code, outcome.stdout) == (0, "né hello\n")
+        assert "hit rate 50.0%" in outcome.stderr
+        assert "1.00 GB resident, 18.00 GB streamed" in outcome.stderr
+
+
+def test_conversation_from_a_pipe(hypuractl: Hypuractl) -> None:
+    outcome = hypuractl("run", "m", stdin="one\n\ntwo\n")
+    assert (outcome.code, outcome.stdout) == (0, "né one\nné two\n")
+
+
+def test_a_conversation_outlives_a_failed_answer(hypuractl: Hypuractl) -> None:
+    outcome = hypuractl("run", "dying", stdin="one\ntwo\n")
+    assert (outcome.code, outcome.stdout) == (0, "né \nné \n")
+    assert outcome.stderr.count("signal 9") == 2
+
+
+def test_plan_profile_show_and_tensors(hypuractl: Hypuractl) -> None:
+    plan = hypuractl("plan", "m", "--memory", "2GB", "--json").json
+    assert plan["mode"] == "expert-streaming"
+    assert plan["estimate"]["bound"] == "drive"
+    assert "tensors" not in plan
+    tensors = hypuractl("plan", "m", "--tensors", "--json").json["tensors"]
+    assert (tensors[0]["role"], tensors[0]["tier"]) == ("routed-expert", "nvme")
+    assert hypuractl("profile", "--json").json["drives"][0]["bytes_per_second"] == 1.5e9
+    shown = hypuractl("show", "m", "--json").json
+    assert shown["metadata"] == {"general.architecture": "qwen3moe"}
+    assert "Test [bold]CPU" in hypuractl("profile").stdout
+    for command in ("plan", "show"):
+        assert "blk.0.ffn_up_exps.weight" in hypuractl(command, "m", "--tensors").stdout
+
+
+def test_models_are_registered_by_path(hypuractl: Hypuractl, tmp_path: Path) -> None:
+    (tmp_path / "first.gguf").touch()
+    added = hypuractl("add", "first.gguf", "--name", "named", "--json").json
+    assert added["models"][0]["path"] == str(tmp_path / "first.gguf")
+    assert "named" in hypuractl("models").stdout
+    assert hypuractl("rm", "named", "--json").json == {"removed": "named"}
+    assert hypuractl("load", "first.gguf", "--pin", "--json").json["name"] == "first"
+    assert "first is ready" in hypuractl("load", "./first.gguf").stdout
+    assert hypuractl("unload", "first", "--json").json == {"model": "first", "was_loaded": True}
+    assert "9.9" in hypuractl("status").stdout
+
+
+def test_a_folder_of_several_models_is_not_one_model(hypuractl: Hypuractl, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.gguf").touch()
+    outcome = hypuractl("plan", f"{tmp_path}/")
+    assert outcome.code == 1
+    assert "holds 2 models (one, two)" in outcome.stderr
+
+
+def test_a_folder_called_as_a_model_does_not_hide_it(hypuractl: Hypuractl, tmp_path: Path) -> None:
+    (tmp_path / "m").mkdir()
+    assert hypuractl("plan", "m", "--json").json["model"] == "m"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "kind", "words"),
+    [
+        (["show", "missing"], 1, "ModelNotFound", "no model missing"),
+        (["show", "nowhere.gguf"], 1, "ModelFileError", "nowhere.gguf does not exist"),
+        (["run", "dying", "x"], 1, "WorkerDied", "signal 9"),
+        (["load", "unready"], 1, "UnexpectedReply", "hypuractl status"),
+        (["plan", "m", "--memory", "4XB"], 2, "UsageError", "'4XB' is no size"),
+        (["plan", "m", "--weight-cache", "101%"], 2, "UsageError", "'101%' is no share"),
+        (["run", "m", "x", "--max-tokens", "0"], 2, "UsageError", "--max-tokens"),
+        (["run", "wordless", "x", "--system", "y"], 2, "UsageError", "no chat template"),
+        (["run"], 2, "UsageError", "MODEL"),
+        (["status", "--unknown"], 2, "UsageError", "--unknown"),
+    ],
+)
+def test_errors(hypuractl: Hypuractl, arguments: list[str], code: int, kind: str, words: str) -> None:
+    told = hypuractl(*arguments, "--json")
+    assert told.code == code
+    assert told.json["error"]["type"] == kind
+    assert words in told.json["error"]["message"]
+    shown = hypuractl(*arguments)
+    assert shown.code == code
+    assert words in shown.stderr
+    assert "Traceback" not in shown.stderr
+
+
+def test_run_json_without_a_prompt_is_a_usage_error(hypuractl: Hypuractl) -> None:
+    outcome = hypuractl("run", "m", "--json")
+    assert (outcome.code, outcome.json["error"]["type"]) == (2, "UsageError")
+
+
+def test_no_daemon(hypuractl: Hypuractl, short_folder: Path) -> None:
+    hypuractl.environ["HYPURA_SOCKET"] = str(short_folder / "none.sock")
+    outcome = hypuractl("status", "--json")
+    assert (outcome.code, outcome.json["error"]["type"]) == (3, "CannotConnect")
+    assert "HYPURA_NO_START" in hypuractl("models").stderr
+    assert hypuractl("stop", "--json").json == {"was_running": False}
+    assert hypuractl("version", "--json").json["version"]
+
+
+def test_interrupt_ends_the_answer_and_the_daemons_work(hypuractl: Hypuractl, daemon_socket: Path) -> None:
+    with Client(daemon_socket) as client, client.watch() as changes:
+        before = next(changes).status.models[0].statistics.failed_requests
+        with hypuractl.start("run", "m", "forever") as process:
+            read_until(process.stdout, "né ")
+            process.send_signal(signal.SIGINT)
+            process.communicate(timeout=TIMEOUT_SECONDS)
+        assert process.returncode == 130
+        assert next(changes).status.models[0].statistics.failed_requests > before
+
+
+def test_interrupt_in_a_conversation_ends_the_answer_alone(hypuractl: Hypuractl) -> None:
+    with hypuractl.start("run", "m") as process:
+        assert process.stdin is not None
+        process.stdin.write("forever\n")
+        process.stdin.flush()
+        read_until(process.stdout, "né ")
+        process.send_signal(signal.SIGINT)
+        read_until(process.stderr, "(interrupted)\n")
+        stdout, _ = process.communicate("hello\n", TIMEOUT_SECONDS)
+    assert process.returncode == 0
+    assert stdout.endswith("né hello\n")
+
+
+def test_interrupt_with_json(hypuractl: Hypuractl) -> None:
+    with hypuractl.start("run", "silent", "x", "--memory", "2GB", "--json") as process:
+        read_until(process.stderr, "starting the worker\n")
+        process.send_signal(signal.SIGINT)
+        stdout, _ = process.communicate(timeout=TIMEOUT_SECONDS)
+    assert process.returncode == 130
+    assert stdout == '{"error": {"type": "Interrupted", "message": "interrupted"}}\n'
+
+
+def test_a_reader_that_leaves_is_no_crash(hypuractl: Hypuractl) -> None:
+    with hypuractl.start("run", "m", "forever") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        read_until(process.stdout, "né ")
+        process.stdout.close()
+        assert "Traceback" not in process.stderr.read()
+
+
+COMMANDS = ("models", "add", "rm", "show", "plan", "load", "unload", "status", "run", "profile", "stop", "version")
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_has_examples(hypuractl: Hypuractl, command: str) -> None:
+    outcome = hypuractl(command, "--help")
+    assert outcome.code == 0
+    assert f"hypuractl {command}" in outcome.stdout.partition("Examples:")[2]

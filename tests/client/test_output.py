@@ -1,0 +1,43 @@
+"""Protos as JSON."""
+
+import json
+
+from google.protobuf import message_factory
+
+from hypura.v1 import control_pb2, inference_pb2, placement_pb2, worker_pb2
+from hypura_client.cli.output import as_dict, enum_text, safe
+
+
+def test_every_message_of_the_protos_becomes_json_with_all_its_fields() -> None:
+    for file in (control_pb2, inference_pb2, placement_pb2, worker_pb2):
+        for descriptor in file.DESCRIPTOR.message_types_by_name.values():
+            found = as_dict(message_factory.GetMessageClass(descriptor)())
+            assert list(found) == [field.name for field in descriptor.fields]
+            json.dumps(found, allow_nan=False)
+
+
+def test_enums_presence_and_numbers() -> None:
+    plan = placement_pb2.Plan(mode=placement_pb2.MODE_EXPERT_STREAMING, model_bytes=2**63)
+    plan.estimate.tok_per_second = float("nan")
+    plan.experts.groups.add(layers=[1, 2], slots=3)
+    found = as_dict(plan, without=("tensors",))
+    assert found["mode"] == "expert-streaming"
+    assert found["model_bytes"] == 2**63
+    assert found["dense"] is None
+    assert found["experts"]["groups"] == [{"layers": [1, 2], "slots": 3, "slot_bytes": 0}]
+    assert found["estimate"]["tok_per_second"] is None
+    assert found["estimate"]["bound"] is None
+    assert "tensors" not in found
+    options = as_dict(control_pb2.LoadOptions(weight_cache_percent=0))
+    assert (options["weight_cache_percent"], options["weight_cache_bytes"]) == (0.0, None)
+    sampling = as_dict(inference_pb2.Sampling(logit_bias={5: 1.5}))
+    assert sampling["logit_bias"] == {"5": 1.5}
+    assert as_dict(inference_pb2.TokenLogprob(token=b"\xff"))["token"] == "/w=="
+
+
+def test_an_enum_value_of_a_newer_daemon_is_shown_as_its_number() -> None:
+    assert enum_text(placement_pb2.Mode.DESCRIPTOR, 99) == "99"
+
+
+def test_text_cannot_steer_the_terminal() -> None:
+    assert safe("a\x1b[31mb\x9b\x07\r\n\tc") == "a[31mb\n\tc"
