@@ -1,0 +1,108 @@
+"""Small random models, made once per session, and an engine around one."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import llama_cpp  # noqa: F401 - before numpy
+import pytest
+
+from hypura.v1 import inference_pb2
+from hypura.v1 import placement_pb2 as pb
+from hypura_worker.engine.loop import Engine
+from hypura_worker.engine.request import Chunk, Event, Finished, Limits, Request, Sampling
+from hypura_worker.llama.model import LlamaModel
+from tests.models.random_architectures import write_random_model
+
+_ANSWER_SECONDS = 60
+
+
+@pytest.fixture(scope="session")
+def moe_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random qwen3moe: 8 experts, 2 chosen."""
+    path = tmp_path_factory.mktemp("models") / "moe.gguf"
+    write_random_model("qwen3moe", True, path, layers=4)
+    return path
+
+
+@pytest.fixture(scope="session")
+def dense_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Random llama of 6 layers."""
+    path = tmp_path_factory.mktemp("models") / "dense.gguf"
+    write_random_model("llama", False, path, layers=6)
+    return path
+
+
+@dataclass
+class Answer:
+    """What a request was answered with."""
+
+    events: queue.Queue[Event] = field(default_factory=queue.Queue)
+    tokens: list[int] = field(default_factory=list)
+    text: str = ""
+    seen: list[Event] = field(default_factory=list)
+
+    def wait(self) -> Finished:
+        """Until the end; raises what the request failed with."""
+        while True:
+            event = self.events.get(timeout=_ANSWER_SECONDS)
+            self.seen.append(event)
+            if isinstance(event, Chunk):
+                self.tokens += event.tokens
+                self.text += event.text
+            elif isinstance(event, Finished):
+                return event
+            elif isinstance(event, Exception):
+                raise event
+
+
+@dataclass
+class Running:
+    """An engine at work."""
+
+    model: LlamaModel
+    engine: Engine
+    broken: list[Exception]
+
+    def ask(self, prompt: list[int], max_tokens: int = 16, **sampling: float) -> tuple[Request, Answer]:
+        """Submit a greedy request (unless sampling says otherwise) that ignores end tokens."""
+        answer = Answer()
+        request = Request(
+            "test",
+            prompt,
+            Sampling.from_proto(inference_pb2.Sampling(**({"temperature": 0.0} | sampling))),
+            Limits.from_proto(inference_pb2.Limits(max_tokens=max_tokens, ignore_eos=True)),
+            answer.events.put,
+        )
+        self.engine.submit(request)
+        return request, answer
+
+    def tokens(self, prompt: list[int], max_tokens: int = 16, **sampling: float) -> list[int]:
+        """The tokens of the answer."""
+        _, answer = self.ask(prompt, max_tokens, **sampling)
+        answer.wait()
+        return answer.tokens
+
+
+@contextmanager
+def running(plan: pb.Plan) -> Iterator[Running]:
+    """An engine for the plan, ended afterwards."""
+    model = LlamaModel(plan)
+    broken: list[Exception] = []
+    engine = Engine(model, broken.append)
+    engine.start()
+    try:
+        yield Running(model, engine, broken)
+    finally:
+        engine.stop()
+        model.close()
+
+
+@pytest.fixture(scope="session")
+def run_engine() -> Callable[[pb.Plan], object]:
+    """The context manager above."""
+    return running

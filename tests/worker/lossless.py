@@ -1,0 +1,102 @@
+"""Streams one model at several budgets and compares its logits with the resident run's, bit for bit.
+
+    python -m tests.worker.lossless MODEL.gguf expert|dense
+
+prints one JSON object: {"cases": {name: "equal" or what differs}}. A process of its own per
+model: llama.cpp aborts the process on what it does not like.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import llama_cpp  # noqa: F401 - before numpy
+import numpy as np
+
+from hypura.v1 import placement_pb2 as pb
+from hypura_worker import logs
+from tests.worker.passes import all_logits
+from tests.worker.plans import make_plan
+
+_VOCABULARY = 100
+_TOKENS, _PROMPT = 28, 12
+_UBATCH = 2
+
+
+def _expert_plans(path: Path, moe_top_k: int) -> Iterator[tuple[str, pb.Plan]]:
+    least = moe_top_k * _UBATCH
+    direct = _direct_alignment(path)
+    for slots in (least, least + 1, 3 * least, None):
+        plan = make_plan(path, pb.MODE_EXPERT_STREAMING, slots=slots, ubatch_tokens=_UBATCH, **direct)
+        yield f"{slots or 'all'} slots, direct", plan
+    # Every way for a slice to reach its slot, whatever this drive asks for.
+    for name, offset, memory in (("shifted", 512, 4), ("bounced", 4096, 4096)):
+        plan = make_plan(
+            path,
+            pb.MODE_EXPERT_STREAMING,
+            slots=least + 2,
+            ubatch_tokens=_UBATCH,
+            offset_alignment=offset,
+            memory_alignment=memory,
+            direct=False,
+        )
+        yield f"{least + 2} slots, {name}", plan
+
+
+def _dense_plans(path: Path) -> Iterator[tuple[str, pb.Plan]]:
+    direct = _direct_alignment(path)
+    for everything in (False, True):
+        for depth in (2, 3):
+            for pinned in ((), (1,)):
+                plan = make_plan(
+                    path,
+                    pb.MODE_DENSE_STREAMING,
+                    ring_depth=depth,
+                    pinned=pinned,
+                    everything=everything,
+                    ubatch_tokens=_UBATCH,
+                    **direct,
+                )
+                if plan.streamed_bytes:
+                    kind = "all matrices" if everything else "FFN"
+                    yield f"{kind}, ring {depth}, pinned {pinned}", plan
+
+
+def _direct_alignment(path: Path) -> dict[str, int | bool]:
+    """4096 works for every file system that has direct reads at all."""
+    flags = os.O_RDONLY | getattr(os, "O_DIRECT", 0)
+    try:
+        os.close(os.open(path, flags))
+    except OSError:
+        return {"direct": False}
+    return {"offset_alignment": 4096, "memory_alignment": 4096}
+
+
+def main() -> int:
+    """Compare; the exit code is 0 when all cases are equal."""
+    path, kind = Path(sys.argv[1]), sys.argv[2]
+    logs.configure("error", path.stem)
+    tokens = [int(t) for t in np.random.default_rng(7).integers(0, _VOCABULARY, _TOKENS)]
+    resident = make_plan(path, pb.MODE_RESIDENT, ubatch_tokens=_UBATCH)
+    expected = all_logits(resident, tokens, _PROMPT)
+    cases: dict[str, str] = {}
+    if not np.isfinite(expected).all():
+        cases["resident"] = "not finite"
+    top_k = make_plan(path, pb.MODE_EXPERT_STREAMING).experts.experts_per_token
+    for name, plan in _expert_plans(path, top_k) if kind == "expert" else _dense_plans(path):
+        try:
+            got = all_logits(plan, tokens, _PROMPT)
+        except Exception as error:
+            cases[name] = f"{type(error).__name__}: {error}"
+            continue
+        cases[name] = "equal" if np.array_equal(expected, got) else f"differs by {np.abs(expected - got).max():.3g}"
+    print(json.dumps({"cases": cases}))
+    return 0 if cases and all(found == "equal" for found in cases.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

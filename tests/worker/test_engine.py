@@ -1,0 +1,120 @@
+"""The engine with several sequences: joining, leaving, prefixes, room, cancelling."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hypura.v1 import placement_pb2 as pb
+from hypura_worker.engine.request import Chunk
+from hypura_worker.errors import RequestError
+from tests.worker.conftest import running
+from tests.worker.plans import make_plan
+
+PROMPTS = [[5, 9, 17, 33, 64, 12, 90, 3], [5, 9, 17, 33, 70, 71], [101, 22], [7] * 20]
+
+
+def test_streaming_gives_the_tokens_of_the_resident_run(moe_model: Path) -> None:
+    with running(make_plan(moe_model, pb.MODE_RESIDENT)) as resident:
+        expected = [resident.tokens(p) for p in PROMPTS]
+        sampled = [resident.tokens(p, temperature=1.0, seed=3) for p in PROMPTS]
+    with running(make_plan(moe_model, pb.MODE_EXPERT_STREAMING, slots=16)) as streamed:
+        assert [streamed.tokens(p) for p in PROMPTS] == expected
+        assert [streamed.tokens(p, temperature=1.0, seed=3) for p in PROMPTS] == sampled
+
+
+def test_dense_streaming_gives_the_tokens_of_the_resident_run(dense_model: Path) -> None:
+    with running(make_plan(dense_model, pb.MODE_RESIDENT)) as resident:
+        expected = [resident.tokens(p) for p in PROMPTS]
+    plan = make_plan(dense_model, pb.MODE_DENSE_STREAMING, ring_depth=2, pinned=(1, 4))
+    with running(plan) as streamed:
+        assert [streamed.tokens(p) for p in PROMPTS] == expected
+        assert streamed.engine.counters.stream.bytes_read > 0
+
+
+def test_a_new_request_continues_from_the_longest_common_prefix(moe_model: Path) -> None:
+    plan = make_plan(moe_model, pb.MODE_EXPERT_STREAMING, slots=16, sequences=2, exact=False)
+    with running(plan) as engine:
+        first = engine.tokens(PROMPTS[0], 4)
+        engine.tokens(PROMPTS[2], 4)
+        _, answer = engine.ask([*PROMPTS[0], *first, 44, 45], 4)
+        costs = answer.wait().costs
+        # The last generated token was never computed, so its KV is not there.
+        assert costs.cached_tokens == len(PROMPTS[0]) + len(first) - 1
+        assert costs.prompt_tokens == len(PROMPTS[0]) + len(first) + 2
+
+
+def test_the_same_prompt_again_computes_its_last_token_anew(moe_model: Path) -> None:
+    with running(make_plan(moe_model, pb.MODE_RESIDENT, exact=False)) as engine:
+        once = engine.tokens(PROMPTS[3])
+        _, answer = engine.ask(PROMPTS[3])
+        assert answer.wait().costs.cached_tokens == len(PROMPTS[3]) - 1
+        assert answer.tokens == once
+
+
+def test_exact_never_reuses_a_prefix(moe_model: Path) -> None:
+    with running(make_plan(moe_model, pb.MODE_RESIDENT, exact=True)) as engine:
+        engine.tokens(PROMPTS[0])
+        _, answer = engine.ask(PROMPTS[0])
+        assert answer.wait().costs.cached_tokens == 0
+
+
+def test_requests_join_and_leave_one_batch_loop(moe_model: Path) -> None:
+    plan = make_plan(moe_model, pb.MODE_EXPERT_STREAMING, slots=16, sequences=3, exact=False)
+    with running(plan) as engine:
+        answers = [engine.ask(p, 6 + 5 * i)[1] for i, p in enumerate(PROMPTS)]
+        finished = [answer.wait() for answer in answers]
+        assert [f.costs.output_tokens for f in finished] == [6, 11, 16, 21]
+        # Sharing passes is the point: one by one they would take the sum.
+        assert engine.engine.counters.passes < 6 + 11 + 16 + 21
+
+
+def test_more_work_than_the_context_holds_is_finished_all_the_same(moe_model: Path) -> None:
+    plan = make_plan(moe_model, pb.MODE_RESIDENT, sequences=4, context_tokens=256, exact=False)
+    with running(plan) as engine:
+        answers = [engine.ask([10 + i] * 60, 120)[1] for i in range(5)]
+        assert [answer.wait().costs.output_tokens for answer in answers] == [120] * 5
+
+
+def test_the_answer_ends_where_the_context_does(moe_model: Path) -> None:
+    with running(make_plan(moe_model, pb.MODE_RESIDENT, context_tokens=256)) as engine:
+        _, answer = engine.ask([4] * 200, 1000)
+        finished = answer.wait()
+        assert finished.reason == "length"
+        assert finished.costs.output_tokens == 256 - 200
+
+
+def test_cancel_ends_a_request_and_frees_its_sequence(moe_model: Path) -> None:
+    plan = make_plan(moe_model, pb.MODE_EXPERT_STREAMING, slots=16, sequences=1, exact=False)
+    with running(plan) as engine:
+        engine.model.slow_drive(5)
+        request, answer = engine.ask(PROMPTS[0], 1000)
+        while not isinstance(answer.events.get(timeout=60), Chunk):
+            pass
+        engine.engine.cancel(request)
+        engine.model.slow_drive(0)
+        assert len(engine.tokens(PROMPTS[1], 3)) == 3
+        made = engine.engine.counters.output_tokens
+        assert made < 200, "the cancelled request went on"
+
+
+def test_max_tokens_0_only_processes_the_prompt(moe_model: Path) -> None:
+    with running(make_plan(moe_model, pb.MODE_RESIDENT)) as engine:
+        _, answer = engine.ask(PROMPTS[0], 0)
+        finished = answer.wait()
+        assert (finished.reason, finished.costs.output_tokens, answer.tokens) == ("length", 0, [])
+
+
+def test_a_bad_request_fails_alone(moe_model: Path) -> None:
+    with running(make_plan(moe_model, pb.MODE_RESIDENT)) as engine:
+        request, answer = engine.ask(PROMPTS[0])
+        answer.wait()
+        from dataclasses import replace
+
+        request.limits = replace(request.limits, grammar="no root here")
+        engine.engine.submit(request)
+        with pytest.raises(RequestError, match="root"):
+            answer.wait()
+        assert len(engine.tokens(PROMPTS[0], 3)) == 3
+        assert not engine.broken

@@ -1,0 +1,63 @@
+"""Streaming never changes a logit: every architecture on the planner's lists, on random models, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hypura_daemon.planning.architectures import DENSE_STREAMING, EXPERT_STREAMING
+from tests.models.random_architectures import list_architectures, write_random_model
+
+COMMON = {
+    "llama", "qwen2moe", "qwen3", "qwen3moe", "qwen3next", "qwen35moe", "gpt-oss", "deepseek2", "glm4moe",
+    "gemma3", "phi3", "olmoe",
+}  # fmt: skip
+ROOT = Path(__file__).parents[2]
+
+
+def _compare(path: Path, kind: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.worker.lossless", str(path), kind],
+        cwd=ROOT, capture_output=True, text=True, timeout=280, check=False,
+    )  # fmt: skip
+    assert done.stdout, done.stderr[-2000:]
+    cases = json.loads(done.stdout)["cases"]
+    assert len(cases) >= 4
+    assert set(cases.values()) == {"equal"}, cases
+
+
+def _cases() -> list[object]:
+    cases = []
+    for architecture, moe in list_architectures():
+        marks = () if architecture in COMMON else (pytest.mark.slow,)
+        if moe and architecture in EXPERT_STREAMING:
+            cases.append(pytest.param(architecture, True, "expert", id=f"{architecture}-experts", marks=marks))
+        if architecture in DENSE_STREAMING:
+            kind = "moe-layers" if moe else "layers"
+            slow = (pytest.mark.slow,) if moe else marks
+            cases.append(pytest.param(architecture, moe, "dense", id=f"{architecture}-{kind}", marks=slow))
+    return cases
+
+
+@pytest.mark.parametrize(("architecture", "moe", "kind"), _cases())
+def test_streamed_logits_equal_resident_logits(architecture: str, moe: bool, kind: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    write_random_model(architecture, moe, path)
+    _compare(path, kind)
+
+
+@pytest.mark.parametrize("architecture", ["qwen3moe", "gpt-oss"])
+def test_slices_that_are_no_multiple_of_a_block(architecture: str, tmp_path: Path) -> None:
+    path = tmp_path / "model.gguf"
+    write_random_model(architecture, True, path, aligned=False)
+    _compare(path, "expert")
+
+
+def test_the_lists_hold_what_people_run() -> None:
+    assert COMMON - {"qwen3", "gemma3", "phi3"} <= EXPERT_STREAMING
+    assert {"llama", "qwen3", "gemma3", "phi3"} <= DENSE_STREAMING
+    assert "grovemoe" not in EXPERT_STREAMING, "its two expert banks name their node alike"

@@ -1,0 +1,93 @@
+"""The worker as a process: bootstrap, load, answers, errors by name, and its end with the daemon's."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import grpc
+import pytest
+
+from hypura.v1 import inference_pb2, worker_pb2
+from hypura.v1 import placement_pb2 as pb
+from tests.worker.plans import make_plan
+from tests.worker.process import load, start, worker
+
+GREEDY = inference_pb2.Sampling(temperature=0)
+
+
+def _ask(prompt: list[int], max_tokens: int = 8, **limits: object) -> worker_pb2.WorkerGenerateRequest:
+    return worker_pb2.WorkerGenerateRequest(
+        request_id="r",
+        prompt_ids=inference_pb2.TokenIds(ids=prompt),
+        sampling=GREEDY,
+        limits=inference_pb2.Limits(max_tokens=max_tokens, ignore_eos=True, **limits),
+    )
+
+
+def _class_of(error: grpc.RpcError) -> str:
+    return dict(error.trailing_metadata())["hypura-error"]
+
+
+def test_load_answer_and_statistics(moe_model: Path, tmp_path: Path) -> None:
+    with worker(tmp_path) as (process, stub):
+        loaded = load(stub, make_plan(moe_model, pb.MODE_EXPERT_STREAMING, slots=16))
+        assert loaded.slots == 16
+        assert loaded.can_generate
+        *chunks, last = stub.Generate(_ask([1, 2, 3, 4]), timeout=60)
+        assert chunks[0].prefill.prompt_tokens == 4
+        costs = last.finished.statistics
+        assert (costs.prompt_tokens, costs.output_tokens) == (4, 8)
+        assert 0 < costs.hit_rate < 1
+        assert costs.bytes_read_per_token > 0
+        assert costs.worker_peak_rss_bytes > 20_000_000
+        statistics = stub.Statistics(worker_pb2.WorkerStatisticsRequest(), timeout=10)
+        assert (statistics.finished_requests, statistics.output_tokens, statistics.slots) == (1, 8, 16)
+        vectors = stub.Embed(worker_pb2.WorkerEmbedRequest(texts=["tok_1 tok_2"], normalize=True), timeout=60)
+        assert sum(v * v for v in vectors.embeddings[0].values) == pytest.approx(1, abs=1e-4)
+        # Embedding leaves generation as it was.
+        *_, again = stub.Generate(_ask([1, 2, 3, 4]), timeout=60)
+        assert again.finished.statistics.output_tokens == 8
+
+
+def test_errors_carry_their_class(moe_model: Path, tmp_path: Path) -> None:
+    with worker(tmp_path) as (process, stub):
+        with pytest.raises(grpc.RpcError) as early:
+            list(stub.Generate(_ask([1]), timeout=10))
+        assert _class_of(early.value) == "LoadFailed"
+        load(stub, make_plan(moe_model, pb.MODE_RESIDENT))
+        cases = [
+            (_ask([1] * 300), grpc.StatusCode.INVALID_ARGUMENT, "PromptTooLong"),
+            (_ask([10_000_000]), grpc.StatusCode.INVALID_ARGUMENT, "RequestError"),
+            (_ask([1], top_logprobs=21), grpc.StatusCode.INVALID_ARGUMENT, "RequestError"),
+            (_ask([1], json_schema="{"), grpc.StatusCode.INVALID_ARGUMENT, "RequestError"),
+        ]
+        for request, code, name in cases:
+            with pytest.raises(grpc.RpcError) as caught:
+                list(stub.Generate(request, timeout=30))
+            assert (caught.value.code(), _class_of(caught.value)) == (code, name)
+        *_, last = stub.Generate(_ask([1] * 300, truncate=True), timeout=60)
+        assert last.finished.statistics.prompt_tokens < 256
+
+
+def test_it_ends_when_its_standard_input_does(moe_model: Path, tmp_path: Path) -> None:
+    process, _ = start(tmp_path)
+    assert process.stdin is not None
+    process.stdin.close()
+    assert process.wait(timeout=2) != 0
+
+
+def test_it_ends_on_sigterm(tmp_path: Path) -> None:
+    process, _ = start(tmp_path)
+    process.terminate()
+    assert process.wait(timeout=10) == 0
+    process.communicate()
+
+
+def test_started_by_hand_it_says_what_it_is() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "hypura_worker"], input=b"", capture_output=True, timeout=60, check=False
+    )
+    assert done.returncode != 0
+    assert b"started by hypurad" in done.stderr
