@@ -1,12 +1,13 @@
 """What llama.cpp finds on this machine, as one JSON object: `python -m hypura_worker.probe`.
 
-    daemon ─► probe ─► devices, a worker's base memory, memory bandwidth
-                └────► self-test of extra buffers, in a child of its own: it may die of a signal
+daemon ─► probe ─► devices, a worker's base memory, memory bandwidth
+            └────► self-test of extra buffers, in a child of its own: it may die of a signal
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import ctypes
 import json
 import os
@@ -22,6 +23,7 @@ from collections.abc import Sequence
 from ctypes import c_char_p, c_int32, c_size_t, c_void_p
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import llama_cpp  # before numpy: see hypura_worker.llama.library
 import numpy as np
@@ -29,6 +31,7 @@ import numpy.typing as npt
 
 from hypura_worker import memory
 
+_MODULE = "hypura_worker.probe"
 _TYPE_GPU, _TYPE_INTEGRATED_GPU = 1, 2  # ggml_backend_dev_type, ggml-backend.h
 _BANDWIDTH_SECONDS = 0.5
 _BANDWIDTH_BYTES = 256 << 20  # well above any cache that all cores share
@@ -54,7 +57,7 @@ _ROTATION = tuple(_BLOCKS)
 
 def main(arguments: Sequence[str]) -> int:
     """The exit code; the JSON object goes to standard output, everything else to standard error."""
-    parser = argparse.ArgumentParser(prog="python -m hypura_worker.probe", description=__doc__)
+    parser = argparse.ArgumentParser(prog=f"python -m {_MODULE}", description=__doc__)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="threads that measure memory")
     parser.add_argument("--devices-only", action="store_true", help="measure nothing")
     parser.add_argument("--end-with-stdin", action="store_true", help="end when standard input closes")
@@ -118,10 +121,27 @@ def gpus() -> list[dict[str, object]]:
 
 
 def worker_base_bytes() -> int:
-    """Resident memory of a worker that has imported all it needs and loaded nothing."""
-    import hypura_worker.service  # noqa: F401
+    """Resident memory of a worker that serves and has loaded nothing."""
+    import grpc
+    from grpc_health.v1 import health
 
-    return memory.resident_bytes()
+    import hypura_worker.__main__
+    import hypura_worker.service
+
+    async def serve(folder: str) -> int:
+        server = grpc.aio.server()
+        health.aio.HealthServicer()  # type: ignore[attr-defined]
+        server.add_insecure_port(f"unix:{folder}/socket")
+        await server.start()
+        resident_bytes = memory.resident_bytes()
+        await server.stop(None)
+        return resident_bytes
+
+    with (
+        tempfile.TemporaryDirectory(prefix="hypura-") as folder,
+        asyncio.Runner(loop_factory=hypura_worker.__main__._event_loop()) as runner,
+    ):
+        return runner.run(serve(folder))
 
 
 def memory_bytes_per_second(threads: int) -> float:
@@ -152,7 +172,7 @@ def memory_bytes_per_second(threads: int) -> float:
     return sum(read_bytes) / (time.perf_counter() - started)
 
 
-def extra_buffers_work() -> tuple[bool, str]:
+def extra_buffers_work(program: Sequence[str] = (sys.executable, "-m", _MODULE)) -> tuple[bool, str]:
     """Whether a model decodes with repacked weights, and why not.
 
     Some virtual machines announce AMX and fault at its first instruction, so a child tries it.
@@ -160,7 +180,7 @@ def extra_buffers_work() -> tuple[bool, str]:
     with tempfile.TemporaryDirectory(prefix="hypura-probe-") as folder:
         model = Path(folder) / "self-test.gguf"
         write_model(model)
-        command = (sys.executable, "-m", "hypura_worker.probe", "--self-test", str(model))
+        command = (*program, "--self-test", str(model))
         # ggml would attach a debugger to a process that aborts.
         environment = {**os.environ, "GGML_NO_BACKTRACE": "1"}
         try:
@@ -272,14 +292,15 @@ def _decode(path: Path, *, extra_buffers: bool) -> npt.NDArray[np.float32]:
     return np.stack(rows)
 
 
-def _ggml(name: str, result: object, *arguments: object) -> ctypes._NamedFuncPointer:
+def _ggml(name: str, result: type[Any] | None, *arguments: type[Any]) -> ctypes._NamedFuncPointer:
     """A function of ggml: its registry is in libggml, the rest in libggml-base."""
     folder = Path(llama_cpp.__file__).parent / "lib"
     for library in ("libggml", "libggml-base"):
         for suffix in ("so", "dylib"):
             path = folder / f"{library}.{suffix}"
-            function = getattr(ctypes.CDLL(str(path)), name, None) if path.exists() else None
-            if function is not None:
+            loaded = ctypes.CDLL(str(path)) if path.exists() else None
+            if loaded is not None and hasattr(loaded, name):
+                function = loaded[name]
                 function.restype, function.argtypes = result, list(arguments)
                 return function
     raise SystemExit(f"no {name} in {folder}; reinstall llama-cpp-python")

@@ -66,7 +66,8 @@ class Engine:
         self._model = model
         self._context = model.ready()
         self._exact = model.plan.exact
-        self._ubatch_tokens = model.plan.ubatch_tokens
+        # The slots may have given way to the real memory: then a pass takes fewer tokens than planned.
+        self._ubatch_tokens = model.streamer.pass_tokens if model.streamer else model.plan.ubatch_tokens
         self._sequences = [Sequence(i) for i in range(model.plan.sequences)]
         self._inbox: queue.Queue[Request | EmbedRequest | None] = queue.Queue()
         self._waiting: deque[Request | EmbedRequest] = deque()

@@ -50,7 +50,8 @@ class Context:
         params.n_batch = params.n_ubatch = plan.ubatch_tokens
         params.n_seq_max = plan.sequences
         # Left alone it reserves logits for a whole batch: 311 MB at 512 tokens of a 152k vocabulary.
-        params.n_outputs_max = min(plan.sequences, plan.ubatch_tokens)
+        # llama.cpp wants room for one output of every sequence, whatever the ubatch.
+        params.n_outputs_max = plan.sequences
         params.n_threads = plan.threads
         params.n_threads_batch = plan.batch_threads
         params.flash_attn_type = _FLASH_AUTO
@@ -80,7 +81,10 @@ class Context:
         self.size_tokens: int = llama_cpp.llama_n_ctx(self._handle)
         self.window_tokens: int = llama_cpp.llama_model_n_swa(model)
         self.embedding_length: int = llama_cpp.llama_model_n_embd(model)
-        self.generates: bool = bool(llama_cpp.llama_model_has_decoder(model)) and bool(self._memory)
+        diffuses = llama_cpp.llama_model_is_diffusion(model)  # writes all tokens at once, not one after another
+        # An encoder-decoder would need its prompt encoded first, which the engine does not do.
+        only_decodes = llama_cpp.llama_model_has_decoder(model) and not llama_cpp.llama_model_has_encoder(model)
+        self.generates: bool = only_decodes and bool(self._memory) and not diffuses
         self.cuts: bool = not (llama_cpp.llama_model_is_recurrent(model) or llama_cpp.llama_model_is_hybrid(model))
         """Whether a sequence's end can be cut off; a recurrent state cannot be taken back."""
 

@@ -98,6 +98,7 @@ class DenseStreamer:
         self._place_of: dict[int, _Place] = {}
         self._follower = {unit: (unit + 1) % len(self._units) for unit in range(len(self._units))}
         self._last_unit: int | None = None
+        self._ubatch_tokens = plan.ubatch_tokens
         self._pinned = len(plan.dense.pinned_layers)
         self._hits = self._misses = 0
         table_length = 1 << (4 * len(tensors)).bit_length()
@@ -132,6 +133,11 @@ class DenseStreamer:
     def place_bytes(self) -> int:
         """Memory of the ring when it is filled."""
         return len(self._places) * self._place_bytes
+
+    @property
+    def pass_tokens(self) -> int:
+        """As many as planned: a layer serves any number of tokens."""
+        return self._ubatch_tokens
 
     def fit(self, memory_bytes: int) -> None:
         """Use at most memory_bytes for the ring."""

@@ -116,7 +116,8 @@ class ExpertStreamer:
         self._vectors: dict[int, list[_Vector]] = {}
         self._groups: list[_Group] = []
         self._group_of: dict[int, _Group] = {}
-        self._minimum_slots = min(plan.experts.experts_per_token * plan.ubatch_tokens, experts)
+        self._experts, self._per_token = experts, plan.experts.experts_per_token
+        self._ubatch_tokens = plan.ubatch_tokens
         for tensor in tensors:
             _expert_dimension(tensor, experts)
         self._read_vectors(tensors, experts)
@@ -158,14 +159,20 @@ class ExpertStreamer:
         """Memory of all slots in use when they are filled."""
         return sum(group.usable * group.slot_bytes for group in self._groups)
 
+    @property
+    def pass_tokens(self) -> int:
+        """So many that one layer's choices fit the slots of its group."""
+        fewest = min(group.usable for group in self._groups)
+        return self._ubatch_tokens if fewest >= self._experts else min(self._ubatch_tokens, fewest // self._per_token)
+
     def fit(self, memory_bytes: int) -> None:
         """Use at most memory_bytes for slots: all groups give way alike."""
         planned = sum(group.slots * group.slot_bytes for group in self._groups)
         share = min(1.0, memory_bytes / planned) if planned else 1.0
         for group in self._groups:
             usable = min(group.slots, int(group.slots * share))
-            if usable < self._minimum_slots:
-                least = sum(self._minimum_slots * g.slot_bytes for g in self._groups)
+            if usable < self._per_token:
+                least = sum(self._per_token * g.slots / group.slots * g.slot_bytes for g in self._groups)
                 raise LoadFailed(
                     f"{memory_bytes / 1e6:.0f} MB are left for expert slots, and the least is {least / 1e6:.0f} MB; "
                     "raise --memory, or lower --context"
@@ -286,13 +293,16 @@ class ExpertStreamer:
         """Make the pools of one group and point its tensors at them."""
         shifts: dict[int, int] = {}
         strides: dict[str, int] = {}
-        sizes: dict[str, int] = {}
+        parts = {layer: sorted(t.component for t in tensors if t.layer == layer) for layer in planned.layers}
+        arrived = [components for components in parts.values() if components]
+        if any(components != arrived[0] for components in arrived):
+            raise LoadFailed("the plan groups layers whose experts have different parts; plan again")
         for tensor in tensors:
             slice_bytes = tensor.length_bytes // experts
-            if sizes.setdefault(tensor.component, slice_bytes) != slice_bytes:
-                raise LoadFailed(f"the plan groups layers whose {tensor.component} differ; plan again")
             if tensor.role == placement_pb2.TENSOR_ROLE_EXPERT_VECTOR:
-                strides[tensor.component], shifts[tensor.address] = slice_bytes, 0
+                if strides.setdefault(tensor.component, slice_bytes) != slice_bytes:
+                    raise LoadFailed(f"the plan groups layers whose {tensor.component} differ; plan again")
+                shifts[tensor.address] = 0
                 continue
             slices = lay_out(self._descriptors[tensor.file], tensor.offset_bytes, slice_bytes, experts, self._alignment)
             self._slices.setdefault(tensor.layer, []).append((tensor.component, slices))

@@ -42,6 +42,10 @@ class Streamer(Protocol):
     def place_bytes(self) -> int:
         """Memory of all places in use when they are filled."""
 
+    @property
+    def pass_tokens(self) -> int:
+        """The most tokens that one pass may compute with the places in use."""
+
     def fit(self, memory_bytes: int) -> None:
         """Use at most this much memory for places. Raises LoadFailed if too few would be left."""
 

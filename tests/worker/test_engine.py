@@ -118,3 +118,11 @@ def test_a_bad_request_fails_alone(moe_model: Path) -> None:
             answer.wait()
         assert len(engine.tokens(PROMPTS[0], 3)) == 3
         assert not engine.broken
+
+
+def test_more_sequences_than_a_pass_has_tokens(moe_model: Path) -> None:
+    """llama.cpp aborted when it was given room for fewer outputs than sequences."""
+    plan = make_plan(moe_model, pb.MODE_EXPERT_STREAMING, slots=4, sequences=4, ubatch_tokens=2, exact=False)
+    with running(plan) as engine:
+        answers = [engine.ask(p, 5)[1] for p in PROMPTS]
+        assert [len(answer.tokens) for answer in answers if answer.wait()] == [5] * 4

@@ -31,7 +31,7 @@ def _class_of(error: grpc.RpcError) -> str:
 
 
 def test_load_answer_and_statistics(moe_model: Path, tmp_path: Path) -> None:
-    with worker(tmp_path) as (process, stub):
+    with worker(tmp_path) as (_, stub):
         loaded = load(stub, make_plan(moe_model, pb.MODE_EXPERT_STREAMING, slots=16))
         assert loaded.slots == 16
         assert loaded.can_generate
@@ -52,7 +52,7 @@ def test_load_answer_and_statistics(moe_model: Path, tmp_path: Path) -> None:
 
 
 def test_errors_carry_their_class(moe_model: Path, tmp_path: Path) -> None:
-    with worker(tmp_path) as (process, stub):
+    with worker(tmp_path) as (_, stub):
         with pytest.raises(grpc.RpcError) as early:
             list(stub.Generate(_ask([1]), timeout=10))
         assert _class_of(early.value) == "LoadFailed"

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -11,7 +13,7 @@ from hypura_worker.engine.text import TextStream
 def _stream(data: bytes, cuts: list[int], stop: list[str]) -> tuple[list[str], TextStream]:
     stream = TextStream(stop)
     edges = [0, *sorted(c % (len(data) + 1) for c in cuts), len(data)]
-    pieces = [stream.push(data[a:b]) for a, b in zip(edges, edges[1:], strict=False)]
+    pieces = [stream.push(data[a:b]) for a, b in pairwise(edges)]
     return [*pieces, stream.finish()], stream
 
 

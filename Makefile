@@ -1,0 +1,60 @@
+# hypura: `make` lists what can be made.
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+RUN := .run
+SHAPE ?= qwen3-30b-a3b
+LAYERS ?=
+OUT ?= $(SHAPE).gguf
+PROTOS := $(wildcard protos/hypura/v1/*.proto)
+
+SHELL := bash
+.SHELLFLAGS := -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help install run test test-all check protos model format clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+install: $(STAMP) ## make the virtual environment in .venv and install hypura into it
+
+$(STAMP): pyproject.toml $(wildcard hypura_worker/llama/csrc/*)
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "hypura needs Python 3.11 or newer, this is " + sys.version.split()[0])'
+	@command -v cmake >/dev/null || echo "note: no cmake found; pip will fetch one to build llama-cpp-python"
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Installing. If llama-cpp-python has no wheel for this machine it is compiled now: about 4 minutes on 2 cores."
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -e '.[dev]' >$(VENV)/install.log 2>&1 \
+		& pid=$$!; while sleep 5 && kill -0 $$pid 2>/dev/null; do tail -n 1 $(VENV)/install.log | cut -c 1-110; done; \
+		wait $$pid || { tail -n 40 $(VENV)/install.log; echo "Installing failed; all of it is in $(VENV)/install.log"; exit 1; }
+	@touch $@
+
+run: $(STAMP) ## see it work: a model larger than its memory budget, streamed from the drive
+	@sh tests/newcomer.sh $(BIN) $(RUN)
+
+test: $(STAMP) ## the tests that take minutes at most
+	$(BIN)/python -m pytest -q
+
+test-all: $(STAMP) ## all tests, the slow ones too
+	$(BIN)/python -m pytest -q -m ''
+
+check: $(STAMP) ## ruff, mypy and import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: $(STAMP) ## format the code
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+protos: $(STAMP) ## generate the stubs of hypura.v1 from protos/
+	$(BIN)/python -m grpc_tools.protoc -I protos --python_out=protos --pyi_out=protos --grpc_python_out=protos $(PROTOS)
+
+model: $(STAMP) ## write a synthetic model: make model SHAPE=qwen3-30b-a3b LAYERS=12 OUT=m.gguf
+	$(BIN)/python -m tests.models --shape $(SHAPE) $(if $(LAYERS),--layers $(LAYERS)) --out $(OUT)
+
+clean: ## remove what make made, but for the virtual environment
+	rm -rf $(RUN) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

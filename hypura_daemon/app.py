@@ -1,0 +1,156 @@
+"""The daemon: wires its parts, starts, serves, drains, and leaves nothing behind."""
+
+import asyncio
+import os
+import signal
+from collections.abc import Coroutine
+from functools import partial
+from typing import Any
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+from hypura.v1 import control_pb2_grpc, inference_pb2_grpc
+from hypura_daemon.control import ControlServicer
+from hypura_daemon.endpoint import locked_home, prepare_socket
+from hypura_daemon.errors import SettingsError
+from hypura_daemon.hardware.platform import current
+from hypura_daemon.hardware.store import HardwareStore
+from hypura_daemon.inference import Inference
+from hypura_daemon.inference_rpc import InferenceServicer
+from hypura_daemon.loading import LoadPlanner
+from hypura_daemon.models.registry import Registry
+from hypura_daemon.rpc import ErrorInterceptor
+from hypura_daemon.scheduling.budget import default_budget_bytes
+from hypura_daemon.settings import Settings
+from hypura_daemon.status import StatusReporter, version
+from hypura_daemon.workers.process import MAX_MESSAGE_BYTES, WorkerDeadlines, WorkerProcess
+from hypura_daemon.workers.supervisor import Supervisor
+
+CLOSE_SECONDS = 1.0
+"""For calls that hold no model, such as Watch, once the daemon has drained."""
+_SERVICES = ("", "hypura.v1.ControlService", "hypura.v1.InferenceService")
+
+_log = structlog.get_logger()
+
+
+class Ending:
+    """That the daemon shall end: asked for once it drains, asked for twice it hurries."""
+
+    def __init__(self, grace_seconds: float) -> None:
+        self.grace_seconds = grace_seconds
+        self.asked = asyncio.Event()
+        self.hurried = asyncio.Event()
+
+    def ask(self, grace_seconds: float | None = None) -> None:
+        """End, with this grace instead of the default if given."""
+        if self.asked.is_set():
+            self.hurried.set()
+        if grace_seconds is not None:
+            self.grace_seconds = grace_seconds
+        self.asked.set()
+
+
+async def serve(settings: Settings) -> None:
+    """Run the daemon until SIGTERM, SIGINT or Shutdown. Raises SettingsError, AlreadyRunning."""
+    with locked_home(settings.home):
+        await asyncio.to_thread(prepare_socket, settings.socket, private_folder=settings.private_socket_folder)
+        ending = Ending(settings.grace_seconds)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, ending.ask)
+        try:
+            await _serve(settings, ending)
+        finally:
+            settings.socket.unlink(missing_ok=True)
+
+
+async def _serve(settings: Settings, ending: Ending) -> None:
+    budget_bytes = settings.memory_bytes
+    if budget_bytes is None:
+        memory = current().memory()
+        budget_bytes = default_budget_bytes(memory.limit_bytes, memory.available_bytes)
+    registry = await asyncio.to_thread(Registry, settings.home)
+    hardware = HardwareStore(settings.home)
+    planner = LoadPlanner(registry, hardware, settings.context_tokens, settings.sequences)
+    supervisor = Supervisor(
+        planner,
+        partial(_make_worker, settings),
+        budget_bytes=budget_bytes,
+        reload_wait_seconds=settings.reload_wait_seconds,
+    )
+    reporter = StatusReporter(settings, supervisor)
+    control = ControlServicer(registry, hardware, planner, supervisor, reporter, ending.ask)
+    inference = InferenceServicer(Inference(supervisor, registry))
+    server, healthy = _make_server(settings, control, inference)
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(supervisor.run(), name="supervisor")
+        try:
+            await server.start()
+            await _say(healthy, health_pb2.HealthCheckResponse.SERVING)
+            _log.info("serving", socket=str(settings.socket), budget_bytes=budget_bytes, version=version())
+            await ending.asked.wait()
+            _log.info("ending", grace_seconds=ending.grace_seconds)
+            await _say(healthy, health_pb2.HealthCheckResponse.NOT_SERVING)
+            await _first_of(supervisor.drain(ending.grace_seconds), ending.hurried.wait())
+        finally:
+            supervisor.end()
+            await server.stop(CLOSE_SECONDS)
+    _log.info("ended")
+
+
+def _make_server(
+    settings: Settings, control: ControlServicer, inference: InferenceServicer
+) -> tuple[grpc.aio.Server, Any]:
+    server = grpc.aio.server(
+        interceptors=[ErrorInterceptor()],
+        options=[
+            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+        ],
+    )
+    control_pb2_grpc.add_ControlServiceServicer_to_server(control, server)  # type: ignore[no-untyped-call]
+    inference_pb2_grpc.add_InferenceServiceServicer_to_server(inference, server)  # type: ignore[no-untyped-call]
+    healthy = health.aio.HealthServicer()  # type: ignore[attr-defined]
+    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
+    before = os.umask(0o177)  # The socket must not be open to others even for a moment.
+    try:
+        server.add_insecure_port(f"unix:{settings.socket}")
+        settings.socket.chmod(0o600)
+    except (RuntimeError, OSError) as error:
+        raise SettingsError(
+            f"the control socket {settings.socket} cannot be made: {error}; set HYPURA_SOCKET to another path"
+        ) from error
+    finally:
+        os.umask(before)
+    return server, healthy
+
+
+def _make_worker(settings: Settings, name: str) -> WorkerProcess:
+    deadlines = WorkerDeadlines(
+        start_seconds=settings.worker_start_seconds,
+        load_stall_seconds=settings.load_stall_seconds,
+        answer_stall_seconds=settings.answer_stall_seconds,
+        grace_seconds=min(settings.grace_seconds, 5.0),
+    )
+    return WorkerProcess(name, settings.socket.parent, deadlines, log_level=settings.log_level)
+
+
+async def _say(healthy: Any, status: int) -> None:
+    for service in _SERVICES:
+        await healthy.set(service, status)
+
+
+async def _first_of(*works: Coroutine[Any, Any, object]) -> None:
+    """Wait for the first of them to end; the others are cancelled."""
+    tasks = [asyncio.ensure_future(work) for work in works]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,179 @@
+"""Renders a model's chat template.
+
+A template is code that came with the model, so it runs in jinja2's immutable sandbox, with a limit on
+its source, its output, its ranges, the size of what `*`, `**` and `%` make, and on its time: a trace
+function ends any template that runs past its deadline, loops without output included. What remains is
+memory: a template that doubles a string again and again (`~`, `join`, `replace`), or gives a format a
+width of many digits, is stopped by its deadline alone.
+
+Names and filters are those that Hugging Face transformers offers, which templates are written for:
+https://huggingface.co/docs/transformers/chat_templating_writing
+"""
+
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import datetime
+from functools import lru_cache
+from types import FrameType
+from typing import Any, NoReturn
+
+from jinja2 import Environment, Template, TemplateError, nodes
+from jinja2.ext import Extension, loopcontrols
+from jinja2.parser import Parser
+from jinja2.runtime import Context
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from hypura_daemon.errors import InvalidRequest
+
+MAX_TEMPLATE_CHARACTERS = 1 << 18
+MAX_OUTPUT_CHARACTERS = 1 << 25
+MAX_PRODUCT = 1 << 20
+MAX_INTEGER_BITS = 4096
+RENDER_SECONDS = 5.0
+_TEMPLATE_FILE = "<template>"
+
+
+class TemplateTooSlow(TemplateError):
+    """The template ran past its deadline."""
+
+
+class _Generation(Extension):
+    """`{% generation %}` marks the assistant's part for training; here it only holds its body."""
+
+    tags = {"generation"}  # noqa: RUF012 (jinja2 declares it so)
+
+    def parse(self, parser: Parser) -> list[nodes.Node]:
+        next(parser.stream)
+        return parser.parse_statements(("name:endgeneration",), drop_needle=True)
+
+
+class _Sandbox(ImmutableSandboxedEnvironment):
+    """The sandbox, with operators that cannot make huge values."""
+
+    intercepted_binops = frozenset({"*", "**", "%"})
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        if operator == "%" and isinstance(left, str):
+            raise TemplateError("% on strings is not offered")
+        if operator == "*":
+            for value, count in ((left, right), (right, left)):
+                if hasattr(value, "__len__") and isinstance(count, int) and len(value) * count > MAX_PRODUCT:
+                    raise TemplateError(f"a product is longer than {MAX_PRODUCT}")
+        if operator in ("*", "**") and isinstance(left, int) and isinstance(right, int):
+            bits = left.bit_length() + right.bit_length() if operator == "*" else left.bit_length() * right
+            if bits > MAX_INTEGER_BITS:
+                raise TemplateError(f"{operator} makes a number of more than {MAX_INTEGER_BITS} bits")
+        return super().call_binop(context, operator, left, right)
+
+
+def _raise_exception(message: str) -> NoReturn:
+    raise TemplateError(message)
+
+
+def _tojson(
+    value: Any,
+    ensure_ascii: bool = False,
+    indent: int | None = None,
+    separators: tuple[str, str] | None = None,
+    sort_keys: bool = False,
+) -> str:
+    return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+
+
+def _strftime_now(form: str) -> str:
+    return datetime.now().strftime(form)
+
+
+def _environment() -> Environment:
+    environment = _Sandbox(
+        trim_blocks=True, lstrip_blocks=True, autoescape=False, extensions=[loopcontrols, _Generation]
+    )
+    environment.filters["tojson"] = _tojson
+    environment.globals["raise_exception"] = _raise_exception
+    environment.globals["strftime_now"] = _strftime_now
+    # They make text of any length out of nothing, and no chat template needs them.
+    del environment.filters["center"], environment.globals["lipsum"]
+    return environment
+
+
+@lru_cache(maxsize=16)
+def _compiled(template: str) -> Template:
+    return _environment().from_string(template)
+
+
+def _with_deadline(deadline: float, work: Callable[[], str]) -> str:
+    """Runs `work`, and raises TemplateTooSlow in it after `deadline` (monotonic seconds).
+
+    A trace function sees every line of the template and every Python call that it makes, so no loop
+    escapes it, and it works in any thread.
+    """
+
+    def trace(frame: FrameType, event: str, argument: object) -> Any:
+        if time.monotonic() > deadline:
+            raise TemplateTooSlow(f"it ran longer than {RENDER_SECONDS:g} seconds")
+        return trace if frame.f_code.co_filename == _TEMPLATE_FILE else None
+
+    before = sys.gettrace()
+    sys.settrace(trace)
+    try:
+        return work()
+    finally:
+        sys.settrace(before)
+
+
+def _joined(pieces: Iterator[str]) -> str:
+    kept: list[str] = []
+    length = 0
+    for piece in pieces:
+        length += len(piece)
+        if length > MAX_OUTPUT_CHARACTERS:
+            raise TemplateError(f"its output is longer than {MAX_OUTPUT_CHARACTERS} characters")
+        kept.append(piece)
+    return "".join(kept)
+
+
+def render(
+    template: str,
+    messages: Sequence[Mapping[str, Any]],
+    tools: Sequence[Mapping[str, Any]] = (),
+    *,
+    think: bool | None = None,
+    bos: str = "",
+    eos: str = "",
+    add_generation_prompt: bool = True,
+) -> str:
+    """The prompt for a conversation; think is left to the template when None.
+
+    Raises InvalidRequest with the template's own message. Takes up to RENDER_SECONDS, so call it
+    outside the event loop.
+    """
+    if len(template) > MAX_TEMPLATE_CHARACTERS:
+        raise InvalidRequest(
+            f"the model's chat template has {len(template)} characters, more than the "
+            f"{MAX_TEMPLATE_CHARACTERS} that are rendered; use Generate with a prompt of your own"
+        )
+    variables: dict[str, Any] = {
+        "messages": [dict(message) for message in messages],
+        "tools": [dict(tool) for tool in tools] or None,
+        "documents": None,
+        "bos_token": bos,
+        "eos_token": eos,
+        "add_generation_prompt": add_generation_prompt,
+    }
+    if think is not None:
+        variables["enable_thinking"] = think
+        variables["thinking"] = think
+
+    def work() -> str:
+        return _joined(_compiled(template).generate(variables))
+
+    try:
+        return _with_deadline(time.monotonic() + RENDER_SECONDS, work)
+    except TemplateError as error:
+        raise InvalidRequest(f"the model's chat template refused this conversation: {error}") from error
+    except Exception as error:  # Whatever foreign code raises is that code's fault.
+        raise InvalidRequest(
+            f"the model's chat template failed on this conversation: {type(error).__name__}: {error}"
+        ) from error

@@ -1,0 +1,159 @@
+"""ControlService: steering the daemon. Errors become statuses in rpc.py."""
+
+import asyncio
+import math
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+from hypura.v1 import control_pb2, control_pb2_grpc
+from hypura_daemon.errors import InvalidRequest
+from hypura_daemon.hardware.store import HardwareStore
+from hypura_daemon.hardware.wire import to_proto
+from hypura_daemon.loading import LoadPlanner, measured_file
+from hypura_daemon.models.registry import Registry
+from hypura_daemon.models.wire import model_summary, shown_model
+from hypura_daemon.planning.types import LoadRequest
+from hypura_daemon.planning.wire import load_request, plan_to_proto
+from hypura_daemon.status import StatusReporter
+from hypura_daemon.workers.snapshot import LoadEvent
+from hypura_daemon.workers.supervisor import Supervisor
+
+MAX_GRACE_SECONDS = 86400.0
+
+
+class ControlServicer(control_pb2_grpc.ControlServiceServicer):
+    """See control.proto. `shut_down` is called with the grace time, None for the default."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        hardware: HardwareStore,
+        planner: LoadPlanner,
+        supervisor: Supervisor,
+        reporter: StatusReporter,
+        shut_down: Callable[[float | None], None],
+    ) -> None:
+        self._registry = registry
+        self._hardware = hardware
+        self._planner = planner
+        self._supervisor = supervisor
+        self._reporter = reporter
+        self._shut_down = shut_down
+
+    async def Profile(  # noqa: N802
+        self, request: control_pb2.ProfileRequest, context: Any
+    ) -> control_pb2.ProfileResponse:
+        """Describes the machine."""
+        path: Path | None = None
+        if request.model.startswith("/"):
+            path = Path(request.model)
+            if not await asyncio.to_thread(path.exists):
+                raise InvalidRequest(f"{path} does not exist; give a model's name or an existing file")
+        elif request.model:
+            path = measured_file(await asyncio.to_thread(self._registry.open, request.model))
+        return control_pb2.ProfileResponse(profile=to_proto(await self._hardware.profile(path, request.refresh)))
+
+    async def ListModels(  # noqa: N802
+        self, request: control_pb2.ListModelsRequest, context: Any
+    ) -> control_pb2.ListModelsResponse:
+        """Lists the registered models."""
+        models = await asyncio.to_thread(self._registry.list)
+        return control_pb2.ListModelsResponse(models=[model_summary(model) for model in models])
+
+    async def AddModel(  # noqa: N802
+        self, request: control_pb2.AddModelRequest, context: Any
+    ) -> control_pb2.AddModelResponse:
+        """Registers a file or a folder."""
+        path = Path(request.path)
+        if "\0" in request.path or not path.is_absolute():
+            raise InvalidRequest(
+                f"the path {request.path!r} is not absolute; give the whole path of a GGUF file or folder"
+            )
+        models = await asyncio.to_thread(self._registry.add, path, request.name)
+        return control_pb2.AddModelResponse(models=[model_summary(model) for model in models])
+
+    async def RemoveModel(  # noqa: N802
+        self, request: control_pb2.RemoveModelRequest, context: Any
+    ) -> control_pb2.RemoveModelResponse:
+        """Forgets a model, and unloads it first."""
+        name = (await asyncio.to_thread(self._registry.get, request.name)).name
+        await self._supervisor.unload(name)
+        await asyncio.to_thread(self._registry.remove, name)
+        return control_pb2.RemoveModelResponse()
+
+    async def ShowModel(  # noqa: N802
+        self, request: control_pb2.ShowModelRequest, context: Any
+    ) -> control_pb2.ShowModelResponse:
+        """Describes one model."""
+        model = await asyncio.to_thread(self._registry.open, request.name)
+        return await asyncio.to_thread(shown_model, model)
+
+    async def Plan(self, request: control_pb2.PlanRequest, context: Any) -> control_pb2.PlanResponse:  # noqa: N802
+        """Says how a model would be loaded now, without loading it."""
+        name = (await asyncio.to_thread(self._registry.get, request.model)).name
+        wanted = load_request(request.options)
+        spare_bytes = self._supervisor.spare_bytes(name)
+        plan = await self._planner.preview(name, wanted, spare_bytes=spare_bytes)
+        return control_pb2.PlanResponse(plan=plan_to_proto(plan))
+
+    async def Load(  # noqa: N802
+        self, request: control_pb2.LoadRequest, context: Any
+    ) -> AsyncIterator[control_pb2.LoadResponse]:
+        """Loads a model, and says how far it is. A load goes on when its client goes."""
+        name = (await asyncio.to_thread(self._registry.get, request.model)).name
+        wanted: LoadRequest | None = load_request(request.options)
+        if wanted == LoadRequest():
+            wanted = None  # Nothing was asked for, so the model is fine as it is.
+        events: asyncio.Queue[LoadEvent | None] = asyncio.Queue()
+
+        async def load() -> control_pb2.ModelStatus:
+            try:
+                async with self._supervisor.lease(name, wanted, pin=request.options.pin, on_event=events.put_nowait):
+                    return await self._reporter.model(name)
+            finally:
+                events.put_nowait(None)
+
+        loading = asyncio.ensure_future(load())
+        try:
+            while (event := await events.get()) is not None:
+                if event.share is not None:
+                    yield control_pb2.LoadResponse(progress=event.share)
+                else:
+                    yield control_pb2.LoadResponse(stage=event.stage)
+            yield control_pb2.LoadResponse(loaded=await loading)
+        finally:
+            loading.cancel()
+            await asyncio.gather(loading, return_exceptions=True)
+
+    async def Unload(  # noqa: N802
+        self, request: control_pb2.UnloadRequest, context: Any
+    ) -> control_pb2.UnloadResponse:
+        """Unloads a model."""
+        name = (await asyncio.to_thread(self._registry.get, request.model)).name
+        return control_pb2.UnloadResponse(was_loaded=await self._supervisor.unload(name))
+
+    async def Status(  # noqa: N802
+        self, request: control_pb2.StatusRequest, context: Any
+    ) -> control_pb2.StatusResponse:
+        """Says what is loaded."""
+        return await self._reporter.report()
+
+    async def Watch(  # noqa: N802
+        self, request: control_pb2.WatchRequest, context: Any
+    ) -> AsyncIterator[control_pb2.WatchResponse]:
+        """The status, now and after each change."""
+        async with aclosing(self._supervisor.watch()) as changes:
+            async for _ in changes:
+                yield control_pb2.WatchResponse(status=await self._reporter.report())
+
+    async def Shutdown(  # noqa: N802
+        self, request: control_pb2.ShutdownRequest, context: Any
+    ) -> control_pb2.ShutdownResponse:
+        """Ends the daemon."""
+        grace_seconds = request.grace_seconds if request.HasField("grace_seconds") else None
+        if grace_seconds is not None and not (math.isfinite(grace_seconds) and 0 <= grace_seconds <= MAX_GRACE_SECONDS):
+            raise InvalidRequest(f"a grace of {grace_seconds} seconds is not possible; give 0 to {MAX_GRACE_SECONDS:g}")
+        self._shut_down(grace_seconds)
+        return control_pb2.ShutdownResponse()

@@ -1,0 +1,92 @@
+"""The daemon's place in the file system: one per home (a locked file), one per control socket."""
+
+import fcntl
+import os
+import socket
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from hypura_daemon.errors import SettingsError
+
+CONNECT_SECONDS = 2.0
+
+
+class AlreadyRunning(SettingsError):
+    """Another daemon has this home or this socket."""
+
+
+@contextmanager
+def locked_home(home: Path) -> Iterator[None]:
+    """Hold the home for this process alone; the system lets go of it however the process ends.
+
+    Raises AlreadyRunning with the other's pid, or SettingsError.
+    """
+    path = home / "run" / "daemon.pid"
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise SettingsError(f"the home {home} cannot be used: {error}; set HYPURA_HOME to a folder of yours") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = os.read(descriptor, 32).decode("ascii", "replace").strip() or "unknown"
+            raise AlreadyRunning(f"hypurad runs already for the home {home}, with pid {pid}") from None
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        try:
+            yield
+        finally:
+            os.ftruncate(descriptor, 0)
+    finally:
+        os.close(descriptor)
+
+
+def prepare_socket(path: Path, *, private_folder: bool) -> None:
+    """Make the socket's folder, 0700 unless the user chose it, and remove a socket that nobody answers on.
+
+    Raises AlreadyRunning when a daemon answers, SettingsError when the place cannot be used.
+    """
+    try:
+        if private_folder:
+            for folder in (path.parent.parent, path.parent):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _make_private(path.parent)
+        else:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        mode = path.lstat().st_mode
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise SettingsError(f"the control socket {path} cannot be made: {error}; set HYPURA_SOCKET") from error
+    if not stat.S_ISSOCK(mode):
+        raise SettingsError(f"{path} exists and is no socket; remove it, or set HYPURA_SOCKET to another path")
+    if answers(path):
+        raise AlreadyRunning(f"a hypurad answers on {path} already")
+    path.unlink(missing_ok=True)
+
+
+def answers(path: Path) -> bool:
+    """Whether somebody accepts connections on the socket."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(CONNECT_SECONDS)
+        try:
+            probe.connect(str(path))
+        except (ConnectionRefusedError, FileNotFoundError):
+            return False
+        except TimeoutError:
+            return True  # Somebody listens, and has no time.
+        except OSError as error:
+            raise SettingsError(f"the control socket {path} cannot be used: {error}; set HYPURA_SOCKET") from error
+    return True
+
+
+def _make_private(folder: Path) -> None:
+    """In a shared place such as /tmp, a folder of another user's could watch or replace the socket."""
+    found = folder.lstat()
+    if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
+        raise SettingsError(f"{folder} is not a folder of yours; set HYPURA_SOCKET to a path in one that is")
+    folder.chmod(0o700)

@@ -1,0 +1,87 @@
+"""Every error the daemon tells a client about.
+
+HypuraError
+├── InvalidRequest            a value from outside is wrong              INVALID_ARGUMENT
+│   ├── InvalidModelName      not a usable name
+│   ├── ContextTooLong        more context than the model or memory has
+│   └── PromptTooLong         the prompt does not fit the context
+├── ModelNotFound             no such registered model                   NOT_FOUND
+├── ModelFileError            the file is no usable GGUF                 FAILED_PRECONDITION
+│   ├── ModelFileChanged      it changed or went since it was planned
+│   └── UnsupportedModel      sound, but llama.cpp or hypura cannot run it
+├── BudgetTooSmall            less memory than the least that can run    RESOURCE_EXHAUSTED
+├── ServerBusy                a queue is full                            RESOURCE_EXHAUSTED
+├── WorkerDied                the worker process ended                   UNAVAILABLE
+├── WorkerFailed              the worker answered with an error          INTERNAL
+├── ShuttingDown              the daemon is ending                       UNAVAILABLE
+└── SettingsError             a setting, socket or port is unusable      (start-up only)
+
+Every message says what was wrong, which value, and what to do.
+"""
+
+
+class HypuraError(Exception):
+    """Base of all errors above."""
+
+
+class InvalidRequest(HypuraError):
+    """A value that came from outside is wrong."""
+
+
+class InvalidModelName(InvalidRequest):
+    """Not a usable model name."""
+
+
+class ContextTooLong(InvalidRequest):
+    """More context than the model or the memory has."""
+
+
+class PromptTooLong(InvalidRequest):
+    """The prompt does not fit the context."""
+
+
+class ModelNotFound(HypuraError):
+    """No model of this name is registered."""
+
+
+class ModelFileError(HypuraError):
+    """The file is no usable GGUF."""
+
+
+class ModelFileChanged(ModelFileError):
+    """The file changed or disappeared since it was planned."""
+
+
+class UnsupportedModel(ModelFileError):
+    """The file is sound, but neither llama.cpp nor hypura can run it."""
+
+
+class BudgetTooSmall(HypuraError):
+    """The memory budget is below the least that can run.
+
+    required_bytes is that least, for the context that was asked for.
+    """
+
+    def __init__(self, message: str, required_bytes: int = 0) -> None:
+        super().__init__(message)
+        self.required_bytes = required_bytes
+
+
+class ServerBusy(HypuraError):
+    """A queue is full."""
+
+
+class WorkerDied(HypuraError):
+    """The worker process ended; the message says by what and what happens next."""
+
+
+class WorkerFailed(HypuraError):
+    """The worker answered with an error."""
+
+
+class ShuttingDown(HypuraError):
+    """The daemon is ending and takes no new work."""
+
+
+class SettingsError(HypuraError):
+    """A setting, socket or port cannot be used."""

@@ -1,0 +1,124 @@
+"""Asks ggml what there is to compute on, through a short-lived worker probe process."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from pydantic import TypeAdapter, ValidationError
+
+from hypura_daemon.errors import WorkerDied, WorkerFailed
+from hypura_daemon.hardware.platform import current
+from hypura_daemon.hardware.profile import GpuDevice, Large, Real
+
+PROBE_COMMAND = (sys.executable, "-m", "hypura_worker.probe")
+_GRACE_SECONDS = 2.0
+_REMEDY = 'run "python -m hypura_worker.probe" to see why, or reinstall llama-cpp-python'
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What the probe measures once; extra_buffers_verdict says why they are used or not."""
+
+    memory_bytes_per_second: Real
+    worker_base_bytes: Large
+    extra_buffers_work: bool
+    extra_buffers_verdict: str
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """What the probe found; measured is None when only the devices were asked for."""
+
+    llama_cpp_python_version: str
+    gpus: tuple[GpuDevice, ...]
+    measured: Measured | None
+
+
+_parser = TypeAdapter(ProbeResult)
+
+
+async def probe_devices(
+    timeout_seconds: float,
+    *,
+    devices_only: bool = False,
+    threads: int = 0,
+    command: Sequence[str] = PROBE_COMMAND,
+) -> ProbeResult:
+    """Run the probe: about a second for the devices alone, a few more with the measurements.
+
+    threads: how many measure memory; 0 for all usable cores. Raises WorkerDied when a signal
+    ended it, WorkerFailed when it failed, answered nonsense or took too long.
+    """
+    arguments = [*command, "--end-with-stdin", "--threads", str(threads or current().usable_cores())]
+    if devices_only:
+        arguments.append("--devices-only")
+    output = await _run(arguments, timeout_seconds)
+    try:
+        return _parser.validate_json(output)
+    except ValidationError as error:
+        raise WorkerFailed(f"the device probe answered {output[:200]!r}, which is no result; {_REMEDY}") from error
+
+
+async def _run(command: Sequence[str], timeout_seconds: float) -> bytes:
+    """The command's standard output. Its process group is gone when this returns or raises."""
+    process = await asyncio.create_subprocess_exec(
+        *command,
+        # Stays open, and so ends the probe when this process is killed.
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+    )
+    if process.stdout is None or process.stderr is None:
+        raise WorkerFailed(f"the device probe has no pipes; {_REMEDY}")
+    try:
+        async with asyncio.timeout(timeout_seconds), asyncio.TaskGroup() as tasks:
+            output = tasks.create_task(process.stdout.read())
+            errors = tasks.create_task(process.stderr.read())
+            tasks.create_task(process.wait())
+    except TimeoutError as error:
+        raise WorkerFailed(
+            f"the device probe did not end within {timeout_seconds:g} s and was stopped; "
+            f"a GPU driver may hang, {_REMEDY}"
+        ) from error
+    finally:
+        await asyncio.shield(_end(process))
+    status = process.returncode
+    words = " | ".join(errors.result().decode(errors="replace").strip().splitlines()[-5:]) or "nothing"
+    if status is not None and status < 0:
+        raise WorkerDied(f"the device probe died of {_signal_name(-status)}; its last words: {words}; {_REMEDY}")
+    if status != 0:
+        raise WorkerFailed(f"the device probe ended with code {status}; its last words: {words}; {_REMEDY}")
+    return output.result()
+
+
+async def _end(process: asyncio.subprocess.Process) -> None:
+    """TERM, grace, KILL, reap: the whole group, since the probe's self-test has a child."""
+    if process.returncode is None:
+        _signal_group(process.pid, signal.SIGTERM)
+        try:
+            async with asyncio.timeout(_GRACE_SECONDS):
+                await process.wait()
+        except TimeoutError:
+            pass  # the KILL below is for that
+    _signal_group(process.pid, signal.SIGKILL)
+    await process.wait()
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        return  # nobody is left in it
+    except PermissionError:
+        return  # macOS says so of a group of which only a zombie is left
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

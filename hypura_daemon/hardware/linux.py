@@ -1,0 +1,132 @@
+"""Linux's answers to platform.Platform."""
+
+import ctypes
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from hypura_daemon.hardware.cgroups import cgroup_cpu_quota, cgroup_memory, read_mounts
+from hypura_daemon.hardware.figures import Alignment, Memory, Mount
+
+# They accept O_DIRECT (tmpfs since Linux 6.6) and read from memory all the same.
+_MEMORY_FILESYSTEMS = frozenset({"tmpfs", "ramfs", "hugetlbfs", "devtmpfs"})
+_USUAL_ALIGNMENT = Alignment(4096, 4096)
+
+# statx(2), linux/stat.h: DIOALIGN is known since Linux 6.1.
+_AT_FDCWD = -100
+_STATX_DIOALIGN = 0x2000
+_STATX_BYTES = 256
+_MASK_OFFSET, _MEMORY_ALIGN_OFFSET, _OFFSET_ALIGN_OFFSET = 0, 0x98, 0x9C
+
+
+@dataclass(frozen=True, slots=True)
+class Linux:
+    """Reads /proc, or a folder that looks like it."""
+
+    proc: Path = Path("/proc")
+
+    def cpu_name(self) -> str:
+        """The first "model name"; ARM kernels give none, then the machine's type."""
+        for line in (self.proc / "cpuinfo").read_text(errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name" and value.strip():
+                return value.strip()
+        return os.uname().machine
+
+    def physical_cores(self) -> int:
+        """Some virtual machines and containers do not tell; then all logical cores."""
+        return psutil.cpu_count(logical=False) or os.cpu_count() or 1
+
+    def usable_cores(self) -> int:
+        """The affinity mask, and whole cores of the cgroups' quota: more threads would be throttled."""
+        cores = len(os.sched_getaffinity(0))
+        quota = cgroup_cpu_quota(self.proc / "self")
+        return cores if quota is None else max(1, min(cores, int(quota)))
+
+    def memory(self) -> Memory:
+        """/proc/meminfo, within the cgroups' limits."""
+        fields = _kilobyte_fields(self.proc / "meminfo")
+        total = fields["MemTotal"]
+        container = cgroup_memory(self.proc / "self")
+        limit = total if container.limit_bytes is None else min(total, container.limit_bytes)
+        available = min(fields.get("MemAvailable", fields.get("MemFree", 0)), limit)
+        if container.available_bytes is not None:
+            available = min(available, container.available_bytes)
+        return Memory(total, limit, available)
+
+    def page_bytes(self) -> int:
+        """As the C library says."""
+        return os.sysconf("SC_PAGE_SIZE")
+
+    def boot_id(self) -> str:
+        """The kernel's random number of this boot."""
+        return (self.proc / "sys/kernel/random/boot_id").read_text().strip()
+
+    def rss_bytes(self, pid: int) -> int:
+        """VmRSS; a zombie has none, so 0."""
+        return self._status(pid).get("VmRSS", 0)
+
+    def peak_rss_bytes(self, pid: int) -> int | None:
+        """VmHWM."""
+        return self._status(pid).get("VmHWM", 0)
+
+    def mount_of(self, path: Path) -> Mount:
+        """The longest mount point above the path; of equal ones the last, which hides the others."""
+        real = path.resolve()
+        best = Mount("/", "", "")
+        for mount in read_mounts(self.proc / "self/mountinfo"):
+            if real.is_relative_to(mount.point) and len(mount.point) >= len(best.point):
+                best = Mount(mount.point, mount.source, mount.filesystem)
+        return best
+
+    def direct_alignment(self, path: Path) -> Alignment | None:
+        """STATX_DIOALIGN; 4096 where the kernel or the file system does not tell."""
+        if self.mount_of(path).filesystem in _MEMORY_FILESYSTEMS:
+            return None
+        told = statx_direct_alignment(path)
+        if told is None:
+            return _USUAL_ALIGNMENT
+        return told if told.offset_bytes and told.memory_bytes else None
+
+    def open_direct(self, path: Path) -> int:
+        """O_DIRECT; EINVAL where the file system has none."""
+        return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECT)
+
+    def _status(self, pid: int) -> dict[str, int]:
+        try:
+            return _kilobyte_fields(self.proc / str(pid) / "status")
+        except (FileNotFoundError, ProcessLookupError) as error:
+            raise ProcessLookupError(f"there is no process {pid}") from error
+
+
+def statx_direct_alignment(path: Path) -> Alignment | None:
+    """What the file system says of direct reads, zeros for "none"; None when it does not say.
+
+    Raises OSError when the file cannot be looked at.
+    """
+    statx = getattr(ctypes.CDLL(None, use_errno=True), "statx", None)
+    if statx is None:
+        return None  # a C library older than statx
+    buffer = (ctypes.c_uint8 * _STATX_BYTES)()
+    if statx(_AT_FDCWD, os.fsencode(path), 0, _STATX_DIOALIGN, buffer) != 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number), str(path))
+
+    def field(offset: int) -> int:
+        return ctypes.c_uint32.from_buffer(buffer, offset).value
+
+    if not field(_MASK_OFFSET) & _STATX_DIOALIGN:
+        return None
+    return Alignment(field(_OFFSET_ALIGN_OFFSET), field(_MEMORY_ALIGN_OFFSET))
+
+
+def _kilobyte_fields(path: Path) -> dict[str, int]:
+    """Lines such as "MemTotal: 1024 kB", in bytes."""
+    fields = {}
+    for line in path.read_text(errors="replace").splitlines():
+        parts = line.split()
+        if len(parts) == 3 and parts[2] == "kB" and parts[1].isdecimal():
+            fields[parts[0].removesuffix(":")] = int(parts[1]) * 1024
+    return fields

@@ -1,0 +1,124 @@
+"""macOS's answers to platform.Platform, from its own command line tools."""
+
+import fcntl
+import os
+import re
+import resource
+import subprocess
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from hypura_daemon.hardware.figures import Alignment, Memory, Mount
+
+Runner = Callable[[Sequence[str]], str]
+
+_F_NOCACHE = 48  # sys/fcntl.h; Python's fcntl has the name on macOS alone
+_TOOL_SECONDS = 10.0
+_OFFSET_ALIGNMENT_BYTES = 4096
+_MOUNT_LINE = re.compile(r"(?P<device>.*?) on (?P<point>.*) \((?P<filesystem>[^,)]*)[,)]")
+_VM_PAGES = ("Pages free", "Pages inactive", "Pages speculative", "Pages purgeable")
+
+
+def run_tool(command: Sequence[str]) -> str:
+    """The command's standard output. Raises OSError when it fails."""
+    try:
+        return subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=_TOOL_SECONDS,
+            env={**os.environ, "LC_ALL": "C"},
+        ).stdout
+    except subprocess.SubprocessError as error:
+        raise OSError(f"{error}; it is needed to know this machine") from error
+
+
+@dataclass(frozen=True, slots=True)
+class MacOS:
+    """Asks sysctl, vm_stat, df and mount through `run`."""
+
+    run: Runner = run_tool
+
+    def cpu_name(self) -> str:
+        """Such as "Apple M3 Max"."""
+        return self._sysctl("machdep.cpu.brand_string") or os.uname().machine
+
+    def physical_cores(self) -> int:
+        """Fast and efficient cores together."""
+        return int(self._sysctl("hw.physicalcpu") or 0) or os.cpu_count() or 1
+
+    def usable_cores(self) -> int:
+        """The fast cores: an efficient one holds all others up at the end of each operation."""
+        return int(self._sysctl("hw.perflevel0.logicalcpu") or self._sysctl("hw.logicalcpu") or 1)
+
+    def memory(self) -> Memory:
+        """There are no containers: the limit is what is installed."""
+        total = int(self.run(("sysctl", "-n", "hw.memsize")))
+        text = self.run(("vm_stat",))
+        size = re.search(r"page size of (\d+) bytes", text)
+        page_bytes = int(size[1]) if size else self.page_bytes()
+        pages = 0
+        for name in _VM_PAGES:
+            found = re.search(rf"^{name}:\s+(\d+)\.?$", text, re.MULTILINE)
+            pages += int(found[1]) if found else 0
+        return Memory(total, total, min(total, pages * page_bytes))
+
+    def page_bytes(self) -> int:
+        """16 KiB on Apple silicon."""
+        return int(self._sysctl("hw.pagesize") or os.sysconf("SC_PAGE_SIZE"))
+
+    def boot_id(self) -> str:
+        """The UUID of this boot, or when it was."""
+        return self._sysctl("kern.bootsessionuuid") or self._sysctl("kern.boottime") or ""
+
+    def rss_bytes(self, pid: int) -> int:
+        """As psutil says."""
+        try:
+            return int(psutil.Process(pid).memory_info().rss)
+        except psutil.NoSuchProcess as error:
+            raise ProcessLookupError(f"there is no process {pid}") from error
+
+    def peak_rss_bytes(self, pid: int) -> int | None:
+        """Known of this process alone, by getrusage, which counts bytes on macOS."""
+        if pid == os.getpid():
+            return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        self.rss_bytes(pid)  # raises when there is no such process
+        return None
+
+    def mount_of(self, path: Path) -> Mount:
+        """From df, which sees through APFS's firm links (/Users is on the Data volume)."""
+        lines = self.run(("df", "-P", str(path.resolve()))).splitlines()
+        fields = lines[1].split(None, 5) if len(lines) > 1 else []
+        if len(fields) < 6:
+            return Mount("/", "", "")
+        device, point = fields[0], fields[5]
+        for line in self.run(("mount",)).splitlines():
+            found = _MOUNT_LINE.match(line)
+            if found and found["point"] == point:
+                return Mount(point, device, found["filesystem"])
+        return Mount(point, device, "")
+
+    def direct_alignment(self, path: Path) -> Alignment | None:
+        """F_NOCACHE takes any read, but only whole pages go past the cache."""
+        return Alignment(_OFFSET_ALIGNMENT_BYTES, self.page_bytes())
+
+    def open_direct(self, path: Path) -> int:
+        """F_NOCACHE."""
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.fcntl(descriptor, _F_NOCACHE, 1)
+        except OSError:
+            os.close(descriptor)
+            raise
+        return descriptor
+
+    def _sysctl(self, name: str) -> str | None:
+        """None for a name that this machine lacks: Intel has no hw.perflevel0."""
+        try:
+            return self.run(("sysctl", "-n", name)).strip() or None
+        except OSError:
+            return None

@@ -1,0 +1,58 @@
+"""The one place that chooses between Linux and macOS."""
+
+import sys
+from functools import cache
+from pathlib import Path
+from typing import Protocol
+
+from hypura_daemon.errors import SettingsError
+from hypura_daemon.hardware.figures import Alignment, Memory, Mount
+from hypura_daemon.hardware.linux import Linux
+from hypura_daemon.hardware.macos import MacOS
+
+
+class Platform(Protocol):
+    """What the daemon asks of the operating system. All calls are short but blocking."""
+
+    def cpu_name(self) -> str:
+        """The processor's name."""
+
+    def physical_cores(self) -> int:
+        """Cores of the machine, hyper-threads counted once."""
+
+    def usable_cores(self) -> int:
+        """Logical cores that this process may use, container limits honoured; macOS: the fast ones."""
+
+    def memory(self) -> Memory:
+        """The machine's memory now."""
+
+    def page_bytes(self) -> int:
+        """The page size."""
+
+    def boot_id(self) -> str:
+        """Another one after each start of the machine."""
+
+    def rss_bytes(self, pid: int) -> int:
+        """A process's resident memory. Raises ProcessLookupError when there is no such process."""
+
+    def peak_rss_bytes(self, pid: int) -> int | None:
+        """The most it ever was; None where the system does not tell. Raises ProcessLookupError."""
+
+    def mount_of(self, path: Path) -> Mount:
+        """Where an existing path's bytes are."""
+
+    def direct_alignment(self, path: Path) -> Alignment | None:
+        """What direct reads of the file need; None when its file system has no direct reads."""
+
+    def open_direct(self, path: Path) -> int:
+        """A descriptor whose reads bypass the page cache. Raises OSError where that cannot be."""
+
+
+@cache
+def current() -> Platform:
+    """The platform of this process. Raises SettingsError on any other than Linux and macOS."""
+    if sys.platform == "darwin":
+        return MacOS()
+    if sys.platform.startswith("linux"):
+        return Linux()
+    raise SettingsError(f"hypura runs on Linux and macOS, not on {sys.platform}")

@@ -1,0 +1,63 @@
+"""Plans a load: the registered model, the machine's profile, and what was asked for."""
+
+import asyncio
+from dataclasses import replace
+from pathlib import Path
+
+from hypura_daemon.errors import ServerBusy
+from hypura_daemon.hardware.store import HardwareStore
+from hypura_daemon.models.model import Model
+from hypura_daemon.models.registry import Registry
+from hypura_daemon.planning.plan import plan
+from hypura_daemon.planning.types import LoadRequest, Plan
+
+NEED_MARGIN = 1.1
+"""What a resident model is given over the sum of its plan's items: the items are estimates."""
+
+
+class LoadPlanner:
+    """Effects around the pure planner; the supervisor calls it."""
+
+    def __init__(self, registry: Registry, hardware: HardwareStore, context_tokens: int, sequences: int) -> None:
+        self._registry = registry
+        self._hardware = hardware
+        self._context_tokens = context_tokens
+        self._sequences = sequences
+
+    async def __call__(self, name: str, request: LoadRequest, *, whole: bool) -> Plan:
+        """The plan of a load.
+
+        whole: the memory is all that is spare, so a model that fits takes only what it needs and leaves
+        the rest to others. Raises ModelNotFound, ModelFileError, BudgetTooSmall, InvalidRequest.
+        """
+        model = await asyncio.to_thread(self._registry.open, name)
+        profile = await self._hardware.profile(measured_file(model))
+        trained_tokens = model.hyperparameters.context_length
+        request = replace(
+            request,
+            context_tokens=request.context_tokens or min(self._context_tokens, trained_tokens),
+            sequences=request.sequences or self._sequences,
+        )
+        drive = profile.drives[0] if profile.drives else None
+        made = await asyncio.to_thread(plan, model, profile, drive, request)
+        return fitted(made) if whole else made
+
+    async def preview(self, name: str, request: LoadRequest, *, spare_bytes: int) -> Plan:
+        """The plan that a load would have now; nothing is given up for it."""
+        if request.memory_bytes:
+            return await self(name, request, whole=False)
+        if not spare_bytes:
+            raise ServerBusy(f'loaded models hold the whole budget, so there is no room for "{name}"; unload one')
+        return await self(name, replace(request, memory_bytes=spare_bytes), whole=True)
+
+
+def measured_file(model: Model) -> Path:
+    """The file whose drive is measured: the largest, since a small one gives no lasting figure."""
+    return max(model.files, key=lambda file: file.size_bytes).path
+
+
+def fitted(made: Plan) -> Plan:
+    """The plan with no more memory than it needs: less than its limit when it is resident, or when the
+    weight cache is limited. Pure."""
+    need_bytes = int(sum(item.size_bytes for item in made.memory) * NEED_MARGIN)
+    return replace(made, memory_limit_bytes=min(made.memory_limit_bytes, max(1, need_bytes)))

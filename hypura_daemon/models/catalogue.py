@@ -1,0 +1,102 @@
+"""The list of registered models on disk: models.json in the home folder, replaced atomically."""
+
+import json
+import os
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import structlog
+
+from hypura_daemon.errors import InvalidModelName, ModelFileError
+from hypura_daemon.models.names import full_name
+
+MAX_CATALOGUE_BYTES = 16 << 20
+
+_log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A registered model: its name with tag, and its first file."""
+
+    name: str
+    path: Path
+
+
+def load_entries(file: Path) -> list[Entry]:
+    """What the catalogue lists. One that cannot be understood is set aside and told in the log, not fatal.
+
+    Raises ModelFileError if it exists and the system does not let it be read.
+    """
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(MAX_CATALOGUE_BYTES + 1)
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise ModelFileError(f"{file} cannot be read: {error.strerror}; correct its permissions") from error
+    try:
+        if len(content) > MAX_CATALOGUE_BYTES:
+            raise ValueError(f"more than {MAX_CATALOGUE_BYTES} bytes")
+        listed = json.loads(content)["models"]
+        if not isinstance(listed, list):
+            raise ValueError("models is no list")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        aside = _set_aside(file)
+        _log.warning("the list of models is damaged, and a new one was begun", error=str(error), set_aside=str(aside))
+        return []
+    entries = []
+    for item in listed:
+        try:
+            entries.append(_entry(item))
+        except (ValueError, InvalidModelName) as error:
+            _log.warning("an entry of the list of models is left out", entry=repr(item)[:200], error=str(error))
+    return entries
+
+
+def save_entries(file: Path, entries: Iterable[Entry]) -> None:
+    """Replace the catalogue. Raises ModelFileError, and leaves the old one, if that fails."""
+    content = json.dumps(
+        {"version": 1, "models": [{"name": entry.name, "path": str(entry.path)} for entry in entries]}, indent=1
+    )
+    temporary: Path | None = None
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
+        temporary = Path(name)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
+            stream.write(content + "\n")
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(file)
+    except OSError as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        raise ModelFileError(f"{file} cannot be written: {error.strerror}; nothing was changed") from error
+
+
+def _set_aside(file: Path) -> Path:
+    """Rename the file, and never onto one that was set aside before."""
+    number, aside = 1, file.with_name(f"{file.name}.unreadable")
+    while aside.exists():
+        number += 1
+        aside = file.with_name(f"{file.name}.unreadable-{number}")
+    try:
+        file.rename(aside)
+    except OSError as error:
+        raise ModelFileError(f"{file} is damaged and cannot be set aside: {error.strerror}; move it away") from error
+    return aside
+
+
+def _entry(item: object) -> Entry:
+    if not isinstance(item, dict):
+        raise ValueError("no object")
+    name, path = item.get("name"), item.get("path")
+    if not isinstance(name, str) or not isinstance(path, str):
+        raise ValueError("name and path must be text")
+    if not Path(path).is_absolute() or "\0" in path:
+        raise ValueError("the path is not absolute")
+    path.encode("utf-8")
+    return Entry(full_name(name), Path(path))

@@ -1,0 +1,45 @@
+"""A line in the list of models: what a model is, or what is wrong with it."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from hypura_daemon.models.model import Model
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSummary:
+    """See ModelSummary in control.proto; `error` is empty for a usable model."""
+
+    name: str
+    path: Path
+    size_bytes: int = 0
+    architecture: str = ""
+    quantization: str = ""
+    parameters: int = 0
+    experts: int = 0
+    error: str = ""
+    modified_seconds: float = 0.0
+
+
+def summarize(model: Model) -> ModelSummary:
+    """The summary of a model that could be read."""
+    first = model.files[0]
+    return ModelSummary(
+        name=model.name,
+        path=first.path,
+        size_bytes=model.size_bytes,
+        architecture=model.architecture,
+        quantization=model.quantization,
+        parameters=model.parameters,
+        experts=model.hyperparameters.expert_count,
+        modified_seconds=first.modified_nanoseconds / 1e9,
+    )
+
+
+def summarize_failure(name: str, path: Path, error: str) -> ModelSummary:
+    """The summary of a model that could not; size and time are told where the system knows them."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ModelSummary(name, path, error=error)
+    return ModelSummary(name, path, size_bytes=status.st_size, error=error, modified_seconds=status.st_mtime)

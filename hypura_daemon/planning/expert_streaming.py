@@ -1,0 +1,88 @@
+"""Expert-streaming plans: the routed experts in slots, the rest resident."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hypura_daemon.models.hyperparameters import Hyperparameters
+from hypura_daemon.models.tensors import Role
+from hypura_daemon.planning import slots
+from hypura_daemon.planning.assemble import assemble
+from hypura_daemon.planning.estimate import Streaming
+from hypura_daemon.planning.frame import Frame
+from hypura_daemon.planning.offload import offload, resident_tier
+from hypura_daemon.planning.types import ExpertPlan, MemoryItem, Mode, Plan, Tier
+
+
+def expert_streaming(frame: Frame) -> Plan | None:
+    """Slots for as many experts as there is memory left; None if there is too little for one token's."""
+    hyper = frame.model.hyperparameters
+    found = slots.classes(frame.model.tensors, hyper.expert_count, frame.padding_bytes())
+    shared = slots.merged(found)
+    sharings = [found] if len(shared) == len(found) else [found, shared]
+    fallback: Plan | None = None
+    for sharing in sharings:
+        for ubatch in frame.ubatches:
+            made = _with_slots(frame, sharing, ubatch)
+            if made is None:
+                continue
+            if frame.buffers_are_modest(ubatch, slots.MAX_GROUP_SLOTS):
+                return made
+            fallback = made  # the smallest ubatch that works, if none is modest
+        if fallback is not None:
+            return fallback
+    return None
+
+
+def least_expert_bytes(frame: Frame) -> int:
+    """The smallest budget for expert streaming: slots for one token's experts of one layer, shared by all."""
+    model, hyper = frame.model, frame.model.hyperparameters
+    ubatch = frame.ubatches[-1]
+    fixed = sum(t.size_bytes for t in model.tensors if t.role is not Role.ROUTED_EXPERT)
+    fixed += sum(item.size_bytes for item in frame.buffers(ubatch, slots.MAX_GROUP_SLOTS))
+    shared = slots.merged(slots.classes(model.tensors, hyper.expert_count, frame.padding_bytes()))
+    # Every class gets the same share of its experts: the one with the fewest layers decides it.
+    share = max((_least_slots(hyper, ubatch) + 1) / (len(c.layers) * hyper.expert_count) for c in shared)
+    return fixed + int(sum(share * len(c.layers) * hyper.expert_count * c.slot_bytes for c in shared))
+
+
+def _with_slots(frame: Frame, sharing: Sequence[slots.ExpertClass], ubatch: int) -> Plan | None:
+    """The expert-streaming plan for this ubatch; None when the slots cannot hold what one pass may choose."""
+    model, hyper = frame.model, frame.model.hyperparameters
+    routed = sum(t.size_bytes for t in model.tensors if t.role is Role.ROUTED_EXPERT)
+    resident = sum(t.size_bytes for t in model.tensors if t.role is not Role.ROUTED_EXPERT)
+    of_experts = (Role.ROUTED_EXPERT, Role.EXPERT_VECTOR)
+    layers, on_gpu = offload(frame, ubatch, frozenset(t.name for t in model.tensors if t.role in of_experts))
+    items = [MemoryItem("weights", resident - on_gpu), *frame.buffers(ubatch, slots.MAX_GROUP_SLOTS)]
+    left = frame.request.memory_bytes - sum(item.size_bytes for item in items)
+    cache = frame.cache_limit(routed)
+    groups = slots.share_out(sharing, hyper.expert_count, left if cache is None else min(left, cache))
+    if left <= 0 or min(group.slots for group in groups) < _least_slots(hyper, ubatch):
+        return None
+    items.append(MemoryItem("expert slots", slots.slots_bytes(groups)))
+    layer_count = sum(len(c.layers) for c in sharing)
+    total, count = layer_count * hyper.expert_count, sum(group.slots for group in groups)
+    return assemble(
+        frame,
+        Mode.EXPERT_STREAMING,
+        f"{count} of {total} routed experts fit beside the rest",
+        ubatch,
+        items,
+        {
+            tensor.name: Tier.NVME if tensor.role is Role.ROUTED_EXPERT else resident_tier(tensor, layers, model)
+            for tensor in model.tensors
+        },
+        gpu_layers=layers,
+        streaming=Streaming(slot_share=count / total, below_one_token=count < layer_count * hyper.expert_used_count),
+        experts=ExpertPlan(
+            groups=tuple(groups),
+            experts_per_layer=hyper.expert_count,
+            experts_per_token=hyper.expert_used_count,
+            expert_bytes=sum(c.expert_bytes * len(c.layers) for c in sharing) // layer_count,
+        ),
+    )
+
+
+def _least_slots(hyper: Hyperparameters, ubatch: int) -> int:
+    """What one layer may choose in one pass, at most."""
+    return min(hyper.expert_count, hyper.expert_used_count * ubatch)

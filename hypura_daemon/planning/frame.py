@@ -1,0 +1,129 @@
+"""What every mode of a plan shares: the model, the machine, the checked request, and what is no weight."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from hypura_daemon.errors import BudgetTooSmall, ContextTooLong, InvalidRequest
+from hypura_daemon.hardware.profile import DriveProfile, HardwareProfile
+from hypura_daemon.models.model import Model
+from hypura_daemon.planning import footprint
+from hypura_daemon.planning.types import LoadRequest, MemoryItem
+
+DEFAULT_CONTEXT_TOKENS = 4096
+DEFAULT_SEQUENCES = 4
+EXACT_UBATCH_TOKENS = 1
+"""With `exact` the ubatch must not depend on the budget, and the smallest budget holds one token's experts."""
+
+_UBATCHES = (512, 256, 128, 64, 32, 16, 8, 4, 2, 1)
+_MAX_SEQUENCES = 64
+_BUFFER_SHARE = 0.12
+"""A larger ubatch is not worth more of the budget than this in buffers."""
+_RESERVE_BYTES = 48_000_000
+_RESERVE_SHARE = 0.01
+_USUAL_WORKER_BYTES = 150_000_000
+_USUAL_ALIGNMENT_BYTES = 4096
+_TOKEN_BYTES = 170
+"""llama.cpp's tables take this much per token of the vocabulary: 25 MB for 152k."""
+_MAX_MEMORY_BYTES = 1 << 50
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """What every mode's plan shares."""
+
+    model: Model
+    hardware: HardwareProfile
+    drive: DriveProfile | None
+    request: LoadRequest
+    context_tokens: int
+    sequences: int
+    kv_type: str
+
+    def kv_bytes(self, ubatch: int) -> int:
+        return footprint.kv_bytes(
+            self.model.architecture,
+            self.model.hyperparameters,
+            self.context_tokens,
+            self.sequences,
+            ubatch,
+            self.kv_type,
+        )
+
+    def buffers(self, ubatch: int, group_slots: int) -> list[MemoryItem]:
+        """Everything that is neither weights nor slots."""
+        hyper = self.model.hyperparameters
+        limit = self.request.memory_bytes
+        return [
+            MemoryItem("worker process", self.hardware.worker_base_bytes or _USUAL_WORKER_BYTES),
+            MemoryItem("vocabulary", hyper.vocabulary_tokens * _TOKEN_BYTES),
+            MemoryItem("KV cache", self.kv_bytes(ubatch)),
+            MemoryItem("compute buffers", footprint.compute_bytes(hyper, self.context_tokens, self.sequences, ubatch)),
+            MemoryItem("work buffer", footprint.work_bytes(hyper, group_slots, ubatch)),
+            MemoryItem("reserve", max(_RESERVE_BYTES, int(limit * _RESERVE_SHARE))),
+        ]
+
+    def padding_bytes(self) -> int:
+        """Room beside a slice that an aligned read may need."""
+        return 2 * self.alignment(lambda drive: drive.offset_alignment_bytes)
+
+    def alignment(self, which: Callable[[DriveProfile], int]) -> int:
+        return (which(self.drive) if self.drive is not None else 0) or _USUAL_ALIGNMENT_BYTES
+
+    def cache_limit(self, streamable_bytes: int) -> int | None:
+        """How many of these bytes may stay in memory by --weight-cache; None for no limit."""
+        request = self.request
+        if request.weight_cache_bytes is not None:
+            return request.weight_cache_bytes
+        if request.weight_cache_percent is not None:
+            return int(streamable_bytes * request.weight_cache_percent / 100)
+        return None
+
+    @property
+    def ubatches(self) -> tuple[int, ...]:
+        """The ubatch sizes to try, largest first."""
+        if self.request.exact:
+            return (EXACT_UBATCH_TOKENS,)
+        return tuple(u for u in _UBATCHES if u <= self.context_tokens) or (1,)
+
+    def buffers_are_modest(self, ubatch: int, group_slots: int) -> bool:
+        """Whether this ubatch's buffers leave most of the budget to weights."""
+        hyper = self.model.hyperparameters
+        size = footprint.compute_bytes(hyper, self.context_tokens, self.sequences, ubatch)
+        size += footprint.work_bytes(hyper, group_slots, ubatch)
+        return size <= self.request.memory_bytes * _BUFFER_SHARE
+
+    def too_small(self, least_bytes: int) -> BudgetTooSmall:
+        """The error that names the least budget."""
+        kv = self.kv_bytes(1)
+        return BudgetTooSmall(
+            f"{self.model.name} cannot run in {self.request.memory_bytes / 1e9:.2f} GB: with a context of "
+            f"{self.context_tokens} tokens (KV cache {kv / 1e9:.2f} GB) the least is {least_bytes / 1e9:.2f} GB; "
+            "raise --memory, or lower --context",
+            least_bytes,
+        )
+
+
+def make_frame(model: Model, hardware: HardwareProfile, drive: DriveProfile | None, request: LoadRequest) -> Frame:
+    hyper = model.hyperparameters
+    if not 0 < request.memory_bytes <= _MAX_MEMORY_BYTES:
+        raise InvalidRequest(f"memory of {request.memory_bytes} bytes is not possible; give for example --memory 4GB")
+    percent = request.weight_cache_percent
+    if percent is not None and not 0 <= percent <= 100:
+        raise InvalidRequest(f"a weight cache of {percent} % is not possible; give 0 to 100 %, or a size")
+    if request.weight_cache_bytes is not None and request.weight_cache_bytes < 0:
+        raise InvalidRequest(f"a weight cache of {request.weight_cache_bytes} bytes is not possible")
+    trained = hyper.context_length
+    context = request.context_tokens or min(DEFAULT_CONTEXT_TOKENS, trained)
+    if context > trained:
+        raise ContextTooLong(
+            f"a context of {context} tokens is more than the {trained} that {model.name} was trained for; "
+            f"ask for at most --context {trained}"
+        )
+    sequences = 1 if request.exact else request.sequences or DEFAULT_SEQUENCES
+    if not 1 <= sequences <= _MAX_SEQUENCES:
+        raise InvalidRequest(f"{sequences} sequences are not possible; give 1 to {_MAX_SEQUENCES}")
+    kv_type = request.kv_type or "f16"
+    footprint.kv_element_bytes(kv_type)
+    return Frame(model, hardware, drive, request, context, sequences, kv_type)

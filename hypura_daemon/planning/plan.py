@@ -1,0 +1,98 @@
+"""The planner: from a model, a machine and a request to a plan. Pure.
+
+all weights + KV + buffers fit ───────────────► resident
+else routed experts, architecture proven ─────► expert-streaming: the rest stays, slots get what is left
+else architecture proven ─────────────────────► dense-streaming: layers pinned while they fit,
+                                                FFN streams first, then attention too
+else ─────────────────────────────────────────► llama.cpp's own mmap, with a word to the user
+"""
+
+from __future__ import annotations
+
+from hypura_daemon.errors import BudgetTooSmall
+from hypura_daemon.hardware.profile import DriveProfile, HardwareProfile
+from hypura_daemon.models.model import Model
+from hypura_daemon.models.tensors import Role
+from hypura_daemon.planning import architectures
+from hypura_daemon.planning.assemble import assemble
+from hypura_daemon.planning.dense_streaming import dense_streaming
+from hypura_daemon.planning.expert_streaming import expert_streaming, least_expert_bytes
+from hypura_daemon.planning.frame import Frame, make_frame
+from hypura_daemon.planning.offload import offload, resident_tier
+from hypura_daemon.planning.types import LoadRequest, MemoryItem, Mode, Plan, Tier
+
+_ENCODER_TOKENS = 2048
+"""An encoder sees a text in one pass, so its ubatch must hold the whole of it."""
+
+
+def plan(model: Model, hardware: HardwareProfile, drive: DriveProfile | None, request: LoadRequest) -> Plan:
+    """How to run the model in request.memory_bytes of resident memory.
+
+    Raises BudgetTooSmall (with the least that can run), ContextTooLong, InvalidRequest.
+    """
+    frame = make_frame(model, hardware, drive, request)
+    hyper, name = model.hyperparameters, model.architecture
+    experts = hyper.expert_count > 0 and any(t.role is Role.ROUTED_EXPERT for t in model.tensors)
+    resident = _resident(frame)
+    if resident is not None:
+        return resident
+    by_experts = experts and name in architectures.EXPERT_STREAMING
+    if by_experts and (streamed := expert_streaming(frame)) is not None:
+        return streamed
+    if name in architectures.DENSE_STREAMING:
+        try:
+            return dense_streaming(frame)
+        except BudgetTooSmall as error:
+            if by_experts and least_expert_bytes(frame) < error.required_bytes:
+                raise frame.too_small(least_expert_bytes(frame)) from None
+            raise
+    if by_experts:
+        raise frame.too_small(least_expert_bytes(frame))
+    return _mmap(frame)
+
+
+def _resident(frame: Frame) -> Plan | None:
+    """Everything in memory, if that fits and nothing asks to stream."""
+    model, limit = frame.model, frame.request.memory_bytes
+    weights = sum(tensor.size_bytes for tensor in model.tensors)
+    streamable = sum(t.size_bytes for t in model.tensors if t.role in (Role.ROUTED_EXPERT, Role.DENSE_FFN))
+    cache = frame.cache_limit(streamable)
+    if (
+        cache is not None
+        and cache < streamable
+        and model.architecture in (architectures.EXPERT_STREAMING | architectures.DENSE_STREAMING)
+    ):
+        return None
+    encoder = not model.generates
+    for ubatch in (min(frame.context_tokens, _ENCODER_TOKENS),) if encoder else frame.ubatches:
+        layers, on_gpu = offload(frame, ubatch, streamed=frozenset())
+        items = [MemoryItem("weights", weights - on_gpu), *frame.buffers(ubatch, model.hyperparameters.expert_count)]
+        if sum(item.size_bytes for item in items) <= limit:
+            tiers = {tensor.name: resident_tier(tensor, layers, model) for tensor in model.tensors}
+            return assemble(
+                frame,
+                Mode.RESIDENT,
+                "all of it fits in memory",
+                ubatch,
+                items,
+                tiers,
+                gpu_layers=layers,
+                extra_buffers=frame.hardware.extra_buffers_work and not frame.request.exact,
+            )
+    return None
+
+
+def _mmap(frame: Frame) -> Plan:
+    """Leave it to llama.cpp and the page cache."""
+    model = frame.model
+    ubatch = next((u for u in frame.ubatches if frame.buffers_are_modest(u, 0)), 1)
+    items = frame.buffers(ubatch, model.hyperparameters.expert_count)
+    return assemble(
+        frame,
+        Mode.MMAP,
+        f"streaming {model.architecture} is not proven lossless, so llama.cpp maps the file and the system "
+        "pages it; the memory limit cannot be kept, and it will be slow",
+        ubatch,
+        items,
+        dict.fromkeys((t.name for t in model.tensors), Tier.RAM),
+    )

@@ -1,0 +1,181 @@
+"""What a plan is made from, and what it says; wire.py turns it into hypura.v1.Plan."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from hypura_daemon.models.tensors import Role
+
+
+class Tier(Enum):
+    """Where a tensor's bytes are kept."""
+
+    GPU = "gpu"
+    RAM = "ram"
+    NVME = "nvme"
+
+
+class Mode(Enum):
+    """How a model is run."""
+
+    RESIDENT = "resident"
+    EXPERT_STREAMING = "expert-streaming"
+    DENSE_STREAMING = "dense-streaming"
+    MMAP = "mmap"
+
+
+class Bound(Enum):
+    """What limits the estimated speed."""
+
+    COMPUTE = "compute"
+    DRIVE = "drive"
+
+
+@dataclass(frozen=True, slots=True)
+class LoadRequest:
+    """What a load may use.
+
+    memory_bytes: limit of the worker's resident memory; 0 is filled in by the supervisor.
+    context_tokens, sequences: 0 for the defaults. weight_cache_bytes or weight_cache_percent
+    (0 to 100) limit how much of the streamable weights stays in memory. kv_type: ggml type name.
+    """
+
+    memory_bytes: int = 0
+    context_tokens: int = 0
+    sequences: int = 0
+    weight_cache_bytes: int | None = None
+    weight_cache_percent: float | None = None
+    exact: bool = False
+    kv_type: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TensorPlacement:
+    """One tensor and where it goes; shape has the fastest dimension first."""
+
+    name: str
+    type: str
+    shape: tuple[int, ...]
+    role: Role
+    layer: int
+    tier: Tier
+    file: int
+    offset_bytes: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """One file, with what tells whether it changed."""
+
+    path: str
+    size_bytes: int
+    modified_nanoseconds: int
+    inode: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertGroup:
+    """Layers that share slots; slot_bytes includes the padding for aligned reads."""
+
+    layers: tuple[int, ...]
+    slots: int
+    slot_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertPlan:
+    """How routed experts are cached; expert_bytes: read for one miss, on average."""
+
+    groups: tuple[ExpertGroup, ...]
+    experts_per_layer: int
+    experts_per_token: int
+    expert_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class DensePlan:
+    """How layers are streamed."""
+
+    streamed_layers: tuple[int, ...]
+    pinned_layers: tuple[int, ...]
+    ring_depth: int
+    ring_slot_bytes: int
+    attention_streamed: bool
+
+
+@dataclass(frozen=True, slots=True)
+class IoPlan:
+    """How the drive is read."""
+
+    chunk_bytes: int
+    queue_depth: int
+    direct: bool
+    offset_alignment_bytes: int
+    memory_alignment_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryItem:
+    """A part of the plan's memory."""
+
+    name: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What the plan is expected to do; ttft_seconds is that of a 512-token prompt."""
+
+    tok_per_second: float
+    ttft_seconds: float
+    bytes_read_per_token: int
+    compute_seconds_per_token: float
+    read_seconds_per_token: float
+    hit_rate: float
+    bound: Bound
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the daemon decides and the worker obeys."""
+
+    model: str
+    architecture: str
+    mode: Mode
+    reason: str
+    files: tuple[ModelFile, ...]
+    tensors: tuple[TensorPlacement, ...]
+    memory_limit_bytes: int
+    memory: tuple[MemoryItem, ...]
+    context_tokens: int
+    trained_context_tokens: int
+    sequences: int
+    ubatch_tokens: int
+    threads: int
+    batch_threads: int
+    kv_type: str
+    kv_bytes: int
+    gpu_layers: int
+    experts: ExpertPlan | None
+    dense: DensePlan | None
+    io: IoPlan
+    extra_buffers: bool
+    exact: bool
+    estimate: Estimate
+
+    @property
+    def model_bytes(self) -> int:
+        """Bytes of all tensors."""
+        return sum(tensor.size_bytes for tensor in self.tensors)
+
+    @property
+    def streamed_bytes(self) -> int:
+        """Bytes of the tensors that stay on the drive."""
+        return sum(tensor.size_bytes for tensor in self.tensors if tensor.tier is Tier.NVME)
+
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes of the tensors that are in memory."""
+        return self.model_bytes - self.streamed_bytes

@@ -1,0 +1,113 @@
+"""A plan as hypura.v1.Plan."""
+
+from __future__ import annotations
+
+from hypura.v1 import control_pb2, placement_pb2
+from hypura_daemon.planning.types import Bound, LoadRequest, Mode, Plan, Tier
+
+_TIERS = {Tier.GPU: placement_pb2.TIER_GPU, Tier.RAM: placement_pb2.TIER_RAM, Tier.NVME: placement_pb2.TIER_NVME}
+_MODES = {
+    Mode.RESIDENT: placement_pb2.MODE_RESIDENT,
+    Mode.EXPERT_STREAMING: placement_pb2.MODE_EXPERT_STREAMING,
+    Mode.DENSE_STREAMING: placement_pb2.MODE_DENSE_STREAMING,
+    Mode.MMAP: placement_pb2.MODE_MMAP,
+}
+_BOUNDS = {Bound.COMPUTE: placement_pb2.BOUND_COMPUTE, Bound.DRIVE: placement_pb2.BOUND_DRIVE}
+
+
+def load_request(options: control_pb2.LoadOptions) -> LoadRequest:
+    """What a client asked for; ranges are checked by the planner."""
+    return LoadRequest(
+        memory_bytes=options.memory_bytes,
+        context_tokens=options.context_tokens,
+        sequences=options.sequences,
+        weight_cache_bytes=options.weight_cache_bytes if options.HasField("weight_cache_bytes") else None,
+        weight_cache_percent=options.weight_cache_percent if options.HasField("weight_cache_percent") else None,
+        exact=options.exact,
+        kv_type=options.kv_type,
+    )
+
+
+def plan_to_proto(plan: Plan, *, tensors: bool = True) -> placement_pb2.Plan:
+    """The plan's message; without the list of tensors where that is not wanted."""
+    proto = placement_pb2.Plan(
+        model=plan.model,
+        architecture=plan.architecture,
+        mode=_MODES[plan.mode],
+        reason=plan.reason,
+        memory_limit_bytes=plan.memory_limit_bytes,
+        memory=[placement_pb2.MemoryItem(name=i.name, size_bytes=i.size_bytes) for i in plan.memory],
+        context_tokens=plan.context_tokens,
+        trained_context_tokens=plan.trained_context_tokens,
+        sequences=plan.sequences,
+        ubatch_tokens=plan.ubatch_tokens,
+        threads=plan.threads,
+        batch_threads=plan.batch_threads,
+        kv_type_k=plan.kv_type,
+        kv_type_v=plan.kv_type,
+        kv_bytes=plan.kv_bytes,
+        gpu_layers=plan.gpu_layers,
+        extra_buffers=plan.extra_buffers,
+        exact=plan.exact,
+        model_bytes=plan.model_bytes,
+        resident_bytes=plan.resident_bytes,
+        streamed_bytes=plan.streamed_bytes,
+        io=placement_pb2.IoPlan(
+            chunk_bytes=plan.io.chunk_bytes,
+            queue_depth=plan.io.queue_depth,
+            direct=plan.io.direct,
+            offset_alignment_bytes=plan.io.offset_alignment_bytes,
+            memory_alignment_bytes=plan.io.memory_alignment_bytes,
+        ),
+        estimate=placement_pb2.Estimate(
+            tok_per_second=plan.estimate.tok_per_second,
+            ttft_seconds=plan.estimate.ttft_seconds,
+            bytes_read_per_token=plan.estimate.bytes_read_per_token,
+            compute_seconds_per_token=plan.estimate.compute_seconds_per_token,
+            read_seconds_per_token=plan.estimate.read_seconds_per_token,
+            hit_rate=plan.estimate.hit_rate,
+            bound=_BOUNDS[plan.estimate.bound],
+        ),
+        files=[
+            placement_pb2.ModelFile(
+                path=f.path, size_bytes=f.size_bytes, modified_nanoseconds=f.modified_nanoseconds, inode=f.inode
+            )
+            for f in plan.files
+        ],
+    )
+    if plan.experts is not None:
+        proto.experts.CopyFrom(
+            placement_pb2.ExpertPlan(
+                groups=[
+                    placement_pb2.ExpertGroup(layers=g.layers, slots=g.slots, slot_bytes=g.slot_bytes)
+                    for g in plan.experts.groups
+                ],
+                experts_per_layer=plan.experts.experts_per_layer,
+                experts_per_token=plan.experts.experts_per_token,
+                expert_bytes=plan.experts.expert_bytes,
+            )
+        )
+    if plan.dense is not None:
+        proto.dense.CopyFrom(
+            placement_pb2.DensePlan(
+                streamed_layers=plan.dense.streamed_layers,
+                pinned_layers=plan.dense.pinned_layers,
+                ring_depth=plan.dense.ring_depth,
+                ring_slot_bytes=plan.dense.ring_slot_bytes,
+                attention_streamed=plan.dense.attention_streamed,
+            )
+        )
+    if tensors:
+        for t in plan.tensors:
+            proto.tensors.append(
+                placement_pb2.TensorPlacement(
+                    name=t.name,
+                    type=t.type,
+                    shape=t.shape,
+                    role=f"TENSOR_ROLE_{t.role.name}",
+                    layer=t.layer,
+                    tier=_TIERS[t.tier],
+                    extent=placement_pb2.Extent(file=t.file, offset_bytes=t.offset_bytes, length_bytes=t.size_bytes),
+                )
+            )
+    return proto

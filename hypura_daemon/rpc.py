@@ -1,0 +1,108 @@
+"""Errors on their way out through gRPC: every one becomes a status here, and nowhere else.
+
+The status code is the error tree's (see errors.py), the message is the error's, and the trailing
+metadata `hypura-error` names its class.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any, NoReturn
+
+import grpc
+import structlog
+
+from hypura_daemon.errors import (
+    BudgetTooSmall,
+    HypuraError,
+    InvalidRequest,
+    ModelFileError,
+    ModelNotFound,
+    ServerBusy,
+    ShuttingDown,
+    WorkerDied,
+    WorkerFailed,
+)
+
+METADATA_KEY = "hypura-error"
+# Status messages travel in HTTP/2 headers, which gRPC limits to 8 KiB, up to three bytes for one.
+MAX_MESSAGE_BYTES = 2000
+_CODES: tuple[tuple[type[HypuraError], grpc.StatusCode], ...] = (
+    (InvalidRequest, grpc.StatusCode.INVALID_ARGUMENT),
+    (ModelNotFound, grpc.StatusCode.NOT_FOUND),
+    (ModelFileError, grpc.StatusCode.FAILED_PRECONDITION),
+    (BudgetTooSmall, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (ServerBusy, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (WorkerDied, grpc.StatusCode.UNAVAILABLE),
+    (ShuttingDown, grpc.StatusCode.UNAVAILABLE),
+    (WorkerFailed, grpc.StatusCode.INTERNAL),
+)
+_log = structlog.get_logger()
+
+
+def status_of(error: Exception) -> tuple[grpc.StatusCode, str, str]:
+    """Code, message and class name that a client is told."""
+    for kind, code in _CODES:
+        if isinstance(error, kind):
+            message = str(error).encode("utf-8", "replace")[:MAX_MESSAGE_BYTES].decode("utf-8", "ignore")
+            return code, message, type(error).__name__
+    return grpc.StatusCode.INTERNAL, "hypurad met a defect of its own; its log has the traceback", "Internal"
+
+
+class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
+    """Wraps every rpc so that its errors leave as statuses."""
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """The handler with its errors translated."""
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return handler
+        how = {
+            "request_deserializer": handler.request_deserializer,
+            "response_serializer": handler.response_serializer,
+        }
+        method = handler_call_details.method
+        if handler.unary_unary is not None:
+            return grpc.unary_unary_rpc_method_handler(_unary(method, handler.unary_unary), **how)
+        if handler.unary_stream is not None:
+            return grpc.unary_stream_rpc_method_handler(_stream(method, handler.unary_stream), **how)
+        return handler
+
+
+def _unary(method: str, behaviour: Callable[[Any, Any], Awaitable[Any]]) -> Any:
+    async def call(request: Any, context: Any) -> Any:
+        try:
+            return await behaviour(request, context)
+        except grpc.aio.AbortError:
+            raise
+        except Exception as error:
+            await _refuse(method, context, error)
+
+    return call
+
+
+def _stream(method: str, behaviour: Callable[[Any, Any], AsyncGenerator[Any, None]]) -> Any:
+    async def call(request: Any, context: Any) -> AsyncIterator[Any]:
+        try:
+            async with aclosing(behaviour(request, context)) as messages:
+                async for message in messages:
+                    yield message
+        except grpc.aio.AbortError:
+            raise
+        except Exception as error:
+            await _refuse(method, context, error)
+
+    return call
+
+
+async def _refuse(method: str, context: Any, error: Exception) -> NoReturn:
+    code, message, name = status_of(error)
+    if name == "Internal":
+        _log.error("a call met a defect", method=method, exc_info=error)
+    else:
+        _log.info("call refused", method=method, code=code.name, error=name)
+    await context.abort(code, message, ((METADATA_KEY, name),))
+    raise error  # abort raises; this is for the type checker

@@ -1,0 +1,246 @@
+"""The daemon's settings: flags, then HYPURA_… variables, then config.toml, then defaults.
+
+A later source never overrides an earlier one. Where the control socket lies follows one rule, which
+the clients know as well (`control_socket_path`): a unix socket's path must stay short.
+"""
+
+import hashlib
+import os
+import re
+import tempfile
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import platformdirs
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    InitSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+)
+
+from hypura_daemon.errors import SettingsError
+
+MAX_SOCKET_PATH_BYTES = 100  # sun_path holds 104 bytes on macOS and 108 on Linux.
+MAX_MEMORY_BYTES = 1 << 50
+UNIT_BYTES = {
+    "": 1,
+    "B": 1,
+    "KB": 10**3,
+    "MB": 10**6,
+    "GB": 10**9,
+    "TB": 10**12,
+    "KIB": 2**10,
+    "MIB": 2**20,
+    "GIB": 2**30,
+    "TIB": 2**40,
+}
+_SIZE = re.compile(r"\s*(\d{1,18}(?:\.\d{1,9})?)\s*([a-zA-Z]*)\s*", re.ASCII)
+_HOST = re.compile(r"[A-Za-z0-9.:_-]+", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class HttpAddress:
+    """Where the HTTP gateway listens."""
+
+    host: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What the daemon runs with."""
+
+    home: Path
+    socket: Path
+    private_socket_folder: bool  # Its folder is hypura's own, not one that the user chose.
+    http: HttpAddress
+    memory_bytes: int | None  # None: a share of what is free at the start.
+    context_tokens: int
+    sequences: int
+    log_level: str
+    grace_seconds: float
+    worker_start_seconds: float
+    load_stall_seconds: float
+    answer_stall_seconds: float
+    reload_wait_seconds: float
+
+
+def parse_bytes(text: str) -> int:
+    """A size such as "4GB" (10^9), "1.5GiB" (2^30) or "2000000000", in bytes; ValueError if it is none."""
+    match = _SIZE.fullmatch(text)
+    unit = UNIT_BYTES.get(match[2].upper()) if match else None
+    if match is None or unit is None:
+        raise ValueError("give a size such as 4GB, 512MB or 1.5GiB")
+    size_bytes = int(float(match[1]) * unit) if "." in match[1] else int(match[1]) * unit
+    if not 1 <= size_bytes <= MAX_MEMORY_BYTES:
+        raise ValueError(f"give a size from 1 byte to {MAX_MEMORY_BYTES} bytes")
+    return size_bytes
+
+
+def parse_http(text: str) -> HttpAddress:
+    """HOST:PORT, with an IPv6 host in brackets; ValueError if it is none."""
+    host, colon, port_text = text.strip().rpartition(":")
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    elif ":" in host:
+        host = ""
+    if not colon or not _HOST.fullmatch(host) or not re.fullmatch(r"\d{1,5}", port_text, re.ASCII):
+        raise ValueError("give HOST:PORT, such as 127.0.0.1:11434 or [::1]:11434")
+    if int(port_text) > 65535:
+        raise ValueError("give a port from 0 to 65535")
+    return HttpAddress(host, int(port_text))
+
+
+def default_home(environ: Mapping[str, str]) -> Path:
+    """The home folder: HYPURA_HOME, or the platform's folder for user data."""
+    if given := environ.get("HYPURA_HOME"):
+        return Path(given).expanduser().absolute()
+    return platformdirs.user_data_path("hypura")
+
+
+def runtime_folder(environ: Mapping[str, str], uid: int) -> Path:
+    """The folder that sockets go to unless a home says otherwise."""
+    given = environ.get("XDG_RUNTIME_DIR")
+    if given and Path(given).is_dir():
+        return Path(given)
+    return Path(tempfile.gettempdir()) / f"hypura-{uid}"
+
+
+def control_socket_path(environ: Mapping[str, str], uid: int) -> Path:
+    """The control socket: HYPURA_SOCKET, else below HYPURA_HOME if short enough, else in the runtime folder."""
+    if given := environ.get("HYPURA_SOCKET"):
+        return Path(given).expanduser().absolute()
+    runtime = runtime_folder(environ, uid)
+    if not environ.get("HYPURA_HOME"):
+        return runtime / "hypura" / "control.sock"
+    home = default_home(environ)
+    socket = home / "run" / "control.sock"
+    if len(os.fsencode(socket)) <= MAX_SOCKET_PATH_BYTES:
+        return socket
+    digest = hashlib.sha256(str(home).encode()).hexdigest()[:8]
+    return runtime / f"hypura-{digest}" / "control.sock"
+
+
+def _size(value: object) -> object:
+    return parse_bytes(value) if isinstance(value, str) else value
+
+
+def _http(value: str) -> str:
+    parse_http(value)
+    return value
+
+
+def _level(value: object) -> object:
+    return value.lower() if isinstance(value, str) else value
+
+
+Seconds = Annotated[float, Field(gt=0, le=86400, allow_inf_nan=False)]
+
+
+class _Sources(BaseSettings):
+    """The names that may be set, and their ranges."""
+
+    model_config = SettingsConfigDict(env_prefix="HYPURA_", env_ignore_empty=True, extra="forbid")
+
+    socket: Path | None = None
+    http: Annotated[str, AfterValidator(_http)] = "127.0.0.1:11434"
+    memory: Annotated[int, Field(ge=1, le=MAX_MEMORY_BYTES), BeforeValidator(_size)] | None = None
+    context: Annotated[int, Field(ge=1, le=1 << 24)] = 4096
+    sequences: Annotated[int, Field(ge=1, le=256)] = 4
+    log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_level)] = "info"
+    grace_seconds: Annotated[float, Field(ge=0, le=86400, allow_inf_nan=False)] = 10.0
+    worker_start_seconds: Seconds = 60.0
+    load_stall_seconds: Seconds = 180.0
+    answer_stall_seconds: Seconds = 900.0
+    reload_wait_seconds: Seconds = 60.0
+
+
+def _merge(flags: Mapping[str, Any], config: dict[str, Any]) -> _Sources:
+    """Flags over the environment over the file."""
+
+    class Sources(_Sources):
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            return init_settings, env_settings, InitSettingsSource(settings_cls, config)
+
+    return Sources(**flags)
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}; make it a readable UTF-8 file") from error
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path} is no valid TOML: {error}; correct or remove it") from error
+
+
+def _explained(error: ValidationError, flags: Mapping[str, object], config: Mapping[str, object]) -> str:
+    """The first defect, with where it was set."""
+    detail = error.errors(include_url=False)[0]
+    key = str(detail["loc"][0])
+    if key in flags:
+        source = f"--{key.replace('_', '-')}"
+    elif os.environ.get(f"HYPURA_{key.upper()}"):
+        source = f"HYPURA_{key.upper()}"
+    else:
+        source = f'"{key}" in config.toml'
+    if detail["type"] == "extra_forbidden":
+        known = ", ".join(sorted(_Sources.model_fields))
+        return f"{source} is no setting; the settings are {known}"
+    value = flags.get(key, os.environ.get(f"HYPURA_{key.upper()}") or config.get(key))
+    remedy = detail["msg"].removeprefix("Value error, ")
+    return f"{source} is {value!r}: {remedy[:1].lower()}{remedy[1:]}"
+
+
+def load_settings(flags: Mapping[str, str | None]) -> Settings:
+    """The settings; flags are "home" and the names in config.toml, as text. Raises SettingsError."""
+    environ = dict(os.environ)
+    if flags.get("home"):
+        environ["HYPURA_HOME"] = str(flags["home"])
+    home = default_home(environ)
+    given = {key: value for key, value in flags.items() if value is not None and key != "home"}
+    config = _read_config(home / "config.toml")
+    try:
+        merged = _merge(given, config)
+    except ValidationError as error:
+        raise SettingsError(_explained(error, given, config)) from error
+    if merged.socket is not None:
+        environ["HYPURA_SOCKET"] = str(merged.socket)
+    socket = control_socket_path(environ, os.getuid())
+    if len(os.fsencode(socket)) > MAX_SOCKET_PATH_BYTES:
+        raise SettingsError(
+            f"the control socket's path {socket} is longer than {MAX_SOCKET_PATH_BYTES} bytes; "
+            "set HYPURA_SOCKET to a shorter one"
+        )
+    return Settings(
+        home=home,
+        socket=socket,
+        private_socket_folder=merged.socket is None,
+        http=parse_http(merged.http),
+        memory_bytes=merged.memory,
+        context_tokens=merged.context,
+        sequences=merged.sequences,
+        log_level=merged.log_level,
+        grace_seconds=merged.grace_seconds,
+        worker_start_seconds=merged.worker_start_seconds,
+        load_stall_seconds=merged.load_stall_seconds,
+        answer_stall_seconds=merged.answer_stall_seconds,
+        reload_wait_seconds=merged.reload_wait_seconds,
+    )

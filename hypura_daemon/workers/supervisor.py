@@ -1,0 +1,166 @@
+"""Owns the workers: who wants a model gets it loaded, and holds it while he uses it.
+
+request ──message──► one task, `run` ──► Lifecycle (all state) ──► tasks: planning, a worker's tenure
+        ◄──lease────                 ◄────────── news ────────────
+
+Public methods are messages to that one task, so nothing else changes a model's state.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+
+import structlog
+
+from hypura_daemon.errors import ShuttingDown
+from hypura_daemon.planning.types import LoadRequest, Plan
+from hypura_daemon.workers.entry import Waiter
+from hypura_daemon.workers.lifecycle import ENDING, Lifecycle, Planner
+from hypura_daemon.workers.process import WorkerProcess
+from hypura_daemon.workers.snapshot import Lease, LoadEvent, ModelSnapshot, ModelState
+
+_log = structlog.get_logger()
+
+
+def _ignore(event: LoadEvent) -> None:
+    pass
+
+
+class Supervisor:
+    """See above. Nothing happens unless `run` runs."""
+
+    def __init__(
+        self,
+        planner: Planner,
+        make_worker: Callable[[str], WorkerProcess],
+        *,
+        budget_bytes: int,
+        reload_wait_seconds: float,
+    ) -> None:
+        self.budget_bytes = budget_bytes
+        self._inbox: asyncio.Queue[Callable[[], None]] = asyncio.Queue()
+        self._lifecycle = Lifecycle(
+            planner, make_worker, self._post, budget_bytes=budget_bytes, reload_wait_seconds=reload_wait_seconds
+        )
+        self._snapshots: tuple[ModelSnapshot, ...] = ()
+        self._changed = asyncio.Event()
+        self._quiet = asyncio.Event()
+        self._quiet.set()
+        self._ending = False
+
+    async def run(self) -> None:
+        """Serve messages until `end`; no worker is left then, nor when it is cancelled."""
+        async with asyncio.TaskGroup() as group:
+            self._lifecycle.group = group
+            while not self._ending or self._lifecycle.busy or not self._inbox.empty():
+                message = await self._inbox.get()
+                message()
+                self._publish()
+
+    @asynccontextmanager
+    async def lease(
+        self,
+        name: str,
+        request: LoadRequest | None = None,
+        *,
+        pin: bool = False,
+        on_event: Callable[[LoadEvent], None] = _ignore,
+    ) -> AsyncIterator[Lease]:
+        """Hold the model loaded; it is loaded first when it is not, or not as `request` says.
+
+        Without a request the model is taken as it is, or loaded as it was loaded last. pin: keep it
+        loaded until it is unloaded by name. Raises ServerBusy, BudgetTooSmall, WorkerDied,
+        WorkerFailed, ShuttingDown, and what planning raises.
+        """
+        if self._ending:
+            raise ShuttingDown(ENDING)
+        await self._notice_changed_files(name)
+        waiter = Waiter(request, pin, on_event, asyncio.get_running_loop().create_future())
+        self._post(self._lifecycle.wait, name, waiter)
+        try:
+            lease = await waiter.granted
+        except asyncio.CancelledError:
+            self._post(self._lifecycle.abandon, name, waiter)
+            raise
+        try:
+            yield lease
+        finally:
+            self._post(self._lifecycle.release, name, lease.generation)
+
+    async def _notice_changed_files(self, name: str) -> None:
+        """A model whose files are no longer what was planned is loaded anew before it is used again."""
+        loaded = next((s for s in self._snapshots if s.name == name and s.state is ModelState.READY), None)
+        if loaded is None or loaded.plan is None:
+            return
+        if await asyncio.to_thread(files_changed, loaded.plan):
+            self._post(self._lifecycle.outdated, name, loaded.worker_pid)
+
+    async def unload(self, name: str) -> bool:
+        """End the model's worker, running answers included; whether there was one."""
+        if self._ending:
+            raise ShuttingDown(ENDING)
+        done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        self._post(self._lifecycle.unload, name, done)
+        return await done
+
+    def status(self) -> tuple[ModelSnapshot, ...]:
+        """The models that are loaded, loading or failed."""
+        return self._snapshots
+
+    def spare_bytes(self, name: str) -> int:
+        """What a load of this model may take at most now."""
+        return self._lifecycle.spare_bytes(name)
+
+    async def watch(self) -> AsyncGenerator[tuple[ModelSnapshot, ...], None]:
+        """The status now, and again after every change of a state; changes in quick succession may be one."""
+        while True:
+            changed = self._changed
+            yield self._snapshots
+            await changed.wait()
+
+    async def drain(self, grace_seconds: float) -> None:
+        """Refuse new requests, and wait for those that run, at most so long."""
+        self._post(self._lifecycle.close)
+        try:
+            async with asyncio.timeout(grace_seconds):
+                await self._quiet.wait()
+        except TimeoutError:
+            _log.warning("requests are cut off", grace_seconds=grace_seconds)
+
+    def end(self) -> None:
+        """End all workers; `run` returns when they have ended."""
+        self._ending = True
+        self._post(self._lifecycle.end_all)
+
+    def _post(self, message: Callable[..., None], *arguments: object) -> None:
+        self._inbox.put_nowait(partial(message, *arguments))
+
+    def _publish(self) -> None:
+        before, self._snapshots = self._snapshots, self._lifecycle.snapshots()
+        (self._quiet.clear if self._lifecycle.leases else self._quiet.set)()
+        if [_face(s) for s in before] != [_face(s) for s in self._snapshots]:
+            self._changed.set()
+            self._changed = asyncio.Event()
+
+
+def _face(snapshot: ModelSnapshot) -> tuple[object, ...]:
+    """What makes a watcher look up."""
+    return snapshot.name, snapshot.state, snapshot.worker_pid, snapshot.error, snapshot.pinned
+
+
+def files_changed(plan: Plan) -> bool:
+    """Whether a file of the plan is gone or another than it was."""
+    for file in plan.files:
+        try:
+            status = Path(file.path).stat()
+        except OSError:
+            return True
+        if (status.st_size, status.st_mtime_ns, status.st_ino) != (
+            file.size_bytes,
+            file.modified_nanoseconds,
+            file.inode,
+        ):
+            return True
+    return False

@@ -1,0 +1,127 @@
+"""The probe process, the real one and ones that misbehave."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+import pytest
+
+from hypura_daemon.errors import WorkerDied, WorkerFailed
+from hypura_daemon.hardware.devices import probe_devices
+
+
+def program(code: str) -> list[str]:
+    return [sys.executable, "-c", code]
+
+
+async def test_the_real_probe() -> None:
+    result = await probe_devices(120, threads=2)
+    assert result.llama_cpp_python_version == version("llama-cpp-python")
+    assert result.measured is not None
+    assert 1e9 < result.measured.memory_bytes_per_second < 5e12
+    assert 20e6 < result.measured.worker_base_bytes < 1e9
+    assert result.measured.extra_buffers_verdict
+    assert all(0 <= gpu.free_bytes <= gpu.total_bytes for gpu in result.gpus)
+
+
+async def test_devices_alone_measure_nothing() -> None:
+    result = await probe_devices(60, devices_only=True)
+    assert result.measured is None
+
+
+@pytest.mark.parametrize(
+    ("code", "verdict"),
+    [
+        ("import os; os.kill(os.getpid(), 11)", "(False, 'the self-test died of signal 11"),
+        ("raise SystemExit('logits are not finite')", "(False, 'the self-test failed: logits are not finite')"),
+        ("", "(True, 'the self-test passed')"),
+    ],
+)
+def test_the_self_test_survives_a_crash(code: str, verdict: str) -> None:
+    # In a process of its own: llama.cpp must be loaded before numpy.
+    probe = (
+        "import sys; from hypura_worker.probe import extra_buffers_work; "
+        f"print(extra_buffers_work((sys.executable, '-c', {code!r})))"
+    )
+    done = subprocess.run(program(probe), capture_output=True, text=True, check=True)
+    assert done.stdout.startswith(verdict)
+
+
+def test_ggmls_figures_of_a_device() -> None:
+    # The processor taken for a GPU, since every machine has one.
+    done = subprocess.run(
+        program("import json, hypura_worker.probe as p; p._TYPE_GPU = 0; print(json.dumps(p.gpus()))"),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (device,) = (device for device in json.loads(done.stdout) if device["name"] == "CPU")
+    assert device["description"]
+    assert 0 < device["free_bytes"] <= device["total_bytes"]
+    assert not device["unified"]
+
+
+async def test_a_probe_that_dies_is_explained() -> None:
+    code = "import os, sys; print('CUDA driver missing', file=sys.stderr, flush=True); os.kill(os.getpid(), 11)"
+    with pytest.raises(WorkerDied, match=r"SIGSEGV.*CUDA driver missing.*reinstall"):
+        await probe_devices(30, command=program(code))
+
+
+async def test_a_probe_that_fails_is_explained() -> None:
+    with pytest.raises(WorkerFailed, match=r"code 3.*nothing"):
+        await probe_devices(30, command=program("raise SystemExit(3)"))
+
+
+@pytest.mark.parametrize("answer", ["", "hello", "[]", '{"gpus": [], "measured": null}'])
+async def test_nonsense_is_no_result(answer: str) -> None:
+    with pytest.raises(WorkerFailed, match="is no result"):
+        await probe_devices(30, command=program(f"print({answer!r}, end='')"))
+
+
+async def test_a_probe_that_hangs_is_killed_with_its_child(tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    os.mkfifo(note)
+    code = (
+        "import os, signal, subprocess, sys, time\n"
+        "signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        f"note = os.open({str(note)!r}, os.O_WRONLY)\n"
+        "sleep = 'import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); time.sleep(600)'\n"
+        "subprocess.Popen([sys.executable, '-c', sleep], pass_fds=[note])\n"
+        "os.write(note, b'started')\n"
+        "time.sleep(600)\n"
+    )
+    # The reader sees the end when both processes, which hold the other end open, are gone.
+    reader = asyncio.ensure_future(asyncio.to_thread(note.read_text))
+    with pytest.raises(WorkerFailed, match="did not end within 2 s"):
+        await probe_devices(2, command=program(code))
+    assert await asyncio.wait_for(reader, 10) == "started"
+
+
+async def test_a_cancelled_probe_is_gone(tmp_path: Path) -> None:
+    note = tmp_path / "note"
+    os.mkfifo(note)
+    code = f"import os, time; open({str(note)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    task = asyncio.ensure_future(probe_devices(60, command=program(code)))
+    pid = int(await asyncio.to_thread(note.read_text))
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_the_probe_ends_with_its_daemon() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "hypura_worker.probe", "--end-with-stdin"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
+        output, _ = process.communicate(timeout=30)
+    assert process.returncode == -9
+    assert output == b""

@@ -1,0 +1,247 @@
+"""The kept profile: what is measured once, what anew, and what becomes of a broken file."""
+
+import asyncio
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import structlog
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hypura_daemon.errors import ModelFileError, WorkerFailed
+from hypura_daemon.hardware import store as store_module
+from hypura_daemon.hardware.devices import Measured, ProbeResult
+from hypura_daemon.hardware.drive import SMALL_FILE_BYTES, measure_drive
+from hypura_daemon.hardware.profile import DriveProfile, GpuDevice
+from hypura_daemon.hardware.store import HardwareStore, Saved, SavedProbe, largest_model_file, load, write
+
+_GPU = GpuDevice("CUDA0", "H200", 1000, 900, False)
+
+
+class Counted:
+    """A quick probe and quick real drive measurements, counted."""
+
+    def __init__(self, *, gpus: tuple[GpuDevice, ...] = ()) -> None:
+        self.probes = 0
+        self.device_lists = 0
+        self.drives = 0
+        self.gpus = gpus
+
+    async def probe(self, timeout_seconds: float, *, devices_only: bool = False) -> ProbeResult:
+        await asyncio.sleep(0)
+        self.device_lists += devices_only
+        self.probes += not devices_only
+        measured = None if devices_only else Measured(2e10, 66_000_000, True, "the self-test passed")
+        return ProbeResult("0.3.36", self.gpus, measured)
+
+    def measure(self, path: Path) -> DriveProfile:
+        self.drives += 1
+        return measure_drive(path, point_seconds=0.002)
+
+    def store(self, home: Path) -> HardwareStore:
+        return HardwareStore(home, probe=self.probe, measure=self.measure)
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Path:
+    path = tmp_path / "models" / "model.gguf"
+    path.parent.mkdir()
+    path.write_bytes(os.urandom(1 << 20))
+    return path
+
+
+async def test_the_real_probe_and_drive(tmp_path: Path, model: Path) -> None:
+    profile = await HardwareStore(tmp_path / "home").profile(model)
+    assert profile.memory_bytes_per_second > 1e9
+    assert profile.worker_base_bytes > 0
+    assert 0 < profile.memory_available_bytes <= profile.memory_limit_bytes <= profile.memory_total_bytes
+    assert profile.llama_cpp_python_version
+    (drive,) = profile.drives
+    assert drive.bytes_per_second > 0
+    assert (tmp_path / "home/hardware.json").stat().st_mode & 0o777 == 0o600
+
+
+async def test_measured_once_across_daemons(tmp_path: Path, model: Path) -> None:
+    counted = Counted()
+    first = await counted.store(tmp_path).profile(model)
+    again = counted.store(tmp_path)
+    assert (await again.profile(model)).drives == first.drives
+    assert (await again.profile()).drives == first.drives
+    assert (counted.probes, counted.device_lists, counted.drives) == (1, 0, 1)
+
+
+async def test_concurrent_callers_share_one_measurement(tmp_path: Path, model: Path) -> None:
+    counted = Counted(gpus=(_GPU,))
+    store = counted.store(tmp_path)
+    profiles = await asyncio.gather(*(store.profile(model) for _ in range(5)))
+    assert (counted.probes, counted.device_lists, counted.drives) == (1, 0, 1)
+    assert len({profile.drives for profile in profiles}) == 1
+    await asyncio.gather(*(store.profile(model, refresh=True) for _ in range(5)))
+    assert (counted.probes, counted.device_lists, counted.drives) == (2, 0, 2)
+
+
+async def test_free_gpu_memory_is_always_taken_anew(tmp_path: Path) -> None:
+    counted = Counted(gpus=(_GPU,))
+    store = counted.store(tmp_path)
+    assert (await store.profile()).gpus[0].free_bytes == 900
+    counted.gpus = (replace(_GPU, free_bytes=100, unified=True),)
+    profile = await store.profile()
+    assert profile.gpus[0].free_bytes == 100
+    assert profile.unified_memory
+    assert profile.memory_bytes_per_second == 2e10
+    assert (counted.probes, counted.device_lists) == (1, 1)
+
+
+async def test_another_machine_is_probed_again(tmp_path: Path) -> None:
+    counted = Counted()
+    await counted.store(tmp_path).profile()
+    file = tmp_path / "hardware.json"
+    saved = load(file)
+    assert saved.probe is not None
+    write(file, replace(saved, probe=SavedProbe("another machine", saved.probe.result)))
+    await counted.store(tmp_path).profile()
+    assert counted.probes == 2
+
+
+async def test_another_drive_at_the_mount_point_is_measured_again(tmp_path: Path, model: Path) -> None:
+    counted = Counted()
+    await counted.store(tmp_path).profile(model)
+    file = tmp_path / "hardware.json"
+    saved = load(file)
+    write(file, replace(saved, drives=(replace(saved.drives[0], device="/dev/old"),)))
+    profile = await counted.store(tmp_path).profile(model)
+    assert counted.drives == 2
+    assert load(file).drives == profile.drives
+
+
+async def test_a_small_files_figure_gives_way_to_a_large_files(tmp_path: Path, model: Path) -> None:
+    counted = Counted()
+    store = counted.store(tmp_path)
+    assert (await store.profile(model)).drives[0].provisional
+    large = model.with_name("large.gguf")
+    with large.open("wb") as opened:
+        opened.truncate(SMALL_FILE_BYTES)
+    for path in (large, model):
+        assert not (await store.profile(path)).drives[0].provisional
+    assert counted.drives == 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b'{"format": 1, "probe": {"key": 5}}',
+        b'{"format": 1, "drives": [{"mount": "/"}]}',
+        b"\xff\xfe",
+        b" " * (5 << 20),
+    ],
+)
+async def test_a_corrupt_file_is_measured_anew_and_said(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "hardware.json"
+    file.write_bytes(content)
+    counted = Counted()
+    with structlog.testing.capture_logs() as lines:
+        await counted.store(tmp_path).profile()
+    assert counted.probes == 1
+    assert [line["event"] for line in lines] == ["the hardware profile is corrupt; it is measured again"]
+    assert load(file).probe is not None
+
+
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data())
+def test_no_damage_to_the_file_raises(tmp_path: Path, data: st.DataObject) -> None:
+    file = tmp_path / "hardware.json"
+    drive = DriveProfile(
+        mount="/", device="d", filesystem="f", direct=True, offset_alignment_bytes=512, memory_alignment_bytes=4
+    )
+    write(file, Saved(drives=(drive,)))
+    content = bytearray(file.read_bytes())
+    for _ in range(data.draw(st.integers(1, 4))):
+        content[data.draw(st.integers(0, len(content) - 1))] = data.draw(st.integers(0, 255))
+    file.write_bytes(content)
+    with structlog.testing.capture_logs():
+        assert isinstance(load(file), Saved)
+
+
+@pytest.mark.parametrize("value", ["-1", "1e999", str(1 << 70), '"many"', "NaN"])
+def test_figures_out_of_range_are_corrupt(tmp_path: Path, value: str) -> None:
+    file = tmp_path / "hardware.json"
+    result = ProbeResult("1", (), Measured(1.0, 123456, True, ""))
+    write(file, Saved(probe=SavedProbe("key", result)))
+    file.write_text(file.read_text().replace("123456", value))
+    with structlog.testing.capture_logs() as lines:
+        assert load(file) == Saved()
+    assert len(lines) == 1
+
+
+async def test_a_home_that_cannot_be_written_is_said_and_survived(tmp_path: Path) -> None:
+    (tmp_path / "home").write_text("a file where the folder should be")
+    counted = Counted()
+    store = counted.store(tmp_path / "home")
+    with structlog.testing.capture_logs() as lines:
+        await store.profile()
+        await store.profile()
+    assert counted.probes == 1
+    assert any("not kept" in line["event"] for line in lines)
+
+
+async def test_a_missing_model_is_named_and_the_store_lives_on(tmp_path: Path, model: Path) -> None:
+    store = Counted().store(tmp_path)
+    with pytest.raises(ModelFileError, match=r"gone\.gguf"):
+        await store.profile(tmp_path / "gone.gguf")
+    assert (await store.profile(model)).drives
+
+
+async def test_a_failed_probe_is_tried_again(tmp_path: Path) -> None:
+    counted = Counted()
+    broken = True
+
+    async def probe(timeout_seconds: float, *, devices_only: bool = False) -> ProbeResult:
+        if broken:
+            raise WorkerFailed("the device probe ended with code 1")
+        return await counted.probe(timeout_seconds, devices_only=devices_only)
+
+    store = HardwareStore(tmp_path, probe=probe)
+    with pytest.raises(WorkerFailed):
+        await store.profile()
+    broken = False
+    await store.profile()
+    assert counted.probes == 1
+
+
+async def test_measuring_does_not_block_the_loop(tmp_path: Path, model: Path) -> None:
+    loop = asyncio.get_running_loop()
+    turned = asyncio.Event()
+
+    def measure(path: Path) -> DriveProfile:
+        # Ends only when the loop gets a turn.
+        asyncio.run_coroutine_threadsafe(_set(turned), loop).result(timeout=10)
+        return measure_drive(path, point_seconds=0.002)
+
+    await HardwareStore(tmp_path, probe=Counted().probe, measure=measure).profile(model)
+    assert turned.is_set()
+
+
+async def _set(event: asyncio.Event) -> None:
+    event.set()
+
+
+def test_a_folder_stands_for_its_largest_model(tmp_path: Path) -> None:
+    assert largest_model_file(tmp_path) == tmp_path
+    for name, size in (("a.gguf", 10), ("b.gguf", 30), ("c.bin", 99)):
+        (tmp_path / name).write_bytes(b"x" * size)
+    assert largest_model_file(tmp_path) == tmp_path / "b.gguf"
+    assert largest_model_file(tmp_path / "a.gguf") == tmp_path / "a.gguf"
+
+
+def test_writing_replaces_at_one_stroke(tmp_path: Path) -> None:
+    file = tmp_path / "hardware.json"
+    write(file, Saved())
+    write(file, Saved())
+    assert list(tmp_path.iterdir()) == [file]
+    assert json.loads(file.read_text())["format"] == store_module.FORMAT

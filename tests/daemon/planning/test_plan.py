@@ -1,0 +1,243 @@
+"""Plans for the shapes people run, as a table, and what must hold of every plan."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hypura_daemon.errors import BudgetTooSmall, ContextTooLong, HypuraError, InvalidRequest
+from hypura_daemon.models.model import Model, ModelFile, ModelTensor, open_model
+from hypura_daemon.models.tensors import Role, layer_of, role_of
+from hypura_daemon.planning import slots
+from hypura_daemon.planning.plan import plan
+from hypura_daemon.planning.types import LoadRequest, Mode, Plan, Tier
+from hypura_daemon.planning.wire import plan_to_proto
+from tests.daemon.planning.machines import DRIVE, machine
+from tests.models.shapes import shape_named
+from tests.models.tensors import tensors_of
+from tests.models.writer import write_synthetic_model
+
+GB = 1_000_000_000
+SHAPES = ("qwen3-30b-a3b", "mixtral-8x7b", "llama-70b", "gpt-oss-120b", "tiny-moe", "tiny-dense")
+
+
+class _Models(dict[str, Model]):
+    """Models by name, with a short name for hypothesis's reports."""
+
+    def __repr__(self) -> str:
+        return f"models {sorted(self)}"
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Model]:
+    """The tiny models, read from real files."""
+    folder = tmp_path_factory.mktemp("models")
+    models = _Models()
+    for name in ("tiny-moe", "tiny-dense"):
+        write_synthetic_model(name, folder / f"{name}.gguf")
+        models[name] = open_model(folder / f"{name}.gguf", name)
+    return models
+
+
+def _shaped(name: str, like: Model) -> Model:
+    """A model of a real shape without its bytes: metadata of `like` with the shape's numbers."""
+    shape = shape_named(name)
+    offset, tensors = 4096, []
+    for t in tensors_of(shape, "mixed"):
+        _, block_values, block_bytes = t.type.value
+        size = t.values // block_values * block_bytes
+        tensors.append(
+            ModelTensor(t.name, t.type.name, t.dimensions, role_of(t.name), layer_of(t.name), 0, offset, size)
+        )
+        offset += size
+    hyper = replace(
+        like.hyperparameters,
+        block_count=shape.layers,
+        context_length=shape.context_tokens,
+        embedding_length=shape.embedding,
+        feed_forward_length=shape.feed_forward,
+        head_count=(shape.heads,) * shape.layers,
+        head_count_kv=(shape.kv_heads,) * shape.layers,
+        key_length=shape.head,
+        value_length=shape.head,
+        expert_count=shape.experts,
+        expert_used_count=shape.experts_used,
+        expert_feed_forward_length=shape.feed_forward if shape.experts else 0,
+        vocabulary_tokens=shape.vocabulary,
+        recurrent_layers=(False,) * shape.layers,
+        sliding_window_layers=(False,) * shape.layers,
+    )
+    files = (ModelFile(Path("/m.gguf"), offset, 1, 1),)
+    return replace(
+        like, name=name, architecture=shape.architecture, files=files, tensors=tuple(tensors), hyperparameters=hyper
+    )
+
+
+def _plan(model: Model, **request: object) -> Plan:
+    return plan(model, machine(), DRIVE, LoadRequest(**request))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("shape", "memory_gb", "mode"),
+    [
+        ("qwen3-30b-a3b", 22, Mode.RESIDENT),
+        ("qwen3-30b-a3b", 8, Mode.EXPERT_STREAMING),
+        ("qwen3-30b-a3b", 4, Mode.EXPERT_STREAMING),
+        ("qwen3-30b-a3b", 2, Mode.EXPERT_STREAMING),
+        ("mixtral-8x7b", 20, Mode.EXPERT_STREAMING),
+        ("mixtral-8x7b", 4, Mode.EXPERT_STREAMING),
+        ("gpt-oss-120b", 16, Mode.EXPERT_STREAMING),
+        ("llama-70b", 20, Mode.DENSE_STREAMING),
+        ("llama-70b", 10, Mode.DENSE_STREAMING),
+        ("llama-70b", 6, Mode.DENSE_STREAMING),
+    ],
+)
+def test_modes_of_real_shapes(shape: str, memory_gb: int, mode: Mode, tiny: dict[str, Model]) -> None:
+    model = _shaped(shape, tiny["tiny-moe"])
+    made = _plan(model, memory_bytes=memory_gb * GB)
+    assert made.mode is mode
+    _check(made)
+
+
+def test_attention_is_streamed_only_when_it_must_be(tiny: dict[str, Model]) -> None:
+    model = _shaped("llama-70b", tiny["tiny-dense"])
+    large, small = _plan(model, memory_bytes=20 * GB), _plan(model, memory_bytes=6 * GB)
+    assert large.dense is not None and not large.dense.attention_streamed
+    assert small.dense is not None and small.dense.attention_streamed
+
+
+def test_pinned_layers_are_spread_evenly(tiny: dict[str, Model]) -> None:
+    made = _plan(_shaped("llama-70b", tiny["tiny-dense"]), memory_bytes=22 * GB)
+    assert made.dense is not None
+    pinned = made.dense.pinned_layers
+    gaps = {b - a for a, b in pairwise(pinned)}
+    assert len(pinned) > 5
+    assert max(gaps) - min(gaps) <= 1
+
+
+def test_a_budget_too_small_names_the_least_that_works(tiny: dict[str, Model]) -> None:
+    for shape in SHAPES[:4]:
+        model = _shaped(shape, tiny["tiny-moe"])
+        with pytest.raises(BudgetTooSmall, match="the least is") as caught:
+            _plan(model, memory_bytes=GB // 10)
+        _check(_plan(model, memory_bytes=int(caught.value.required_bytes * 1.02)))
+
+
+def test_the_weight_cache_makes_a_model_stream_that_would_fit(tiny: dict[str, Model]) -> None:
+    for name, mode in (("tiny-moe", Mode.EXPERT_STREAMING), ("tiny-dense", Mode.DENSE_STREAMING)):
+        model = tiny[name]
+        assert _plan(model, memory_bytes=4 * GB).mode is Mode.RESIDENT
+        assert _plan(model, memory_bytes=4 * GB, weight_cache_percent=100.0).mode is Mode.RESIDENT
+        small = _plan(model, memory_bytes=4 * GB, weight_cache_percent=50.0)
+        assert small.mode is mode
+        routed = sum(t.size_bytes for t in model.tensors if t.role in (Role.ROUTED_EXPERT, Role.DENSE_FFN))
+        if small.experts is not None:
+            assert slots.slots_bytes(small.experts.groups) <= routed / 2
+        assert _plan(model, memory_bytes=4 * GB, weight_cache_bytes=100_000_000).mode is Mode.RESIDENT
+
+
+def test_exact_fixes_what_changes_low_bits(tiny: dict[str, Model]) -> None:
+    model = _shaped("qwen3-30b-a3b", tiny["tiny-moe"])
+    gpu = machine(gpu_bytes=80 * GB)
+    plans = [plan(model, gpu, DRIVE, LoadRequest(memory_bytes=n * GB, exact=True)) for n in (2, 4, 22)]
+    assert [p.mode for p in plans] == [Mode.EXPERT_STREAMING, Mode.EXPERT_STREAMING, Mode.RESIDENT]
+    fixed = {(p.ubatch_tokens, p.sequences, p.threads, p.kv_type, p.gpu_layers, p.extra_buffers) for p in plans}
+    assert len(fixed) == 1
+
+
+def test_a_gpu_takes_what_is_resident(tiny: dict[str, Model]) -> None:
+    model = _shaped("qwen3-30b-a3b", tiny["tiny-moe"])
+    whole = plan(model, machine(gpu_bytes=80 * GB), DRIVE, LoadRequest(memory_bytes=8 * GB))
+    assert whole.mode is Mode.RESIDENT
+    assert whole.gpu_layers == 49
+    part = plan(model, machine(gpu_bytes=3 * GB), DRIVE, LoadRequest(memory_bytes=8 * GB))
+    assert part.mode is Mode.EXPERT_STREAMING
+    assert all(t.tier is not Tier.GPU for t in part.tensors if t.role is Role.ROUTED_EXPERT)
+    unified = plan(model, machine(gpu_bytes=24 * GB, unified=True), DRIVE, LoadRequest(memory_bytes=8 * GB))
+    assert unified.mode is Mode.EXPERT_STREAMING, "unified memory is one pool: the GPU adds none"
+
+
+def test_an_architecture_that_is_not_proven_is_mapped_with_a_word(tiny: dict[str, Model]) -> None:
+    model = replace(_shaped("llama-70b", tiny["tiny-dense"]), architecture="dream")
+    made = _plan(model, memory_bytes=10 * GB)
+    assert made.mode is Mode.MMAP
+    assert "not proven lossless" in made.reason
+
+
+@pytest.mark.parametrize(
+    ("request_", "error", "message"),
+    [
+        ({"memory_bytes": 0}, InvalidRequest, "memory of 0"),
+        ({"memory_bytes": 1 << 60}, InvalidRequest, "memory of"),
+        ({"context_tokens": 10**9}, ContextTooLong, "more than the"),
+        ({"sequences": 1000}, InvalidRequest, "1000 sequences"),
+        ({"kv_type": "q2_k"}, InvalidRequest, "q2_k"),
+        ({"weight_cache_percent": 101.0}, InvalidRequest, "101"),
+        ({"weight_cache_percent": float("nan")}, InvalidRequest, "nan"),
+        ({"weight_cache_bytes": -1}, InvalidRequest, "-1"),
+    ],
+)
+def test_bad_requests(
+    request_: dict[str, object], error: type[HypuraError], message: str, tiny: dict[str, Model]
+) -> None:
+    with pytest.raises(error, match=message):
+        _plan(tiny["tiny-moe"], **({"memory_bytes": GB} | request_))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    shape=st.sampled_from(SHAPES),
+    memory_bytes=st.integers(50_000_000, 40 * GB),
+    context_tokens=st.integers(1, 4096),
+    sequences=st.integers(1, 16),
+    percent=st.none() | st.floats(0, 100),
+    exact=st.booleans(),
+)
+def test_every_plan_keeps_its_promises(
+    shape: str,
+    memory_bytes: int,
+    context_tokens: int,
+    sequences: int,
+    percent: float | None,
+    exact: bool,
+    tiny: dict[str, Model],
+) -> None:
+    model = _shaped(shape, tiny["tiny-moe"])
+    try:
+        made = _plan(
+            model,
+            memory_bytes=memory_bytes,
+            context_tokens=context_tokens,
+            sequences=sequences,
+            weight_cache_percent=percent,
+            exact=exact,
+        )
+    except BudgetTooSmall as error:
+        assert error.required_bytes > 0
+        return
+    _check(made)
+
+
+def _check(made: Plan) -> None:
+    """What the worker relies on."""
+    assert sum(item.size_bytes for item in made.memory) <= made.memory_limit_bytes
+    assert made.ubatch_tokens >= 1
+    if made.experts is not None:
+        layers = [layer for group in made.experts.groups for layer in group.layers]
+        streamed = {t.layer for t in made.tensors if t.tier is Tier.NVME}
+        assert sorted(layers) == sorted(streamed)
+        least = min(made.experts.experts_per_layer, made.experts.experts_per_token * made.ubatch_tokens)
+        assert all(least <= group.slots <= slots.MAX_GROUP_SLOTS for group in made.experts.groups)
+    if made.dense is not None:
+        assert made.dense.ring_depth >= min(2, len(made.dense.streamed_layers))
+        assert {t.layer for t in made.tensors if t.tier is Tier.NVME} == set(made.dense.streamed_layers)
+    estimate = made.estimate
+    assert estimate.tok_per_second > 0
+    assert 0 <= estimate.hit_rate <= 1
+    message = plan_to_proto(made)
+    assert message.streamed_bytes + message.resident_bytes == message.model_bytes

@@ -1,0 +1,161 @@
+"""Steering through gRPC: load with progress, status, watch, unload; with workers that hold no model."""
+
+import asyncio
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import grpc
+import pytest
+
+from hypura.v1 import control_pb2, control_pb2_grpc
+from hypura_daemon.control import ControlServicer
+from hypura_daemon.hardware.store import HardwareStore
+from hypura_daemon.loading import LoadPlanner, fitted
+from hypura_daemon.models.registry import Registry
+from hypura_daemon.planning.types import LoadRequest, MemoryItem, Plan
+from hypura_daemon.rpc import ErrorInterceptor
+from hypura_daemon.settings import HttpAddress, Settings
+from hypura_daemon.status import StatusReporter
+from hypura_daemon.workers.process import WorkerDeadlines, WorkerProcess
+from hypura_daemon.workers.supervisor import Supervisor
+from tests.daemon.test_inference import Shelf
+from tests.daemon.workers.test_supervisor import FAKE, make_plan
+
+
+@dataclass
+class Desk:
+    """A control service whose plans the test sees."""
+
+    stub: Any = None
+    asked: list[LoadRequest] = field(default_factory=list)
+    graces: list[float | None] = field(default_factory=list)
+
+    async def load(self, **options: Any) -> list[control_pb2.LoadResponse]:
+        request = control_pb2.LoadRequest(model="m", options=control_pb2.LoadOptions(**options))
+        return [message async for message in self.stub.Load(request)]
+
+    async def states(self) -> dict[str, int]:
+        status = await self.stub.Status(control_pb2.StatusRequest())
+        return {model.name: model.state for model in status.models}
+
+
+@asynccontextmanager
+async def serving(mode: str = "well") -> AsyncIterator[Desk]:
+    desk = Desk()
+
+    async def planner(name: str, request: LoadRequest, *, whole: bool) -> Plan:
+        desk.asked.append(request)
+        return make_plan(name, request.memory_bytes)
+
+    with tempfile.TemporaryDirectory(prefix="hyp") as name:
+        folder = Path(name)
+
+        def make_worker(model: str) -> WorkerProcess:
+            command = (sys.executable, str(FAKE), mode)
+            return WorkerProcess(model, folder, WorkerDeadlines(20, 20, 20, 5), command=command)
+
+        settings = Settings(
+            folder,
+            folder / "t.sock",
+            True,
+            HttpAddress("::1", 0),
+            None,
+            1,
+            1,
+            "info",
+            1,
+            1,
+            1,
+            1,
+            reload_wait_seconds=1,
+        )
+        supervisor = Supervisor(planner, make_worker, budget_bytes=100, reload_wait_seconds=5)
+        registry = cast(Registry, Shelf())
+        control = ControlServicer(
+            registry,
+            HardwareStore(folder),
+            LoadPlanner(registry, HardwareStore(folder), 1, 1),
+            supervisor,
+            StatusReporter(settings, supervisor),
+            desk.graces.append,
+        )
+        server = grpc.aio.server(interceptors=[ErrorInterceptor()])
+        control_pb2_grpc.add_ControlServiceServicer_to_server(control, server)
+        server.add_insecure_port(f"unix:{settings.socket}")
+        await server.start()
+        async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
+            tasks.create_task(supervisor.run())
+            async with grpc.aio.insecure_channel(f"unix:{settings.socket}") as channel:
+                desk.stub = control_pb2_grpc.ControlServiceStub(channel)
+                try:
+                    yield desk
+                finally:
+                    supervisor.end()
+                    await server.stop(0.1)
+
+
+async def test_load_tells_stages_and_progress_and_ends_with_the_status() -> None:
+    async with serving() as desk:
+        messages = await desk.load(memory_bytes=60, pin=True)
+        assert [m.stage for m in messages if m.HasField("stage")] == ["planning", "starting a worker", "loading"]
+        assert [m.progress for m in messages if m.HasField("progress")] == [0.5]
+        loaded = messages[-1].loaded
+        assert (loaded.state, loaded.pinned) == (control_pb2.MODEL_STATE_READY, True)
+        assert loaded.plan.memory_limit_bytes == 60
+        assert loaded.worker_pid > 0
+        assert loaded.statistics.rss_bytes == 1
+        status = await desk.stub.Status(control_pb2.StatusRequest())
+        assert (status.daemon.memory_budget_bytes, status.daemon.memory_planned_bytes) == (100, 60)
+        assert status.models[0].worker_pid == loaded.worker_pid
+        assert (await desk.stub.Unload(control_pb2.UnloadRequest(model="m"))).was_loaded
+        assert not (await desk.stub.Unload(control_pb2.UnloadRequest(model="m"))).was_loaded
+        assert await desk.states() == {}
+
+
+async def test_load_without_options_takes_the_model_as_it_is() -> None:
+    async with serving() as desk:
+        first = (await desk.load(memory_bytes=60))[-1].loaded
+        [again] = await desk.load()
+        assert again.loaded.worker_pid == first.worker_pid
+        other = (await desk.load(memory_bytes=60, weight_cache_percent=0))[-1].loaded
+        assert other.worker_pid != first.worker_pid
+        assert desk.asked[-1] == LoadRequest(memory_bytes=60, weight_cache_percent=0)
+
+
+async def test_a_load_that_fails_is_told_and_shown() -> None:
+    async with serving("die-load") as desk:
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await desk.load()
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        [model] = (await desk.stub.Status(control_pb2.StatusRequest())).models
+        assert model.state == control_pb2.MODEL_STATE_FAILED
+        assert "out of luck while loading" in model.error
+
+
+async def test_watch_tells_every_state_until_ready() -> None:
+    async with serving() as desk:
+        watch = desk.stub.Watch(control_pb2.WatchRequest())
+        assert list((await watch.read()).status.models) == []
+        await desk.load()
+        states = []
+        while not states or states[-1] != control_pb2.MODEL_STATE_READY:
+            states += [model.state for model in (await watch.read()).status.models]
+        assert states[0] == control_pb2.MODEL_STATE_LOADING
+
+
+async def test_shutdown_passes_the_grace_on() -> None:
+    async with serving() as desk:
+        await desk.stub.Shutdown(control_pb2.ShutdownRequest())
+        await desk.stub.Shutdown(control_pb2.ShutdownRequest(grace_seconds=3))
+        assert desk.graces == [None, 3.0]
+
+
+def test_a_resident_model_leaves_what_it_does_not_need() -> None:
+    plan = replace(make_plan("m", 1000), memory=(MemoryItem("weights", 100),))
+    assert fitted(plan).memory_limit_bytes == 110
+    assert fitted(replace(plan, memory_limit_bytes=105)).memory_limit_bytes == 105

@@ -1,0 +1,170 @@
+"""Chat templates: rendered as Hugging Face renders them, and no template can hang or fill the daemon."""
+
+import json
+import sys
+import time
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hypura.v1 import inference_pb2
+from hypura_daemon.chat import templates
+from hypura_daemon.chat.conversation import chat_template, template_messages, template_tools
+from hypura_daemon.chat.templates import render
+from hypura_daemon.errors import InvalidRequest
+
+USER = [{"role": "user", "content": "Zürich <b> & 'x'"}]
+CHATML = """{%- for message in messages %}
+    {{- '<|im_start|>' + message.role + '\\n' + message.content + '<|im_end|>' + '\\n' }}
+{%- endfor %}
+{%- if add_generation_prompt %}
+    {{- '<|im_start|>assistant\\n' }}
+    {%- if enable_thinking is defined and enable_thinking is false %}
+        {{- '<think>\\n\\n</think>\\n\\n' }}
+    {%- endif %}
+{%- endif %}"""
+
+
+def test_chatml_without_html_escaping() -> None:
+    prompt = render(CHATML, USER)
+    assert prompt == "<|im_start|>user\nZürich <b> & 'x'<|im_end|>\n<|im_start|>assistant\n"
+
+
+def test_think_is_set_only_when_asked_for() -> None:
+    template = "{% if enable_thinking is defined %}{{ enable_thinking }}{% else %}left out{% endif %}"
+    assert render(template, USER) == "left out"
+    assert render(template, USER, think=False) == "False"
+    assert render(CHATML, USER, think=False).endswith("<think>\n\n</think>\n\n")
+
+
+def test_tojson_is_json_not_html() -> None:
+    value = [{"type": "function", "function": {"name": "f<>&'", "description": "Zürich"}}]
+    text = render("{{ tools | tojson }}|{{ tools | tojson(indent=2) }}", USER, value)
+    plain, indented = text.split("|")
+    assert plain == json.dumps(value, ensure_ascii=False)
+    assert indented == json.dumps(value, ensure_ascii=False, indent=2)
+
+
+def test_names_that_templates_expect() -> None:
+    template = (
+        "{{ bos_token }}{% for m in messages %}{% generation %}{% if loop.first %}{% continue %}{% endif %}"
+        "{% endgeneration %}{% endfor %}{{ strftime_now('%Y') | length }}{{ eos_token }}"
+    )
+    assert render(template, USER, bos="<s>", eos="</s>") == "<s>4</s>"
+
+
+def test_blocks_are_trimmed() -> None:
+    assert render("  {% if true %}\nx\n  {% endif %}\ny", USER) == "x\ny"
+
+
+@pytest.mark.parametrize(
+    ("template", "words"),
+    [
+        ("{{ raise_exception('roles must alternate') }}", "refused.*roles must alternate"),
+        ("{% if %}", "refused"),
+        ("{{ nothing.at.all }}", "refused.*undefined"),
+        ("{{ 1 + 'a' }}", "failed.*TypeError"),
+        ("{{ 1 / 0 }}", "failed.*ZeroDivisionError"),
+        ("{{ ''.__class__.__mro__ }}", "refused.*unsafe"),
+        ("{{ messages.append(1) }}", "refused.*unsafe"),
+        ("{{ cycler.__init__.__globals__ }}", "refused"),
+        ("{% for i in range(1000000) %}{% endfor %}", "failed.*range"),
+        ("{{ 'a' * 1000000000 }}", "refused.*product"),
+        ("{{ [1] * 1000000000 }}", "refused.*product"),
+        ("{{ 9 ** 9999999 }}", r"refused.*\*\* makes"),
+        ("{{ '%999999999d' % 1 }}", "refused.*strings"),
+        ("{{ 'a' | center(1000000000) }}", "refused.*center"),
+        ("{% include '/etc/passwd' %}", "failed|refused"),
+        ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "failed.*RecursionError"),
+        ("x" * (templates.MAX_TEMPLATE_CHARACTERS + 1), "characters"),
+    ],
+)
+def test_a_bad_template_is_an_invalid_request(template: str, words: str) -> None:
+    with pytest.raises(InvalidRequest, match=words):
+        render(template, USER)
+
+
+@pytest.mark.parametrize(
+    "loop",
+    [
+        "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+        "{% for i in range(99999) %}{% for j in range(99999) %}x{% endfor %}{% endfor %}",
+        "{% set n = namespace(t='x') %}{% for i in range(9999) %}{% set n.t = n.t ~ i %}"
+        "{% for j in range(99999) %}{% endfor %}{% endfor %}",
+        "{{ range(99999) | map('string') | map('length') | list | length }}" * 500,
+    ],
+)
+def test_a_runaway_template_ends(loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(templates, "RENDER_SECONDS", 0.3)
+    monkeypatch.setattr(templates, "MAX_OUTPUT_CHARACTERS", 1 << 20)
+    before = time.monotonic()
+    tracer = sys.gettrace()
+    with pytest.raises(InvalidRequest, match="longer than"):
+        render(loop, USER)
+    assert time.monotonic() - before < 3
+    assert sys.gettrace() is tracer
+
+
+def test_a_long_conversation_renders_well_within_the_limit() -> None:
+    conversation = [{"role": "user", "content": "hello " * 200}] * 2000
+    before = time.monotonic()
+    assert len(render(CHATML, conversation)) > 2_000_000
+    assert time.monotonic() - before < templates.RENDER_SECONDS / 2
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.text(alphabet="{}%|().[]'\"~+* abcmessages0123\n", max_size=60))
+def test_any_template_renders_or_is_an_invalid_request(template: str) -> None:
+    try:
+        render(template, USER)
+    except InvalidRequest:
+        pass
+
+
+def test_messages_carry_thinking_and_tool_calls() -> None:
+    call = '[{"id": "7", "function": {"name": "f", "arguments": "{\\"a\\": 1}"}}]'
+    messages = template_messages(
+        [
+            inference_pb2.ChatMessage(role="assistant", content="x", thinking="hm", tool_calls_json=call),
+            inference_pb2.ChatMessage(role="tool", content="1", tool_name="f", tool_call_id="7"),
+        ]
+    )
+    assert messages[0]["reasoning_content"] == "hm"
+    assert messages[0]["tool_calls"][0]["function"] == {"name": "f", "arguments": {"a": 1}}
+    assert messages[1] == {"role": "tool", "content": "1", "name": "f", "tool_call_id": "7"}
+
+
+@pytest.mark.parametrize(
+    ("message", "words"),
+    [
+        ({"role": "wizard"}, "'wizard'.*system"),
+        ({"role": "assistant", "tool_calls_json": "{"}, "message 1 is no valid JSON"),
+        ({"role": "assistant", "tool_calls_json": '{"a": 1}'}, "array of objects"),
+        ({"role": "assistant", "tool_calls_json": '[{"a": 1}]'}, "function"),
+        ({"role": "assistant", "tool_calls_json": "[" * 100_000}, "no valid JSON"),
+        (
+            {"role": "assistant", "tool_calls_json": '[{"function": {"name": "f", "arguments": "{"}}]'},
+            "arguments",
+        ),
+    ],
+)
+def test_bad_messages(message: dict[str, str], words: str) -> None:
+    with pytest.raises(InvalidRequest, match=words):
+        template_messages([inference_pb2.ChatMessage(**message)])
+
+
+def test_no_message_and_bad_tools() -> None:
+    with pytest.raises(InvalidRequest, match="no message"):
+        template_messages([])
+    with pytest.raises(InvalidRequest, match="tools is '3'"):
+        template_tools("3")
+    assert template_tools("") == []
+
+
+def test_a_model_without_template_does_not_support_chat() -> None:
+    with pytest.raises(InvalidRequest, match='"m:latest" does not support chat'):
+        chat_template({}, "m:latest", with_tools=False)
+    variants = {"tokenizer.chat_template": "a", "tokenizer.chat_template.tool_use": "b"}
+    assert chat_template(variants, "m", with_tools=False) == "a"
+    assert chat_template(variants, "m", with_tools=True) == "b"

@@ -1,0 +1,44 @@
+"""Slots and rings that give way to the memory that is really left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hypura.v1 import placement_pb2 as pb
+from hypura_worker.errors import LoadFailed
+from hypura_worker.llama.model import LlamaModel
+from tests.worker.plans import make_plan
+
+
+def test_slots_give_way_and_passes_with_them(moe_model: Path) -> None:
+    """Seen: a plan that missed by 2 % failed the load, though a smaller pass would have run."""
+    model = LlamaModel(make_plan(moe_model, pb.MODE_EXPERT_STREAMING, slots=32, ubatch_tokens=4))
+    try:
+        assert model.streamer is not None
+        whole = model.streamer.place_bytes
+        model.streamer.fit(whole * 5 // 32)
+        assert (model.streamer.places, model.streamer.pass_tokens) == (5, 2)
+        assert model.streamer.place_bytes <= whole * 5 // 32
+        with pytest.raises(LoadFailed, match="the least is"):
+            model.streamer.fit(whole // 32)
+    finally:
+        model.close()
+    plan = make_plan(moe_model, pb.MODE_EXPERT_STREAMING, slots=32, ubatch_tokens=4)
+    plan.memory_limit_bytes = 1  # less than the process has by now: everything must give way
+    with pytest.raises(LoadFailed, match=r"raise --memory"):
+        LlamaModel(plan)
+
+
+def test_the_ring_gives_way_to_two_places(dense_model: Path) -> None:
+    model = LlamaModel(make_plan(dense_model, pb.MODE_DENSE_STREAMING, ring_depth=4))
+    try:
+        assert model.streamer is not None
+        whole = model.streamer.place_bytes
+        model.streamer.fit(whole * 3 // 4)
+        assert model.streamer.places == 3
+        with pytest.raises(LoadFailed, match="the least is"):
+            model.streamer.fit(whole // 4)
+    finally:
+        model.close()
