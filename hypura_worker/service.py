@@ -13,7 +13,8 @@ import structlog
 from hypura.v1 import inference_pb2, worker_pb2, worker_pb2_grpc
 from hypura_worker import memory
 from hypura_worker.engine import request as engine
-from hypura_worker.engine.loop import Engine, normalized
+from hypura_worker.engine.embedding import normalized
+from hypura_worker.engine.loop import Engine
 from hypura_worker.errors import (
     EngineBroken,
     IncompatibleLibrary,
@@ -24,7 +25,7 @@ from hypura_worker.errors import (
     ServerBusy,
     WorkerError,
 )
-from hypura_worker.llama.model import LlamaModel
+from hypura_worker.model import LlamaModel
 
 _CODES: tuple[tuple[type[WorkerError], grpc.StatusCode], ...] = (
     (ModelFileChanged, grpc.StatusCode.FAILED_PRECONDITION),

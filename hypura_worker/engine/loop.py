@@ -17,10 +17,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-import numpy as np
 import structlog
 
 from hypura_worker.engine.batching import Part, compose, make_room, place
+from hypura_worker.engine.embedding import embed
 from hypura_worker.engine.request import Chunk, EmbedRequest, Finished, Logprob, Prefill, Request
 from hypura_worker.engine.sampler import Sampler
 from hypura_worker.engine.sequence import Sequence, State, Work, common_prefix
@@ -34,7 +34,7 @@ from hypura_worker.errors import (
     WorkerError,
 )
 from hypura_worker.llama.context import BatchToken, NoRoom
-from hypura_worker.llama.model import LlamaModel
+from hypura_worker.model import LlamaModel
 from hypura_worker.streaming.streamer import StreamCounters
 
 _FAILURES_ALONE = 2
@@ -324,38 +324,20 @@ class Engine:
 
     def _embed(self, request: EmbedRequest, sequence: Sequence) -> None:
         """Compute all texts of the request in an idle sequence."""
-        context, vectors = self._context, []
         longest = max((len(text) for text in request.texts), default=0)
         held = sum(len(s.held) for s in self._sequences)
         for idle in self._sequences:
-            if idle is sequence or (idle.work is None and held + longest > context.size_tokens):
+            if idle is sequence or (idle.work is None and held + longest > self._context.size_tokens):
                 held -= len(idle.held)
                 self._cut(idle, 0)
         try:
-            for text in request.texts:
-                if context.pools and len(text) > self._ubatch_tokens:
-                    raise RequestError(
-                        f"the text has {len(text)} tokens, and this model pools at most {self._ubatch_tokens}"
-                    )
-                # With embeddings on every token is an output, so without pooling only the last is computed so.
-                computed = 0 if context.pools else len(text) - 1
-                context.want_embeddings(False)
-                for start in range(0, computed, self._ubatch_tokens):
-                    chunk = text[start : min(computed, start + self._ubatch_tokens)]
-                    context.decode([BatchToken(t, start + i, sequence.id, False) for i, t in enumerate(chunk)])
-                context.want_embeddings(True)
-                rest = text[computed:]
-                context.decode([BatchToken(t, computed + i, sequence.id, True) for i, t in enumerate(rest)])
-                vectors.append(context.embedding(len(rest) - 1, sequence.id).tolist())
-                context.cut(sequence.id, 0)
-            self.counters.finished += 1
-            request.done(vectors)
+            vectors = embed(self._context, request.texts, sequence.id, self._ubatch_tokens)
         except (DecodeFailed, RequestError) as error:
             self.counters.failed += 1
             request.done(error)
-        finally:
-            context.cut(sequence.id, 0)
-            context.want_embeddings(context.pools or not context.generates)
+            return
+        self.counters.finished += 1
+        request.done(vectors)
 
     def _account(self, work: Work, state: State, before: StreamCounters, after: StreamCounters) -> None:
         costs, bytes_read = work.request.costs, after.bytes_read - before.bytes_read
@@ -402,10 +384,3 @@ def _work(sequence: Sequence) -> Work:
     if sequence.work is None:
         raise EngineBroken(f"sequence {sequence.id} has no work")
     return sequence.work
-
-
-def normalized(vector: list[float]) -> list[float]:
-    """The vector at length 1; a zero vector stays."""
-    array = np.asarray(vector, np.float64)
-    length = float(np.linalg.norm(array))
-    return (array / length).tolist() if length else vector

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from hypura.v1 import placement_pb2
 from hypura_worker.errors import DecodeFailed, EngineBroken, LoadFailed
 from hypura_worker.llama import log
-from hypura_worker.streaming.streamer import Streamer
+from hypura_worker.llama.hooks import PassHook
 
 _NO_ROOM, _ABORTED = 1, 2  # llama_decode's positive results
 _ALL = -1
@@ -42,7 +42,7 @@ class Context:
         self,
         model: int | None,
         plan: placement_pb2.Plan,
-        streamer: Streamer | None,
+        hook: PassHook | None,
         type_number: Callable[[str], int],
     ) -> None:
         params = llama_cpp.llama_context_default_params()
@@ -65,8 +65,8 @@ class Context:
         if self.pools or not llama_cpp.llama_model_has_decoder(model):
             params.n_outputs_max = 0  # every token is an output
             params.embeddings = True
-        if streamer is not None:
-            callbacks = streamer.callbacks
+        if hook is not None:
+            callbacks = hook.callbacks
             params.cb_eval = llama_cpp.ggml_backend_sched_eval_callback(callbacks.evaluate)
             params.cb_eval_user_data = callbacks.context
             params.abort_callback = llama_cpp.ggml_abort_callback(callbacks.abort)
@@ -75,7 +75,7 @@ class Context:
         self._handle = llama_cpp.llama_init_from_model(model, params)
         if not self._handle:
             raise LoadFailed(f"llama.cpp could not make a context: {log.last_errors()}")
-        self._streamer = streamer
+        self._hook = hook
         self._memory = llama_cpp.llama_get_memory(self._handle)
         self._batch = llama_cpp.llama_batch_init(plan.ubatch_tokens, 0, 1)
         self.size_tokens: int = llama_cpp.llama_n_ctx(self._handle)
@@ -107,10 +107,10 @@ class Context:
             batch.n_seq_id[i] = 1
             batch.seq_id[i][0] = token.sequence
             batch.logits[i] = token.output
-        if self._streamer is not None:
-            self._streamer.begin()
+        if self._hook is not None:
+            self._hook.begin()
         result = llama_cpp.llama_decode(self._handle, batch)
-        failure = self._streamer.failure() if self._streamer is not None else None
+        failure = self._hook.failure() if self._hook is not None else None
         if failure is not None:
             raise failure
         if result == _NO_ROOM:

@@ -19,11 +19,12 @@ import numpy as np
 from hypura.v1 import placement_pb2
 from hypura_worker.errors import DecodeFailed, LoadFailed, ReadFailed
 from hypura_worker.llama.arena import Arena
+from hypura_worker.llama.hooks import Callbacks
 from hypura_worker.llama.library import address_of, ggml_calls, hook
 from hypura_worker.streaming.geometry import Slices, lay_out
 from hypura_worker.streaming.memory import Pool
 from hypura_worker.streaming.reader import Alignment, Batch, Reader
-from hypura_worker.streaming.streamer import Callbacks, StreamCounters
+from hypura_worker.streaming.streamer import StreamCounters
 from hypura_worker.streaming.tensors import StreamedTensor
 
 _ACQUIRE = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.POINTER(ctypes.c_int32), ctypes.c_int32)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from hypura_worker.llama.hooks import PassHook
+
 
 @dataclass(frozen=True, slots=True)
 class StreamCounters:
@@ -18,21 +20,8 @@ class StreamCounters:
     stall_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Callbacks:
-    """Addresses for llama_context_params: cb_eval, abort_callback, and the context of both."""
-
-    evaluate: int
-    abort: int
-    context: int
-
-
-class Streamer(Protocol):
+class Streamer(PassHook, Protocol):
     """Brings weights to where llama.cpp computes with them, node by node."""
-
-    @property
-    def callbacks(self) -> Callbacks:
-        """What the context is made with."""
 
     @property
     def places(self) -> int:
@@ -48,12 +37,6 @@ class Streamer(Protocol):
 
     def fit(self, memory_bytes: int) -> None:
         """Use at most this much memory for places. Raises LoadFailed if too few would be left."""
-
-    def begin(self) -> None:
-        """Forget the failure of the last pass."""
-
-    def failure(self) -> Exception | None:
-        """Why the last pass failed, if it did."""
 
     def counters(self) -> StreamCounters:
         """Counters since the load."""

@@ -15,7 +15,7 @@ from hypura.v1 import inference_pb2
 from hypura.v1 import placement_pb2 as pb
 from hypura_worker.engine.loop import Engine
 from hypura_worker.engine.request import Chunk, Event, Finished, Limits, Request, Sampling
-from hypura_worker.llama.model import LlamaModel
+from hypura_worker.model import LlamaModel
 from tests.models.random_architectures import write_random_model
 
 _ANSWER_SECONDS = 60
