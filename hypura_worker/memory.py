@@ -1,4 +1,4 @@
-"""This process's memory, in bytes."""
+"""What this process takes of the machine, in bytes."""
 
 from __future__ import annotations
 
@@ -28,6 +28,12 @@ def peak_resident_bytes() -> int:
 def allocated_bytes() -> int | None:
     """Private writable memory, touched or not (Linux's VmData); None where it is not known."""
     return _status_bytes("VmData")
+
+
+def read_bytes() -> int | None:
+    """What this process has read from files, by any call (Linux's rchar); None where it is not known."""
+    counters = getattr(psutil.Process(), "io_counters", None)
+    return int(counters().read_chars) if counters is not None else None
 
 
 def _status_bytes(field: str) -> int | None:

@@ -71,7 +71,7 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
             finally:
                 loop.call_soon_threadsafe(shares.put_nowait, None)
 
-        started = time.monotonic()
+        started, read_before = time.monotonic(), memory.read_bytes()
         loading = loop.run_in_executor(None, load)
         while (share := await shares.get()) is not None:
             yield worker_pb2.WorkerLoadResponse(progress=share)
@@ -85,7 +85,9 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
 
         self._engine = Engine(self._model, broken)
         self._engine.start()
-        yield worker_pb2.WorkerLoadResponse(loaded=self._loaded(time.monotonic() - started))
+        read_after = memory.read_bytes()
+        bytes_read = 0 if read_before is None or read_after is None else read_after - read_before
+        yield worker_pb2.WorkerLoadResponse(loaded=self._loaded(time.monotonic() - started, bytes_read))
 
     async def Generate(  # noqa: N802
         self, request: worker_pb2.WorkerGenerateRequest, context: Context
@@ -223,12 +225,12 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
         room = max(1, min(request.limits.max_tokens if request.limits.max_tokens > 0 else size // 4, size // 2))
         return _fit(tokens, size - 1, size - room, request.limits.truncate)
 
-    def _loaded(self, seconds: float) -> worker_pb2.LoadedModel:
+    def _loaded(self, seconds: float, bytes_read: int) -> worker_pb2.LoadedModel:
         model, _ = self._ready()
         vocabulary, context, streamer = model.vocabulary, model.ready(), model.streamer
         return worker_pb2.LoadedModel(
             load_seconds=seconds,
-            bytes_read=model.plan.resident_bytes,
+            bytes_read=bytes_read,
             rss_bytes=memory.resident_bytes(),
             slots=streamer.places if streamer is not None else 0,
             slot_bytes=streamer.place_bytes if streamer is not None else 0,

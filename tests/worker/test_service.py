@@ -34,6 +34,9 @@ def test_load_answer_and_statistics(moe_model: Path, tmp_path: Path) -> None:
     with worker(tmp_path) as (_, stub):
         loaded = load(stub, make_plan(moe_model, pb.MODE_EXPERT_STREAMING, slots=16))
         assert loaded.slots == 16
+        size = moe_model.stat().st_size
+        plan = make_plan(moe_model, pb.MODE_EXPERT_STREAMING)
+        assert plan.resident_bytes <= loaded.bytes_read < size, "a load must read what is resident, no more"
         assert loaded.can_generate
         *chunks, last = stub.Generate(_ask([1, 2, 3, 4]), timeout=60)
         assert chunks[0].prefill.prompt_tokens == 4
