@@ -27,7 +27,7 @@ $(STAMP): pyproject.toml $(wildcard hypura_worker/llama/csrc/*)
 	@echo "Installing. If llama-cpp-python has no wheel for this machine it is compiled now: about 4 minutes on 2 cores."
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
 	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off -e '.[dev]' >$(VENV)/install.log 2>&1 \
-		& pid=$$!; while sleep 5 && kill -0 $$pid 2>/dev/null; do tail -n 1 $(VENV)/install.log | cut -c 1-110; done; \
+		& pid=$$!; while sleep 10 && kill -0 $$pid 2>/dev/null; do echo "  installing for $$SECONDS s ..."; done; \
 		wait $$pid || { tail -n 40 $(VENV)/install.log; echo "Installing failed; all of it is in $(VENV)/install.log"; exit 1; }
 	@touch $@
 

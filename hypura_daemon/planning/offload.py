@@ -19,7 +19,9 @@ def offload(frame: Frame, ubatch: int, streamed: frozenset[str]) -> tuple[int, i
     """
     model, gpus = frame.model, frame.hardware.gpus
     count = model.hyperparameters.block_count + 1  # the output counts as a layer
-    if not gpus or frame.request.exact:
+    if not gpus or frame.request.exact or any(name.endswith("_exps.scale") for name in streamed):
+        # An expert scale is copied to the GPU before the hook puts the scales into slot order
+        # (seen on CUDA: the guard stops such a pass).
         return 0, 0
     if frame.hardware.unified_memory:
         return count, 0

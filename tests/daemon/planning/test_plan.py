@@ -241,3 +241,13 @@ def _check(made: Plan) -> None:
     assert 0 <= estimate.hit_rate <= 1
     message = plan_to_proto(made)
     assert message.streamed_bytes + message.resident_bytes == message.model_bytes
+
+
+def test_expert_scales_keep_a_model_off_the_gpu(tiny: dict[str, Model]) -> None:
+    """On CUDA the scales were copied before they were in slot order: the guard stopped every pass."""
+    model = _shaped("qwen3-30b-a3b", tiny["tiny-moe"])
+    scale = ModelTensor("blk.0.ffn_down_exps.scale", "F32", (128,), Role.EXPERT_VECTOR, 0, 0, 0, 512)
+    scaled = replace(model, tensors=(*model.tensors, scale))
+    gpu = machine(gpu_bytes=3 * GB)
+    assert plan(scaled, gpu, DRIVE, LoadRequest(memory_bytes=8 * GB)).gpu_layers == 0
+    assert plan(model, gpu, DRIVE, LoadRequest(memory_bytes=8 * GB)).gpu_layers > 0
