@@ -14,17 +14,17 @@ from pathlib import Path
 
 os.environ["GGML_CUDA_DISABLE_GRAPHS"] = "1"
 
-import llama_cpp  # noqa: E402, F401 - before numpy
-import numpy as np  # noqa: E402
-import numpy.typing as npt  # noqa: E402
-import pytest  # noqa: E402
+import llama_cpp  # noqa: F401 - before numpy
+import numpy as np
+import numpy.typing as npt
+import pytest
 
-from hypura.v1 import placement_pb2 as pb  # noqa: E402
-from hypura_worker import logs, probe  # noqa: E402
-from tests.models.random_architectures import write_random_model  # noqa: E402
-from tests.worker import test_failures  # noqa: E402
-from tests.worker.passes import all_logits  # noqa: E402
-from tests.worker.plans import make_plan  # noqa: E402
+from hypura.v1 import placement_pb2 as pb
+from hypura_worker import logs, probe
+from tests.models.random_architectures import write_random_model
+from tests.worker import test_failures
+from tests.worker.passes import all_logits
+from tests.worker.plans import make_plan
 
 ARCHITECTURES = (("qwen3moe", True), ("gpt-oss", True), ("deepseek2", True), ("qwen3next", True), ("llama", False))
 LEAST_COSINE = 0.99999

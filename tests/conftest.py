@@ -1,0 +1,10 @@
+"""What all tests need of the process they run in."""
+
+from __future__ import annotations
+
+import signal
+
+# A shell that starts pytest in the background has it ignore SIGINT, and programs started by the tests would
+# inherit that: then Ctrl-C, which some tests send, would never arrive. A handler is not inherited.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
