@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+PIPE_COLUMNS = 200
+
 # Text from a model or a file must not steer the terminal: control characters but tab and newline.
 _CONTROLS = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
@@ -26,6 +28,11 @@ def print_json(value: dict[str, Any]) -> None:
     """The command's one object on stdout."""
     sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
     sys.stdout.flush()
+
+
+def stdout_console() -> Console:
+    """Where it is no terminal, rich would fold names at 80 columns: a pipe has no width."""
+    return Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_COLUMNS)
 
 
 def stderr_console() -> Console:
@@ -48,7 +55,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
         )
     for row in rows:
         table.add_row(*(Text(safe(cell)) for cell in row))
-    Console(highlight=False).print(table)
+    stdout_console().print(table)
 
 
 def print_facts(facts: Iterable[tuple[str, str]]) -> None:
@@ -59,7 +66,7 @@ def print_facts(facts: Iterable[tuple[str, str]]) -> None:
     for name, value in facts:
         if value:
             grid.add_row(name, Text(safe(value)))
-    Console(highlight=False).print(grid)
+    stdout_console().print(grid)
 
 
 def print_line(text: str) -> None:

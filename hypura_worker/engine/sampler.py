@@ -109,7 +109,7 @@ def _links(sampling: Sampling, limits: Limits, vocabulary: Vocabulary) -> list[_
     bias = dict(sampling.logit_bias)
     vocabulary.check(list(bias))
     if limits.ignore_eos:
-        bias |= dict.fromkeys(vocabulary.end_tokens(), -np.inf)
+        bias |= dict.fromkeys(vocabulary.end_tokens, -np.inf)
     links = []
     if bias:
         entries = (llama_cpp.llama_logit_bias * len(bias))(*(llama_cpp.llama_logit_bias(t, b) for t, b in bias.items()))

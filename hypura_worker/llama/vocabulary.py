@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from functools import cached_property
 
 import llama_cpp
 
@@ -67,9 +68,10 @@ class Vocabulary:
         """Whether the token ends an answer."""
         return bool(llama_cpp.llama_vocab_is_eog(self._vocab, token))
 
-    def end_tokens(self) -> list[int]:
+    @cached_property
+    def end_tokens(self) -> tuple[int, ...]:
         """All tokens that end an answer."""
-        return [token for token in range(self.size) if self.ends_generation(token)]
+        return tuple(token for token in range(self.size) if self.ends_generation(token))
 
     def check(self, tokens: list[int]) -> None:
         """Raise RequestError if an id is not of this vocabulary."""
