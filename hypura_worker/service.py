@@ -15,6 +15,7 @@ from hypura_worker import memory
 from hypura_worker.engine import request as engine
 from hypura_worker.engine.embedding import normalized
 from hypura_worker.engine.loop import Engine
+from hypura_worker.engine.sampler import Sampler
 from hypura_worker.errors import (
     EngineBroken,
     IncompatibleLibrary,
@@ -101,14 +102,17 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
         loop = asyncio.get_running_loop()
         events: asyncio.Queue[engine.Event] = asyncio.Queue()
         try:
+            sampling, limits = engine.Sampling.from_proto(request.sampling), engine.Limits.from_proto(request.limits)
+            # A grammar may take a while to parse: not in the loop, and not between the passes of others.
+            sampler = await asyncio.to_thread(Sampler, sampling, limits, model.vocabulary, model.ready().size_tokens)
             asked = engine.Request(
-                request.request_id,
-                prompt,
-                engine.Sampling.from_proto(request.sampling),
-                engine.Limits.from_proto(request.limits),
-                lambda event: _tell(loop, events, event),
+                request.request_id, prompt, sampling, limits, sampler, lambda event: _tell(loop, events, event)
             )
-            running.submit(asked)
+            try:
+                running.submit(asked)
+            except WorkerError:
+                sampler.close()
+                raise
         except WorkerError as error:
             await _abort(context, error)
         try:
@@ -142,7 +146,7 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
 
         try:
             model, running = self._ready()
-            limit = model.ready().size_tokens
+            limit = running.embed_tokens
             texts = [await asyncio.to_thread(model.vocabulary.tokenize, text) for text in request.texts]
             for i, tokens in enumerate(texts):
                 texts[i] = _fit(tokens or [max(model.vocabulary.bos, 0)], limit, limit, request.truncate)

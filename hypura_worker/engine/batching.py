@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from hypura_worker.engine.sequence import Sequence, State, common_prefix
 
+_WORTH_COPYING_TOKENS = 8
+
 
 @dataclass(frozen=True, slots=True)
 class Part:
@@ -18,19 +20,22 @@ class Part:
 
 def compose(sequences: Seq[Sequence], ubatch_tokens: int) -> list[Part]:
     """The next pass: a token of every sequence that decodes, longest waiting first, and prompts,
-    oldest first, in what room is left.
+    oldest first, in what room is left; one token is always left for a prompt that waits.
 
     A sequence under suspicion of having failed a pass is computed by itself.
     """
-    active = sorted(
-        (s for s in sequences if s.work is not None),
-        key=lambda s: (s.state is not State.DECODE, s.used if s.state is State.DECODE else _order(s)),
-    )
+    active = [s for s in sequences if s.work is not None]
     alone = next((s for s in active if s.work is not None and s.work.alone), None)
     if alone is not None:
         return [Part(alone, min(alone.missing, ubatch_tokens))]
-    parts, room = [], ubatch_tokens
-    for sequence in active:
+    if ubatch_tokens == 1:
+        turn = min(active, key=lambda s: (s.used, _order(s)), default=None)
+        return [Part(turn, 1)] if turn is not None else []
+    decodes = sorted((s for s in active if s.state is State.DECODE), key=lambda s: (s.used, _order(s)))
+    prompts = sorted((s for s in active if s.state is State.PREFILL), key=_order)
+    parts = [Part(s, 1) for s in decodes[: ubatch_tokens - bool(prompts)]]
+    room = ubatch_tokens - len(parts)
+    for sequence in prompts:
         count = min(sequence.missing, room)
         if count > 0:
             parts.append(Part(sequence, count))
@@ -73,10 +78,45 @@ def make_room(sequences: Seq[Sequence], parts: Seq[Part], capacity_tokens: int) 
     return kept, dropped
 
 
-def place(sequences: Seq[Sequence], prompt: list[int]) -> Sequence | None:
-    """The idle sequence that begins with most of the prompt, else an empty one, else the longest unused."""
+def oldest(sequences: Seq[Sequence], ubatch_tokens: int) -> list[Part]:
+    """The oldest work by itself: there is always room for it."""
+    active = [s for s in sequences if s.work is not None]
+    return [Part(s, min(s.missing, ubatch_tokens)) for s in sorted(active, key=_order)[:1]]
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A request's sequence, and whose first `prefix` tokens it can begin with: its own, another's, or nobody's."""
+
+    sequence: Sequence
+    source: Sequence | None
+    prefix: int
+
+
+def place(sequences: Seq[Sequence], prompt: list[int], *, cuts: bool) -> Placement | None:
+    """Where a prompt goes; None while every sequence works.
+
+    It continues in the idle sequence that begins with most of it, unless that would lose more
+    of another conversation than it gains: then the common beginning is copied. cuts: whether a
+    sequence's beginning can be had alone; if not, only the whole of one is of use.
+    """
     idle = [s for s in sequences if s.work is None]
-    return max(idle, key=lambda s: (common_prefix(s.held, prompt), not s.held, -s.used), default=None)
+    if not idle:
+        return None
+
+    def useful(sequence: Sequence) -> int:
+        prefix = common_prefix(sequence.held, prompt)
+        return prefix if cuts or prefix == len(sequence.held) else 0
+
+    source = max(sequences if cuts else idle, key=useful)
+    prefix = useful(source)
+    if prefix and source.work is None and (2 * prefix >= len(source.held) or len(idle) == 1):
+        return Placement(source, source, prefix)
+    others = [s for s in idle if s is not source or not prefix]
+    target = max(others, key=lambda s: (not s.held, -s.used))
+    if cuts and prefix >= _WORTH_COPYING_TOKENS:
+        return Placement(target, source, prefix)
+    return Placement(target, None, 0)
 
 
 def _yields(victim: Sequence, to: Sequence) -> bool:

@@ -15,15 +15,15 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Sequence as Tokens
 
 import structlog
 
-from hypura_worker.engine.batching import Part, compose, make_room, place
+from hypura_worker.engine.batching import Part, Placement, compose, make_room, oldest, place
+from hypura_worker.engine.counters import NOTHING_STREAMED, EngineCounters
 from hypura_worker.engine.embedding import embed
 from hypura_worker.engine.request import Chunk, EmbedRequest, Finished, Logprob, Prefill, Request
-from hypura_worker.engine.sampler import Sampler
-from hypura_worker.engine.sequence import Sequence, State, Work, common_prefix
+from hypura_worker.engine.sequence import Sequence, State, Work
 from hypura_worker.engine.text import TextStream
 from hypura_worker.errors import (
     DecodeFailed,
@@ -31,29 +31,12 @@ from hypura_worker.errors import (
     ModelFileChanged,
     RequestError,
     ServerBusy,
-    WorkerError,
 )
 from hypura_worker.llama.context import BatchToken, NoRoom
 from hypura_worker.model import LlamaModel
 from hypura_worker.streaming.streamer import StreamCounters
 
 _FAILURES_ALONE = 2
-_NOTHING = StreamCounters(0, 0, 0, 0.0)
-
-
-@dataclass(slots=True)
-class EngineCounters:
-    """Since the load; written by the engine's thread, read by anyone."""
-
-    finished: int = 0
-    failed: int = 0
-    prompt_tokens: int = 0
-    output_tokens: int = 0
-    passes: int = 0
-    forward_seconds: float = 0.0
-    active: int = 0
-    queued: int = 0
-    stream: StreamCounters = field(default_factory=lambda: _NOTHING)
 
 
 class Engine:
@@ -82,6 +65,11 @@ class Engine:
     def start(self) -> None:
         """Start the thread."""
         self._thread.start()
+
+    @property
+    def embed_tokens(self) -> int:
+        """The longest text that can be embedded."""
+        return min(self._ubatch_tokens, self._context.size_tokens) if self._context.pools else self._context.size_tokens
 
     def submit(self, request: Request | EmbedRequest) -> None:
         """Queue a request; from any thread. Raises ServerBusy or what broke the engine."""
@@ -138,13 +126,19 @@ class Engine:
         parts = compose(self._sequences, self._ubatch_tokens)
         if parts:
             parts, dropped = make_room(self._sequences, parts, self._context.size_tokens)
+            if not parts:  # whoever's turn it is must wait for room that older work holds
+                wanted = oldest(self._sequences, self._ubatch_tokens)
+                parts, dropped = make_room(self._sequences, wanted, self._context.size_tokens)
             for sequence in dropped:
                 self._cut(sequence, 0)
             self._pass(parts)
         self.counters.active = sum(s.work is not None for s in self._sequences)
 
     def _drop_cancelled(self) -> None:
-        self._waiting = deque(request for request in self._waiting if not request.cancelled)
+        for request in [r for r in self._waiting if r.cancelled]:
+            self._waiting.remove(request)
+            if isinstance(request, Request):
+                request.sampler.close()
         for sequence in self._sequences:
             if sequence.work is not None and sequence.work.request.cancelled:
                 self._release(sequence)
@@ -153,43 +147,51 @@ class Engine:
         """Give waiting requests sequences, first come first served."""
         while self._waiting:
             request = self._waiting[0]
-            prompt = request.prompt if isinstance(request, Request) else []
-            sequence = place(self._sequences, prompt)
-            if sequence is None:
+            prompt = request.prompt if isinstance(request, Request) and not self._exact else []
+            placement = place(self._sequences, prompt, cuts=self._context.cuts)
+            if placement is None:
                 break
             # It stays in the queue until it is done or begun: whatever breaks here still tells it.
-            if isinstance(request, EmbedRequest):
-                self._embed(request, sequence)
-            else:
-                self._begin(sequence, request)
+            if isinstance(request, Request):
+                self._begin(request, placement)
+            elif not self._embed_next(request, placement.sequence):
+                break
             self._waiting.popleft()
         self.counters.queued = len(self._waiting)
 
-    def _begin(self, sequence: Sequence, request: Request) -> None:
-        prompt = request.prompt
-        try:
-            sampler = Sampler(request.sampling, request.limits, self._model.vocabulary)
-        except WorkerError as error:
-            self.counters.failed += 1
-            request.emit(error)
-            return
+    def _begin(self, request: Request, placement: Placement) -> None:
+        prompt, sequence, source = request.prompt, placement.sequence, placement.source
         # The last token is computed anew: its logits are wanted.
-        reused = 0 if self._exact else min(common_prefix(sequence.held, prompt), len(prompt) - 1)
+        reused = min(placement.prefix, len(prompt) - 1)
         window = self._context.window_tokens
-        if window and self._context.first_position(sequence.id) > max(0, reused - window + 1):
+        if source is not None and window and self._context.first_position(source.id) > max(0, reused - window + 1):
             reused = 0  # what a sliding window still needs is gone
-        self._cut(sequence, reused)
-        sampler.see(prompt[-request.sampling.repeat_last_n :] if request.sampling.repeat_last_n > 0 else prompt)
+        if source is sequence:
+            self._cut(sequence, reused)
+        else:
+            self._cut(sequence, 0)
+            if source is not None and reused:
+                self._context.copy(source.id, sequence.id, reused)
+                sequence.held = source.held[:reused]
+        request.sampler.see(prompt)
         self._orders += 1
-        sequence.work = Work(request, list(prompt), sampler, TextStream(request.limits.stop), self._orders)
+        sequence.work = Work(request, list(prompt), TextStream(request.limits.stop), self._orders)
         request.costs.started = time.monotonic()
         request.costs.prompt_tokens = len(prompt)
         request.costs.cached_tokens = len(sequence.held)
 
-    def _pass(self, parts: list[Part]) -> None:
-        """Compute the parts and act on what comes out, or on the failure."""
+    def _forward(self, tokens: Tokens[BatchToken]) -> None:
+        """One pass, counted."""
         if self._model.streamer is not None:
             self._model.check_files()
+        start_seconds = time.monotonic()
+        self._context.decode(tokens)
+        self.counters.forward_seconds += time.monotonic() - start_seconds
+        self.counters.passes += 1
+        self.counters.stream = self._stream_counters()
+
+    def _pass(self, parts: list[Part]) -> None:
+        """Compute the parts and act on what comes out, or on the failure."""
         tokens: list[BatchToken] = []
         outputs: list[tuple[Sequence, int]] = []
         for part in parts:
@@ -200,9 +202,9 @@ class Engine:
                     outputs.append((part.sequence, len(tokens)))
                 tokens.append(BatchToken(work.wanted[position], position, part.sequence.id, last))
         states = [part.sequence.state for part in parts]
-        before, start_seconds = self._stream_counters(), time.monotonic()
+        before = self._stream_counters()
         try:
-            self._context.decode(tokens)
+            self._forward(tokens)
         except NoRoom as error:
             self._roll_back(parts)
             self._relieve(parts, error)
@@ -211,15 +213,12 @@ class Engine:
             self._roll_back(parts)
             self._suspect(parts, error)
             return
-        self.counters.forward_seconds += time.monotonic() - start_seconds
-        self.counters.passes += 1
-        after = self.counters.stream = self._stream_counters()
         for part, state in zip(parts, states, strict=True):
             work, sequence = _work(part.sequence), part.sequence
             sequence.held += work.wanted[len(sequence.held) : len(sequence.held) + part.count]
             sequence.used = self.counters.passes
             work.alone, work.failures = False, 0
-            self._account(work, state, before, after)
+            self._account(work, state, before, len(parts))
             if state is State.PREFILL and not work.request.costs.output_tokens:
                 self.counters.prompt_tokens += part.count
                 work.request.emit(Prefill(len(sequence.held), work.request.costs.prompt_tokens))
@@ -228,6 +227,11 @@ class Engine:
                 self._sample(sequence, index)
             except DecodeFailed as error:
                 self._fail(sequence, error)
+            except EngineBroken:
+                raise
+            except Exception as error:  # one request's slip must not end the others
+                structlog.get_logger().exception("sampling failed", request=_work(sequence).request.id)
+                self._fail(sequence, DecodeFailed(f"sampling failed: {error!r}"))
 
     def _sample(self, sequence: Sequence, index: int) -> None:
         """Choose the sequence's next token, send it, and end the request if it is time."""
@@ -236,12 +240,12 @@ class Engine:
         if limits.max_tokens == 0:
             self._finish(sequence, "length")
             return
-        token, logprob = work.sampler.choose(self._context.logits(index))
+        token, logprob = request.sampler.choose(self._context.logits(index))
         now = time.monotonic()
         costs.first_token = costs.first_token or now
         costs.last_token = now
         vocabulary = self._model.vocabulary
-        if not limits.ignore_eos and vocabulary.ends_generation(token):
+        if request.sampler.stops_at_end and vocabulary.ends_generation(token):
             self._finish(sequence, "stop")
             return
         costs.output_tokens += 1
@@ -285,7 +289,7 @@ class Engine:
 
     def _release(self, sequence: Sequence) -> None:
         """End the sequence's work; its KV stays for a later request that begins alike."""
-        _work(sequence).sampler.close()
+        _work(sequence).request.sampler.close()
         sequence.work = None
 
     def _cut(self, sequence: Sequence, length: int) -> None:
@@ -322,26 +326,38 @@ class Engine:
             youngest = max(parts, key=lambda part: _work(part.sequence).order)
             self._fail(youngest.sequence, error)
 
-    def _embed(self, request: EmbedRequest, sequence: Sequence) -> None:
-        """Compute all texts of the request in an idle sequence."""
-        longest = max((len(text) for text in request.texts), default=0)
-        held = sum(len(s.held) for s in self._sequences)
+    def _embed_next(self, request: EmbedRequest, sequence: Sequence) -> bool:
+        """Compute the request's next text in an idle sequence; whether all are done, or it has failed.
+
+        One text a step, so that answers go on beside a long list. It waits while answers need the room.
+        """
+        text = request.texts[len(request.vectors)]
+        active = sum(len(s.held) for s in self._sequences if s.work is not None)
+        if active and active + len(text) > self._context.size_tokens:
+            return False
         for idle in self._sequences:
-            if idle is sequence or (idle.work is None and held + longest > self._context.size_tokens):
-                held -= len(idle.held)
+            if idle is sequence or idle.work is None:
                 self._cut(idle, 0)
         try:
-            vectors = embed(self._context, request.texts, sequence.id, self._ubatch_tokens)
+            if self._context.pools and len(text) > self._ubatch_tokens:
+                raise RequestError(f"the text has {len(text)} tokens; this model pools at most {self._ubatch_tokens}")
+            vector = embed(self._context, text, sequence.id, self._ubatch_tokens, self._forward)
         except (DecodeFailed, RequestError) as error:
             self.counters.failed += 1
             request.done(error)
-            return
+            return True
+        request.vectors.append(vector)
+        if len(request.vectors) < len(request.texts):
+            return False
         self.counters.finished += 1
-        request.done(vectors)
+        request.done(request.vectors)
+        return True
 
-    def _account(self, work: Work, state: State, before: StreamCounters, after: StreamCounters) -> None:
-        costs, bytes_read = work.request.costs, after.bytes_read - before.bytes_read
-        if not costs.output_tokens:
+    def _account(self, work: Work, state: State, before: StreamCounters, members: int) -> None:
+        """Charge a pass to one of its members: its share of the bytes, and all of the waiting."""
+        costs, after = work.request.costs, self.counters.stream
+        bytes_read = (after.bytes_read - before.bytes_read) // members
+        if state is State.PREFILL or not costs.output_tokens:
             costs.prefill_bytes += bytes_read
             return
         costs.decode_passes += 1
@@ -351,7 +367,7 @@ class Engine:
         costs.stall_seconds += after.stall_seconds - before.stall_seconds
 
     def _stream_counters(self) -> StreamCounters:
-        return self._model.streamer.counters() if self._model.streamer is not None else _NOTHING
+        return self._model.streamer.counters() if self._model.streamer is not None else NOTHING_STREAMED
 
     def _break(self, error: Exception) -> None:
         self._broken = error
@@ -365,6 +381,7 @@ class Engine:
                 self._fail(sequence, error)
         for request in self._waiting:
             if isinstance(request, Request):
+                request.sampler.close()
                 request.emit(error)
             else:
                 request.done(error)

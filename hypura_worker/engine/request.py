@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from hypura.v1 import inference_pb2
 from hypura_worker.errors import RequestError
 
+if TYPE_CHECKING:
+    from hypura_worker.engine.sampler import Sampler
+
 _MAX_TOP_LOGPROBS = 20
-_SEEDS = 2**32
+_SEEDS = 2**32 - 1
+"""llama.cpp takes the last 32-bit number for "choose one" (LLAMA_DEFAULT_SEED)."""
+_GREEDY_BELOW = 1e-6
+"""Dividing logits by less overflows; the likeliest token wins long before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +48,12 @@ class Sampling:
                 raise RequestError(f"{name} is {value}; it must be from {low:g} to {high:g}")
             return float(value)
 
+        for token, bias in proto.logit_bias.items():
+            if math.isnan(bias) or bias == math.inf:
+                raise RequestError(f"logit_bias of token {token} is {bias}; it must be a number, or -inf to ban it")
+        temperature = number("temperature", 0.8, 0, 100)
         return cls(
-            temperature=number("temperature", 0.8, 0, 100),
+            temperature=temperature if temperature >= _GREEDY_BELOW else 0.0,
             top_k=int(number("top_k", 40, 0, 2**31 - 1)),
             top_p=number("top_p", 0.9, 0, 1),
             min_p=number("min_p", 0, 0, 1),
@@ -50,7 +62,7 @@ class Sampling:
             repeat_penalty=number("repeat_penalty", 1, 0.01, 100),
             presence_penalty=number("presence_penalty", 0, -100, 100),
             frequency_penalty=number("frequency_penalty", 0, -100, 100),
-            seed=proto.seed if proto.HasField("seed") else random.randrange(_SEEDS),
+            seed=min(proto.seed, _SEEDS - 1) if proto.HasField("seed") else random.randrange(_SEEDS),
             logit_bias=tuple(sorted(proto.logit_bias.items())),
         )
 
@@ -69,7 +81,7 @@ class Limits:
 
     @classmethod
     def from_proto(cls, proto: inference_pb2.Limits) -> Limits:
-        """Raises RequestError for a value out of range."""
+        """Everything but the grammar is checked here. Raises RequestError for a value out of range."""
         max_tokens = proto.max_tokens if proto.HasField("max_tokens") and proto.max_tokens >= 0 else None
         top = proto.top_logprobs if proto.HasField("top_logprobs") and proto.top_logprobs >= 0 else None
         if top is not None and top > _MAX_TOP_LOGPROBS:
@@ -146,12 +158,13 @@ Event = Prefill | Chunk | Finished | Exception
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """One prompt to continue. emit is called from the engine's thread."""
+    """One prompt to continue. emit is called from the engine's thread, which closes the sampler too."""
 
     id: str
     prompt: list[int]
     sampling: Sampling
     limits: Limits
+    sampler: Sampler
     emit: Callable[[Event], None]
     cancelled: bool = False
     costs: Costs = field(default_factory=Costs)
@@ -164,3 +177,4 @@ class EmbedRequest:
     texts: list[list[int]]
     done: Callable[[list[list[float]] | Exception], None]
     cancelled: bool = False
+    vectors: list[list[float]] = field(default_factory=list)

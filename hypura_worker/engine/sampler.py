@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import ctypes
-import json
 from collections.abc import Sequence
 from typing import Any
 
 import llama_cpp
 import numpy as np
 import numpy.typing as npt
-from llama_cpp import llama_grammar
 
+from hypura_worker.engine.grammar import grammar_sampler
 from hypura_worker.engine.request import Limits, Logprob, Sampling
-from hypura_worker.errors import DecodeFailed, RequestError
+from hypura_worker.errors import DecodeFailed
 from hypura_worker.llama.vocabulary import Vocabulary
 
 _CANDIDATE = np.dtype([("id", np.int32), ("logit", np.float32), ("p", np.float32)])
 _KEEP_ONE = 1
+_NO_PENALTIES = (1.0, 0.0, 0.0)
 
 _Link = Any
 """A pointer to a llama_sampler, as llama_cpp hands it out."""
@@ -28,59 +28,83 @@ class Sampler:
 
     Order, as in llama.cpp: logit bias, penalties, top-k, typical, top-p, min-p,
     temperature. A grammar is asked about the one token the chain chose, and about the whole
-    vocabulary only when it refuses that one.
+    vocabulary only when it refuses that one; its end ends the answer, whatever ignore_eos says.
     Raises RequestError for a grammar or schema that does not parse.
     """
 
-    def __init__(self, sampling: Sampling, limits: Limits, vocabulary: Vocabulary) -> None:
-        self._vocabulary = vocabulary
+    def __init__(self, sampling: Sampling, limits: Limits, vocabulary: Vocabulary, context_tokens: int) -> None:
         self._top_logprobs = limits.top_logprobs
-        self._grammar = _grammar(limits, vocabulary)
-        self._chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
-        for sampler in _links(sampling, limits, vocabulary):
-            llama_cpp.llama_sampler_chain_add(self._chain, sampler)
+        self._chain: _Link = None
+        self._grammar = grammar_sampler(limits, vocabulary)
+        self.stops_at_end = not limits.ignore_eos or self._grammar is not None
+        bias = dict(sampling.logit_bias)
+        try:
+            vocabulary.check(list(bias))
+            if not self.stops_at_end:
+                bias |= dict.fromkeys(vocabulary.end_tokens, -np.inf)
+            window = context_tokens if sampling.repeat_last_n < 0 else min(sampling.repeat_last_n, context_tokens)
+            penalties = (sampling.repeat_penalty, sampling.frequency_penalty, sampling.presence_penalty)
+            self._remembers = penalties != _NO_PENALTIES and window > 0
+            self._chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
+            if bias:
+                llama_cpp.llama_sampler_chain_add(self._chain, _bias(bias, vocabulary.size))
+            if self._remembers:
+                link = llama_cpp.llama_sampler_init_penalties(vocabulary.size, window, *penalties)
+                llama_cpp.llama_sampler_chain_add(self._chain, link)
+            for link in _choosers(sampling):
+                llama_cpp.llama_sampler_chain_add(self._chain, link)
+        except BaseException:
+            self.close()
+            raise
+        self._window = window
         self._candidates = np.empty(vocabulary.size, _CANDIDATE)
+        self._ids = np.arange(vocabulary.size, dtype=np.int32)
 
     def see(self, tokens: Sequence[int]) -> None:
         """Count tokens of the prompt for the penalties."""
-        for token in tokens:
-            llama_cpp.llama_sampler_accept(self._chain, token)
+        if self._remembers:
+            for token in tokens[-self._window :]:
+                llama_cpp.llama_sampler_accept(self._chain, token)
 
     def choose(self, logits: npt.NDArray[np.float32]) -> tuple[int, Logprob | None]:
-        """The next token, given logits [vocabulary], and its logprobs if they were asked for."""
+        """The next token, given logits [vocabulary], and its logprobs if they were asked for.
+
+        Raises DecodeFailed when no token can be chosen.
+        """
         if not np.isfinite(logits.max()):
             raise DecodeFailed("the model computed no finite logits (NaN or infinity); its file may be damaged")
-        token = self._apply(logits, self._chain)
-        if self._grammar is not None and not self._allowed(token, logits[token]):
-            token = self._apply(logits, self._chain, self._grammar)
+        token = self._apply(logits)
+        if self._grammar is not None and (token is None or not self._allowed(token, logits[token])):
+            token = self._apply(logits, self._grammar)
+        if token is None:
+            raise DecodeFailed("no token is left to choose; loosen the grammar, top_p, min_p or the logit bias")
         llama_cpp.llama_sampler_accept(self._chain, token)
         if self._grammar is not None:
             llama_cpp.llama_sampler_accept(self._grammar, token)
         return token, self._logprob(logits, token)
 
     def close(self) -> None:
-        """Free the chain."""
-        if self._chain:
-            llama_cpp.llama_sampler_free(self._chain)
-            self._chain = None
-        if self._grammar:
-            llama_cpp.llama_sampler_free(self._grammar)
-            self._grammar = None
+        """Free the chain and the grammar."""
+        for link in (self._chain, self._grammar):
+            if link:
+                llama_cpp.llama_sampler_free(link)
+        self._chain = self._grammar = None
 
-    def _apply(self, logits: npt.NDArray[np.float32], chain: _Link, first: _Link | None = None) -> int:
+    def _apply(self, logits: npt.NDArray[np.float32], first: _Link | None = None) -> int | None:
+        """What the chain chooses, after `first` has had its say; None if nothing possible is left."""
         candidates = self._candidates
-        candidates["id"] = np.arange(len(candidates), dtype=np.int32)
+        candidates["id"] = self._ids
         candidates["logit"] = logits
         candidates["p"] = 0
         array = _token_array(candidates)
         if first is not None:
             llama_cpp.llama_sampler_apply(first, ctypes.byref(array))
-            if not np.isfinite(candidates["logit"][: array.size]).any():
-                raise DecodeFailed("no token fits the grammar here; check that the grammar can end")
-        llama_cpp.llama_sampler_apply(chain, ctypes.byref(array))
+        llama_cpp.llama_sampler_apply(self._chain, ctypes.byref(array))
         if not 0 <= array.selected < array.size:
-            raise DecodeFailed("the samplers left no token to choose; loosen top_p, min_p or the logit bias")
-        return int(array.data[array.selected].id)
+            return None
+        chosen = array.data[array.selected]
+        # Whatever -inf was given to must not be accepted: a grammar throws through C on it.
+        return int(chosen.id) if np.isfinite(chosen.logit) else None
 
     def _allowed(self, token: int, logit: np.float32) -> bool:
         single = np.array([(token, logit, 0)], _CANDIDATE)
@@ -94,9 +118,7 @@ class Sampler:
         wide = logits.astype(np.float64)
         highest = wide.max()
         logprobs = wide - (highest + np.log(np.exp(wide - highest).sum()))
-        count = self._top_logprobs
-        best = np.argpartition(-logprobs, count)[:count] if count else np.empty(0, np.int64)
-        best = best[np.argsort(-logprobs[best], kind="stable")]
+        best = np.argsort(-logprobs, kind="stable")[: self._top_logprobs]
         return Logprob((token, float(logprobs[token])), tuple((int(i), float(logprobs[i])) for i in best))
 
 
@@ -105,21 +127,16 @@ def _token_array(candidates: npt.NDArray[np.void]) -> llama_cpp.llama_token_data
     return llama_cpp.llama_token_data_array(data, len(candidates), -1, False)
 
 
-def _links(sampling: Sampling, limits: Limits, vocabulary: Vocabulary) -> list[_Link]:
-    bias = dict(sampling.logit_bias)
-    vocabulary.check(list(bias))
-    if limits.ignore_eos:
-        bias |= dict.fromkeys(vocabulary.end_tokens, -np.inf)
-    links = []
-    if bias:
-        entries = (llama_cpp.llama_logit_bias * len(bias))(*(llama_cpp.llama_logit_bias(t, b) for t, b in bias.items()))
-        links.append(llama_cpp.llama_sampler_init_logit_bias(vocabulary.size, len(bias), entries))
-    penalties = (sampling.repeat_penalty, sampling.frequency_penalty, sampling.presence_penalty)
-    if penalties != (1, 0, 0) and sampling.repeat_last_n != 0:
-        links.append(llama_cpp.llama_sampler_init_penalties(sampling.repeat_last_n, *penalties))
+def _bias(bias: dict[int, float], vocabulary_tokens: int) -> _Link:
+    entries = (llama_cpp.llama_logit_bias * len(bias))(*(llama_cpp.llama_logit_bias(t, b) for t, b in bias.items()))
+    return llama_cpp.llama_sampler_init_logit_bias(vocabulary_tokens, len(bias), entries)
+
+
+def _choosers(sampling: Sampling) -> list[_Link]:
+    """From what may be chosen to the one that is."""
     if sampling.temperature == 0:
-        return [*links, llama_cpp.llama_sampler_init_greedy()]
-    links.append(llama_cpp.llama_sampler_init_top_k(sampling.top_k))
+        return [llama_cpp.llama_sampler_init_greedy()]
+    links = [llama_cpp.llama_sampler_init_top_k(sampling.top_k)]
     if sampling.typical_p < 1:
         links.append(llama_cpp.llama_sampler_init_typical(sampling.typical_p, _KEEP_ONE))
     if sampling.top_p < 1:
@@ -129,26 +146,3 @@ def _links(sampling: Sampling, limits: Limits, vocabulary: Vocabulary) -> list[_
     links.append(llama_cpp.llama_sampler_init_temp(sampling.temperature))
     links.append(llama_cpp.llama_sampler_init_dist(sampling.seed))
     return links
-
-
-def _grammar(limits: Limits, vocabulary: Vocabulary) -> _Link | None:
-    text = limits.grammar or (_schema_grammar(limits.json_schema) if limits.json_schema else "")
-    if not text:
-        return None
-    sampler = llama_cpp.llama_sampler_init_grammar(vocabulary.handle, text.encode(), b"root")
-    if not sampler:
-        raise RequestError("the grammar does not parse as GBNF with a rule named root")
-    return sampler
-
-
-def _schema_grammar(schema: str) -> str:
-    try:
-        parsed = json.loads(schema)
-    except ValueError as error:
-        raise RequestError(f"the JSON schema is no JSON: {error}") from error
-    if parsed == {}:
-        return llama_grammar.JSON_GBNF
-    try:
-        return str(llama_grammar.json_schema_to_gbnf(schema))
-    except Exception as error:  # the converter raises whatever it stumbles over
-        raise RequestError(f"the JSON schema cannot be turned into a grammar: {error}") from error

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from hypura_worker.engine.request import Logprob, Request
-from hypura_worker.engine.sampler import Sampler
 from hypura_worker.engine.text import TextStream
 
 
@@ -36,7 +35,6 @@ class Work:
 
     request: Request
     wanted: list[int]
-    sampler: Sampler
     text: TextStream
     order: int
     alone: bool = False

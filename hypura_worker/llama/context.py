@@ -17,7 +17,7 @@ from hypura_worker.llama.hooks import PassHook
 
 _NO_ROOM, _ABORTED = 1, 2  # llama_decode's positive results
 _ALL = -1
-_POOLING_NONE = 0
+_POOLING_NONE, _POOLING_RANK = 0, 4
 _FLASH_AUTO = -1
 
 
@@ -61,7 +61,10 @@ class Context:
         params.swa_full = False
         params.kv_unified = True
         params.no_perf = True
-        self.pools = _pooling(model, plan.architecture) not in (None, _POOLING_NONE)
+        pooling = _pooling(model, plan.architecture)
+        if pooling == _POOLING_RANK:
+            raise LoadFailed("this model ranks texts against each other, which hypura does not offer")
+        self.pools = pooling not in (None, _POOLING_NONE)
         if self.pools or not llama_cpp.llama_model_has_decoder(model):
             params.n_outputs_max = 0  # every token is an output
             params.embeddings = True
@@ -80,7 +83,7 @@ class Context:
         self._batch = llama_cpp.llama_batch_init(plan.ubatch_tokens, 0, 1)
         self.size_tokens: int = llama_cpp.llama_n_ctx(self._handle)
         self.window_tokens: int = llama_cpp.llama_model_n_swa(model)
-        self.embedding_length: int = llama_cpp.llama_model_n_embd(model)
+        self.embedding_length: int = llama_cpp.llama_model_n_embd_out(model)
         diffuses = llama_cpp.llama_model_is_diffusion(model)  # writes all tokens at once, not one after another
         # An encoder-decoder would need its prompt encoded first, which the engine does not do.
         only_decodes = llama_cpp.llama_model_has_decoder(model) and not llama_cpp.llama_model_has_encoder(model)
@@ -134,7 +137,7 @@ class Context:
         """Have the next passes compute embeddings beside logits; every token of theirs is an output then."""
         llama_cpp.llama_set_embeddings(self._handle, wanted)
 
-    def embedding(self, index: int, sequence: int) -> npt.NDArray[np.float32]:
+    def embedding(self, index: int, sequence: int) -> list[float]:
         """[embedding_length]: pooled as the model says, or of the batch's token `index`."""
         if self.pools:
             pointer = llama_cpp.llama_get_embeddings_seq(self._handle, sequence)
@@ -142,11 +145,15 @@ class Context:
             pointer = llama_cpp.llama_get_embeddings_ith(self._handle, index)
         if not pointer:
             raise DecodeFailed("llama.cpp gave no embedding for this text")
-        return np.array(np.ctypeslib.as_array(pointer, (self.embedding_length,)))
+        return [float(value) for value in np.ctypeslib.as_array(pointer, (self.embedding_length,))]
 
     def first_position(self, sequence: int) -> int:
         """The first position that the sequence still holds; -1 if it is empty."""
         return int(llama_cpp.llama_memory_seq_pos_min(self._memory, sequence)) if self._memory else -1
+
+    def copy(self, source: int, target: int, length: int) -> None:
+        """Let the empty sequence `target` begin with the first `length` tokens of `source`; they share the memory."""
+        llama_cpp.llama_memory_seq_cp(self._memory, source, target, 0, length)
 
     def cut(self, sequence: int, length: int) -> bool:
         """Keep the first `length` tokens of the sequence; False, and it is empty, if that cannot be."""
@@ -170,4 +177,7 @@ def _pooling(model: int | None, architecture: str) -> int | None:
     key, value = f"{architecture}.pooling_type".encode(), ctypes.create_string_buffer(16)
     if llama_cpp.llama_model_meta_val_str(model, key, value, len(value)) < 0:
         return None
-    return int(value.value)
+    try:
+        return int(value.value)
+    except ValueError as error:
+        raise LoadFailed(f"{architecture}.pooling_type is {value.value!r}, not a number") from error

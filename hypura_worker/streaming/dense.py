@@ -101,7 +101,7 @@ class DenseStreamer:
         self._last_unit: int | None = None
         self._ubatch_tokens = plan.ubatch_tokens
         self._pinned = len(plan.dense.pinned_layers)
-        self._hits = self._misses = 0
+        self._uses = self._misses = 0
         table_length = 1 << (4 * len(tensors)).bit_length()
         self._table = (_Entry * table_length)()
         self._acquire = _ACQUIRE(self._on_acquire)
@@ -162,7 +162,7 @@ class DenseStreamer:
             self._state.held_count = 0
         self._failure = None
         self._state.failed = 0
-        self._hits += self._pinned
+        self._uses += self._pinned
 
     def failure(self) -> Exception | None:
         """Why the last pass failed, if it did."""
@@ -173,7 +173,7 @@ class DenseStreamer:
     def counters(self) -> StreamCounters:
         """Counters since the load."""
         bytes_read, waited = self._reader.counters()
-        return StreamCounters(self._hits, self._misses, bytes_read, waited)
+        return StreamCounters(max(0, self._uses - self._misses), self._misses, bytes_read, waited)
 
     def close(self) -> None:
         """Release the memory."""
@@ -198,7 +198,7 @@ class DenseStreamer:
             if self._last_unit is not None and self._last_unit != unit:
                 self._follower[self._last_unit] = unit
             self._last_unit = unit
-        self._misses += len(wanted)
+        self._uses += len(wanted)
         keep = list(dict.fromkeys([*wanted, *self._ahead(wanted[-1])]))[: max(len(self._places), len(wanted))]
         if len(wanted) > len(self._places):
             raise DecodeFailed(f"one node needs {len(wanted)} streamed layers, the ring holds {len(self._places)}")
@@ -224,18 +224,19 @@ class DenseStreamer:
 
     def _read(self, number: int, place: _Place) -> None:
         self._settle(place)
-        if place.unit is not None:
-            del self._place_of[place.unit]
-        place.unit = number
+        self._forget(place)
+        self._misses += 1
         place.batch = Batch()
-        self._place_of[number] = place
         first = np.zeros(1, np.int64)
         reads = []
         for address, slices, offset in self._units[number].parts:
             start = place.address + offset
             reads.append(slices.reads(first, np.array([start], np.uint64)))
             self._hook.hypura_tensor_place(address, start + slices.shift_bytes)
-        self._reader.submit(np.concatenate(reads), place.batch)
+        whole = np.concatenate(reads)
+        place.unit = number
+        self._place_of[number] = place
+        self._reader.submit(whole, place.batch)
 
     def _settle(self, place: _Place) -> None:
         """Wait until nothing is read into the place any more; what failed there is nobody's yet."""
@@ -251,8 +252,15 @@ class DenseStreamer:
         place.unit = None
 
     def _point_somewhere(self, units: list[int]) -> None:
-        """After a failure llama.cpp computes up to the next check all the same: let it find memory."""
+        """After a failure llama.cpp computes up to the next check all the same: let it find memory.
+
+        What is pointed elsewhere is no longer where its place is, so the place forgets it.
+        """
         for unit in units:
+            if unit in self._place_of:
+                self._settle(self._place_of[unit])
+            if unit in self._place_of:
+                self._forget(self._place_of[unit])
             for address, slices, offset in self._units[unit].parts:
                 self._hook.hypura_tensor_place(address, self._pool.address + offset + slices.shift_bytes)
 

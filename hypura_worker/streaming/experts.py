@@ -229,13 +229,13 @@ class ExpertStreamer:
             parts.append(slices.reads(missing, places))
         reads = np.concatenate(parts)
         batch = Batch()
-        self._reader.submit(reads, batch)
         for vector in self._vectors.get(layer, ()):
             stride_bytes = group.stride_bytes[vector.component]
             table = group.pools[vector.component].bytes[: group.slots * stride_bytes].reshape(group.slots, -1)
             table[slots] = vector.rows[missing]
+        self._reader.submit(reads, batch)
         try:
-            self._reader.wait(batch)
+            self._reader.wait(batch)  # right after: the batch must outlive its reads
         except ReadFailed as error:
             raise ReadFailed(f"expert {batch.failed_tag} of layer {layer}: {error}") from error
         self._slot_of[layer, missing] = slots
@@ -268,23 +268,19 @@ class ExpertStreamer:
 
     def _read_vectors(self, tensors: Sequence[StreamedTensor], experts: int) -> None:
         """Bring the biases and scales of the streamed layers into memory."""
-        batch = Batch()
-        pools: list[tuple[StreamedTensor, Pool, Slices]] = []
+        found: list[tuple[StreamedTensor, Pool, Slices]] = []
         for tensor in tensors:
             if tensor.role == placement_pb2.TENSOR_ROLE_EXPERT_VECTOR:
-                slices = lay_out(
-                    self._descriptors[tensor.file],
-                    tensor.offset_bytes,
-                    tensor.length_bytes,
-                    1,
-                    self._alignment,
-                )
-                pool = Pool(slices.stride_bytes)
-                reads = slices.reads(np.zeros(1, np.int64), np.array([pool.address], np.uint64))
-                self._reader.submit(reads, batch)
-                pools.append((tensor, pool, slices))
+                descriptor = self._descriptors[tensor.file]
+                slices = lay_out(descriptor, tensor.offset_bytes, tensor.length_bytes, 1, self._alignment)
+                found.append((tensor, Pool(slices.stride_bytes), slices))
+        if not found:
+            return
+        first, batch = np.zeros(1, np.int64), Batch()
+        reads = [slices.reads(first, np.array([pool.address], np.uint64)) for _, pool, slices in found]
+        self._reader.submit(np.concatenate(reads), batch)
         self._reader.wait(batch)
-        for tensor, pool, slices in pools:
+        for tensor, pool, slices in found:
             start = slices.shift_bytes
             rows = pool.bytes[start : start + tensor.length_bytes].reshape(experts, -1).copy()
             self._vectors.setdefault(tensor.layer, []).append(_Vector(tensor.component, rows))

@@ -15,6 +15,7 @@ from hypura.v1 import inference_pb2
 from hypura.v1 import placement_pb2 as pb
 from hypura_worker.engine.loop import Engine
 from hypura_worker.engine.request import Chunk, Event, Finished, Limits, Request, Sampling
+from hypura_worker.engine.sampler import Sampler
 from hypura_worker.model import LlamaModel
 from tests.models.random_architectures import write_random_model
 
@@ -70,14 +71,16 @@ class Running:
 
     def ask(self, prompt: list[int], max_tokens: int = 16, **sampling: float) -> tuple[Request, Answer]:
         """Submit a greedy request (unless sampling says otherwise) that ignores end tokens."""
+        limits = inference_pb2.Limits(max_tokens=max_tokens, ignore_eos=True)
+        return self.ask_with(prompt, limits, **sampling)
+
+    def ask_with(self, prompt: list[int], limits: inference_pb2.Limits, **sampling: object) -> tuple[Request, Answer]:
+        """Submit a request with these limits."""
         answer = Answer()
-        request = Request(
-            "test",
-            prompt,
-            Sampling.from_proto(inference_pb2.Sampling(**({"temperature": 0.0} | sampling))),
-            Limits.from_proto(inference_pb2.Limits(max_tokens=max_tokens, ignore_eos=True)),
-            answer.events.put,
-        )
+        chosen = Sampling.from_proto(inference_pb2.Sampling(**({"temperature": 0.0} | sampling)))
+        bounds = Limits.from_proto(limits)
+        sampler = Sampler(chosen, bounds, self.model.vocabulary, self.model.ready().size_tokens)
+        request = Request("test", prompt, chosen, bounds, sampler, answer.events.put)
         self.engine.submit(request)
         return request, answer
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hypura_worker.engine.batching import Part, compose, make_room, place
+from hypura_worker.engine.batching import Part, compose, make_room, oldest, place
 from hypura_worker.engine.request import Limits, Request, Sampling
 from hypura_worker.engine.sequence import Sequence, State, Work, common_prefix
 from hypura_worker.engine.text import TextStream
@@ -15,9 +15,9 @@ def _sequence(number: int, held: int, wanted: int = 0, order: int = 0, used: int
     if wanted:
         limits = Limits(None, (), False, "", "", None, False)
         sampling = Sampling(0, 0, 1, 0, 1, 0, 1, 0, 0, 0, ())
-        request = Request(str(number), [], sampling, limits, lambda event: None)
         sampler = object()  # never asked here
-        work = Work(request, list(range(wanted)), sampler, TextStream([]), order, alone=alone)  # type: ignore[arg-type]
+        request = Request(str(number), [], sampling, limits, sampler, lambda event: None)  # type: ignore[arg-type]
+        work = Work(request, list(range(wanted)), TextStream([]), order, alone=alone)
         sequence.work = work
     return sequence
 
@@ -35,8 +35,19 @@ def _shape(parts: list[Part]) -> dict[int, int]:
         ([_sequence(0, 0, 20, 2), _sequence(1, 0, 20, 1)], 8, {1: 8}),
         ([_sequence(0, 5, 6, 1, used=4), _sequence(1, 5, 6, 2, used=3)], 1, {1: 1}),
         ([_sequence(0, 5, 6, 1), _sequence(1, 0, 20, 2, alone=True)], 8, {1: 8}),
+        ([_sequence(0, 5, 6, 1), _sequence(1, 5, 6, 2), _sequence(2, 0, 9, 3)], 2, {0: 1, 2: 1}),
+        ([_sequence(0, 5, 6, 1, used=9), _sequence(1, 0, 9, 2)], 1, {1: 1}),
     ],
-    ids=["idle", "decode", "decode-first", "oldest-prompt-first", "longest-waiting-decode", "suspect-alone"],
+    ids=[
+        "idle",
+        "decode",
+        "decode-first",
+        "oldest-prompt-first",
+        "longest-waiting-decode",
+        "suspect-alone",
+        "prompts-are-not-starved",
+        "turns-at-ubatch-1",
+    ],
 )
 def test_compose(sequences: list[Sequence], ubatch: int, expected: dict[int, int]) -> None:
     assert _shape(compose(sequences, ubatch)) == expected
@@ -60,12 +71,38 @@ def test_make_room(sequences: list[Sequence], capacity: int, kept: dict[int, int
     assert [s.id for s in gone] == dropped
 
 
-def test_place_prefers_the_longest_prefix_then_an_empty_one_then_the_longest_unused() -> None:
-    a, b, c = _sequence(0, 10, used=5), _sequence(1, 4, used=1), _sequence(2, 0)
-    assert place([a, b, c], list(range(8))) is a
-    assert place([a, b, c], [99]) is c
-    assert place([a, b], [99]) is b
-    assert place([_sequence(0, 1, 2, 1)], [1]) is None
+LONG = list(range(100))
+
+
+@pytest.mark.parametrize(
+    ("sequences", "prompt", "cuts", "expected"),
+    [
+        ([_sequence(0, 10, used=5), _sequence(1, 4, used=1), _sequence(2, 0)], LONG[:8], True, (0, 0, 8)),
+        ([_sequence(0, 10, used=5), _sequence(1, 4, used=1), _sequence(2, 0)], [99], True, (2, None, 0)),
+        ([_sequence(0, 10, used=5), _sequence(1, 4, used=1)], [99], True, (1, None, 0)),
+        ([_sequence(0, 60, used=5), _sequence(1, 0)], [0, 99, 98], True, (1, None, 0)),
+        ([_sequence(0, 60, used=5), _sequence(1, 0)], [*LONG[:20], 777], True, (1, 0, 20)),
+        ([_sequence(0, 60, used=5)], [*LONG[:20], 777], True, (0, 0, 20)),
+        ([_sequence(0, 60, 61, 1), _sequence(1, 5, used=2)], [*LONG[:20], 777], True, (1, 0, 20)),
+        ([_sequence(0, 60, used=5), _sequence(1, 0)], [*LONG[:20], 777], False, (1, None, 0)),
+        ([_sequence(0, 60, used=5), _sequence(1, 0)], LONG, False, (0, 0, 60)),
+        ([_sequence(0, 1, 2, 1)], [1], True, None),
+    ],
+    ids=[
+        "longest-prefix", "empty", "longest-unused", "a-shared-first-token-overwrites-nothing", "copied-beginning",
+        "nowhere-else", "from-one-that-works", "a-state-cannot-be-cut", "a-state-can-go-on", "all-work",
+    ],
+)  # fmt: skip
+def test_place(
+    sequences: list[Sequence], prompt: list[int], cuts: bool, expected: tuple[int, int | None, int] | None
+) -> None:
+    placement = place(sequences, prompt, cuts=cuts)
+    if expected is None:
+        assert placement is None
+        return
+    assert placement is not None
+    source = placement.source.id if placement.source is not None else None
+    assert (placement.sequence.id, source, placement.prefix) == expected
 
 
 def test_common_prefix() -> None:
@@ -78,3 +115,12 @@ def test_states() -> None:
     assert _sequence(0, 5).state is State.IDLE
     assert _sequence(0, 5, 10).state is State.PREFILL
     assert _sequence(0, 5, 6).state is State.DECODE
+
+
+def test_the_oldest_work_always_has_room() -> None:
+    """Seen: when it was the younger one's turn and nothing could be dropped for it, an empty pass broke the engine."""
+    full = [_sequence(0, 60, 61, 1, used=5), _sequence(1, 40, 41, 2, used=1)]
+    parts, _ = make_room(full, compose(full, 1), 100)
+    assert parts == []
+    parts, dropped = make_room(full, oldest(full, 1), 100)
+    assert (_shape(parts), [s.id for s in dropped]) == ({0: 1}, [1])

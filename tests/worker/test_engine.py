@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
+from hypura.v1 import inference_pb2
 from hypura.v1 import placement_pb2 as pb
-from hypura_worker.engine.request import Chunk
-from hypura_worker.errors import RequestError
+from hypura_worker.engine.request import Chunk, EmbedRequest
+from hypura_worker.errors import DecodeFailed
 from tests.worker.conftest import running
 from tests.worker.plans import make_plan
 
@@ -106,23 +105,71 @@ def test_max_tokens_0_only_processes_the_prompt(moe_model: Path) -> None:
         assert (finished.reason, finished.costs.output_tokens, answer.tokens) == ("length", 0, [])
 
 
-def test_a_bad_request_fails_alone(moe_model: Path) -> None:
-    with running(make_plan(moe_model, pb.MODE_RESIDENT)) as engine:
-        request, answer = engine.ask(PROMPTS[0])
-        answer.wait()
-        from dataclasses import replace
-
-        request.limits = replace(request.limits, grammar="no root here")
-        engine.engine.submit(request)
-        with pytest.raises(RequestError, match="root"):
-            answer.wait()
-        assert len(engine.tokens(PROMPTS[0], 3)) == 3
-        assert not engine.broken
-
-
 def test_more_sequences_than_a_pass_has_tokens(moe_model: Path) -> None:
     """llama.cpp aborted when it was given room for fewer outputs than sequences."""
     plan = make_plan(moe_model, pb.MODE_EXPERT_STREAMING, slots=4, sequences=4, ubatch_tokens=2, exact=False)
     with running(plan) as engine:
         answers = [engine.ask(p, 5)[1] for p in PROMPTS]
         assert [len(answer.tokens) for answer in answers if answer.wait()] == [5] * 4
+
+
+def test_two_answers_outgrow_the_context_one_token_a_pass(moe_model: Path) -> None:
+    plan = make_plan(moe_model, pb.MODE_RESIDENT, sequences=2, ubatch_tokens=1, context_tokens=256, exact=False)
+    with running(plan) as engine:
+        answers = [engine.ask([10 + i] * 100, 120)[1] for i in range(2)]
+        assert [answer.wait().costs.output_tokens for answer in answers] == [120, 120]
+        assert not engine.broken
+
+
+def test_a_common_beginning_is_copied_and_the_other_conversation_stays(moe_model: Path) -> None:
+    plan = make_plan(moe_model, pb.MODE_EXPERT_STREAMING, slots=16, sequences=3, exact=False)
+    shared, first, second = list(range(40, 60)), list(range(60, 100)), [7, 8, 9]
+    with running(plan) as engine:
+        alone = engine.tokens(shared + second, 6)
+    with running(plan) as engine:
+        engine.tokens(shared + first, 4)
+        _, answer = engine.ask(shared + second, 6)
+        assert answer.wait().costs.cached_tokens == len(shared)
+        assert answer.tokens == alone
+        _, again = engine.ask(shared + first, 4)
+        assert again.wait().costs.cached_tokens >= len(shared + first) - 1
+
+
+def test_penalties_change_what_is_chosen(moe_model: Path) -> None:
+    """Seen: a penalty of any kind ended the engine."""
+    with running(make_plan(moe_model, pb.MODE_RESIDENT)) as engine:
+        free = engine.tokens(PROMPTS[0], 40)
+        held = engine.tokens(PROMPTS[0], 40, repeat_penalty=50.0, presence_penalty=5.0, repeat_last_n=-1)
+        assert len(set(held)) == len(held), "every token only once"
+        assert held != free
+        assert len(engine.tokens(PROMPTS[0], 4, frequency_penalty=1.0, repeat_last_n=2**31 - 1)) == 4
+        assert not engine.broken
+
+
+def test_a_grammar_ends_the_answer_whatever_ignores_end_tokens(moe_model: Path) -> None:
+    """Seen: accepting what the finished grammar forbids ended the process."""
+    limits = inference_pb2.Limits(max_tokens=20, ignore_eos=True, grammar='root ::= "t"')
+    with running(make_plan(moe_model, pb.MODE_RESIDENT)) as engine:
+        _, answer = engine.ask_with(PROMPTS[0], limits)
+        try:
+            answer.wait()
+        except DecodeFailed:
+            pass  # this vocabulary has no end token: there is nothing left to choose
+        assert not engine.broken
+        assert len(engine.tokens(PROMPTS[0], 3)) == 3
+
+
+def test_the_largest_seed_is_a_seed(moe_model: Path) -> None:
+    with running(make_plan(moe_model, pb.MODE_RESIDENT)) as engine:
+        answers = [engine.tokens(PROMPTS[0], 12, temperature=2.0, seed=2**32 - 1) for _ in range(2)]
+        assert answers[0] == answers[1]
+
+
+def test_embedding_a_long_list_can_be_cancelled_between_texts(moe_model: Path) -> None:
+    with running(make_plan(moe_model, pb.MODE_RESIDENT, exact=False)) as engine:
+        done: list[object] = []
+        request = EmbedRequest([[1, 2, 3]] * 3000, done.append)
+        engine.engine.submit(request)
+        engine.engine.cancel(request)
+        assert len(engine.tokens(PROMPTS[0], 3)) == 3
+        assert not done and len(request.vectors) < 3000
