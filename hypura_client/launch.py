@@ -109,7 +109,7 @@ def _spawn(location: Location, environ: Mapping[str, str]) -> tuple[subprocess.P
     if child_environ.get("HYPURA_SOCKET"):
         child_environ["HYPURA_SOCKET"] = str(location.socket_path)
     try:
-        location.home.mkdir(parents=True, exist_ok=True)
+        location.home.mkdir(mode=0o700, parents=True, exist_ok=True)
         location.log_path.parent.mkdir(mode=0o700, exist_ok=True)
         with location.log_path.open("ab") as log:
             before_bytes = log.tell()

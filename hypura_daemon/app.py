@@ -6,6 +6,7 @@ import signal
 from collections.abc import Coroutine
 from functools import partial
 from typing import Any
+from urllib.parse import quote
 
 import grpc
 import structlog
@@ -117,7 +118,7 @@ def _make_server(
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     before = os.umask(0o177)  # The socket must not be open to others even for a moment.
     try:
-        server.add_insecure_port(f"unix:{settings.socket}")
+        server.add_insecure_port(f"unix:{quote(str(settings.socket))}")  # an address is a URI
         settings.socket.chmod(0o600)
     except (RuntimeError, OSError) as error:
         raise SettingsError(

@@ -25,7 +25,8 @@ def locked_home(home: Path) -> Iterator[None]:
     """
     path = home / "run" / "daemon.pid"
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (home, path.parent):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise SettingsError(f"the home {home} cannot be used: {error}; set HYPURA_HOME to a folder of yours") from error

@@ -16,6 +16,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import quote
 
 import hypura_worker.llama.library as library  # first: see there
 from hypura.v1 import worker_pb2
@@ -71,11 +72,12 @@ async def _serve(socket_path: Path) -> int:
     await healthy.set("", health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     os.umask(0o177)
-    server.add_insecure_port(f"unix:{socket_path}")
+    address = f"unix:{quote(str(socket_path))}"  # an address is a URI
+    server.add_insecure_port(address)
     await server.start()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, end.set)
-    print(json.dumps({"address": f"unix:{socket_path}"}), flush=True)
+    print(json.dumps({"address": address}), flush=True)
     await end.wait()
     await healthy.enter_graceful_shutdown()
     await server.stop(1.0)

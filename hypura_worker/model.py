@@ -156,8 +156,10 @@ class LlamaModel:
             return
         if before is None or after is None:
             return  # not known here: the plan's own figures hold
-        late = sum(item.size_bytes for item in plan.memory if item.name in ("work buffer", "reserve"))
-        left = plan.memory_limit_bytes - resident - (after - before) - late
+        sizes = {item.name: item.size_bytes for item in plan.memory}
+        # Half of the reserve was for what is known by now.
+        later = sizes.get("work buffer", 0) + sizes.get("reserve", 0) // 2
+        left = plan.memory_limit_bytes - resident - (after - before) - later
         if left < self.streamer.place_bytes:
             structlog.get_logger().info(
                 "slots give way to the real memory", planned_bytes=self.streamer.place_bytes, left_bytes=left

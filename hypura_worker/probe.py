@@ -24,6 +24,7 @@ from ctypes import c_char_p, c_int32, c_size_t, c_void_p
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import llama_cpp  # before numpy: see hypura_worker.llama.library
 import numpy as np
@@ -131,7 +132,7 @@ def worker_base_bytes() -> int:
     async def serve(folder: str) -> int:
         server = grpc.aio.server()
         health.aio.HealthServicer()  # type: ignore[attr-defined]
-        server.add_insecure_port(f"unix:{folder}/socket")
+        server.add_insecure_port(f"unix:{quote(folder)}/socket")
         await server.start()
         resident_bytes = memory.resident_bytes()
         await server.stop(None)

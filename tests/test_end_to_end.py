@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -131,6 +132,29 @@ def test_status_plan_and_profile_carry_their_figures(home: Home) -> None:
     profile = home.call("profile", path)
     assert profile["memory_total_bytes"] > 0 and profile["usable_cores"] >= 1
     assert profile["drives"][0]["bytes_per_second"] > 0
+
+
+@pytest.mark.parametrize("shape", ["tiny-moe", "tiny-dense"])
+@pytest.mark.parametrize(
+    "extra", [(), ("--exact",), ("--exact", "--weight-cache", "0%")], ids=["", "exact", "no-cache"]
+)
+def test_the_least_that_is_named_really_runs(home: Home, shape: str, extra: tuple[str, ...]) -> None:
+    """Seen: plans near the least were accepted, and then refused by the worker, which counted stacks as memory."""
+    path = str(home.models / f"{shape}.gguf")
+    refused = home.call("plan", path, "--memory", "1MB", *extra, code=1)
+    least = re.search(r"the least is (\d+) MB", refused["error"]["message"])
+    assert least is not None, refused
+    answer = home.call("run", path, "hello", "--memory", f"{least[1]}MB", *extra, "--max-tokens", "8")
+    assert answer["output_tokens"] <= 8
+    assert answer["worker_peak_rss_bytes"] <= int(least[1]) * 1_000_000
+
+
+def test_a_home_whose_path_is_no_uri(tmp_path_factory: pytest.TempPathFactory, home: Home) -> None:
+    odd = Home(tmp_path_factory.mktemp("hö me%20x"), home.models)
+    try:
+        assert odd.call("run", str(home.models / "tiny-moe.gguf"), "hello", "--max-tokens", "2")["output_tokens"] <= 2
+    finally:
+        odd.start("stop").communicate(timeout=60)
 
 
 BAD_RUNS = {

@@ -10,11 +10,9 @@ from hypura_daemon.planning.offload import offload, resident_tier
 from hypura_daemon.planning.types import DensePlan, MemoryItem, Mode, Plan, Tier
 
 
-def dense_streaming(frame: Frame) -> Plan:
-    """Layers through the ring. Raises BudgetTooSmall."""
+def dense_streaming(frame: Frame) -> Plan | None:
+    """Layers through the ring; None if two of them do not fit."""
     model = frame.model
-    weights = sum(tensor.size_bytes for tensor in model.tensors)
-    least = 0
     for attention in (False, True):
         layers = ring.streamable(model.tensors, frame.padding_bytes(), attention=attention)
         if not layers.size_bytes:
@@ -31,7 +29,6 @@ def dense_streaming(frame: Frame) -> Plan:
             if cache is not None:
                 left = min(left, max(cache, ring.LEAST_DEPTH * layers.largest_bytes))
             chosen = ring.pin(layers, left)
-            least = fixed + ring.LEAST_DEPTH * layers.largest_bytes
             if chosen is None or (
                 not frame.buffers_are_modest(ubatch, model.hyperparameters.expert_count)
                 and ubatch > 1
@@ -59,4 +56,4 @@ def dense_streaming(frame: Frame) -> Plan:
                 streaming=Streaming(dense_bytes=sum(t.size_bytes for t in model.tensors if t.name in streamed)),
                 dense=DensePlan(order, pinned, depth, layers.largest_bytes, attention),
             )
-    raise frame.too_small(least or weights)
+    return None

@@ -34,18 +34,6 @@ def expert_streaming(frame: Frame) -> Plan | None:
     return None
 
 
-def least_expert_bytes(frame: Frame) -> int:
-    """The smallest budget for expert streaming: slots for one token's experts of one layer, shared by all."""
-    model, hyper = frame.model, frame.model.hyperparameters
-    ubatch = frame.ubatches[-1]
-    fixed = sum(t.size_bytes for t in model.tensors if t.role is not Role.ROUTED_EXPERT)
-    fixed += sum(item.size_bytes for item in frame.buffers(ubatch, slots.MAX_GROUP_SLOTS))
-    shared = slots.merged(slots.classes(model.tensors, hyper.expert_count, frame.padding_bytes()))
-    # Every class gets the same share of its experts: the one with the fewest layers decides it.
-    share = max((_least_slots(hyper, ubatch) + 1) / (len(c.layers) * hyper.expert_count) for c in shared)
-    return fixed + int(sum(share * len(c.layers) * hyper.expert_count * c.slot_bytes for c in shared))
-
-
 def _with_slots(frame: Frame, sharing: Sequence[slots.ExpertClass], ubatch: int) -> Plan | None:
     """The expert-streaming plan for this ubatch; None when the slots cannot hold what one pass may choose."""
     model, hyper = frame.model, frame.model.hyperparameters

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -13,7 +14,8 @@ from hypura_daemon.planning.types import LoadRequest, MemoryItem
 
 DEFAULT_CONTEXT_TOKENS = 4096
 DEFAULT_SEQUENCES = 4
-EXACT_UBATCH_TOKENS = 1
+EXACT_UBATCH_TOKENS = 32
+EXACT_EXPERTS_UBATCH_TOKENS = 1
 """With `exact` the ubatch must not depend on the budget, and the smallest budget holds one token's experts."""
 
 _UBATCHES = (512, 256, 128, 64, 32, 16, 8, 4, 2, 1)
@@ -84,7 +86,8 @@ class Frame:
     def ubatches(self) -> tuple[int, ...]:
         """The ubatch sizes to try, largest first."""
         if self.request.exact:
-            return (EXACT_UBATCH_TOKENS,)
+            experts = self.model.hyperparameters.expert_count
+            return (EXACT_EXPERTS_UBATCH_TOKENS if experts else min(EXACT_UBATCH_TOKENS, self.context_tokens),)
         return tuple(u for u in _UBATCHES if u <= self.context_tokens) or (1,)
 
     def buffers_are_modest(self, ubatch: int, group_slots: int) -> bool:
@@ -98,9 +101,9 @@ class Frame:
         """The error that names the least budget."""
         kv = self.kv_bytes(1)
         return BudgetTooSmall(
-            f"{self.model.name} cannot run in {self.request.memory_bytes / 1e9:.2f} GB: with a context of "
-            f"{self.context_tokens} tokens (KV cache {kv / 1e9:.2f} GB) the least is {least_bytes / 1e9:.2f} GB; "
-            "raise --memory, or lower --context",
+            f"{self.model.name} cannot run in {self.request.memory_bytes / 1e6:.0f} MB: with a context of "
+            f"{self.context_tokens} tokens (KV cache {kv / 1e6:.0f} MB) the least is "
+            f"{math.ceil(least_bytes / 1e6)} MB; raise --memory, or lower --context",
             least_bytes,
         )
 

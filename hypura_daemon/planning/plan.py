@@ -9,20 +9,22 @@ else ─────────────────────────
 
 from __future__ import annotations
 
-from hypura_daemon.errors import BudgetTooSmall
+from dataclasses import replace
+
 from hypura_daemon.hardware.profile import DriveProfile, HardwareProfile
 from hypura_daemon.models.model import Model
 from hypura_daemon.models.tensors import Role
 from hypura_daemon.planning import architectures
 from hypura_daemon.planning.assemble import assemble
 from hypura_daemon.planning.dense_streaming import dense_streaming
-from hypura_daemon.planning.expert_streaming import expert_streaming, least_expert_bytes
+from hypura_daemon.planning.expert_streaming import expert_streaming
 from hypura_daemon.planning.frame import Frame, make_frame
 from hypura_daemon.planning.offload import offload, resident_tier
 from hypura_daemon.planning.types import LoadRequest, MemoryItem, Mode, Plan, Tier
 
 _ENCODER_TOKENS = 2048
 """An encoder sees a text in one pass, so its ubatch must hold the whole of it."""
+_SEARCH_STEP_BYTES = 1_000_000
 
 
 def plan(model: Model, hardware: HardwareProfile, drive: DriveProfile | None, request: LoadRequest) -> Plan:
@@ -31,24 +33,39 @@ def plan(model: Model, hardware: HardwareProfile, drive: DriveProfile | None, re
     Raises BudgetTooSmall (with the least that can run), ContextTooLong, InvalidRequest.
     """
     frame = make_frame(model, hardware, drive, request)
-    hyper, name = model.hyperparameters, model.architecture
-    experts = hyper.expert_count > 0 and any(t.role is Role.ROUTED_EXPERT for t in model.tensors)
-    resident = _resident(frame)
-    if resident is not None:
+    made = _choose(frame)
+    if made is None:
+        raise frame.too_small(_least_bytes(frame))
+    return made
+
+
+def _choose(frame: Frame) -> Plan | None:
+    """The first mode that fits, as drawn above; None if none does."""
+    model, name = frame.model, frame.model.architecture
+    experts = model.hyperparameters.expert_count > 0 and any(t.role is Role.ROUTED_EXPERT for t in model.tensors)
+    by_experts, by_layers = experts and name in architectures.EXPERT_STREAMING, name in architectures.DENSE_STREAMING
+    if (resident := _resident(frame)) is not None:
         return resident
-    by_experts = experts and name in architectures.EXPERT_STREAMING
     if by_experts and (streamed := expert_streaming(frame)) is not None:
         return streamed
-    if name in architectures.DENSE_STREAMING:
-        try:
-            return dense_streaming(frame)
-        except BudgetTooSmall as error:
-            if by_experts and least_expert_bytes(frame) < error.required_bytes:
-                raise frame.too_small(least_expert_bytes(frame)) from None
-            raise
-    if by_experts:
-        raise frame.too_small(least_expert_bytes(frame))
-    return _mmap(frame)
+    if by_layers and (streamed := dense_streaming(frame)) is not None:
+        return streamed
+    return None if by_experts or by_layers else _mmap(frame)
+
+
+def _least_bytes(frame: Frame) -> int:
+    """The smallest budget for which there is a plan, to a megabyte: found by trying."""
+
+    def fits(memory_bytes: int) -> bool:
+        return _choose(replace(frame, request=replace(frame.request, memory_bytes=memory_bytes))) is not None
+
+    low, high = frame.request.memory_bytes, max(frame.request.memory_bytes, _SEARCH_STEP_BYTES)
+    while not fits(high):
+        low, high = high, 2 * high
+    while high - low > _SEARCH_STEP_BYTES:
+        middle = (low + high) // 2
+        low, high = (low, middle) if fits(middle) else (middle, high)
+    return high
 
 
 def _resident(frame: Frame) -> Plan | None:

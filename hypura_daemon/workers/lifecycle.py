@@ -207,21 +207,15 @@ class Lifecycle:
     def _plan(self, entry: Entry, request: LoadRequest) -> None:
         entry.next_request, entry.next_plan = request, None
         others = self._others(entry.name)
-        memory_bytes = request.memory_bytes or spare_bytes(self.budget_bytes, others)
-        if memory_bytes > self.budget_bytes:
-            self._fail_planning(
-                entry,
-                BudgetTooSmall(
-                    f'{memory_bytes / 1e9:.2f} GB for "{entry.name}" is more than the daemon\'s whole budget of '
-                    f"{self.budget_bytes / 1e9:.2f} GB; ask for less, or start hypurad with a larger --memory"
-                ),
-            )
-        elif memory_bytes == 0:
+        # What is asked for is a limit: more than the whole budget is as good as all of it.
+        asked_bytes = min(request.memory_bytes, self.budget_bytes)
+        memory_bytes = asked_bytes or spare_bytes(self.budget_bytes, others)
+        if memory_bytes == 0:
             self._fail_planning(entry, self._no_room(entry.name, others))
         else:
             entry.tell(LoadEvent(stage="planning"))
             work = self._plan_now(
-                entry.name, replace(request, memory_bytes=memory_bytes), whole=not request.memory_bytes
+                entry.name, replace(request, memory_bytes=memory_bytes), whole=request.memory_bytes != memory_bytes
             )
             entry.planning = self._task(work, name=f"plan {entry.name}")
             entry.planning.add_done_callback(lambda task: self._post(self._planning_ended, entry, task))

@@ -260,7 +260,8 @@ class WorkerProcess:
     def _keep(self, line: bytes) -> None:
         text = line[:MAX_LINE_BYTES].decode("utf-8", "replace").strip()
         if text:
-            self._lines.append(text)
+            if not any(f'"level": "{level}"' in text for level in ("debug", "info")):
+                self._lines.append(text)  # what may explain a death; news does not
             _log.debug("worker says", model=self.model, pid=self.pid, line=text)
 
     async def _bootstrap(self, process: asyncio.subprocess.Process) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -17,8 +18,14 @@ SERVES = "import sys\nfrom tests.client.fake_daemon import main\nsys.exit(main()
 
 
 @pytest.fixture
-def place(short_folder: Path, tmp_path: Path) -> Location:
-    return Location(tmp_path / "home", short_folder / f"{tmp_path.name}.sock")
+def place(short_folder: Path, tmp_path: Path) -> Iterator[Location]:
+    place = Location(tmp_path / "home", short_folder / f"{tmp_path.name}.sock")
+    yield place
+    # One that lost a race may have begun to serve when the winner ended.
+    for child in psutil.Process().children():
+        if child.environ().get("HYPURA_SOCKET") == str(place.socket_path):
+            child.kill()
+            child.wait(TIMEOUT_SECONDS)
 
 
 def environ_with(daemon: str, place: Location, tmp_path: Path) -> dict[str, str]:

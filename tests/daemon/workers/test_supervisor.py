@@ -171,11 +171,12 @@ async def test_the_busy_and_the_pinned_stay(folder: Path) -> None:
 async def test_more_than_the_whole_budget(folder: Path) -> None:
     async with house(folder) as home:
         await home.load("m")
-        with pytest.raises(BudgetTooSmall, match="whole budget"):
-            await home.load("other", LoadRequest(memory_bytes=11))
         with pytest.raises(BudgetTooSmall, match="big needs 6"):
             await home.load("big", LoadRequest(memory_bytes=5))
         assert [s.name for s in home.supervisor.status()] == ["m"]
+        # What is asked for is a limit: all that there is will do.
+        await home.load("other", LoadRequest(memory_bytes=11))
+        assert home.one("other").memory_bytes <= home.supervisor.budget_bytes
 
 
 async def test_other_options_reload_an_idle_model(folder: Path) -> None:
@@ -190,9 +191,8 @@ async def test_other_options_reload_an_idle_model(folder: Path) -> None:
 async def test_other_options_that_cannot_be_leave_the_model_alone(folder: Path) -> None:
     async with house(folder) as home:
         first = await home.load("big", LoadRequest(memory_bytes=6))
-        for memory_bytes in (5, 11):
-            with pytest.raises(BudgetTooSmall):
-                await home.load("big", LoadRequest(memory_bytes=memory_bytes))
+        with pytest.raises(BudgetTooSmall):
+            await home.load("big", LoadRequest(memory_bytes=5))
         assert await home.load("big") == first
 
 
