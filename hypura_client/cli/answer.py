@@ -10,6 +10,7 @@ from rich.text import Text
 
 from hypura.v1 import control_pb2 as control
 from hypura.v1 import inference_pb2 as inference
+from hypura_client.cli.interrupt import Interruption, cancelling
 from hypura_client.cli.output import as_dict, enum_text, safe, stderr_console
 from hypura_client.cli.planning import mode_text
 from hypura_client.cli.sizes import size_text
@@ -37,11 +38,12 @@ def receive(events: Events, show: Callable[[str], None]) -> Answer:
     pieces: list[str] = []
     token_ids: list[int] = []
     console = stderr_console()
+    interruption = Interruption()
     waiting = Status("waiting for the model …", console=console)
     try:
         if console.is_terminal:
             waiting.start()
-        with events:
+        with events, cancelling(events.cancel) as interruption:
             for event in events:
                 kind = event.WhichOneof("event")
                 if kind == "finished":
@@ -54,9 +56,9 @@ def receive(events: Events, show: Callable[[str], None]) -> Answer:
                     pieces.append(event.chunk.text)
                     token_ids.extend(event.chunk.token_ids)
                     show(event.chunk.text)
-    except KeyboardInterrupt:
-        return Answer("".join(pieces), tuple(token_ids), None)
     except HypuraError:
+        if interruption.came:
+            return Answer("".join(pieces), tuple(token_ids), None)
         if pieces:
             show("\n")
         raise

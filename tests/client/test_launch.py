@@ -1,5 +1,6 @@
 """Starting a daemon: real processes, with a fake hypura_daemon in front of the real one."""
 
+import contextlib
 import os
 import threading
 from collections.abc import Iterator
@@ -23,9 +24,10 @@ def place(short_folder: Path, tmp_path: Path) -> Iterator[Location]:
     yield place
     # One that lost a race may have begun to serve when the winner ended.
     for child in psutil.Process().children():
-        if child.environ().get("HYPURA_SOCKET") == str(place.socket_path):
-            child.kill()
-            child.wait(TIMEOUT_SECONDS)
+        with contextlib.suppress(psutil.ZombieProcess, psutil.NoSuchProcess):
+            if child.environ().get("HYPURA_SOCKET") == str(place.socket_path):
+                child.kill()
+                child.wait(TIMEOUT_SECONDS)
 
 
 def environ_with(daemon: str, place: Location, tmp_path: Path) -> dict[str, str]:
