@@ -20,7 +20,7 @@ class Interruption:
 
 @contextmanager
 def cancelling(cancel: Callable[[], None]) -> Iterator[Interruption]:
-    """Have Ctrl-C call `cancel` instead of raising. Where it is ignored, or outside the main thread, nothing changes."""
+    """Have Ctrl-C call `cancel` instead of raising; where it is ignored, or in another thread, nothing changes."""
     interruption = Interruption()
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or before is signal.SIG_IGN:
