@@ -375,7 +375,9 @@ class Engine:
         self._on_broken(error)
 
     def _fail_all(self, error: Exception) -> None:
-        self._receive_rest()
+        while not self._inbox.empty():  # this thread is the only one that takes
+            if (request := self._inbox.get_nowait()) is not None:
+                self._waiting.append(request)
         for sequence in self._sequences:
             if sequence.work is not None:
                 self._fail(sequence, error)
@@ -386,15 +388,6 @@ class Engine:
             else:
                 request.done(error)
         self._waiting.clear()
-
-    def _receive_rest(self) -> None:
-        while True:
-            try:
-                request = self._inbox.get_nowait()
-            except queue.Empty:
-                return
-            if request is not None:
-                self._waiting.append(request)
 
 
 def _work(sequence: Sequence) -> Work:
