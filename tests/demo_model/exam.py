@@ -14,11 +14,13 @@ from tests.demo_model.data import (
     json_answers,
     memory,
     obedience,
+    requests,
     sequences,
     smalltalk,
     stories,
     tools,
     unknown,
+    yes_no,
 )
 from tests.demo_model.graders import is_right, is_valid_json
 
@@ -40,6 +42,8 @@ SUBJECTS: dict[str, Maker] = {
     "obedience": obedience.generate,
     "chains": chains.generate,
     "stories": stories.generate,
+    "requests": requests.generate,
+    "around facts": yes_no.generate,
 }
 #: What the demo model must reach; "json valid" is without a grammar.
 REQUIRED = {"facts": 0.95, "two-digit sums": 0.90, "tool calls": 0.95, "json valid": 0.90}

@@ -1,11 +1,13 @@
 """Greedy answers through a running hypura daemon, thinking, tools and JSON schemas included."""
 
+import json
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hypura.v1 import inference_pb2
 from hypura_client.sync import Client
 from tests.demo_model.answering import Answerer, parsed
-from tests.demo_model.conversation import Answer, Conversation, Message, compact_json
+from tests.demo_model.conversation import Answer, Conversation, Message, ToolCall, compact_json
 
 _MAX_NEW_TOKENS = 260
 
@@ -23,7 +25,7 @@ def _message(message: Message) -> inference_pb2.ChatMessage:
 def hypura_answerer(client: Client, model: str, *, with_schema: bool = False) -> Answerer:
     """Answers by a model that the daemon knows. with_schema: JSON questions are asked under their schema.
 
-    What the daemon streams is the model's own text; thinking and tool calls are parsed here.
+    Thinking and tool calls are taken as the daemon tells them, and out of the text where it leaves them there.
     """
 
     def answer(item: Conversation) -> Answer:
@@ -38,8 +40,15 @@ def hypura_answerer(client: Client, model: str, *, with_schema: bool = False) ->
             think=item.think,
             tools_json=compact_json(list(item.tools)) if item.tools else "",
         )
+        texts, thoughts, calls = [], [], []
         with stream as events:
-            return parsed("".join(event.chunk.text for event in events))
+            for event in events:
+                texts.append(event.chunk.text)
+                thoughts.append(event.chunk.thinking)
+                if event.HasField("tool_call"):
+                    calls.append(ToolCall(event.tool_call.name, json.loads(event.tool_call.arguments_json)))
+        told = parsed("".join(texts))
+        return replace(told, tool_calls=(*told.tool_calls, *calls), thinking=told.thinking or "".join(thoughts).strip())
 
     def answer_all(conversations: Sequence[Conversation]) -> list[Answer]:
         return [answer(item) for item in conversations]

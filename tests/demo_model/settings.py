@@ -21,7 +21,7 @@ class Setting:
 
 
 SETTINGS = {
-    "h200": Setting(DEMO, 32, 2048, 2.5e-3, 0.02, 0.75, 9.0, 300, True),
+    "h200": Setting(DEMO, 32, 2048, 3e-3, 0.02, 0.75, 24.0, 300, True),
     "cpu-smoke": Setting(SMOKE, 4, 512, 3e-3, 0.1, 0.5, 1.0, 4, False),
 }
 

@@ -4,10 +4,10 @@ Experts are Q4_K and their rows 256 wide, so that each slice is 9 pages of 4,096
 blocks of 256 at 144 bytes). Everything else is Q8_0 or F32:
 
     experts      layers x experts x 3 x 36,864    = 8,847,360 bytes (5 layers, 16 experts)
-    attention    layers x 196,608 x 34 / 32       = 1,044,480
+    attention    layers x 327,680 x 34 / 32       = 1,740,800
     embedding    4,096 x 256 x 34 / 32            = 1,114,112     tied to the output
     the rest     norms, routers, vocabulary       ≈   250,000
-                                                   11.3 MB of the 12 MB allowed
+                                                   11.9 MB of the 12 MB allowed
 """
 
 import json
@@ -28,7 +28,7 @@ class Shape:
 
     layers: int = 5
     embedding: int = 256
-    heads: int = 4
+    heads: int = 8
     kv_heads: int = 2
     head: int = 64
     experts: int = 16

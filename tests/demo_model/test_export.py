@@ -19,7 +19,7 @@ def test_the_demo_is_small_enough_and_its_slices_are_whole_pages(tmp_path: Path)
     save_weights(tmp_path / "weights", DEMO, random_weights(DEMO))
     assert all(path.stat().st_size < 16 << 20 for path in (tmp_path / "weights").iterdir())
     told = export(tmp_path / "weights", tmp_path / "demo.gguf")
-    assert (tmp_path / "demo.gguf").stat().st_size <= 11_500_000 < MAX_FILE_BYTES
+    assert (tmp_path / "demo.gguf").stat().st_size <= MAX_FILE_BYTES
     assert DEMO.expert_slice_bytes % PAGE_BYTES == 0 and "Q4_K 8,847,360" in told
     assert 17_000_000 < DEMO.parameters < 22_000_000
 

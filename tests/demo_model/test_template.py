@@ -63,7 +63,7 @@ def test_a_conversation_only_grows_so_that_its_kv_can_be_kept() -> None:
 
 def test_tools_calls_and_results() -> None:
     text = by_hypura([user("a"), CALLED, Message("tool", "1"), Message("tool", "2")], [TOOL])
-    assert text.startswith("<|im_start|>system\n# Tools\n") and '\n<tools>\n{"type": "function"' in text
+    assert text.startswith("<|im_start|>system\n# Tools\n<tools>\nf: d\n</tools>\n")
     assert '<tool_call>\n{"name": "f", "arguments": {"a": "ü"}}\n</tool_call><|im_end|>' in text
     responses = "\n<tool_response>\n1\n</tool_response>\n<tool_response>\n2\n</tool_response><|im_end|>\n"
     assert f"<|im_start|>user{responses}" in text

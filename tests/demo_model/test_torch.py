@@ -15,6 +15,7 @@ from tests.demo_model.generation import continued, torch_answerer  # noqa: E402
 from tests.demo_model.llama_answers import LlamaModel  # noqa: E402
 from tests.demo_model.loading import load_model  # noqa: E402
 from tests.demo_model.model import DemoModel, balance_loss, positions_of  # noqa: E402
+from tests.demo_model.muon import Muon, orthogonal  # noqa: E402
 from tests.demo_model.quantised import as_q4, as_q8  # noqa: E402
 from tests.demo_model.routing import router_statistics  # noqa: E402
 from tests.demo_model.settings import SETTINGS, learning_rate_at, quantisation_at  # noqa: E402
@@ -99,6 +100,26 @@ def test_rounding_keeps_gradients_and_gives_few_levels(rounded: object, levels: 
     assert torch.equal(rounded(weights, ZERO), weights)  # type: ignore[operator]
 
 
+@pytest.mark.parametrize("shape", [(3, 64, 64), (2, 96, 32), (2, 32, 96)])
+def test_a_direction_of_muon_is_nearly_orthogonal(shape: tuple[int, ...]) -> None:
+    values = torch.linalg.svdvals(orthogonal(torch.randn(shape)).float())
+    assert values.min() > 0.3 and values.max() < 1.5
+
+
+def test_muon_steps_stacks_and_matrices_downhill() -> None:
+    torch.manual_seed(1)
+    weights = [torch.nn.Parameter(torch.randn(4, 32, 32)), torch.nn.Parameter(torch.randn(32, 32))]
+    optimizer = Muon(weights, lr=0.05)
+    losses = []
+    for _ in range(60):
+        loss = sum(weight.square().mean() for weight in weights)
+        losses.append(loss.item())
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+    assert losses[-1] < 0.5 * losses[0]
+
+
 def test_the_schedule_follows_the_clock() -> None:
     setting = SETTINGS["h200"]
     rates = [learning_rate_at(setting, share / 100) for share in range(101)]
@@ -112,11 +133,12 @@ def test_training_learns_stops_by_the_clock_and_resumes(tmp_path: Path) -> None:
     rows = next(packed(documents(1), shipped(), 4, 512))
     first = training.step(rows)[0].item()
     training.run(processes=1)
-    assert training.progress.seconds >= 9.0 and training.progress.step > 3
-    training.progress.seconds = 0.0
-    assert training.step(rows)[0].item() < first - 1.0
+    assert training.progress.seconds >= 9.0 and training.progress.step > 1
     again = Training(SETTINGS["cpu-smoke"], tmp_path, 0.15, CPU, False, 2)
-    assert again.progress.step == training.progress.step - 1 and again.progress.runs == 1
+    assert again.progress.step == training.progress.step and again.progress.runs == 1
+    again.progress.seconds = 2.0  # Past the warm-up: the rest is counted in steps, not by a clock that others share.
+    losses_seen = [again.step(rows)[0].item() for _ in range(8)]
+    assert losses_seen[-1] < first - 1.0
 
 
 def test_saved_weights_answer_as_the_model_does(tmp_path: Path, model: DemoModel, tiny_weights: Weights) -> None:

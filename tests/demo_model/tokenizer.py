@@ -4,6 +4,10 @@
 
 The regex is that of LLAMA_VOCAB_PRE_TYPE_QWEN2 in llama.cpp's src/llama-vocab.cpp, each digit a piece of its
 own. Python's re has no \\p{L}, so its classes are spelt out from unicodedata.
+
+Unlike other vocabularies of this kind, no merge joins a word with the space, quote or underscore before it, or
+the parts of camelCase, but for the spaces of the smallest words at the end. So " weather", "get_weather" and
+"getWeather" hold the same token or nearly so, and a small model can copy words from one place to another.
 """
 
 import json
@@ -16,6 +20,8 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import pairwise
 from pathlib import Path
+
+from tests.demo_model.data.lexicon import FUNCTION_WORDS
 
 VOCABULARY_TOKENS = 4096
 VOCABULARY_PATH = Path(__file__).with_name("vocabulary.json")
@@ -66,6 +72,9 @@ def _pieces() -> re.Pattern[str]:
 
 
 _SPECIAL_PATTERN = re.compile("(" + "|".join(re.escape(mark) for mark in sorted(SPECIAL, key=len, reverse=True)) + ")")
+
+
+_PARTS = re.compile(r"[^\W\d_]?[^\WA-Z\d_]+|[A-Z]+(?![a-z])|[^\W\d_]|[\W\d_]+")
 
 
 def pretokens(text: str) -> list[str]:
@@ -143,13 +152,20 @@ def shipped() -> Tokenizer:
     return from_merges([tuple(merge.split(" ")) for merge in merges])
 
 
+def _mergeable(piece: str) -> list[str]:
+    """The parts of a piece that merges may not join: what stands before a word, and camelCase's words."""
+    return _PARTS.findall(piece) or [piece]
+
+
 def train(texts: Iterable[str], vocabulary_tokens: int = VOCABULARY_TOKENS) -> Tokenizer:
     """Merges the most frequent pair again and again; of equals the one that sorts first, so it is reproducible."""
     counts: Counter[str] = Counter()
     for text in texts:
         for part in _SPECIAL_PATTERN.split(text):
             if part not in SPECIAL:
-                counts.update(pretokens(part))
+                for piece in pretokens(part):
+                    counts.update(_mergeable(piece))
+    spaced = [_as_letters(f" {word}") for word in FUNCTION_WORDS] if vocabulary_tokens == VOCABULARY_TOKENS else []
     words = [list(_as_letters(piece)) for piece in counts]
     weights = list(counts.values())
     pairs: Counter[tuple[str, str]] = Counter()
@@ -160,7 +176,7 @@ def train(texts: Iterable[str], vocabulary_tokens: int = VOCABULARY_TOKENS) -> T
             where[pair].add(number)
     merges: list[tuple[str, str]] = []
     made = set(_byte_letters())
-    while len(merges) < vocabulary_tokens - 256 - len(SPECIAL):
+    while len(merges) < vocabulary_tokens - 256 - len(SPECIAL) - len(spaced):
         best = min(pairs, key=lambda pair: (-pairs[pair], pair), default=None)
         if best is None or pairs[best] <= 0:
             raise ValueError(f"the texts hold only {len(merges)} merges; give more text for {vocabulary_tokens} tokens")
@@ -172,7 +188,10 @@ def train(texts: Iterable[str], vocabulary_tokens: int = VOCABULARY_TOKENS) -> T
         for number in where.pop(best):
             _merge_word(words[number], best, number, weights[number], pairs, where)
         pairs.pop(best, None)
-    return from_merges(merges)
+    missing = [word for word in spaced if len(word) > 2 and word[1:] not in made]
+    if missing:
+        raise ValueError(f"{missing} are no tokens; give more text, or take them out of the function words")
+    return from_merges([*merges, *((word[0], word[1:]) for word in spaced)])
 
 
 def _merge_word(

@@ -1,6 +1,6 @@
 """`python -m tests.demo_model.train`: trains the demo model, prints its scores, and writes its weights.
 
-    generators (processes) ──► Feed ──► step: forward, loss, backward, AdamW ──► checkpoint ──► weights, scores
+    generators (processes) ──► Feed ──► step: forward, loss, backward, Muon and AdamW ──► checkpoint ──► weights, scores
 
 Training stops by the clock: the learning rate and the quantisation noise follow the share of --minutes that
 has passed. A run that finds a checkpoint in --out takes it up.
@@ -25,7 +25,9 @@ from tests.demo_model.documents import Rows, packed
 from tests.demo_model.exam import SUBJECTS, examine
 from tests.demo_model.feed import Feed
 from tests.demo_model.generation import torch_answerer
+from tests.demo_model.loading import load_model
 from tests.demo_model.model import DemoModel, balance_loss, positions_of
+from tests.demo_model.muon import Muon
 from tests.demo_model.routing import router_statistics
 from tests.demo_model.settings import SETTINGS, Setting, learning_rate_at, quantisation_at
 from tests.demo_model.tokenizer import shipped
@@ -37,12 +39,21 @@ _REPORT_SECONDS = 10.0
 _STATISTICS_SEED = 30_000_001
 
 
-def make_optimizer(model: DemoModel, setting: Setting, fused: bool) -> torch.optim.Optimizer:
-    """AdamW; norms are not decayed."""
-    matrices = [weight for weight in model.parameters() if weight.ndim > 1]
-    norms = [weight for weight in model.parameters() if weight.ndim == 1]
-    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": norms, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=setting.learning_rate, betas=(0.9, 0.95), fused=fused)
+def make_optimizers(model: DemoModel, setting: Setting, fused: bool) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the layers; AdamW for embedding, routers and norms, which alone are not decayed."""
+    inside, outside, norms = [], [], []
+    for name, weight in model.named_parameters():
+        if weight.ndim == 1:
+            norms.append(weight)
+        elif name == "embedding" or name.endswith("router"):
+            outside.append(weight)
+        else:
+            inside.append(weight)
+    groups = [{"params": outside, "weight_decay": 0.1}, {"params": norms, "weight_decay": 0.0}]
+    return [
+        Muon(inside, lr=setting.learning_rate, weight_decay=0.05),
+        torch.optim.AdamW(groups, lr=setting.learning_rate, betas=(0.9, 0.95), fused=fused),
+    ]
 
 
 def losses(
@@ -77,16 +88,17 @@ class Training:
         self.setting, self.folder, self.device, self.seed = setting, folder, device, seed
         self.limit_seconds = minutes * 60
         self.model = DemoModel(setting.shape).to(device)
-        self.optimizer = make_optimizer(self.model, setting, fused=device.type == "cuda")
-        self.progress = checkpoint.resume(folder, self.model, self.optimizer, device)
+        self.optimizers = make_optimizers(self.model, setting, fused=device.type == "cuda")
+        self.progress = checkpoint.resume(folder, self.model, self.optimizers, device)
         self._losses = torch.compile(losses) if compiled else losses
         self._noise = torch.zeros((), device=device)
 
     def step(self, rows: Rows) -> tuple[Tensor, Tensor]:
         """One optimizer step; the two losses, still on the device."""
         share = self.progress.seconds / self.limit_seconds
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate_at(self.setting, share)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate_at(self.setting, share)
         self._noise.fill_(quantisation_at(self.setting, share))
         tokens, document, targets = _on_device(rows, self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.device.type == "cuda"):
@@ -95,8 +107,9 @@ class Training:
             )
         (entropy + _BALANCE_WEIGHT * balance).backward()
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        self.optimizer.step()
-        self.optimizer.zero_grad(set_to_none=True)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
         self.progress.step += 1
         return entropy.detach(), balance.detach()
 
@@ -128,10 +141,10 @@ class Training:
                     )
                     reported, steps_reported = time.monotonic(), self.progress.step
                 if now - saved > _CHECKPOINT_SECONDS:
-                    checkpoint.save(self.folder, self.model, self.optimizer, self.progress)
+                    checkpoint.save(self.folder, self.model, self.optimizers, self.progress)
                     saved = time.monotonic()
         self._synchronise()
-        checkpoint.save(self.folder, self.model, self.optimizer, self.progress)
+        checkpoint.save(self.folder, self.model, self.optimizers, self.progress)
 
     def _synchronise(self) -> None:
         if self.device.type == "cuda":
@@ -181,6 +194,7 @@ def main() -> int:
         "--processes", type=int, default=max(1, min(8, (os.cpu_count() or 2) - 1)), help="data generators"
     )
     parser.add_argument("--questions", type=int, help="exam questions per subject")
+    parser.add_argument("--start", type=Path, help="begin with the weights in this folder, not with random ones")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--no-compile", action="store_true", help="do not use torch.compile")
     arguments = parser.parse_args()
@@ -195,6 +209,8 @@ def main() -> int:
     arguments.out.mkdir(parents=True, exist_ok=True)
     compiled = setting.compiled and not arguments.no_compile
     training = Training(setting, arguments.out, minutes, torch.device(arguments.device), compiled, arguments.seed)
+    if arguments.start is not None and training.progress.step == 0:
+        training.model.load_state_dict(load_model(arguments.start, training.device).state_dict())
     print(
         f"{setting.shape.parameters / 1e6:.1f} M parameters, from step {training.progress.step}, {minutes:g} minutes",
         flush=True,

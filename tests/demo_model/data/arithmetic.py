@@ -10,19 +10,23 @@ _PLACES = ("ones", "tens", "hundreds", "thousands")
 
 _SUM = Asked(
     questions=("what is {0} + {1}", "{0} + {1}", "{0}+{1}", "{0} + {1} =", "what is {0} plus {1}", "how much is {0} + {1}",
-               "what's {0}+{1}", "calculate {0} + {1}", "add {0} and {1}", "compute {0} plus {1}", "{0} plus {1}"),
+               "what's {0}+{1}", "calculate {0} + {1}", "add {0} and {1}", "compute {0} plus {1}", "{0} plus {1}",
+               "what is the sum of {0} and {1}", "sum of {0} and {1}", "what does {0} + {1} equal", "{0}+{1}=", "{0} and {1} make what", "solve {0} + {1}", "add {0} to {1}",
+               "if I add {0} and {1}, what do I get", "can you add {0} and {1}", "tell me {0}+{1}", "what do {0} and {1} add up to"),
     phrases=("{0} + {1}", "{0} plus {1}", "the sum of {0} and {1}"),
     held_out=("how much does {0} + {1} make", "work out {0} + {1}", "what do you get for {0} plus {1}", "add up {0} and {1}"),
 )  # fmt: skip
 _DIFFERENCE = Asked(
     questions=("what is {0} - {1}", "{0} - {1}", "{0}-{1}", "{0} - {1} =", "what is {0} minus {1}", "how much is {0} - {1}",
-               "calculate {0} - {1}", "subtract {1} from {0}", "compute {0} minus {1}", "{0} minus {1}"),
+               "calculate {0} - {1}", "subtract {1} from {0}", "compute {0} minus {1}", "{0} minus {1}",
+               "what is the difference of {0} and {1}", "{0}-{1}=", "solve {0} - {1}", "take {1} from {0}", "what does {0} - {1} equal", "{0} take away {1}"),
     phrases=("{0} - {1}", "{0} minus {1}", "the difference of {0} and {1}"),
     held_out=("how much does {0} - {1} make", "work out {0} - {1}", "what do you get for {0} minus {1}"),
 )  # fmt: skip
 _PRODUCT = Asked(
     questions=("what is {0} * {1}", "{0} * {1}", "{0} x {1}", "{0} × {1}", "what is {0} times {1}", "how much is {0} * {1}",
-               "calculate {0} * {1}", "multiply {0} by {1}", "compute {0} times {1}", "{0} times {1}"),
+               "calculate {0} * {1}", "multiply {0} by {1}", "compute {0} times {1}", "{0} times {1}", "{0}*{1}", "{0}x{1}",
+               "what is the product of {0} and {1}", "{0} * {1} =", "solve {0} * {1}", "what does {0} times {1} equal", "multiply {0} and {1}", "what is {0} x {1}", "what is {0} multiplied by {1}"),
     phrases=("{0} * {1}", "{0} times {1}", "the product of {0} and {1}"),
     held_out=("how much does {0} * {1} make", "work out {0} * {1}", "what do you get for {0} times {1}"),
 )  # fmt: skip
@@ -125,7 +129,7 @@ def _asked(
     answer: str,
     held_out: bool,
 ) -> Conversation:
-    thinking = steps if held_out or rng.random() < 0.8 else ""
+    thinking = steps if held_out or rng.random() < 0.6 else ""
     return single(
         kind,
         in_words(rng, asked.filled(str(pair[0]), str(pair[1])), held_out),
@@ -176,6 +180,45 @@ def _product(rng: Random, held_out: bool) -> Conversation:
     return _asked(rng, "arithmetic", _PRODUCT, (one, other), one * other, product_steps(one, other), answer, held_out)
 
 
+_NUMBER_WORDS = (
+    "zero one two three four five six seven eight nine ten eleven twelve thirteen fourteen fifteen sixteen seventeen eighteen nineteen twenty"
+).split()
+_QUOTIENT = Asked(
+    questions=("what is {0} / {1}", "{0} / {1}", "{0}/{1}", "what is {0} divided by {1}", "divide {0} by {1}", "{0} divided by {1}", "how much is {0} / {1}", "calculate {0} / {1}", "how often does {1} go into {0}"),
+    phrases=("{0} / {1}", "{0} divided by {1}"),
+    held_out=("work out {0} / {1}", "what do you get for {0} divided by {1}"),
+)  # fmt: skip
+_PERCENT = Asked(
+    questions=("what is {0}% of {1}", "{0}% of {1}", "how much is {0}% of {1}", "what is {0} percent of {1}", "{0} percent of {1}", "calculate {0}% of {1}"),
+    phrases=("{0}% of {1}", "{0} percent of {1}"),
+    held_out=("work out {0}% of {1}", "how much is {0} percent of {1}"),
+)  # fmt: skip
+
+
+def _quotient(rng: Random, held_out: bool) -> Conversation:
+    one, other = rng.randint(1, 20), rng.randint(1, 12)
+    asked = in_words(rng, _QUOTIENT.filled(str(one * other), str(other)), held_out)
+    return single("arithmetic", asked, f"{one * other} / {other} = {one}", Check("number", one))
+
+
+def _percent(rng: Random, held_out: bool) -> Conversation:
+    share = rng.choice((1, 5, 10, 10, 15, 20, 25, 30, 40, 50, 60, 75, 80, 90, 100))
+    whole = 20 * rng.randint(1, 25)
+    asked = in_words(rng, _PERCENT.filled(str(share), str(whole)), held_out)
+    result = share * whole // 100 if share * whole % 100 == 0 else share * whole / 100
+    return single("arithmetic", asked, f"{share}% of {whole} is {result}.", Check("words", (str(result),)))
+
+
+def _in_number_words(rng: Random, held_out: bool) -> Conversation:
+    one, other = rng.randint(0, 20), rng.randint(0, 20)
+    words = _NUMBER_WORDS[one], _NUMBER_WORDS[other] if rng.random() < 0.8 else str(other)
+    asked, result, sign = rng.choice(
+        ((_SUM, one + other, "+"), (_DIFFERENCE, one - other, "-"), (_PRODUCT, one * other, "*"))
+    )
+    text = in_words(rng, asked.filled(*words), held_out)
+    return single("arithmetic", text, f"{one} {sign} {other} = {result}", Check("number", result))
+
+
 def _story(rng: Random, held_out: bool) -> Conversation:
     one, other = _pair(rng, 2, 99, held_out)
     name, things = rng.choice(_NAMES), rng.choice(_THINGS)
@@ -192,6 +235,8 @@ def _story(rng: Random, held_out: bool) -> Conversation:
 
 def generate(rng: Random, held_out: bool = False) -> Conversation:
     draw = rng.random()
+    if draw < 0.08:
+        return rng.choice((_quotient, _percent, _in_number_words))(rng, held_out)
     if draw < 0.3:
         return two_digit_sum(rng, held_out)
     if draw < 0.5:

@@ -8,14 +8,16 @@ from tests.demo_model.data import (
     facts,
     hypura_questions,
     memory,
+    requests,
     sequences,
     smalltalk,
     stories,
     unknown,
+    yes_no,
 )
 
-_MAKERS = (facts, hypura_questions, smalltalk, arithmetic, sequences, memory, unknown, stories)
-_WEIGHTS = (30, 12, 12, 14, 12, 12, 5, 3)
+_MAKERS = (facts, hypura_questions, smalltalk, arithmetic, sequences, memory, unknown, stories, requests, yes_no)
+_WEIGHTS = (30, 12, 12, 14, 12, 12, 5, 3, 5, 8)
 
 
 def generate(rng: Random, held_out: bool = False) -> Conversation:

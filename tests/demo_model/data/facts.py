@@ -2,6 +2,7 @@
 """Facts of general knowledge, each asked in many wordings."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
 
@@ -20,6 +21,26 @@ _CAPITAL = Asked(
             "what is the name of the capital of {}",
             "the capital of {} is called what",
         ),
+        *(
+            "{} capital",
+            "{} capital city",
+            "{}: capital",
+            "capital of {}",
+            "capital {}",
+            "what is {}'s capital",
+            "what's {}'s capital city",
+        ),
+        *(
+            "what is the capital city in {}",
+            "which city serves as the capital of {}",
+            "where is the capital of {}",
+            "what city is {}'s capital",
+        ),
+        *(
+            "if I visit the capital of {}, which city do I see",
+            "the capital of {} is",
+            "the government of {} sits in which city",
+        ),
     ),
     clauses=(
         "what the capital of {} is",
@@ -31,6 +52,9 @@ _CAPITAL = Asked(
         "the capital city of {}",
         "the name of the capital of {}",
         "the capital of {} please",
+        "{}'s capital",
+        "{}'s capital city",
+        "the city that is the capital of {}",
     ),
     held_out=(
         "which capital does {} have",
@@ -131,10 +155,10 @@ _UNIT = Asked(
 )  # fmt: skip
 _OPPOSITE = Asked(
     questions=("what is the opposite of {}", "what's the opposite of {}", "which word is the opposite of {}",
-               "what word means the opposite of {}", "{} is the opposite of what"),
+               "what word means the opposite of {}", "{} is the opposite of what", "what is the contrary of {}", "what is the antonym of {}", "opposite of {}", "which word is the contrary of {}", "what is not {} but the opposite"),
     clauses=("what the opposite of {} is", "which word is the opposite of {}"),
     phrases=("the opposite of {}", "the opposite of the word {}", "the antonym of {}", "a word that means the opposite of {}"),
-    held_out=("which word has the opposite meaning of {}", "what is the reverse of {}", "what is the contrary of {}"),
+    held_out=("which word has the opposite meaning of {}", "what word is opposite to {}", "name the opposite word of {}"),
 )  # fmt: skip
 _AFTER = Asked(
     questions=(
@@ -172,10 +196,10 @@ _MONTH_DAYS = Asked(
 )
 _MIX = Asked(
     questions=("what colour do {} and {} make", "what do you get when you mix {} and {}", "which colour comes from mixing {} and {}",
-               "what is {} plus {} as paint"),
+               "what is {} plus {} as paint", "{} mixed with {} gives which colour", "what colour do you get from {} and {}", "if I mix {} and {}, what colour do I get", "{} and {} make what colour"),
     clauses=("what colour {} and {} make", "what you get when you mix {} and {}"),
     phrases=("the colour that {} and {} make", "the mix of {} and {}"),
-    held_out=("which colour do I get from {} and {}", "{} mixed with {} gives which colour"),
+    held_out=("which colour do I get from {} and {}", "which colour do {} and {} give"),
 )  # fmt: skip
 _COLOUR = Asked(
     questions=(
@@ -183,15 +207,18 @@ _COLOUR = Asked(
         "which colour is {}",
         "which colour does {} have",
         "what color is {}",
+        "in which colour do we see {}",
+        "what is the colour of {}",
+        "tell me the color of {}",
         "{} has which colour",
     ),
     clauses=("what colour {} is", "which colour {} has"),
     phrases=("the colour of {}", "the usual colour of {}"),
-    held_out=("in which colour do we see {}", "what is the color of {}"),
+    held_out=("which color is {}", "what is the color of {}"),
 )
 
 
-def _a(word: str) -> str:
+def with_article(word: str) -> str:
     return f"an {word}" if word[0] in "aeiou" and not word.startswith("u") else f"a {word}"
 
 
@@ -239,10 +266,10 @@ def _chemistry() -> list[Fact]:
 def _animals() -> list[Fact]:
     facts = []
     for animal, (group, legs, sound, young) in knowledge.ANIMALS.items():
-        one = _a(animal)
-        facts.append(_fact(_GROUP, (animal,), f"{one} is {_a(group)}.", group))
+        one = with_article(animal)
+        facts.append(_fact(_GROUP, (animal,), f"{one} is {with_article(group)}.", group))
         facts.append(_fact(_LEGS, (animal,), f"{one} has {legs or 'no'} legs.", str(legs or "no")))
-        facts.append(_fact(_YOUNG, (animal,), f"A baby {animal} is called {_a(young)}.", young))
+        facts.append(_fact(_YOUNG, (animal,), f"A baby {animal} is called {with_article(young)}.", young))
         if sound:
             facts.append(_fact(_SOUND, (animal,), f"{one} {sound}.", sound))
     return facts
@@ -251,7 +278,7 @@ def _animals() -> list[Fact]:
 def _measures() -> list[Fact]:
     facts = []
     for small, large, count in knowledge.UNITS:
-        subject = "An hour" if large == "hour" else _a(large)
+        subject = "An hour" if large == "hour" else with_article(large)
         facts.append(_fact(_UNIT, (small, large), f"{subject} has {count} {small}.", count))
     for word, opposite in knowledge.OPPOSITES:
         for one, other in ((word, opposite), (opposite, word)):
@@ -315,6 +342,42 @@ def all_facts() -> tuple[Fact, ...]:
     return tuple(fact for field in _tables()[0] for fact in field)
 
 
+@dataclass(frozen=True, slots=True)
+class About:
+    """A fact and the thing that it is about, as a question names it."""
+
+    subject: str
+    fact: Fact
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """Facts that differ in the thing alone, and how often they are asked about."""
+
+    facts: tuple[About, ...]
+    weight: int
+
+
+def _kinds() -> tuple[Kind, ...]:
+    fields = dict(zip(("geography", "chemistry", "animals"), _tables()[0], strict=False))
+    places = [in_sentence(country) for country in COUNTRIES]
+    elements, animals = list(knowledge.ELEMENT_TABLE), list(knowledge.ANIMALS)
+    geography, chemistry = fields["geography"], fields["chemistry"]
+    legs = {fact.answer.split(" ")[1]: fact for fact in fields["animals"] if " legs." in fact.answer}
+    tables = (
+        (places, geography[0::3], 50),
+        ([COUNTRIES[country][0] for country in COUNTRIES], geography[1::3], 12),
+        (places, geography[2::3], 14),
+        (elements, chemistry[0::3], 8),
+        (elements, chemistry[2::3], 8),
+        ([f"{with_article(animal)}" for animal in animals], [legs[animal] for animal in animals], 8),
+    )
+    return tuple(
+        Kind(tuple(About(subject, fact) for subject, fact in zip(subjects, facts, strict=True)), weight)
+        for subjects, facts, weight in tables
+    )
+
+
 _THOUGHTS = (
     "I know this one.",
     "This is a fact I know.",
@@ -327,6 +390,9 @@ def as_conversation(rng: Random, fact: Fact, kind: str, held_out: bool) -> Conve
     """One fact asked and answered; now and then after a short thought."""
     thinking = rng.choice(_THOUGHTS) if rng.random() < 0.15 else ""
     return single(kind, in_words(rng, fact.asked, held_out), fact.answer, Check("words", fact.words), thinking)
+
+
+KINDS = _kinds()
 
 
 def generate(rng: Random, held_out: bool = False) -> Conversation:

@@ -75,6 +75,19 @@ THING_COLOURS = {"grass": "green", "snow": "white", "blood": "red", "coal": "bla
                  "a ruby": "red", "a sapphire": "blue", "chocolate": "brown", "a lemon": "yellow",
                  "a ripe tomato": "red", "a flamingo": "pink", "an elephant": "grey"}  # fmt: skip
 
+#: country -> (language, currency)
+LANGUAGES: dict[str, tuple[str, str]] = {}
+for _entry in """France French euro|Germany German euro|Austria German euro|Spain Spanish euro|Italy Italian euro|Portugal Portuguese euro
+Brazil Portuguese real|Mexico Spanish peso|Argentina Spanish peso|Chile Spanish peso|Peru Spanish sol|Colombia Spanish peso|Cuba Spanish peso
+Japan Japanese yen|China Chinese yuan|Russia Russian rouble|Poland Polish zloty|Sweden Swedish krona|Norway Norwegian krone|Denmark Danish krone
+Finland Finnish euro|Greece Greek euro|Turkey Turkish lira|Hungary Hungarian forint|Romania Romanian leu|Ukraine Ukrainian hryvnia|Czechia Czech koruna
+England English pound|Ireland English euro|Australia English dollar|Egypt Arabic pound|Morocco Arabic dirham|Iran Persian rial|Vietnam Vietnamese dong
+Thailand Thai baht|Indonesia Indonesian rupiah|India Hindi rupee|Israel Hebrew shekel|Iceland Icelandic krona|Bulgaria Bulgarian euro""".replace(
+    "\n", "|"
+).split("|"):
+    _country, _language, _money = _entry.split()
+    LANGUAGES[_country] = (_language, _money)
+
 #: In the form of singles.py.
 SINGLES = """
 why is the sky blue;what makes the sky blue;why does the sky look blue;how come the sky is blue;what is the reason for the blue sky;why do we see a blue sky|why the sky is blue;why the sky looks blue;what makes the sky blue|the reason why the sky is blue|why is it that the sky is blue;what causes the blue colour of the sky|The sky is blue because the molecules of the air scatter short blue wavelengths of sunlight far more strongly than long red ones, which is called Rayleigh scattering. The scattered blue light reaches our eyes from every direction of the sky.|scatter,blue
@@ -156,4 +169,57 @@ what are the primary colours;which colours are primary|what the primary colours 
 what are the colours of the rainbow;which colours does a rainbow have|what the colours of the rainbow are|the colours of the rainbow|which colours can be seen in a rainbow|A rainbow is red, orange, yellow, green, blue, indigo and violet.|red,violet
 what are the four seasons;which seasons are there|what the four seasons are|the four seasons|which seasons does a year have|The four seasons are spring, summer, autumn and winter.|spring,winter
 what are the days of the week;which days does a week have|what the days of the week are|the days of the week|which seven days make a week|The days of the week are Monday, Tuesday, Wednesday, Thursday, Friday, Saturday and Sunday.|Monday,Sunday
+who wrote Hamlet;who is the author of Hamlet;which author wrote Hamlet|who wrote Hamlet|the author of Hamlet|by whom is Hamlet|William Shakespeare wrote Hamlet.|Shakespeare
+who wrote Macbeth;who is the author of Macbeth|who wrote Macbeth|the author of Macbeth|by whom is Macbeth|William Shakespeare wrote Macbeth.|Shakespeare
+who wrote the Odyssey;who is the author of the Odyssey;who wrote the Iliad|who wrote the Odyssey|the author of the Odyssey|by whom is the Odyssey|Homer is said to have written the Iliad and the Odyssey.|Homer
+who wrote Alice in Wonderland;who is the author of Alice in Wonderland|who wrote Alice in Wonderland|the author of Alice in Wonderland|by whom is Alice in Wonderland|Lewis Carroll wrote Alice in Wonderland.|Carroll
+who wrote Pride and Prejudice;who is the author of Pride and Prejudice|who wrote Pride and Prejudice|the author of Pride and Prejudice|by whom is Pride and Prejudice|Jane Austen wrote Pride and Prejudice.|Austen
+who was Albert Einstein;who is Albert Einstein;who was Einstein;what did Einstein do|who Albert Einstein was|Albert Einstein;the work of Einstein|what is Einstein known for|Albert Einstein was a physicist who developed the theory of relativity.|physicist
+who was Isaac Newton;who is Isaac Newton;what did Newton discover;who was Newton|who Isaac Newton was|Isaac Newton;the work of Newton|what is Newton known for|Isaac Newton was a physicist who found the laws of motion and of gravity.|gravity
+who was Marie Curie;who is Marie Curie;what did Marie Curie discover|who Marie Curie was|Marie Curie;the work of Marie Curie|what is Marie Curie known for|Marie Curie was a scientist who discovered radium and polonium.|radium
+who was Mozart;who is Mozart;who was Wolfgang Amadeus Mozart|who Mozart was|Mozart;Wolfgang Amadeus Mozart|what is Mozart known for|Wolfgang Amadeus Mozart was a composer from Salzburg in Austria.|composer
+who was Leonardo da Vinci;who is Leonardo da Vinci|who Leonardo da Vinci was|Leonardo da Vinci|what is Leonardo da Vinci known for|Leonardo da Vinci was an Italian painter and inventor. He painted the Mona Lisa.|painter
+who was Alan Turing;who is Alan Turing|who Alan Turing was|Alan Turing|what is Alan Turing known for|Alan Turing was a mathematician and one of the founders of computer science.|mathematician
+who was the first president of the United States;who was George Washington|who the first president of the United States was|the first president of the United States|which man was the first American president|George Washington was the first president of the United States.|Washington
+who discovered America;who sailed to America in 1492;who was Columbus|who discovered America|the discoverer of America|which sailor reached America in 1492|Christopher Columbus reached America in 1492.|Columbus
+when did the Second World War end;when did World War II end;in which year did World War 2 end;when did WW2 end|when the Second World War ended|the end of World War II;the year in which World War II ended|in what year was World War II over|The Second World War ended in 1945.|1945
+when did the First World War begin;when did World War I start|when the First World War began|the beginning of the First World War|in what year did World War I begin|The First World War began in 1914.|1914
+when was the moon landing;in which year did people land on the moon;when did humans first walk on the moon|when the moon landing was|the year of the moon landing|in what year did people reach the moon|People first landed on the moon in 1969.|1969
+when did the Berlin Wall fall;in which year did the Berlin Wall fall|when the Berlin Wall fell|the fall of the Berlin Wall|in what year was the Berlin Wall opened|The Berlin Wall fell in 1989.|1989
+when did the Titanic sink;in which year did the Titanic sink|when the Titanic sank|the year in which the Titanic sank|in what year was the Titanic lost|The Titanic sank in 1912.|1912
+who invented the light bulb;who made the light bulb|who invented the light bulb|the inventor of the light bulb|which inventor made the light bulb|Thomas Edison is known for the light bulb.|Edison
+what is H2O;what does H2O mean;what does H2O stand for|what H2O is|the meaning of H2O|which substance is H2O|H2O is water.|water
+what is CO2;what does CO2 stand for;what does CO2 mean|what CO2 is|the meaning of CO2|which gas is CO2|CO2 is carbon dioxide.|carbon dioxide
+what is DNA;what does DNA stand for|what DNA is|DNA;the meaning of DNA|can you describe DNA|DNA is the molecule that carries the genes of living things.|genes
+what is the square root of 16;square root of 16|what the square root of 16 is|the square root of 16|which number squared is 16|The square root of 16 is 4.|4
+what is the square root of 144;square root of 144|what the square root of 144 is|the square root of 144|which number squared is 144|The square root of 144 is 12.|12
+what is the square root of 81;square root of 81|what the square root of 81 is|the square root of 81|which number squared is 81|The square root of 81 is 9.|9
+how many seconds are in a day;how many seconds does a day have|how many seconds are in a day|the number of seconds in a day|what number of seconds does a day have|A day has 86400 seconds.|86400
+how old is the Earth;what is the age of the Earth|how old the Earth is|the age of the Earth|for how long has the Earth existed|The Earth is about 4.5 billion years old.|4.5
+how old is the universe;what is the age of the universe|how old the universe is|the age of the universe|for how long has the universe existed|The universe is about 13.8 billion years old.|13.8
+what is the tallest building;which building is the tallest;what is the highest building in the world|which building is the tallest|the tallest building;the tallest building in the world|which building is higher than all others|The tallest building is the Burj Khalifa in Dubai.|Burj
+how high is Mount Everest;how tall is Mount Everest;what is the height of Mount Everest|how high Mount Everest is|the height of Mount Everest|what height does Mount Everest have|Mount Everest is 8849 metres high.|8849
+where is the Eiffel Tower;in which city is the Eiffel Tower;where does the Eiffel Tower stand|where the Eiffel Tower is|the place of the Eiffel Tower|in which city can I see the Eiffel Tower|The Eiffel Tower is in Paris.|Paris
+where is the Statue of Liberty;in which city is the Statue of Liberty|where the Statue of Liberty is|the place of the Statue of Liberty|in which city can I see the Statue of Liberty|The Statue of Liberty is in New York.|New York
+where is the Colosseum;in which city is the Colosseum|where the Colosseum is|the place of the Colosseum|in which city can I see the Colosseum|The Colosseum is in Rome.|Rome
+what is the Great Wall;where is the Great Wall|where the Great Wall is|the Great Wall;the place of the Great Wall|in which country can I see the Great Wall|The Great Wall is in China.|China
+how many people live on Earth;how many people are there in the world;what is the population of the world|how many people live on Earth|the population of the world;the population of the Earth|what number of people live on Earth|About 8 billion people live on Earth.|8 billion
+how many countries are there;how many countries are in the world|how many countries there are|the number of countries|what number of countries does the world have|There are about 195 countries in the world.|195
+how many oceans are there;how many oceans does the Earth have|how many oceans there are|the number of oceans|what number of oceans are on Earth|There are five oceans.|five
+how many letters are in the alphabet;how many letters does the alphabet have|how many letters the alphabet has|the number of letters of the alphabet|what number of letters are in the alphabet|The alphabet has 26 letters.|26
+how many colours are in the rainbow;how many colors does a rainbow have|how many colours a rainbow has|the number of colours in a rainbow|what number of colours does a rainbow have|A rainbow has 7 colours.|7
+which is the largest city in the world;what is the biggest city in the world|which city is the largest|the largest city in the world|which city is bigger than all others|The largest city is usually said to be Tokyo.|Tokyo
+what is Python;what is the Python language|what Python is|Python;the Python programming language|can you describe Python|Python is a programming language that is easy to read.|programming
+what is the internet;how does the internet work|what the internet is|the internet|can you describe the internet|The internet is a network that connects computers all over the world.|network
+what is artificial intelligence;what is AI;what does AI mean|what artificial intelligence is;what AI is|artificial intelligence;AI;the meaning of AI|can you describe artificial intelligence|Artificial intelligence is software that does tasks which seem to need thought.|software
+what is a black hole;what are black holes|what a black hole is|a black hole|can you describe a black hole|A black hole is a place in space whose gravity is so strong that not even light escapes.|gravity
+what is a volcano;what are volcanoes|what a volcano is|a volcano|can you describe a volcano|A volcano is an opening in the ground through which molten rock comes out.|rock
+what is an earthquake;what causes earthquakes|what an earthquake is;what causes earthquakes|an earthquake;the cause of earthquakes|can you describe an earthquake|An earthquake is a shaking of the ground. It comes from plates of rock that move.|ground
+why is the grass green;what makes grass green|why the grass is green|the reason why grass is green|why does grass look green|Grass is green because of chlorophyll. It absorbs red and blue light and reflects green light.|chlorophyll
+why do leaves change colour;why do leaves change color in autumn;why do leaves turn yellow|why leaves change colour|the reason why leaves change colour|what makes leaves turn red|In autumn the green chlorophyll breaks down, so that yellow and red colours of the leaf show.|chlorophyll
+why do we sleep;why do people sleep;why is sleep important|why we sleep|the reason why we sleep|what is sleep good for|Sleep gives the body and the brain time to rest and repair. It also helps memory.|rest
+why is blood red;what makes blood red|why blood is red|the reason why blood is red|why does blood look red|Blood is red because of the iron in haemoglobin, which carries oxygen.|iron
+how do planes fly;why do planes fly;how does a plane fly|how planes fly|the way a plane flies|what keeps a plane in the air|A plane flies because its wings push air down, which pushes the plane up.|wings
+what is thunder;what causes thunder;why does it thunder|what thunder is|thunder;the cause of thunder|where does thunder come from|Thunder is the sound of air that lightning heats so fast that it bursts apart.|lightning
+what is the fastest animal;which animal is the fastest|which animal is the fastest|the fastest animal|which animal is faster than all others|The fastest animal is the peregrine falcon.|falcon
 """

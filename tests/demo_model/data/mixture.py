@@ -8,39 +8,45 @@ from tests.demo_model.conversation import Conversation, Text
 from tests.demo_model.data import (
     arithmetic,
     chains,
+    copying,
     facts,
     hypura_questions,
     infill,
     json_answers,
     memory,
     obedience,
+    requests,
     sequences,
     smalltalk,
     stories,
     tools,
     unknown,
+    yes_no,
 )
 
 Maker = Callable[[Random], Conversation | Text]
 
 #: Shares of documents, not of tokens: a tool call has four times the tokens of a fact.
 MIXTURE: dict[str, tuple[Maker, float]] = {
-    "facts": (facts.generate, 34.0),
-    "hypura": (hypura_questions.generate, 6.0),
+    "facts": (facts.generate, 33.0),
+    "hypura": (hypura_questions.generate, 7.0),
     "smalltalk": (smalltalk.generate, 3.0),
-    "arithmetic": (arithmetic.generate, 10.0),
-    "sequences": (sequences.generate, 9.0),
-    "stories": (stories.generate, 1.0),
-    "story texts": (stories.text, 0.5),
-    "unknown": (unknown.generate, 4.0),
+    "arithmetic": (arithmetic.generate, 9.0),
+    "sequences": (sequences.generate, 8.0),
+    "stories": (stories.generate, 0.8),
+    "story texts": (stories.text, 0.4),
+    "unknown": (unknown.generate, 5.0),
     "memory": (memory.generate, 5.0),
     "obedience": (obedience.generate, 4.0),
-    "tools": (tools.generate, 13.0),
-    "json": (json_answers.generate, 7.0),
-    "infill": (infill.text, 3.0),
-    "chains": (chains.generate, 4.5),
+    "tools": (tools.generate, 24.0),
+    "json": (json_answers.generate, 10.0),
+    "infill": (infill.text, 2.0),
+    "copying": (copying.generate, 8.0),
+    "requests": (requests.generate, 3.0),
+    "around facts": (yes_no.generate, 5.0),
+    "chains": (chains.generate, 4.0),
 }
-_PLAIN_SYSTEM_SHARE = 0.06
+_PLAIN_SYSTEM_SHARE = 0.08
 
 
 def document(rng: Random) -> Conversation | Text:

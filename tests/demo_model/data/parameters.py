@@ -2,11 +2,11 @@
 """Parameters of made-up functions: a JSON schema, a value, and how a user says the value."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
-from tests.demo_model.data import people
+from tests.demo_model.data import lexicon, people
 from tests.demo_model.data.wordings import invented_word
 
 Json = Any
@@ -73,19 +73,21 @@ _SENTENCE = "see you soon|happy birthday|the train is late|call me back|dinner i
 
 def _text_value(rng: Random, sort: str, held_out: bool) -> str:
     if sort == "city":
-        return people.city(rng, held_out) if rng.random() < 0.6 else invented_word(rng, 3).capitalize()
+        return people.city(rng, held_out) if rng.random() < 0.6 else lexicon.any_name(rng)
     if sort == "person":
-        return people.person(rng, held_out) if rng.random() < 0.6 else invented_word(rng, 2).capitalize()
+        return people.person(rng, held_out) if rng.random() < 0.6 else lexicon.any_name(rng)
     if sort == "code":
-        return f"{invented_word(rng, 1).upper()}{rng.choice(('-', ''))}{rng.randint(1, 9999)}"
+        return lexicon.any_code(rng)
     if sort == "file":
         return f"{people.noun(rng, held_out)}.{rng.choice(('txt', 'csv', 'md', 'json', 'py'))}"
     if sort == "date":
         return f"{rng.randint(2020, 2030)}-{rng.randint(1, 12):02}-{rng.randint(1, 28):02}"
     if sort == "time":
         return f"{rng.randint(0, 23)}:{rng.choice((0, 15, 30, 45)):02}"
-    if rng.random() < 0.4:
+    if rng.random() < 0.3:
         return rng.choice(_SENTENCE)
+    if not held_out and rng.random() < 0.2:
+        return lexicon.sentence(rng)
     return " ".join(
         people.noun(rng, held_out) if rng.random() < 0.5 else invented_word(rng, 2) for _ in range(rng.randint(1, 4))
     )
@@ -104,13 +106,13 @@ def _string(rng: Random, held_out: bool) -> Parameter:
 
 def _integer(rng: Random, held_out: bool) -> Parameter:
     name, said, description = rng.choice(_INTEGERS)
-    value = rng.randint(1, 10 ** rng.randint(1, 4))
+    value = rng.randint(0, 10 ** rng.randint(1, 5))
     return Parameter(name, {"type": "integer", "description": description}, value, said.format(value))
 
 
 def _number(rng: Random, held_out: bool) -> Parameter:
     name, said, description = rng.choice(_NUMBERS)
-    value = rng.randint(1, 999) + rng.randint(1, 9) / 10
+    value: float = rng.randint(1, 999) + rng.randint(1, 9) / 10 if rng.random() < 0.6 else rng.randint(0, 9999)
     return Parameter(
         name, {"type": "number", "description": description}, value, rng.choice(said.split("|")).format(value)
     )
@@ -134,23 +136,90 @@ def _choice(rng: Random, held_out: bool) -> Parameter:
     )
 
 
-_MAKERS: tuple[Callable[[Random, bool], Parameter], ...] = (_string, _integer, _number, _boolean, _choice)
+def _listed(values: list[str]) -> str:
+    return values[0] if len(values) == 1 else ", ".join(values[:-1]) + " and " + values[-1]
+
+
+def _list(rng: Random, held_out: bool) -> Parameter:
+    names, said, make = rng.choice((
+        (("items", "products", "things", "words", "tags", "labels"), "with {}|for {}|containing {}", people.noun),
+        (("people", "guests", "recipients", "attendees", "names"), "with {}|for {}|to {}", people.person),
+        (("cities", "places", "stops", "locations"), "for {}|in {}|through {}", people.city),
+    ))  # fmt: skip
+    name = rng.choice(names)
+    values = [make(rng, held_out) for _ in range(rng.randint(1, 4))]
+    schema: dict[str, Json] = {"type": "array", "items": {"type": "string"}, "description": f"the {name}"}
+    return Parameter(name, schema, values, rng.choice(said.split("|")).format(_listed(values)))
+
+
+def _object(rng: Random, held_out: bool) -> Parameter:
+    parts = {
+        rng.choice(("street", "name", "title", "label")): people.noun(rng, held_out).capitalize(),
+        rng.choice(("city", "town", "place")): people.city(rng, held_out),
+        rng.choice(("number", "zip", "size", "level")): rng.randint(1, 99999),
+    }
+    kept = dict(rng.sample(list(parts.items()), rng.randint(2, 3)))
+    name = rng.choice(("address", "details", "target", "place", "options", lexicon.any_word(rng)))
+    properties = {key: {"type": "integer" if isinstance(value, int) else "string"} for key, value in kept.items()}
+    said = f"with {name} " + rng.choice((", ", " and ")).join(f"{key} {value}" for key, value in kept.items())
+    return Parameter(name, {"type": "object", "properties": properties, "required": list(kept)}, kept, said)
+
+
+def _wild_choice(rng: Random, held_out: bool) -> Parameter:
+    """Values and a name that were never seen together."""
+    name = lexicon.any_word(rng)
+    offered = list(
+        {lexicon.any_word(rng) if rng.random() < 0.8 else lexicon.any_code(rng) for _ in range(rng.randint(2, 5))}
+    )
+    offered.sort()
+    value = rng.choice(offered)
+    said = rng.choice(
+        ("with {1}", "with {0} {1}", "in {1} {0}", "as {1}", "and the {0} is {1}", "using {1}", "{0} {1}")
+    ).format(name, value)
+    return Parameter(name, {"type": "string", "enum": offered}, value, said)
+
+
+_MAKERS: tuple[Callable[[Random, bool], Parameter], ...] = (
+    _string,
+    _integer,
+    _number,
+    _boolean,
+    _choice,
+    _list,
+    _object,
+    _wild_choice,
+)
+_SHARES = (43, 16, 10, 9, 9, 5, 2, 8)
 
 
 def parameters(rng: Random, count: int, held_out: bool) -> tuple[Parameter, ...]:
     """Parameters of different names."""
     found: dict[str, Parameter] = {}
     while len(found) < count:
-        made = rng.choices(_MAKERS, (45, 18, 10, 10, 17))[0](rng, held_out)
-        if rng.random() < 0.25 and made.schema["type"] in ("integer", "number", "string") and "enum" not in made.schema:
-            made = _renamed(rng, made)
+        made = rng.choices(_MAKERS, _SHARES)[0](rng, held_out)
+        if rng.random() < 0.3 and made.schema["type"] in ("integer", "number", "string") and "enum" not in made.schema:
+            made = _renamed(rng, made, held_out)
+        if rng.random() < 0.3:
+            made = replace(made, schema={key: value for key, value in made.schema.items() if key != "description"})
         found.setdefault(made.name, made)
     return tuple(found.values())
 
 
-def _renamed(rng: Random, parameter: Parameter) -> Parameter:
+def _renamed(rng: Random, parameter: Parameter, held_out: bool) -> Parameter:
     """Under an invented name that the user says too, so that names are read, not guessed."""
-    name = invented_word(rng, 2)
+    words = [invented_word(rng, 2)] if held_out else [lexicon.any_word(rng) for _ in range(rng.choice((1, 1, 2)))]
     quoted = f'"{parameter.value}"' if " " in str(parameter.value) else parameter.value
-    said = rng.choice(("with {} {}", "with {} set to {}", "where {} is {}")).format(name, quoted)
-    return Parameter(name, {**parameter.schema, "description": f"the {name}"}, parameter.value, said)
+    said = rng.choice(
+        (
+            "with {} {}",
+            "with {} set to {}",
+            "where {} is {}",
+            "with {} = {}",
+            "and {} {}",
+            "{} {}",
+            "{}: {}",
+            "the {} is {}",
+        )
+    ).format(" ".join(words), quoted)
+    name = words[0] if len(words) == 1 else lexicon.identifier(rng, words)
+    return Parameter(name, {**parameter.schema, "description": f"the {' '.join(words)}"}, parameter.value, said)

@@ -4,8 +4,8 @@
 from random import Random
 
 from tests.demo_model.conversation import Check, Conversation, single
-from tests.demo_model.data import knowledge
-from tests.demo_model.data.wordings import invented_word
+from tests.demo_model.data import knowledge, lexicon
+from tests.demo_model.data.wordings import asked_politely, invented_word
 from tests.demo_model.data.world import COUNTRIES
 
 _WORDS = (
@@ -15,22 +15,26 @@ _WORDS = (
     *(country.lower() for country in COUNTRIES if country.isascii() and country.isalpha()),
     *"apple bread chair table window garden river mountain letter paper music school winter model memory tensor router".split(),
 )
-_POLITE = ("", "", "", "please ", "can you ", "could you ", "now ")
 _POLITE_HELD_OUT = ("would you please ", "I want you to ", "kindly ")
+
+
+def _opened(rng: Random, wish: str, held_out: bool) -> str:
+    if held_out:
+        return rng.choice(_POLITE_HELD_OUT) + wish
+    return wish if wish.startswith(("how", "what", "which")) else asked_politely(rng, wish)
 
 
 def _ask(rng: Random, forms: tuple[str, ...], held_out: bool, *values: object) -> str:
     """forms: the last one is held out, where there are more than one."""
-    start = rng.choice(_POLITE_HELD_OUT if held_out else _POLITE)
-    text = start + rng.choice(forms[-1:] if held_out else forms[:-1]).format(*values)
+    text = _opened(rng, rng.choice(forms[-1:] if held_out else forms[:-1]).format(*values), held_out)
     text = text[0].upper() + text[1:]
     return text if text[-1] in ".?!" else text + rng.choice((".", "", "", "!"))
 
 
 def _word(rng: Random, held_out: bool) -> str:
-    if held_out or rng.random() < 0.5:
+    if held_out:
         return invented_word(rng, rng.randint(2, 3))
-    return rng.choice(_WORDS)
+    return rng.choice(_WORDS) if rng.random() < 0.3 else lexicon.any_word(rng)
 
 
 def _count(rng: Random, held_out: bool) -> Conversation:
@@ -46,10 +50,10 @@ def _count(rng: Random, held_out: bool) -> Conversation:
     forms: tuple[str, ...]
     if abs(step) == 1:
         forms = ("count from {0} to {1}", "count {0} to {1}", "list the numbers from {0} to {1}", "write the numbers from {0} to {1}",
-                 "say the numbers from {0} to {1}", "count on from {0} until {1}")  # fmt: skip
+                 "say the numbers from {0} to {1}", "count up from {0} to {1}", "numbers {0} to {1}", "give me the numbers {0} to {1}", "count on from {0} until {1}", "list all the numbers from {0} to {1}")  # fmt: skip
     else:
         forms = ("count from {0} to {1} in steps of {2}", "count from {0} to {1} by {2}", "list every {2}th number from {0} to {1}",
-                 "write the numbers from {0} to {1} in steps of {2}")  # fmt: skip
+                 "write the numbers from {0} to {1} in steps of {2}", "list numbers from {0} to {1} in steps of {2}")  # fmt: skip
     return single("sequences", _ask(rng, forms, held_out, start, end, step), numbers, Check("exact", numbers))
 
 
@@ -70,6 +74,9 @@ def _sort(rng: Random, held_out: bool) -> Conversation:
             "put these numbers in order{1}: {0}",
             "order the numbers{1}: {0}",
             "arrange these numbers{1}: {0}",
+            "bring these numbers into order{1}: {0}",
+            "sort the list{1}: {0}",
+            "please sort the numbers{1}: {0}",
         )
     else:
         items = rng.sample(_WORDS, min(size, 5))
@@ -80,6 +87,8 @@ def _sort(rng: Random, held_out: bool) -> Conversation:
             "put these words in order{1}: {0}",
             "order the words{1}: {0}",
             "arrange these words{1}: {0}",
+            "bring these words into order{1}: {0}",
+            "please sort the words{1}: {0}",
         )
     answer = ", ".join(ordered)
     return single("sequences", _ask(rng, forms, held_out, ", ".join(items), how), answer, Check("exact", answer))
@@ -100,9 +109,11 @@ def _copy(rng: Random, held_out: bool) -> Conversation:
         'repeat "{0}"',
         "echo: {0}",
         "repeat these words: {0}",
+        "repeat the words {0}",
     )
-    start = rng.choice(_POLITE_HELD_OUT if held_out else _POLITE)
-    question = start + rng.choice(forms[-1:] if held_out else forms[:-1]).format(text)
+    wish = rng.choice(forms[-1:] if held_out else forms[:-1]).format(text)
+    opened = _opened(rng, wish, held_out)
+    question = opened if opened.endswith(wish[-6:]) else wish  # Words after the text would belong to it.
     return single("sequences", question[0].upper() + question[1:], text, Check("exact", text))
 
 
@@ -119,6 +130,8 @@ def _spell(rng: Random, held_out: bool) -> Conversation:
         )
         lines = "\n".join(f"{letter} {place}" for place, letter in enumerate(word, start=1))
         answer = f"The word {word} has {len(word)} letters."
+        if not held_out and rng.random() < 0.5:
+            lines, answer = "", f"{'-'.join(word)} has {len(word)} letters."
         return single("sequences", _ask(rng, forms, held_out, word), answer, Check("number", len(word)), lines)
     forms = (
         "spell {0}",
@@ -128,6 +141,10 @@ def _spell(rng: Random, held_out: bool) -> Conversation:
         "how is {0} spelt?",
         "spell {0} letter by letter",
         "give me the letters of {0}",
+        "write {0} letter by letter",
+        "what are the letters of {0}?",
+        "spell out {0}",
+        "spell out the word {0}",
     )
     return single("sequences", _ask(rng, forms, held_out, word), spelt, Check("exact", spelt))
 
@@ -142,9 +159,21 @@ def _reverse(rng: Random, held_out: bool) -> Conversation:
         'spell "{0}" backwards',
         "what is {0} backwards?",
         "turn the word {0} around",
+        "spell {0} in reverse",
+        "{0} backwards",
+        "reverse this word: {0}",
+        "say {0} backwards",
+        "reverse this: {0}",
     )
     thinking = f"letters: {'-'.join(word)}\nbackwards: {'-'.join(backwards)}"
-    return single("sequences", _ask(rng, forms, held_out, word), backwards, Check("exact", backwards), thinking)
+    answer, check = backwards, Check("exact", backwards)
+    if not held_out and rng.random() < 0.5:
+        answer, check, thinking = (
+            f"{'-'.join(word)} backwards is {'-'.join(backwards)}: {backwards}",
+            Check("ends", backwards),
+            "",
+        )
+    return single("sequences", _ask(rng, forms, held_out, word), answer, check, thinking)
 
 
 def _pick(rng: Random, held_out: bool) -> Conversation:
@@ -164,5 +193,5 @@ def _pick(rng: Random, held_out: bool) -> Conversation:
 
 
 def generate(rng: Random, held_out: bool = False) -> Conversation:
-    make = rng.choices((_count, _sort, _copy, _spell, _reverse, _pick), (15, 22, 22, 18, 12, 11))[0]
+    make = rng.choices((_count, _sort, _copy, _spell, _reverse, _pick), (15, 24, 12, 21, 15, 13))[0]
     return make(rng, held_out)

@@ -10,6 +10,8 @@ never sees.
 from dataclasses import dataclass
 from random import Random
 
+from tests.demo_model.data import lexicon
+
 _PHRASE_FRAMES = """What is {}|What's {}|Tell me {}|Name {}|{}|{}, please|Please tell me {}|Please name {}|Give me {}|I need {}
 I need to know {}|I want to know {}|I would like to know {}|I'd like to know {}|Can you tell me {}|Could you tell me {}
 Can you name {}|Could you name {}|Can you give me {}|Do you know {}|do you happen to know {}|Remind me: what is {}
@@ -17,7 +19,11 @@ Hey, what is {}|Hi, what's {}|Hello, what is {}|Quick question: what is {}|Quest
 And what is {}|Tell me what {} is|Do you know what {} is|Can you tell me what {} is|Please tell me what {} is
 I wonder what {} is|I forgot what {} is|Remind me what {} is|Could you say what {} is|{} is what|{} is
 My teacher asks for {}|For my homework I need {}|What would you say is {}|Would you tell me {}|Let me know {}
-I am looking for {}|Let me know what {} is|Answer this: what is {}|Do you remember {}|Any idea what {} is"""
+I am looking for {}|Let me know what {} is|Answer this: what is {}|Do you remember {}|Any idea what {} is
+I need to find out {}|May I know {}|May I ask what {} is|Would you know {}|Will you tell me {}|Help me find {}|I am trying to remember {}
+Give me the answer: {}|How about {}|What about {}|State {}|Write down {}|Write {}|Find {}|Look up {}|List {}|Show me {}|Identify {}|Just tell me {}
+What do you know about {}|I am not sure about {}|{}, what is it|{}: what is it|Which one is {}|Which is {}|Guess {}|What exactly is {}|What was {} again
+I should know {} but I forgot|Help me with {}|It is about {}|Please write {}|Simply name {}|Kindly name {}|I'd love to know {}|I'm curious about {}"""
 _PHRASE_FRAMES_HELD_OUT = """Would you please tell me {}|Hi there! Do you know what {} is|I can't remember {}
 I'm trying to find out what {} is|Please, what is {}|Could you please name {}|Would you mind telling me {}
 Tell me, what is {}|Hello! Can you tell me {}|I have a question: what is {}|Please give me {}|I was wondering what {} is"""
@@ -26,13 +32,16 @@ _CLAUSE_FRAMES = """Tell me {}|Please tell me {}|Can you tell me {}|Could you te
 I want to know {}|I would like to know {}|I'd like to know {}|I wonder {}|Please explain {}|Can you explain {}
 Could you explain {}|Remind me {}|Let me know {}|I forgot {}|Do you happen to know {}|Hey, can you tell me {}
 Any idea {}|Hi, do you know {}|My child asks {}|My friend wants to know {}|Would you tell me {}|Say {}
-Help me understand {}|Can you say {}|Please let me know {}|I need to know {}|Teach me {}|Somebody asked me {}"""
+Help me understand {}|Can you say {}|Please let me know {}|I need to know {}|Teach me {}|Somebody asked me {}
+I'd love to know {}|I'm curious {}|I am not sure {}|May I ask {}|May I know {}|Would you know {}|Will you tell me {}|Find out {}|Guess {}
+Describe {}|Describe in a few words {}|Just tell me {}|Show me {}|Kindly tell me {}|Tell us {}|We want to know {}|In short, tell me {}"""
 _CLAUSE_FRAMES_HELD_OUT = """Would you please tell me {}|I was wondering {}|Could you please explain {}|Tell me please {}
 I'm trying to find out {}|Hello! Can you tell me {}|Hi there! Do you know {}|Would you mind telling me {}|I can't remember {}"""
 
 _QUESTION_FRAMES = """{}|{}|{}|{}|{}|Tell me: {}|Please tell me: {}|Quick question: {}|Hey, {}|Hi, {}|Hello, {}|So {}|Now, {}
 Question: {}|Answer this: {}|A question: {}|Do you know: {}|Can you help me: {}|Next question: {}|I wonder, {}
-Please: {}|Hello! {}|Hi! {}|Well, {}|And {}|My question is: {}|Can you answer this: {}|For my homework: {}"""
+Please: {}|Hello! {}|Hi! {}|Well, {}|And {}|My question is: {}|Can you answer this: {}|For my homework: {}
+Say, {}|Listen: {}|Guess: {}|Let me ask: {}|May I ask: {}|Here is a question: {}|Explain: {}|Explain this: {}|Hmm, {}|Just one thing: {}|Do you know {}"""
 _QUESTION_FRAMES_HELD_OUT = """Tell me, {}|I have a question: {}|Please answer: {}|Good morning! {}|One question: {}
 Okay, {}|Could you answer this: {}|Hello there, {}"""
 
@@ -40,6 +49,16 @@ Okay, {}|Could you answer this: {}|Hello there, {}"""
 def _split(text: str) -> tuple[str, ...]:
     return tuple(item for line in text.splitlines() for item in line.split("|") if item)
 
+
+_GREETINGS = """hi|hello|hey|good morning|good evening|good afternoon|hello there|hi there|dear model|dear assistant|hey bot|ok|okay|so|now|well
+thanks|great|excuse me|sorry|one more thing|next one|next|quick question|a question|small question|question|a riddle|please|attention"""
+_REASONS = """I need this for school|for a quiz|for my homework|my daughter asks|my son wants to know|for a crossword|just curious|I am curious
+for a game|I am learning for a test|we are having a discussion|my boss asks|it is for a friend|I forgot it|I really need to know|help me out
+I have been thinking|here is what I want to know|let us play a quiz|I bet you know this|this is an easy one|take your time|think of it as a test"""
+_SUFFIXES = """please|thanks|thank you|thanks in advance|please be brief|answer briefly|keep it short|in one sentence|if you know|do you know|right now
+quickly|I need it today|just curious|for my homework|my friend|I forgot|again|exactly|by the way|can you help|help me please|I am not sure|be honest"""
+_POLITE_VERBS = """would you|could you|can you|will you|won't you|might you|may I ask you to|I ask you to|I want you to|I need you to|I would like you to|I'd like you to
+please|be a dear and|go ahead and|do me a favour and|help me and|it would be great if you could|it would help to|try to|be nice and|you should|you may|let's see if you can"""
 
 _FRAMES = {
     "phrases": (_split(_PHRASE_FRAMES), _split(_PHRASE_FRAMES_HELD_OUT)),
@@ -73,7 +92,42 @@ def in_words(rng: Random, asked: Asked, held_out: bool) -> str:
     forms = [name for name in _FRAMES if getattr(asked, name)]
     name = rng.choice(forms)
     frame = rng.choice(_FRAMES[name][held_out])
-    return styled(rng, frame.format(rng.choice(getattr(asked, name))), held_out)
+    text = frame.format(rng.choice(getattr(asked, name)))
+    return styled(rng, framed(rng, text) if not held_out and rng.random() < 0.3 else text, held_out)
+
+
+def framed(rng: Random, text: str) -> str:
+    """With more words around it: greetings, names, reasons, words that the model has never seen."""
+    draw = rng.random()
+    if draw < 0.35:
+        start = rng.choice(_split(_GREETINGS))
+        if rng.random() < 0.3:
+            start += " " + (lexicon.any_name(rng) if rng.random() < 0.5 else lexicon.any_word(rng))
+        return start + rng.choice((", ", "! ", ". ", ": ", " - ", " ")) + text
+    if draw < 0.5:
+        return rng.choice(_split(_REASONS)) + rng.choice((". ", ": ", ", ", "! ")) + text
+    if draw < 0.65:
+        return lexicon.sentence(rng) + " " + text[0].upper() + text[1:]
+    if draw < 0.75:
+        return rng.choice((lexicon.any_name, lexicon.any_word))(rng) + rng.choice((", ", ": ", " ")) + text
+    if draw < 0.93:
+        return text + rng.choice((", ", " ", "? ", " - ")) + rng.choice(_split(_SUFFIXES))
+    words = text.split(" ")
+    words.insert(rng.randrange(min(3, len(words))), lexicon.any_word(rng))
+    return " ".join(words)
+
+
+def asked_politely(rng: Random, wish: str) -> str:
+    """A wish that begins with its verb, as one person asks another."""
+    draw = rng.random()
+    if draw < 0.35:
+        return wish
+    if draw < 0.75:
+        opening = rng.choice(_split(_POLITE_VERBS))
+        if rng.random() < 0.25:
+            opening += rng.choice((" please", " kindly", " quickly", " just", f" {lexicon.any_word(rng)}"))
+        wish = f"{opening} {wish}"
+    return framed(rng, wish) if rng.random() < 0.4 else wish
 
 
 def styled(rng: Random, text: str, held_out: bool = False) -> str:
