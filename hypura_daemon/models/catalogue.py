@@ -1,28 +1,20 @@
 """The list of registered models on disk: models.json in the home folder, replaced atomically."""
 
 import json
-import os
-import tempfile
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 import structlog
 
 from hypura_daemon.errors import InvalidModelName, ModelFileError
+from hypura_daemon.models.entry import Entry
 from hypura_daemon.models.names import full_name
+from hypura_daemon.models.overrides import Overrides, overrides_dict, overrides_from
+from hypura_daemon.models.whole_file import write_whole
 
-MAX_CATALOGUE_BYTES = 16 << 20
+MAX_CATALOGUE_BYTES = 64 << 20
 
 _log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A registered model: its name with tag, and its first file."""
-
-    name: str
-    path: Path
 
 
 def load_entries(file: Path) -> list[Entry]:
@@ -58,23 +50,12 @@ def load_entries(file: Path) -> list[Entry]:
 
 def save_entries(file: Path, entries: Iterable[Entry]) -> None:
     """Replace the catalogue. Raises ModelFileError, and leaves the old one, if that fails."""
-    content = json.dumps(
-        {"version": 1, "models": [{"name": entry.name, "path": str(entry.path)} for entry in entries]}, indent=1
-    )
-    temporary: Path | None = None
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
-        temporary = Path(name)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            stream.write(content + "\n")
-            stream.flush()
-            os.fsync(stream.fileno())
-        temporary.replace(file)
-    except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        raise ModelFileError(f"{file} cannot be written: {error.strerror}; nothing was changed") from error
+    content = json.dumps({"version": 1, "models": [_item(entry) for entry in entries]}, indent=1)
+    if len(content) >= MAX_CATALOGUE_BYTES:
+        raise ModelFileError(
+            f"{file} would take {len(content)} bytes, more than {MAX_CATALOGUE_BYTES}; remove some models"
+        )
+    write_whole(file, f"{content}\n".encode())
 
 
 def _set_aside(file: Path) -> Path:
@@ -90,6 +71,11 @@ def _set_aside(file: Path) -> Path:
     return aside
 
 
+def _item(entry: Entry) -> dict[str, object]:
+    item: dict[str, object] = {"name": entry.name, "path": str(entry.path)}
+    return {**item, "overrides": overrides_dict(entry.overrides)} if entry.overrides else item
+
+
 def _entry(item: object) -> Entry:
     if not isinstance(item, dict):
         raise ValueError("no object")
@@ -99,4 +85,5 @@ def _entry(item: object) -> Entry:
     if not Path(path).is_absolute() or "\0" in path:
         raise ValueError("the path is not absolute")
     path.encode("utf-8")
-    return Entry(full_name(name), Path(path))
+    overrides = overrides_from(item["overrides"]) if "overrides" in item else Overrides()
+    return Entry(full_name(name), Path(path), overrides)

@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from math import prod
 from pathlib import Path
 
-from hypura_daemon.errors import ModelFileError, UnsupportedModel
+from hypura_daemon.errors import ModelFileError, NoLanguageModel, UnsupportedModel
 from hypura_daemon.models.architectures import DIFFUSERS, ENCODERS, KNOWN, NO_LANGUAGE_MODELS
 from hypura_daemon.models.ggml_types import FILE_TYPES
 from hypura_daemon.models.gguf import MAX_TENSORS, Header, MetadataValue, TensorInfo, read_header
 from hypura_daemon.models.hyperparameters import Hyperparameters, read_hyperparameters
+from hypura_daemon.models.overrides import TemplateStyle
 from hypura_daemon.models.splits import check_parts, part_paths
 from hypura_daemon.models.tensors import Role, is_single_expert, layer_of, role_of
 
@@ -46,7 +47,7 @@ class ModelTensor:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A readable model."""
+    """A readable model; the registry knows its name and digest, and what overrides its capabilities."""
 
     name: str
     files: tuple[ModelFile, ...]
@@ -56,6 +57,7 @@ class Model:
     hyperparameters: Hyperparameters
     quantization: str
     capabilities: tuple[str, ...]
+    digest: str = ""
 
     @property
     def size_bytes(self) -> int:
@@ -77,6 +79,21 @@ class Model:
         """The chat template; empty if there is none."""
         template = self.metadata.get(_TEMPLATE)
         return template if isinstance(template, str) else ""
+
+
+def templated(capabilities: tuple[str, ...], template: str, style: TemplateStyle) -> tuple[str, ...]:
+    """The capabilities with another chat template than the file's: tools, thinking and filling in are the template's.
+
+    A jinja template says nothing of filling in, which then stays as the file has it.
+    """
+    if not template or "completion" not in capabilities:
+        return capabilities
+    if style == "go":
+        marks = {"tools": (".Tools",), "thinking": (".Think", ".IsThinkSet"), "insert": (".Suffix",)}
+    else:
+        marks = {"tools": ("tools",), "thinking": _THINKING_MARKS}
+    had = [name for name in capabilities if name not in marks]
+    return (*had, *(name for name, texts in marks.items() if any(text in template for text in texts)))
 
 
 def open_model(path: Path, name: str) -> Model:
@@ -125,13 +142,13 @@ def open_model(path: Path, name: str) -> Model:
 def _architecture(path: Path, metadata: Mapping[str, MetadataValue]) -> str:
     kind = metadata.get("general.type", "model")
     if kind == "adapter":
-        raise UnsupportedModel(f"{path} is an adapter (LoRA), not a model; hypura runs whole models, merge it into one")
+        raise NoLanguageModel(f"{path} is an adapter (LoRA), not a model; hypura runs whole models, merge it into one")
     architecture = metadata.get("general.architecture")
     if not isinstance(architecture, str):
         raise ModelFileError(f"{path} does not say its general.architecture; convert the model again")
     if kind == "mmproj" or architecture in NO_LANGUAGE_MODELS:
         what = NO_LANGUAGE_MODELS.get(architecture, NO_LANGUAGE_MODELS["clip"])
-        raise UnsupportedModel(f"{path} is {what}; give the file of a language model")
+        raise NoLanguageModel(f"{path} is {what}; give the file of a language model")
     if architecture not in KNOWN:
         raise UnsupportedModel(
             f"{path} has the architecture {architecture[:80]!r}, which this version's llama.cpp does not know; "

@@ -1,4 +1,7 @@
-"""Names of models: [HOST/][NAMESPACE/]NAME[:TAG], as Ollama writes them; no tag means latest."""
+"""Names of models: [HOST/][NAMESPACE/]NAME[:TAG], as Ollama writes them; no tag means latest.
+
+Ollama's own registry and its namespace library go without saying: registry.ollama.ai/library/qwen3 is qwen3.
+"""
 
 import re
 from dataclasses import dataclass
@@ -8,13 +11,19 @@ from hypura_daemon.errors import InvalidModelName
 from hypura_daemon.models.splits import part_of
 
 MAX_NAME_CHARACTERS = 255
-MAX_PART_CHARACTERS = 80
+MAX_PART_CHARACTERS = 96  # As long as a repository of Hugging Face may be called.
 _MAX_MADE_CHARACTERS = 64  # Leaves room for a number behind it.
 DEFAULT_TAG = "latest"
+DEFAULT_HOST = "registry.ollama.ai"
+DEFAULT_NAMESPACE = "library"
+HUGGING_FACE = "hf.co"
+_ALIASES = {DEFAULT_HOST: "", "ollama.com": "", "huggingface.co": HUGGING_FACE}
+_SCHEME = re.compile(r"https?://", re.ASCII | re.IGNORECASE)
 _HOST = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]*(?::[0-9]{1,5})?", re.ASCII)
 _WORD = re.compile(r"[a-zA-Z0-9_][a-zA-Z0-9_.-]*", re.ASCII)
 _QUANTIZATION = re.compile(
-    r"(?:ud-)?(?:i?q[1-8](?:_[a-z0-9]+){0,3}|tq[12]_0|mxfp4(?:_moe)?|nvfp4|bf16|f16|f32|fp16|fp32)", re.ASCII
+    r"(?:ud-)?(?:i?q[1-8](?:_[a-z0-9]+){0,3}|tq[12]_0|mxfp4(?:_moe)?|nvfp4|bf16|f16|f32|fp16|fp32)",
+    re.ASCII | re.IGNORECASE,
 )
 
 
@@ -40,7 +49,7 @@ def parse_name(text: str) -> ModelName:
         raise InvalidModelName(
             f"the model's name {text[:40]!r}… has {len(text)} characters; at most {MAX_NAME_CHARACTERS} are allowed"
         )
-    *folders, last = text.split("/")
+    *folders, last = _SCHEME.sub("", text, count=1).split("/") if _SCHEME.match(text) else text.split("/")
     name, colon, tag = last.partition(":")
     if not colon:
         tag = DEFAULT_TAG
@@ -54,6 +63,9 @@ def parse_name(text: str) -> ModelName:
         _check(text, "namespace", namespace, _WORD)
     _check(text, "name", name, _WORD)
     _check(text, "tag", tag, _WORD)
+    host = _ALIASES.get(host.lower(), host.lower())
+    if not host and namespace.lower() == DEFAULT_NAMESPACE:
+        namespace = ""
     return ModelName(host, namespace, name, tag)
 
 
@@ -64,16 +76,37 @@ def full_name(text: str) -> str:
 
 def name_for(path: Path) -> str:
     """A name made from a file's name: Qwen3-8B-Q4_K_M.gguf becomes qwen3-8b:q4_k_m."""
-    part = part_of(path.name)
-    stem = part.prefix if part else re.sub(r"(?i)\.gguf$", "", path.name)
-    words = re.sub(r"[^a-z0-9_.-]+", "-", stem.lower())
-    words = re.sub(r"\.{2,}", ".", words).strip("-.")
-    tag = DEFAULT_TAG
+    words, tag = quantization_in(_words(path.name).lower())
+    return str(parse_name(f"{words[:_MAX_MADE_CHARACTERS].strip('-.') or 'model'}:{tag or DEFAULT_TAG}"))
+
+
+def tag_for(path: Path) -> str:
+    """A tag for one of a repository's files: its quantization as Q4_K_M, else the file's name."""
+    words = _words(path.name)
+    if is_quantization(words):
+        return words.upper()
+    return quantization_in(words)[1].upper() or words[:_MAX_MADE_CHARACTERS].strip("-.") or DEFAULT_TAG
+
+
+def quantization_in(words: str) -> tuple[str, str]:
+    """What a file's name says before its quantization, and the quantization; empty if it says none."""
     for start in (match.start() for match in re.finditer(r"[._-]", words)):
         if start and _QUANTIZATION.fullmatch(words[start + 1 :]):
-            words, tag = words[:start], words[start + 1 :]
-            break
-    return str(parse_name(f"{words[:_MAX_MADE_CHARACTERS].strip('-.') or 'model'}:{tag}"))
+            return words[:start], words[start + 1 :]
+    return words, ""
+
+
+def is_quantization(word: str) -> bool:
+    """Whether a word names a quantization, as Q4_K_M, IQ2_XS or BF16 do."""
+    return _QUANTIZATION.fullmatch(word) is not None
+
+
+def _words(file: str) -> str:
+    """A file's name without its ending and part number, in the characters that names have."""
+    part = part_of(file)
+    stem = part.prefix if part else re.sub(r"(?i)\.gguf$", "", file)
+    words = re.sub(r"[^a-zA-Z0-9_.-]+", "-", stem)
+    return re.sub(r"\.{2,}", ".", words).strip("-.")
 
 
 def _check(text: str, what: str, part: str, pattern: re.Pattern[str]) -> None:

@@ -1,4 +1,4 @@
-"""The registered models: those in the catalogue, and those that lie in the home's models folder.
+"""The models by name: those in the catalogue, in the home's models folder, pulled, and in the stores of others.
 
 Methods may be called from several threads, and may read files: keep them off the event loop.
 """
@@ -6,18 +6,26 @@ Methods may be called from several threads, and may read files: keep them off th
 import difflib
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import structlog
 
-from hypura_daemon.errors import InvalidRequest, ModelFileError, ModelNotFound
-from hypura_daemon.models.catalogue import Entry, load_entries, save_entries
-from hypura_daemon.models.model import Model, ModelFile, open_model
-from hypura_daemon.models.names import ModelName, full_name, name_for, parse_name
+from hypura_daemon.errors import InvalidRequest, ModelFileError, ModelNotFound, NoLanguageModel
+from hypura_daemon.models.catalogue import load_entries, save_entries
+from hypura_daemon.models.digest import files_digest, model_digest
+from hypura_daemon.models.entry import Entry, Source
+from hypura_daemon.models.found import FoundModels, free_name, key_of
+from hypura_daemon.models.holdings import Holdings
+from hypura_daemon.models.model import Model, ModelFile, open_model, templated
+from hypura_daemon.models.names import ModelName, full_name, parse_name
+from hypura_daemon.models.overrides import NO_OVERRIDES, Overrides
 from hypura_daemon.models.scan import MAX_MODELS, find_models
-from hypura_daemon.models.splits import first_part
+from hypura_daemon.models.splits import first_part, part_of
+from hypura_daemon.models.stores.ollama import OllamaStore
+from hypura_daemon.models.stores.store import Store
+from hypura_daemon.models.summaries import Summaries, Summarized, unchanged
 from hypura_daemon.models.summary import ModelSummary, summarize, summarize_failure
 
 _KEPT_MODELS = 16
@@ -31,31 +39,35 @@ class Registry:
     Headers are read again only when a file's size, time or inode has changed.
     """
 
-    def __init__(self, home: Path) -> None:
-        """Reads the catalogue. Raises ModelFileError if it must not be read."""
+    def __init__(self, home: Path, stores: Sequence[Store] = ()) -> None:
+        """Reads the catalogue; `stores` are looked at too. Raises ModelFileError if it must not be read."""
+        home = home.resolve()  # Registered paths are: one file must not look like two.
         self._file = home / "models.json"
-        self._folder = home / "models"
-        self._lock = threading.Lock()
-        self._entries = {_key(entry.name): entry for entry in load_entries(self._file)}
+        self._holdings = Holdings(home)
+        pulled = OllamaStore(home, Source.PULLED)
+        self._found_models = FoundModels(home / "models", (pulled, *stores))
+        self._scan_lock = threading.Lock()  # Taken before the others, and never within them.
+        self._lock = threading.Lock()  # Of the entries.
+        self._models_lock = threading.Lock()
+        self._entries = {key_of(entry.name): entry for entry in load_entries(self._file)}
         self._found: dict[str, Entry] = {}
-        self._told: frozenset[str] = frozenset()
-        self._models: OrderedDict[Path, Model] = OrderedDict()
-        self._summaries: dict[Path, tuple[tuple[ModelFile, ...], ModelSummary]] = {}
-        self._rescan()
+        self._models: OrderedDict[Path, tuple[Model, str]] = OrderedDict()
+        self._summaries = Summaries(home / "summaries.json")
+        self.rescan()
 
     def get(self, name: str) -> Entry:
-        """The registered name and path. A name without a tag also means the one model that has it with a tag.
+        """The entry of a name. A name without a tag also means the one model that has it with a tag.
 
         Raises InvalidModelName, ModelNotFound.
         """
         wanted = parse_name(name)
         tagged = ":" in name.rpartition("/")[2]
         entry = self._lookup(wanted, tagged=tagged)
-        if entry is None:
-            self._rescan()
+        if entry is None or (entry.source is not Source.CATALOGUE and not entry.path.exists()):
+            self.rescan()
             entry = self._lookup(wanted, tagged=tagged)
         if entry is None:
-            raise self._not_found(_key(str(wanted)))
+            raise self._not_found(key_of(str(wanted)), name)
         return entry
 
     def open(self, name: str) -> Model:
@@ -63,8 +75,18 @@ class Registry:
 
         Raises InvalidModelName, ModelNotFound, ModelFileError and UnsupportedModel.
         """
-        entry = self.get(name)
-        return replace(self._read(entry.path), name=entry.name)
+        return self.model(self.get(name))
+
+    def model(self, entry: Entry) -> Model:
+        """The model of an entry. Raises ModelFileError and UnsupportedModel."""
+        model, digest = self._read(entry.path)
+        overrides = entry.overrides
+        return replace(
+            model,
+            name=entry.name,
+            digest=model_digest(digest, overrides),
+            capabilities=templated(model.capabilities, overrides.template, overrides.template_style),
+        )
 
     def add(self, path: Path, name: str = "") -> list[ModelSummary]:
         """Register a file, or all models below a folder; registering the same again changes nothing.
@@ -92,56 +114,123 @@ class Registry:
             raise ModelFileError(f"no model was found in {path}{why}")
         return summaries
 
-    def list(self) -> list[ModelSummary]:
-        """Every registered model by name; one that cannot be read is there with its error."""
-        self._rescan()
-        entries = sorted(self._known().values(), key=lambda entry: entry.name)
-        return [self._summary(entry) for entry in entries]
+    def put(self, name: str, path: Path, overrides: Overrides = NO_OVERRIDES) -> Entry:
+        """Register a file under a name, whatever the catalogue has under that name until now.
 
-    def remove(self, name: str) -> None:
-        """Forget a model; its files stay. Raises InvalidModelName, ModelNotFound, InvalidRequest."""
-        entry = self.get(name)
+        Raises InvalidModelName, InvalidRequest, ModelFileError and UnsupportedModel; then nothing has changed.
+        """
+        path = first_part(_absolute(path))
+        entry = Entry(full_name(name), path, overrides)
+        self._read(path)
         with self._lock:
-            kept = {key: other for key, other in self._entries.items() if key != _key(entry.name)}
-            if len(kept) < len(self._entries):
-                save_entries(self._file, kept.values())
-                self._entries = kept
-                return
-        raise InvalidRequest(
-            f"{entry.name} is listed because {entry.path} lies in {self._folder}; move the file away to forget it"
-        )
+            before = self._entries.get(key_of(entry.name))
+            self._save({**self._entries, key_of(entry.name): entry})
+        if before is not None:
+            self._delete_unused([before.path])
+        return entry
+
+    def list(self) -> list[ModelSummary]:
+        """Every model by name; one that cannot be read is there with its error.
+
+        What a store holds beside models, as adapters, is not there.
+        """
+        self.rescan()
+        entries = sorted(self._known().values(), key=lambda entry: entry.name)
+        summaries = [summary for entry in entries if (summary := self._summary(entry)) is not None]
+        self._summaries.save(entry.path for entry in entries)
+        return summaries
+
+    def summary(self, name: str) -> ModelSummary:
+        """One line of the list. Raises InvalidModelName, ModelNotFound."""
+        entry = self.get(name)
+        return self._summary(entry) or summarize_failure(entry.name, entry.path, "it is no language model")
+
+    def removable(self, name: str) -> Entry:
+        """The entry, if it may be removed. Raises as remove does."""
+        entry = self.get(name)
+        if entry.source not in (Source.CATALOGUE, Source.PULLED):
+            raise InvalidRequest(_not_ours(entry))
+        return entry
+
+    def remove(self, name: str) -> Entry:
+        """Forget a model, and delete the files that hypura itself fetched for it and that no other model needs.
+
+        Raises InvalidModelName, ModelNotFound, InvalidRequest for one that others keep, and ModelFileError.
+        """
+        entry = self.removable(name)
+        self._forget(entry.name)
+        freed = self._holdings.delete_manifest(parse_name(entry.name))
+        self._delete_unused([entry.path, *freed])
+        self.rescan()
+        return entry
+
+    def adopt_file(self, name: ModelName, path: Path) -> None:
+        """List a pulled file; one that is no usable model is deleted. Raises ModelFileError, UnsupportedModel."""
+        try:
+            self.put(str(name), path)
+        except ModelFileError:
+            self._delete_unused([path])
+            raise
+
+    def adopt(self, name: ModelName, manifest: bytes, weights: Path, blobs: Sequence[Path]) -> None:
+        """List a pulled model; what had its name makes way. Raises ModelFileError and UnsupportedModel.
+
+        Blobs that make no usable model are deleted, unless another model needs them.
+        """
+        try:
+            self._read(weights)
+        except ModelFileError:
+            self._delete_unused(blobs)
+            raise
+        freed = self._holdings.put_manifest(name, manifest)
+        self._forget(str(name))
+        self._delete_unused(freed)
+        self.rescan()
+
+    def _forget(self, name: str) -> None:
+        with self._lock:
+            if key_of(name) in self._entries:
+                self._save({key: entry for key, entry in self._entries.items() if key != key_of(name)})
+
+    def _delete_unused(self, freed: Iterable[Path]) -> None:
+        with self._lock:
+            used = [entry.path for entry in self._entries.values()]
+        self._holdings.delete_unused(freed, used)
+
+    def _save(self, entries: dict[str, Entry]) -> None:
+        if len(entries) > MAX_MODELS:
+            raise InvalidRequest(f"{MAX_MODELS} models are registered, the most there can be; remove some")
+        save_entries(self._file, entries.values())
+        self._entries = entries
 
     def _add_file(self, path: Path, name: str) -> ModelSummary:
         path = first_part(path)
         wanted = full_name(name) if name else ""
-        model = self._read(path)
+        self._read(path)
         with self._lock:
             known = {**self._found, **self._entries}
             if not wanted:
                 same = next((entry for entry in known.values() if entry.path == path), None)
                 if same is not None:
-                    return summarize(replace(model, name=same.name))
-                wanted = _free_name(path, known)
-            taken = known.get(_key(wanted))
+                    return summarize(self.model(same))
+                wanted = free_name(path, known)
+            taken = known.get(key_of(wanted))
             if taken is not None and taken.path != path:
                 raise InvalidRequest(
                     f"the name {taken.name} already stands for {taken.path}; give {path} another with --name, "
                     f"or forget the old one with: hypuractl rm {taken.name}"
                 )
+            entry = taken or Entry(wanted, path)
             if taken is None:
-                if len(known) >= MAX_MODELS:
-                    raise InvalidRequest(f"{MAX_MODELS} models are registered, the most there can be; remove some")
-                entries = {**self._entries, _key(wanted): Entry(wanted, path)}
-                save_entries(self._file, entries.values())
-                self._entries = entries
-        return summarize(replace(model, name=taken.name if taken else wanted))
+                self._save({**self._entries, key_of(wanted): entry})
+        return summarize(self.model(entry))
 
     def _lookup(self, wanted: ModelName, *, tagged: bool) -> Entry | None:
         known = self._known()
-        entry = known.get(_key(str(wanted)))
+        entry = known.get(key_of(str(wanted)))
         if entry is not None or tagged:
             return entry
-        stem = _key(str(wanted).rpartition(":")[0])
+        stem = key_of(str(wanted).rpartition(":")[0])
         same = [other for key, other in known.items() if key.rpartition(":")[0] == stem]
         return same[0] if len(same) == 1 else None
 
@@ -149,7 +238,7 @@ class Registry:
         with self._lock:
             return {**self._found, **self._entries}
 
-    def _not_found(self, key: str) -> ModelNotFound:
+    def _not_found(self, key: str, asked: str) -> ModelNotFound:
         names = {known: entry.name for known, entry in self._known().items()}
         close = [other for other in names if other.rpartition(":")[0] == key.rpartition(":")[0]]
         close += [other for other in difflib.get_close_matches(key, names, n=3, cutoff=0.5) if other not in close]
@@ -157,67 +246,66 @@ class Registry:
             hint = f"did you mean {' or '.join(names[other] for other in close[:3])}?"
         else:
             hint = "see hypuractl models, or add a file with: hypuractl add PATH"
-        return ModelNotFound(f"no model is called {key}; {hint}")
+        return ModelNotFound(f"no model is called {key}; {hint}", asked)
 
-    def _rescan(self) -> None:
-        """Look again at what lies in the models folder."""
-        if not self._folder.is_dir():
+    def rescan(self) -> None:
+        """Look again at what nobody registered; listing does so by itself."""
+        with self._scan_lock:
             with self._lock:
-                self._found = {}
-            return
-        folder = self._folder.resolve()
-        scan = find_models(folder)
-        found: dict[str, Entry] = {}
-        with self._lock:
-            registered = {entry.path for entry in self._entries.values()}
-            for path in scan.models:
-                if path not in registered:
-                    name = _free_name(path, {**found, **self._entries})
-                    found[_key(name)] = Entry(name, path)
-            self._found = found
-            new = [reason for reason in scan.left_out if reason not in self._told]
-            self._told = frozenset(scan.left_out)
-        for problem in new:
-            _log.warning("a file in the models folder is left out", reason=problem)
+                registered = self._entries
+            found = self._found_models.look(registered)
+            with self._lock:
+                self._found = found
 
-    def _summary(self, entry: Entry) -> ModelSummary:
-        with self._lock:
-            kept = self._summaries.get(entry.path)
-        if kept is not None and _unchanged(kept[0]):
-            return replace(kept[1], name=entry.name)
-        try:
-            return summarize(replace(self._read(entry.path), name=entry.name))
-        except ModelFileError as error:
-            return summarize_failure(entry.name, entry.path, str(error))
+    def _summary(self, entry: Entry) -> ModelSummary | None:
+        kept = self._summaries.get(entry.path)
+        if kept is None:
+            try:
+                kept = _summarized(*self._read(entry.path))
+            except ModelFileError as error:
+                failure = summarize_failure(entry.name, entry.path, str(error))
+                kept = Summarized(_state(entry.path), failure, "", not isinstance(error, NoLanguageModel))
+                self._summaries.put(entry.path, kept)
+        if not kept.is_model and entry.source not in (Source.CATALOGUE, Source.FOLDER):
+            return None
+        digest = model_digest(kept.digest, entry.overrides) if kept.digest else ""
+        return replace(kept.summary, name=entry.name, path=entry.path, digest=digest)
 
-    def _read(self, path: Path) -> Model:
-        """The model of a path, nameless, from memory while its files are the same."""
-        with self._lock:
-            model = self._models.get(path)
-        if model is None or not _unchanged(model.files):
+    def _read(self, path: Path) -> tuple[Model, str]:
+        """The model of a path, nameless, and its files' digest, from memory while its files are the same."""
+        with self._models_lock:
+            kept = self._models.get(path)
+        if kept is None or not unchanged(kept[0].files):
             model = open_model(path, "")
-        with self._lock:
-            self._models[path] = model
+            kept = (model, files_digest(model.files))
+        with self._models_lock:
+            self._models[path] = kept
             self._models.move_to_end(path)
             while len(self._models) > _KEPT_MODELS:
                 self._models.popitem(last=False)
-            self._summaries[path] = (model.files, summarize(model))
-        return model
+        self._summaries.put(path, _summarized(*kept))
+        return kept
 
 
-def _key(name: str) -> str:
-    return name.lower()
+def _summarized(model: Model, digest: str) -> Summarized:
+    return Summarized(model.files, summarize(model), digest)
 
 
-def _free_name(path: Path, known: Mapping[str, Entry]) -> str:
-    """A name made from the file's, with a number where another file has it: many folders hold a model.gguf."""
-    made = name_for(path)
-    stem, _, tag = made.rpartition(":")
-    name, number = made, 1
-    while _key(name) in known:
-        number += 1
-        name = f"{stem}-{number}:{tag}"
-    return name
+def _not_ours(entry: Entry) -> str:
+    """Why an entry cannot be removed, and what can be done."""
+    match entry.source:
+        case Source.DEMO:
+            return f"{entry.name} comes with hypura and is not removed; another model may take its name"
+        case Source.FOLDER:
+            remedy = "move the file away to forget it"
+            return f"{entry.name} is listed because {entry.path} lies in the models folder; {remedy}"
+        case Source.OLLAMA:
+            remedy = f"remove it with: ollama rm {entry.name}"
+        case Source.HUGGING_FACE:
+            remedy = "remove it with: hf cache rm"
+        case _:
+            remedy = "remove it there"
+    return f"{entry.name} belongs to {entry.source.value} ({entry.path}); hypura deletes nothing of others, {remedy}"
 
 
 def _absolute(path: Path) -> Path:
@@ -234,16 +322,12 @@ def _absolute(path: Path) -> Path:
     return resolved
 
 
-def _unchanged(files: Iterable[ModelFile]) -> bool:
-    for file in files:
-        try:
-            status = file.path.stat()
-        except OSError:
-            return False
-        if (status.st_size, status.st_mtime_ns, status.st_ino) != (
-            file.size_bytes,
-            file.modified_nanoseconds,
-            file.inode,
-        ):
-            return False
-    return True
+def _state(path: Path) -> tuple[ModelFile, ...]:
+    """What tells whether an unreadable file changed; nothing for one that is not there, or in parts."""
+    if part_of(path.name) is not None:
+        return ()
+    try:
+        status = path.stat()
+    except OSError:
+        return ()
+    return (ModelFile(path, status.st_size, status.st_mtime_ns, status.st_ino),)

@@ -19,6 +19,7 @@ class ModelSummary:
     experts: int = 0
     error: str = ""
     modified_seconds: float = 0.0
+    digest: str = ""
 
 
 def summarize(model: Model) -> ModelSummary:
@@ -33,6 +34,7 @@ def summarize(model: Model) -> ModelSummary:
         parameters=model.parameters,
         experts=model.hyperparameters.expert_count,
         modified_seconds=first.modified_nanoseconds / 1e9,
+        digest=model.digest,
     )
 
 

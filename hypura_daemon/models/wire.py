@@ -8,6 +8,10 @@ import math
 from hypura.v1 import control_pb2, placement_pb2
 from hypura_daemon.models.gguf import LongArray
 from hypura_daemon.models.model import Model
+from hypura_daemon.models.modelfile import modelfile_text
+from hypura_daemon.models.overrides import NO_OVERRIDES, Overrides
+from hypura_daemon.models.parameters import parameters_text
+from hypura_daemon.models.pulling.progress import PullEvent, Stage
 from hypura_daemon.models.summary import ModelSummary, summarize
 
 
@@ -23,16 +27,32 @@ def model_summary(summary: ModelSummary) -> control_pb2.ModelSummary:
         experts=summary.experts,
         error=summary.error,
         modified_seconds=summary.modified_seconds,
+        digest=summary.digest,
     )
 
 
-def shown_model(model: Model) -> control_pb2.ShowModelResponse:
-    """The whole description."""
+def pull_response(event: PullEvent) -> control_pb2.PullModelResponse:
+    """How far a pull is."""
+    if isinstance(event, Stage):
+        return control_pb2.PullModelResponse(stage=event.text)
+    return control_pb2.PullModelResponse(
+        transfer=control_pb2.TransferProgress(
+            file=event.file, total_bytes=event.total_bytes, completed_bytes=event.completed_bytes
+        )
+    )
+
+
+def shown_model(model: Model, overrides: Overrides = NO_OVERRIDES) -> control_pb2.ShowModelResponse:
+    """The whole description; what is overridden as it is in effect."""
     metadata = {key: _json(value) for key, value in model.metadata.items() if not isinstance(value, LongArray)}
     return control_pb2.ShowModelResponse(
         model=model_summary(summarize(model)),
         metadata_json=json.dumps(metadata, allow_nan=False),
-        chat_template=model.chat_template,
+        chat_template=overrides.template or model.chat_template,
+        parameters=parameters_text(overrides.parameters),
+        system=overrides.system,
+        license=overrides.license or _license(model),
+        modelfile=modelfile_text(model.name, str(model.files[0].path), overrides),
         capabilities=model.capabilities,
         context_tokens=model.hyperparameters.context_length,
         files=[
@@ -53,6 +73,12 @@ def shown_model(model: Model) -> control_pb2.ShowModelResponse:
             for t in model.tensors
         ],
     )
+
+
+def _license(model: Model) -> str:
+    """What the file itself names as its licence."""
+    named = model.metadata.get("general.license")
+    return named if isinstance(named, str) else ""
 
 
 def _json(value: object) -> object:

@@ -15,7 +15,11 @@ from hypura_daemon.models.names import ModelName, full_name, name_for, parse_nam
     [
         ("qwen3", "qwen3:latest"),
         ("qwen3:30b-a3b", "qwen3:30b-a3b"),
-        ("library/qwen3:Q4_K_M", "library/qwen3:Q4_K_M"),
+        ("library/qwen3:Q4_K_M", "qwen3:Q4_K_M"),
+        ("registry.ollama.ai/library/qwen3", "qwen3:latest"),
+        ("registry.ollama.ai/me/qwen3:8b", "me/qwen3:8b"),
+        ("https://huggingface.co/unsloth/Qwen3-8B-GGUF", "hf.co/unsloth/Qwen3-8B-GGUF:latest"),
+        ("LocalHost:5000/library/m", "localhost:5000/library/m:latest"),
         ("hf.co/unsloth/Qwen3-8B-GGUF:Q4_K_M", "hf.co/unsloth/Qwen3-8B-GGUF:Q4_K_M"),
         ("localhost:5000/me/m", "localhost:5000/me/m:latest"),
         ("a", "a:latest"),
@@ -34,7 +38,7 @@ def test_parts() -> None:
     "text",
     [
         "", "/", ":", "a:", ":t", "/etc/passwd", "../a", "a/../b", "a..b", ".a", "-a", "a//b", "a/b/c/d", "a b", "a\0",
-        "a\n", "a:b:c", "a:t/b", "a\\b", "ä", "a" * 81, "x/" * 200, "~", "a:.", "a/.b", "h:x/ns/n", "h:123456/ns/n",
+        "a\n", "a:b:c", "a:t/b", "a\\b", "ä", "a" * 97, "x/" * 200, "~", "a:.", "a/.b", "h:x/ns/n", "h:123456/ns/n",
     ],
 )  # fmt: skip
 def test_bad_names(text: str) -> None:

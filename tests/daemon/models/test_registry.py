@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hypura_daemon.errors import InvalidModelName, InvalidRequest, ModelFileError, ModelNotFound
+from hypura_daemon.models.model import Model, open_model
 from hypura_daemon.models.registry import Registry
 from hypura_daemon.models.scan import MAX_DEPTH
 from tests.daemon.models.files import DENSE, MOE, MOE_TENSORS, gguf_bytes, write_model, write_split
@@ -240,4 +241,30 @@ def test_threads_do_not_lose_each_others_models(home: Path, shelf: Path) -> None
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(registry.add, paths))
     assert len(names(registry)) == len(names(Registry(home))) == 24
-    assert [path.name for path in home.iterdir()] == ["models.json"]
+    assert sorted(path.name for path in home.iterdir()) == ["models.json", "summaries.json"]
+
+
+def test_a_list_after_a_restart_reads_no_header_again(home: Path, shelf: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = Registry(home)
+    paths = [write_model(shelf / f"m{number}.gguf") for number in range(3)]
+    for path in paths:
+        first.add(path)
+    listed = first.list()
+    opened: list[Path] = []
+
+    def counting(path: Path, name: str) -> Model:
+        opened.append(path)
+        return open_model(path, name)
+
+    monkeypatch.setattr("hypura_daemon.models.registry.open_model", counting)
+    assert Registry(home).list() == listed
+    assert opened == []
+    paths[1].write_bytes(gguf_bytes(MOE, MOE_TENSORS))
+    again = Registry(home)
+    assert [model.experts for model in again.list()] == [0, 4, 0]
+    assert set(opened) == {paths[1]}
+    again.add(paths[1], "alias")
+    assert len({model.digest for model in again.list()}) == 2  # One digest for the copies of a file, another else.
+    for damage in (b"", b"{", b'{"version": 1, "files": [{"files": []}]}', b'{"version": 1, "files": 3}', b"[]"):
+        (home / "summaries.json").write_bytes(damage)
+        assert len(Registry(home).list()) == 4
