@@ -1,15 +1,18 @@
 """Plans a load: the registered model, the machine's profile, and what was asked for."""
 
 import asyncio
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from hypura_daemon.errors import ServerBusy
+from hypura_daemon.errors import BudgetTooSmall, ContextTooLong, ServerBusy
+from hypura_daemon.hardware.profile import HardwareProfile
 from hypura_daemon.hardware.store import HardwareStore
 from hypura_daemon.models.model import Model
 from hypura_daemon.models.registry import Registry
-from hypura_daemon.planning.plan import plan
+from hypura_daemon.planning.plan import largest_context, plan
 from hypura_daemon.planning.types import LoadRequest, Plan
+from hypura_daemon.scheduling.context import LEAST_STEP_TOKENS, context_for
 
 NEED_MARGIN = 1.1
 """What a resident model is given over the sum of its plan's items: the items are estimates."""
@@ -32,15 +35,36 @@ class LoadPlanner:
         """
         model = await asyncio.to_thread(self._registry.open, name)
         profile = await self._hardware.profile(measured_file(model))
-        trained_tokens = model.hyperparameters.context_length
+        made = await asyncio.to_thread(self._plan, model, profile, request)
+        return fitted(made) if whole else made
+
+    def _plan(self, model: Model, profile: HardwareProfile, request: LoadRequest) -> Plan:
+        trained_tokens, least_tokens = model.hyperparameters.context_length, request.least_context_tokens
+        told = 0 < least_tokens <= request.context_tokens
+        usual_tokens = request.context_tokens or min(self._context_tokens, trained_tokens)
+        drive = profile.drives[0] if profile.drives else None
         request = replace(
             request,
-            context_tokens=request.context_tokens or min(self._context_tokens, trained_tokens),
+            context_tokens=context_for(usual_tokens, least_tokens, trained_tokens),
             sequences=request.sequences or self._sequences,
         )
-        drive = profile.drives[0] if profile.drives else None
-        made = await asyncio.to_thread(plan, model, profile, drive, request)
-        return fitted(made) if whole else made
+        try:
+            return plan(model, profile, drive, request)
+        except BudgetTooSmall as error:
+            if 0 < least_tokens < request.context_tokens and not told:
+                with suppress(BudgetTooSmall):  # What is asked for is less than what is usual, or is rounded to.
+                    return plan(model, profile, drive, replace(request, context_tokens=least_tokens))
+            if least_tokens <= usual_tokens:
+                raise
+            largest_tokens = largest_context(model, profile, drive, request, step_tokens=LEAST_STEP_TOKENS)
+            if not largest_tokens:
+                raise
+            raise ContextTooLong(
+                f"a context of {least_tokens} tokens does not fit into {request.memory_bytes / 1e6:.0f} MB: the "
+                f"largest that {model.name} can have there is {largest_tokens}; ask for less, or give it more memory "
+                f"({error.required_bytes / 1e6:.0f} MB)",
+                error.required_bytes,
+            ) from error
 
     async def preview(self, name: str, request: LoadRequest, *, spare_bytes: int) -> Plan:
         """The plan that a load would have now; nothing is given up for it."""

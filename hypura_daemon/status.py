@@ -49,6 +49,7 @@ def model_status(
         load_progress=snapshot.load_progress,
         loaded_at_seconds=snapshot.loaded_at_seconds,
         pinned=snapshot.pinned,
+        expires_at_seconds=snapshot.expires_at_seconds,
     )
 
 
@@ -58,6 +59,7 @@ class StatusReporter:
 
     settings: Settings
     supervisor: Supervisor
+    http_address: str = ""
     started_seconds: float = field(default_factory=time.monotonic)
 
     async def report(self) -> control_pb2.StatusResponse:
@@ -74,6 +76,7 @@ class StatusReporter:
                 memory_budget_bytes=self.supervisor.budget_bytes,
                 memory_planned_bytes=sum(snapshot.memory_bytes for snapshot in snapshots),
                 rss_bytes=current().rss_bytes(os.getpid()),
+                http_address=self.http_address,
             ),
             models=[model_status(snapshot, figures) for snapshot, figures in zip(snapshots, statistics, strict=True)],
         )

@@ -79,6 +79,15 @@ def cgroup_memory(process: Path = Path("/proc/self")) -> CgroupMemory:
     return CgroupMemory(min(limits, default=None), min(left, default=None))
 
 
+def cgroup_oom_kills(process: Path = Path("/proc/self")) -> int | None:
+    """Processes of the process's own cgroup that were killed for lack of memory; None where it does not tell."""
+    for level in cgroup_levels(process, "memory"):
+        for name in ("memory.oom_control", "memory.events"):
+            if (kills := _statistics(level / name).get("oom_kill")) is not None:
+                return kills
+    return None
+
+
 def cgroup_cpu_quota(process: Path = Path("/proc/self")) -> float | None:
     """Cores' worth of time that the process may use; None without a limit."""
     quotas: list[float] = []

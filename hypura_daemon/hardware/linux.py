@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from hypura_daemon.hardware.cgroups import cgroup_cpu_quota, cgroup_memory, read_mounts
+from hypura_daemon.hardware.cgroups import cgroup_cpu_quota, cgroup_memory, cgroup_oom_kills, read_mounts
 from hypura_daemon.hardware.figures import Alignment, Memory, Mount
 
 # They accept O_DIRECT (tmpfs since Linux 6.6) and read from memory all the same.
@@ -71,6 +71,17 @@ class Linux:
     def peak_rss_bytes(self, pid: int) -> int | None:
         """VmHWM."""
         return self._status(pid).get("VmHWM", 0)
+
+    def oom_kills(self) -> int:
+        """The cgroup's count; without one, the machine's (since Linux 4.13)."""
+        kills = cgroup_oom_kills(self.proc / "self")
+        if kills is not None:
+            return kills
+        try:
+            lines = (self.proc / "vmstat").read_text().splitlines()
+        except OSError:
+            return 0
+        return next((int(n) for name, _, n in (line.partition(" ") for line in lines) if name == "oom_kill"), 0)
 
     def mount_of(self, path: Path) -> Mount:
         """The longest mount point above the path; of equal ones the last, which hides the others."""

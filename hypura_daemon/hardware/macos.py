@@ -89,6 +89,10 @@ class MacOS:
         self.rss_bytes(pid)  # raises when there is no such process
         return None
 
+    def oom_kills(self) -> int:
+        """It kills in such need too, and keeps no count."""
+        return 0
+
     def mount_of(self, path: Path) -> Mount:
         """From df, which sees through APFS's firm links (/Users is on the Data volume)."""
         lines = self.run(("df", "-P", str(path.resolve()))).splitlines()

@@ -38,6 +38,9 @@ class Platform(Protocol):
     def peak_rss_bytes(self, pid: int) -> int | None:
         """The most it ever was; None where the system does not tell. Raises ProcessLookupError."""
 
+    def oom_kills(self) -> int:
+        """How often the system has killed for lack of memory where this process runs; 0 where it does not tell."""
+
     def mount_of(self, path: Path) -> Mount:
         """Where an existing path's bytes are."""
 

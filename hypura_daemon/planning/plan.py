@@ -39,6 +39,21 @@ def plan(model: Model, hardware: HardwareProfile, drive: DriveProfile | None, re
     return made
 
 
+def largest_context(
+    model: Model, hardware: HardwareProfile, drive: DriveProfile | None, request: LoadRequest, *, step_tokens: int
+) -> int:
+    """The most tokens of context below request.context_tokens for which there is a plan, to a step; 0 for none."""
+
+    def fits(tokens: int) -> bool:
+        return _choose(make_frame(model, hardware, drive, replace(request, context_tokens=tokens))) is not None
+
+    low, high = 0, -(-request.context_tokens // step_tokens)
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if fits(middle * step_tokens) else (low, middle)
+    return low * step_tokens
+
+
 def _choose(frame: Frame) -> Plan | None:
     """The first mode that fits, as drawn above; None if none does."""
     model, name = frame.model, frame.model.architecture

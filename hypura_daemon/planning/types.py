@@ -37,7 +37,8 @@ class LoadRequest:
     """What a load may use.
 
     memory_bytes: limit of the worker's resident memory; 0 is filled in by the supervisor.
-    context_tokens, sequences: 0 for the defaults. weight_cache_bytes or weight_cache_percent
+    context_tokens, sequences: 0 for the defaults. least_context_tokens: what requests need, where that is
+    more than context_tokens or the default. weight_cache_bytes or weight_cache_percent
     (0 to 100) limit how much of the streamable weights stays in memory. kv_type: ggml type name.
     """
 
@@ -48,6 +49,7 @@ class LoadRequest:
     weight_cache_percent: float | None = None
     exact: bool = False
     kv_type: str = ""
+    least_context_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,18 +1,27 @@
 """Which models must go so that another one fits. Pure."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A model that holds a part of the budget."""
+    """A model that holds a part of the budget. Times are of one monotonic clock."""
 
     name: str
     memory_bytes: int
-    movable: bool  # Idle and not pinned.
-    leaving: bool  # Being unloaded already; its memory comes back without a decision.
-    last_used_seconds: float
+    kept: str = ""  # Why it cannot leave now, for people; empty when it can.
+    leaving: bool = False  # Being unloaded already; its memory comes back without a decision.
+    pinned: bool = False  # Stays until it is unloaded by name.
+    expires_seconds: float = math.inf
+    last_used_seconds: float = 0.0
+    resident_since_seconds: float = math.inf  # When it was loaded; infinity while it loads.
+
+    @property
+    def movable(self) -> bool:
+        """Whether it can be unloaded at once."""
+        return not self.kept and not self.leaving
 
 
 def spare_bytes(budget_bytes: int, holders: Sequence[Holder]) -> int:
@@ -21,26 +30,34 @@ def spare_bytes(budget_bytes: int, holders: Sequence[Holder]) -> int:
 
 
 def evict(budget_bytes: int, holders: Sequence[Holder], wanted_bytes: int) -> tuple[str, ...] | None:
-    """The models to unload, least recently used first, none in vain; None when it cannot fit."""
-    excess_bytes = wanted_bytes + sum(h.memory_bytes for h in holders if not h.leaving) - budget_bytes
+    """The models to unload, none in vain; None when it cannot fit.
+
+    The one that would expire first goes first, and of equal ones the least recently used.
+    """
+    movable = sorted((h for h in holders if h.movable), key=lambda h: (h.expires_seconds, h.last_used_seconds))
+    return least(movable, wanted_bytes + sum(h.memory_bytes for h in holders if not h.leaving) - budget_bytes)
+
+
+def least(candidates: Sequence[Holder], wanted_bytes: int) -> tuple[str, ...] | None:
+    """The first of the candidates that hold so much together, without those that the others make needless."""
     chosen: list[Holder] = []
-    for holder in sorted((h for h in holders if h.movable and not h.leaving), key=lambda h: h.last_used_seconds):
-        if excess_bytes <= 0:
+    for holder in candidates:
+        if wanted_bytes <= 0:
             break
         chosen.append(holder)
-        excess_bytes -= holder.memory_bytes
-    if excess_bytes > 0:
+        wanted_bytes -= holder.memory_bytes
+    if wanted_bytes > 0:
         return None
     for holder in reversed(chosen):
-        if excess_bytes + holder.memory_bytes <= 0:
+        if wanted_bytes + holder.memory_bytes <= 0:
             chosen.remove(holder)
-            excess_bytes += holder.memory_bytes
+            wanted_bytes += holder.memory_bytes
     return tuple(holder.name for holder in chosen)
 
 
 def told(holders: Sequence[Holder]) -> str:
     """Who holds what, for people."""
     return ", ".join(
-        f'"{h.name}" {h.memory_bytes / 1e9:.2f} GB' + ("" if h.movable or h.leaving else " (busy, loading or pinned)")
+        f'"{h.name}" {h.memory_bytes / 1e9:.2f} GB' + (f" ({h.kept})" if h.kept and not h.leaving else "")
         for h in sorted(holders, key=lambda h: -h.memory_bytes)
     )

@@ -1,44 +1,44 @@
 """What the supervisor knows of one model. Only the supervisor's task changes it."""
 
 import asyncio
+import math
 import time
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from hypura.v1 import worker_pb2
 from hypura_daemon.errors import HypuraError
 from hypura_daemon.planning.types import LoadRequest, Plan
+from hypura_daemon.scheduling.crashes import Crashes
 from hypura_daemon.scheduling.eviction import Holder
+from hypura_daemon.scheduling.rules import expiry
 from hypura_daemon.workers.process import WorkerProcess
-from hypura_daemon.workers.snapshot import Lease, LoadEvent, ModelSnapshot, ModelState
+from hypura_daemon.workers.snapshot import LoadEvent, ModelSnapshot, ModelState
+from hypura_daemon.workers.waiter import Waiter
 
 
 @dataclass(slots=True, eq=False)
-class Waiter:
-    """A request that waits for its model; request is None when it takes the model as it is."""
+class Draft:
+    """A load that is planned, or waits to be possible."""
 
-    request: LoadRequest | None
-    pin: bool
-    on_event: Callable[[LoadEvent], None]
-    granted: asyncio.Future[Lease]
-    since_seconds: float = field(default_factory=time.monotonic)
-    saw_loading: bool = False
-    timer: asyncio.TimerHandle | None = None
-
-    def fail(self, error: HypuraError) -> None:
-        """Tell it that it waits in vain."""
-        if not self.granted.done():
-            self.granted.set_exception(error)
+    request: LoadRequest
+    memory_bytes: int  # What it was planned for.
+    planning: asyncio.Task[Plan | HypuraError] | None = None
+    plan: Plan | None = None
+    wanted_bytes: int = 0  # The memory that it needs and did not find.
 
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """A model's state, its worker, and who waits for it."""
+    """A model's state, its worker, and who waits for it. Times are of the supervisor's clock unless said."""
 
     name: str
+    default_keep_alive_seconds: float
     state: ModelState = ModelState.UNLOADED
     request: LoadRequest = field(default_factory=LoadRequest)  # Asked for last; kept when it is evicted.
+    least_context_tokens: int = 0  # What a request needed; it stays so until the model has been idle long enough.
+    asked_keep_alive_seconds: float | None = None  # What a request named last.
+    cap_bytes: int = 0  # After it ran out of memory; 0 for none.
     pinned: bool = False
     generation: int = 0  # Counts tenures, so that late news of an earlier one is told apart.
     tenure: asyncio.Task[HypuraError] | None = None
@@ -47,49 +47,123 @@ class Entry:
     loaded: worker_pb2.LoadedModel | None = None
     progress: float = 0.0
     error: str = ""
-    loaded_at_seconds: float = 0.0
-    last_used_seconds: float = 0.0
+    loaded_at_seconds: float = 0.0  # Since the epoch.
+    resident_since_seconds: float = math.inf
+    idle_since_seconds: float = 0.0
     leases: int = 0
+    crashes: Crashes = field(default_factory=Crashes)
+    restart_at_seconds: float = math.inf
     waiters: deque[Waiter] = field(default_factory=deque)
-    planning: asyncio.Task[Plan | HypuraError] | None = None
-    next_request: LoadRequest | None = None
-    next_plan: Plan | None = None
-    replans: int = 0
+    draft: Draft | None = None
     unloaded: list[asyncio.Future[bool]] = field(default_factory=list)  # Who waits for its end.
 
-    def wanted(self, waiter: Waiter) -> LoadRequest:
-        """The load that this waiter needs."""
-        return waiter.request if waiter.request is not None else self.request
+    @property
+    def keep_alive_seconds(self) -> float:
+        """How long it stays after its last request; negative for ever."""
+        asked = self.asked_keep_alive_seconds
+        return asked if asked is not None else self.default_keep_alive_seconds
+
+    @property
+    def expires_seconds(self) -> float:
+        """When it is unloaded if nobody asks again; infinity while it is used, and for never."""
+        if self.state is not ModelState.READY or self.leases or self.pinned:
+            return math.inf
+        return expiry(self.idle_since_seconds, self.keep_alive_seconds)
+
+    def fits(self, waiter: Waiter) -> bool:
+        """Whether it is loaded as this waiter needs it."""
+        return (
+            self.state is ModelState.READY
+            and self.plan is not None
+            and waiter.request in (None, self.request)
+            and waiter.use.context_tokens <= self.plan.context_tokens
+        )
+
+    def unserved(self) -> Waiter | None:
+        """The first waiter that another load is needed for."""
+        return next((waiter for waiter in self.waiters if not self.fits(waiter)), None)
+
+    def wanted(self) -> LoadRequest | None:
+        """The load that its first unserved waiter needs, and with it those who ask for no other; None for none.
+
+        A context that requests made larger stays so: two with different wishes would else take turns reloading.
+        """
+        first = self.unserved()
+        if first is None:
+            return None
+        base = first.request if first.request is not None else self.request
+        least = self.least_context_tokens if base == self.request else 0
+        return replace(base, least_context_tokens=max(least, *(w.use.context_tokens for w in self.askers(base)), 0))
+
+    def askers(self, base: LoadRequest) -> list[Waiter]:
+        """The unserved waiters that a load with these options would be for."""
+        asked = ((w, w.request if w.request is not None else self.request) for w in self.waiters if not self.fits(w))
+        return [waiter for waiter, request in asked if request == base]
 
     def tell(self, event: LoadEvent) -> None:
         """Pass news to everyone who waits."""
         for waiter in self.waiters:
             waiter.on_event(event)
 
-    def forget_plan(self) -> None:
-        """Drop what was planned and not begun."""
-        self.next_request = self.next_plan = None
-        self.replans = 0
+    def purge(self) -> None:
+        """Forget the waiters that have been told, or have gone."""
+        self.waiters = deque(waiter for waiter in self.waiters if not waiter.granted.done())
+
+    def fail_waiters(self, error: HypuraError) -> None:
+        """Everyone who waits does so in vain."""
+        while self.waiters:
+            self.waiters.popleft().fail(error)
+
+    def drop_draft(self) -> None:
+        """Forget the load that was planned and not begun."""
+        if self.draft is not None and self.draft.planning is not None:
+            self.draft.planning.cancel()
+        self.draft = None
+
+    @property
+    def forgettable(self) -> bool:
+        """Whether nothing is to be known of it."""
+        return (
+            self.state is ModelState.UNLOADED
+            and self.tenure is None
+            and self.draft is None
+            and not self.waiters
+            and self.request == LoadRequest()
+            and self.asked_keep_alive_seconds is None
+            and not self.least_context_tokens
+        )
+
+    def forget_wishes(self) -> None:
+        """What requests asked for beside the load's options holds no longer."""
+        self.asked_keep_alive_seconds = None
+        self.least_context_tokens = self.cap_bytes = 0
 
     def holder(self) -> Holder | None:
         """Its part of the budget; None when it has none."""
         if self.tenure is None or self.plan is None:
             return None
+        if self.leases:
+            kept = f"answers {self.leases} requests" if self.leases > 1 else "answers 1 request"
+        else:
+            kept = "pinned" if self.pinned else "" if self.state is ModelState.READY else self.state.value
         return Holder(
             name=self.name,
             memory_bytes=self.plan.memory_limit_bytes,
-            movable=self.state is ModelState.READY and not self.leases and not self.pinned,
+            kept=kept,
             leaving=self.state is ModelState.UNLOADING,
-            last_used_seconds=self.last_used_seconds,
+            pinned=self.pinned,
+            expires_seconds=self.expires_seconds,
+            last_used_seconds=self.idle_since_seconds,
+            resident_since_seconds=self.resident_since_seconds,
         )
 
-    def snapshot(self) -> ModelSnapshot:
+    def snapshot(self, now_seconds: float) -> ModelSnapshot:
         """The entry as others may see it."""
-        planning = self.planning is not None and self.state in (ModelState.UNLOADED, ModelState.FAILED)
-        holder = self.holder()
+        asked_for = self.draft is not None and self.state in (ModelState.UNLOADED, ModelState.FAILED)
+        holder, expires_seconds = self.holder(), self.expires_seconds
         return ModelSnapshot(
             name=self.name,
-            state=ModelState.LOADING if planning else self.state,
+            state=ModelState.LOADING if asked_for else self.state,
             worker_pid=self.worker.pid if self.worker is not None else 0,
             plan=self.plan,
             loaded=self.loaded,
@@ -100,4 +174,5 @@ class Entry:
             running_requests=self.leases,
             memory_bytes=holder.memory_bytes if holder is not None else 0,
             worker=self.worker if self.state is ModelState.READY else None,
+            expires_at_seconds=None if expires_seconds == math.inf else time.time() + expires_seconds - now_seconds,
         )

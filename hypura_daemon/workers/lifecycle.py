@@ -1,49 +1,37 @@
-"""What happens to the models: the messages that the supervisor's task runs, one after the other.
+"""What happens to the models: the messages that the supervisor's task runs, and what follows from them.
 
 state      what holds                            leaves to
 UNLOADED   no worker                             LOADING (a request, once planned and room made)
 LOADING    a worker starts and loads             READY (loaded), FAILED (death, error), UNLOADING (unload)
-READY      requests hold leases on the worker    UNLOADING (unload, eviction, other options), FAILED (death)
+READY      requests hold leases on the worker    UNLOADING (unload, keep-alive, eviction, other options), FAILED (death)
 UNLOADING  the worker is being ended             UNLOADED (ended)
-FAILED     the last load or worker failed        LOADING (the next request)
+FAILED     the last load or worker failed        LOADING (the next request, or by itself when pinned)
 
-A load is planned before anything is given up for it, so one that cannot be leaves all as it was.
-Requests of a model are served in order. One that needs other options waits until the model is idle,
-at most reload_wait_seconds, and those behind it wait with it.
+A message only notes what is new; `step` then does all that can be done: requests are let in, what has expired
+ends, and for what is wanted and not loaded a load is planned, room made, and the load begun, the oldest request
+first. A load is planned, and its room found, before anything is given up for it.
 """
 
 import asyncio
-import itertools
-import time
-from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import replace
-from functools import partial
-from typing import Any, Protocol, TypeVar
+import math
+from collections.abc import Callable, Iterator
 
-import structlog
+from hypura_daemon.errors import ShuttingDown, WorkerDied
+from hypura_daemon.planning.types import LoadRequest, Mode
+from hypura_daemon.scheduling import turns
+from hypura_daemon.scheduling.crashes import Crashes
+from hypura_daemon.scheduling.rules import Rules
+from hypura_daemon.workers.admission import admit, deadline, dismissal, enqueue
+from hypura_daemon.workers.drafting import Drafting, Planner
+from hypura_daemon.workers.entry import Entry
+from hypura_daemon.workers.holdings import Holdings
+from hypura_daemon.workers.loads import Loads
+from hypura_daemon.workers.process import WorkerProcess, WorkerState
+from hypura_daemon.workers.snapshot import ModelSnapshot, ModelState
+from hypura_daemon.workers.use import AS_IT_IS
+from hypura_daemon.workers.waiter import Waiter
 
-from hypura.v1 import worker_pb2
-from hypura_daemon.errors import BudgetTooSmall, HypuraError, ServerBusy, ShuttingDown, WorkerDied, WorkerFailed
-from hypura_daemon.planning.types import LoadRequest, Mode, Plan
-from hypura_daemon.scheduling.eviction import Holder, evict, spare_bytes, told
-from hypura_daemon.workers.entry import Entry, Waiter
-from hypura_daemon.workers.process import WorkerProcess
-from hypura_daemon.workers.snapshot import Lease, LoadEvent, ModelSnapshot, ModelState
-from hypura_daemon.workers.tenure import News, tenure
-
-MAX_WAITERS = 512
-MAX_REPLANS = 3
 ENDING = "hypurad is ending and takes no new requests; start it again"
-
-_log = structlog.get_logger()
-_T = TypeVar("_T")
-
-
-class Planner(Protocol):
-    """Plans a load. request.memory_bytes is never 0; whole: it is all that is spare, so take what is needed."""
-
-    async def __call__(self, name: str, request: LoadRequest, *, whole: bool) -> Plan: ...
 
 
 class Lifecycle:
@@ -57,21 +45,28 @@ class Lifecycle:
         *,
         budget_bytes: int,
         reload_wait_seconds: float,
+        rules: Rules,
+        clock: Callable[[], float],
     ) -> None:
-        self.budget_bytes = budget_bytes
         self.closing = False
-        self._planner = planner
-        self._make_worker = make_worker
+        self.clock = clock
         self._post = post
-        self.group: asyncio.TaskGroup | None = None  # Set when the supervisor runs.
         self._reload_wait_seconds = reload_wait_seconds
+        self._rules = rules
         self._entries: dict[str, Entry] = {}
-        self._generations = itertools.count(1)
+        self.holdings = Holdings(budget_bytes, self._entries)
+        self._drafting = Drafting(planner, self.holdings, post)
+        self._loads = Loads(make_worker, self._entries, post, clock)
+        self._yielding: frozenset[str] = frozenset()
+
+    def run_in(self, group: asyncio.TaskGroup) -> None:
+        """Where the tasks of loads run."""
+        self._loads.group = self._drafting.group = group
 
     @property
     def busy(self) -> bool:
         """Whether a worker or a planning is left."""
-        return any(entry.tenure or entry.planning for entry in self._entries.values())
+        return any(entry.tenure or entry.draft for entry in self._entries.values())
 
     @property
     def leases(self) -> int:
@@ -80,57 +75,73 @@ class Lifecycle:
 
     def snapshots(self) -> tuple[ModelSnapshot, ...]:
         """Models that are loaded, loading or failed, by name."""
+        now_seconds = self.clock()
         entries = sorted(self._entries.values(), key=lambda entry: entry.name)
-        return tuple(s for s in (entry.snapshot() for entry in entries) if s.state is not ModelState.UNLOADED)
+        snapshots = (entry.snapshot(now_seconds) for entry in entries)
+        return tuple(snapshot for snapshot in snapshots if snapshot.state is not ModelState.UNLOADED)
 
-    def spare_bytes(self, name: str) -> int:
-        """What a load of this model may take at most."""
-        return spare_bytes(self.budget_bytes, self._others(name))
+    # Messages.
 
     def wait(self, name: str, waiter: Waiter) -> None:
-        entry = self._entries.setdefault(name, Entry(name))
+        """A request wants the model."""
         if self.closing:
             waiter.fail(ShuttingDown(ENDING))
-        elif len(entry.waiters) >= MAX_WAITERS:
-            waiter.fail(ServerBusy(f'{MAX_WAITERS} requests wait for "{name}" already; try again later'))
-        else:
-            entry.waiters.append(waiter)
-            self._advance(entry)
+            return
+        if name not in self._entries:
+            self._entries[name] = Entry(name, self._rules.keep_alive_seconds)
+        enqueue(self._entries[name], waiter, self.clock())
 
     def abandon(self, name: str, waiter: Waiter) -> None:
+        """The request is gone, whether it was let in or not."""
         granted = waiter.granted
         if granted.done() and not granted.cancelled() and granted.exception() is None:
             self.release(name, granted.result().generation)
         else:
             granted.cancel()
-            if (entry := self._entries.get(name)) is not None:
-                self._advance(entry)
 
     def release(self, name: str, generation: int) -> None:
+        """A request has ended."""
         entry = self._entries.get(name)
-        if entry is not None and entry.generation == generation and entry.leases:
-            entry.leases -= 1
-            entry.last_used_seconds = time.monotonic()
-            self._advance(entry)
+        if entry is None or entry.generation != generation or not entry.leases:
+            return
+        entry.leases -= 1
+        entry.idle_since_seconds = self.clock()
+        if entry.worker is not None and entry.worker.state is WorkerState.SERVING:
+            entry.crashes = Crashes()
 
     def unload(self, name: str, done: asyncio.Future[bool]) -> None:
+        """End the model now, whatever it does; done: once it has ended, whether there was anything to end."""
         entry = self._entries.get(name)
-        if entry is None or (entry.tenure is None and entry.planning is None):
-            self._entries.pop(name, None)  # A failure is forgotten, too.
+        if entry is None:
             done.set_result(False)
             return
-        gone = WorkerDied(f'"{name}" was unloaded before this request was served; ask again to load it')
-        while entry.waiters:
-            entry.waiters.popleft().fail(gone)
-        entry.request, entry.pinned = LoadRequest(), False
-        entry.forget_plan()
-        if entry.planning is not None:
-            entry.planning.cancel()
-        entry.unloaded.append(done)
-        if entry.tenure is not None:
-            self._end(entry, "unloaded by request")
+        nothing = entry.tenure is None and entry.draft is None and not entry.waiters
+        entry.fail_waiters(WorkerDied(f'"{name}" was unloaded before this request was served; ask again to load it'))
+        entry.request, entry.pinned, entry.crashes = LoadRequest(), False, Crashes()
+        entry.forget_wishes()
+        entry.drop_draft()
+        if entry.tenure is None:
+            entry.state = ModelState.UNLOADED  # A failure is forgotten, too.
+        if nothing:
+            done.set_result(False)
         else:
-            self._settle(entry)
+            entry.unloaded.append(done)
+            self._loads.end(entry, "unloaded by request")
+
+    def retire(self, name: str, done: asyncio.Future[bool]) -> None:
+        """Unload the model as soon as no request runs; done: once it has ended, or at once if one still runs."""
+        entry = self._entries.get(name)
+        if entry is None or entry.tenure is None:
+            done.set_result(False)
+            return
+        entry.pinned, entry.asked_keep_alive_seconds = False, 0.0
+        if entry.state is ModelState.UNLOADING or (
+            entry.state is ModelState.READY and not entry.leases and not entry.waiters
+        ):
+            entry.unloaded.append(done)
+            self._loads.expire(entry)
+        else:
+            done.set_result(True)
 
     def outdated(self, name: str, worker_pid: int) -> None:
         """The files of a loaded model changed. What streams from them ends; what is resident and answers, goes on."""
@@ -138,178 +149,117 @@ class Lifecycle:
         if entry is None or entry.state is not ModelState.READY or entry.worker is None or entry.plan is None:
             return
         if entry.worker.pid == worker_pid and not (entry.leases and entry.plan.mode is Mode.RESIDENT):
-            self._end(entry, "its files changed")
+            self._loads.end(entry, "its files changed")
 
     def close(self) -> None:
         """Refuse those who wait and those who come."""
         self.closing = True
         for entry in self._entries.values():
-            while entry.waiters:
-                entry.waiters.popleft().fail(ShuttingDown(ENDING))
+            entry.fail_waiters(ShuttingDown(ENDING))
+            entry.drop_draft()
 
     def end_all(self) -> None:
+        """End everything."""
         self.close()
         for entry in self._entries.values():
-            if entry.planning is not None:
-                entry.planning.cancel()
-            if entry.tenure is not None:
-                self._end(entry, "hypurad is ending")
+            self._loads.end(entry, "hypurad is ending")
 
-    def _give_up(self, name: str, waiter: Waiter) -> None:
-        entry = self._entries.get(name)
-        if entry is not None and waiter in entry.waiters and not waiter.granted.done():
-            waiter.fail(
-                ServerBusy(
-                    f'"{name}" is loaded with other options and still answers {entry.leases} requests after '
-                    f"{self._reload_wait_seconds:g} seconds; try again later, or unload it"
-                )
+    # What follows.
+
+    def step(self) -> None:
+        """Do all that can be done now."""
+        now_seconds = self.clock()
+        for entry in self._entries.values():
+            entry.purge()
+        wishes, holders = self.holdings.wishes(), self.holdings.holders()
+        self._yielding = turns.yielding(self.holdings.budget_bytes, holders, wishes, now_seconds, self._rules)
+        for entry in self._entries.values():
+            admit(entry, self._rules, now_seconds, closed=entry.name in self._yielding)
+            self._dismiss(entry, now_seconds)
+            if not entry.waiters and now_seconds >= entry.expires_seconds:
+                self._loads.expire(entry)
+            if not self.closing and now_seconds >= entry.restart_at_seconds:
+                self._restart(entry)
+        if not self.closing:
+            self._pursue_all(now_seconds)
+        for entry in list(self._entries.values()):
+            self._settle(entry)
+
+    def wake_seconds(self) -> float:
+        """When the next step is due if no message comes; infinity for never."""
+        now_seconds = self.clock()
+        return min((moment for moment in self._moments() if moment > now_seconds), default=math.inf)
+
+    def _moments(self) -> Iterator[float]:
+        wished_for = bool(self.holdings.wishes())
+        for entry in self._entries.values():
+            yield entry.expires_seconds
+            yield entry.restart_at_seconds
+            if wished_for:
+                yield entry.resident_since_seconds + self._rules.min_residency_seconds
+            for waiter in entry.waiters:
+                yield waiter.since_seconds + self._rules.turn_wait_seconds
+                if waiter.blocked_since_seconds is not None:
+                    yield waiter.blocked_since_seconds + self._rules.turn_wait_seconds
+                if (due := self._deadline(entry, waiter)) is not None:
+                    yield due
+
+    def _deadline(self, entry: Entry, waiter: Waiter) -> float | None:
+        closed = entry.name in self._yielding
+        return deadline(entry, waiter, self._rules, self._reload_wait_seconds, closed=closed)
+
+    def _dismiss(self, entry: Entry, now_seconds: float) -> None:
+        for waiter in entry.waiters:
+            due = self._deadline(entry, waiter)
+            if due is not None and now_seconds >= due:
+                waited_seconds = due - (waiter.blocked_since_seconds or due)
+                waiter.fail(dismissal(entry, waiter, self.holdings, waited_seconds))
+        entry.purge()
+
+    def _pursue_all(self, now_seconds: float) -> None:
+        """Do what the waiting need, the oldest first; one load is planned at a time, or two would get one room."""
+        for entry in self._entries.values():
+            if entry.draft is not None and entry.draft.request != entry.wanted():
+                entry.drop_draft()
+        waiting = [(first.since_seconds, entry) for entry in self._entries.values() if (first := entry.unserved())]
+        planning = False
+        for since_seconds, entry in sorted(waiting, key=lambda pair: pair[0]):
+            held_back = turns.held_back(self.holdings.wishes(), entry.name, since_seconds, now_seconds, self._rules)
+            if not held_back and not planning:
+                self._pursue(entry)
+            planning = planning or (
+                entry.state is not ModelState.READY and entry.draft is not None and entry.draft.planning is not None
             )
-            self._advance(entry)
 
-    # The progress of one model.
-
-    def _advance(self, entry: Entry) -> None:
-        """Do what the first waiter needs, as far as it can be done now."""
-        while entry.waiters and not self.closing:
-            waiter = entry.waiters[0]
-            if waiter.granted.done():
-                entry.waiters.popleft()
-                continue
-            if entry.state is ModelState.READY and waiter.request in (None, entry.request):
-                entry.waiters.popleft()
-                self._grant(entry, waiter)
-                continue
-            waiter.saw_loading = True
-            if entry.state in (ModelState.LOADING, ModelState.UNLOADING) or entry.planning is not None:
-                return
-            if entry.next_plan is None or entry.next_request != entry.wanted(waiter):
-                self._plan(entry, entry.wanted(waiter))
-            elif entry.state is not ModelState.READY:
-                self._load(entry, entry.next_plan)
-            elif entry.leases:
-                if waiter.timer is None:
-                    post = partial(self._post, self._give_up, entry.name, waiter)
-                    waiter.timer = asyncio.get_running_loop().call_later(self._reload_wait_seconds, post)
-            else:
-                self._end(entry, "loaded anew with other options")
-            if not waiter.granted.done():
-                return
-
-    def _grant(self, entry: Entry, waiter: Waiter) -> None:
-        assert entry.worker is not None and entry.plan is not None and entry.loaded is not None
-        if waiter.timer is not None:
-            waiter.timer.cancel()
-        entry.pinned = entry.pinned or waiter.pin
-        entry.leases += 1
-        waited_seconds = time.monotonic() - waiter.since_seconds if waiter.saw_loading else 0.0
-        waiter.granted.set_result(Lease(entry.worker, entry.plan, entry.loaded, waited_seconds, entry.generation))
-
-    def _plan(self, entry: Entry, request: LoadRequest) -> None:
-        entry.next_request, entry.next_plan = request, None
-        others = self._others(entry.name)
-        # What is asked for is a limit: more than the whole budget is as good as all of it.
-        asked_bytes = min(request.memory_bytes, self.budget_bytes)
-        memory_bytes = asked_bytes or spare_bytes(self.budget_bytes, others)
-        if memory_bytes == 0:
-            self._fail_planning(entry, self._no_room(entry.name, others))
-        else:
-            entry.tell(LoadEvent(stage="planning"))
-            work = self._plan_now(
-                entry.name, replace(request, memory_bytes=memory_bytes), whole=request.memory_bytes != memory_bytes
-            )
-            entry.planning = self._task(work, name=f"plan {entry.name}")
-            entry.planning.add_done_callback(lambda task: self._post(self._planning_ended, entry, task))
-
-    async def _plan_now(self, name: str, request: LoadRequest, *, whole: bool) -> Plan | HypuraError:
-        try:
-            return await self._planner(name, request, whole=whole)
-        except HypuraError as error:
-            return error
-        except Exception:
-            _log.exception("planning failed", model=name)
-            return WorkerFailed(f'planning "{name}" met a defect of hypura; see the daemon\'s log')
-
-    def _planning_ended(self, entry: Entry, task: asyncio.Task[Plan | HypuraError]) -> None:
-        entry.planning = None
-        result = None if task.cancelled() else task.result()
-        if isinstance(result, HypuraError):
-            self._fail_planning(entry, result)
-        elif entry.next_request is not None:  # None: forgotten meanwhile.
-            entry.next_plan = result
-        self._settle(entry)
-        self._advance(entry)
-
-    def _fail_planning(self, entry: Entry, error: HypuraError) -> None:
-        """Fails those who wanted this load; whatever is loaded stays."""
-        wanted = entry.next_request
-        entry.forget_plan()
-        others = self._others(entry.name)
-        took_the_spare = wanted is not None and wanted.memory_bytes == 0 and not all(h.movable for h in others)
-        if took_the_spare and isinstance(error, BudgetTooSmall) and error.required_bytes <= self.budget_bytes:
-            error = ServerBusy(f"{error}; {self._no_room(entry.name, others)}")
-        for waiter in [w for w in entry.waiters if entry.wanted(w) == wanted]:
-            waiter.fail(error)
-
-    def _load(self, entry: Entry, plan: Plan) -> None:
-        """Makes room and starts a worker."""
-        assert entry.next_request is not None
-        others = self._others(entry.name)
-        victims = evict(self.budget_bytes, others, plan.memory_limit_bytes)
-        if victims is None:
-            # What was spare when the plan was made has been taken since.
-            if entry.next_request.memory_bytes == 0 and entry.replans < MAX_REPLANS:
-                entry.replans += 1
-                self._plan(entry, entry.next_request)
-            else:
-                self._fail_planning(entry, self._no_room(entry.name, others))
+    def _pursue(self, entry: Entry) -> None:
+        """Bring the load that the entry's waiters need one step further, if it can be."""
+        wanted = entry.wanted()
+        if wanted is None or entry.state in (ModelState.LOADING, ModelState.UNLOADING):
             return
-        for victim in victims:
-            entry.tell(LoadEvent(stage=f"unloading {victim} to make room"))
-            self._end(self._entries[victim], f'making room for "{entry.name}"')
-        leaving = [e.tenure for e in self._entries.values() if e.tenure and e.state is ModelState.UNLOADING]
-        entry.request, entry.plan, entry.state = entry.next_request, plan, ModelState.LOADING
-        entry.forget_plan()
-        entry.loaded, entry.progress, entry.error = None, 0.0, ""
-        entry.generation = next(self._generations)
-        tell = partial(self._post, self._heard, entry, entry.generation)
-        work = tenure(partial(self._make_worker, entry.name), plan, leaving, tell)
-        entry.tenure = self._task(work, name=f"tenure of {entry.name}")
-        entry.tenure.add_done_callback(lambda task: self._post(self._tenure_ended, entry, task))
-
-    def _heard(self, entry: Entry, generation: int, news: News) -> None:
-        """News of a tenure."""
-        if entry.generation != generation:
+        draft = entry.draft
+        if draft is None:
+            self._drafting.begin(entry, wanted)
+        elif draft.planning is not None or self.holdings.spare_bytes(entry.name) < draft.wanted_bytes:
             return
-        match news:
-            case WorkerProcess():
-                entry.worker = news
-            case worker_pb2.LoadedModel() if entry.state is ModelState.LOADING:
-                entry.loaded, entry.state, entry.progress = news, ModelState.READY, 1.0
-                entry.loaded_at_seconds, entry.last_used_seconds = time.time(), time.monotonic()
-                self._advance(entry)
-            case LoadEvent():
-                entry.progress = news.share if news.share is not None else entry.progress
-                entry.tell(news)
-
-    def _end(self, entry: Entry, why: str) -> None:
-        if entry.state is not ModelState.UNLOADING and entry.tenure is not None:
-            _log.info("unloading", model=entry.name, why=why)
-            entry.state = ModelState.UNLOADING
-            entry.tenure.cancel()
-
-    def _tenure_ended(self, entry: Entry, task: asyncio.Task[HypuraError]) -> None:
-        entry.tenure, entry.worker, entry.leases = None, None, 0
-        was_loading = entry.state is ModelState.LOADING
-        if task.cancelled() or entry.state is ModelState.UNLOADING:
-            entry.state = ModelState.UNLOADED
+        elif draft.plan is None:
+            self._drafting.begin(entry, wanted)
+        elif (victims := self.holdings.victims(entry.name, draft.plan.memory_limit_bytes)) is None:
+            self._drafting.wait_for_room(entry, draft, draft.plan.memory_limit_bytes)
+        elif entry.state is not ModelState.READY:
+            self._loads.begin(entry, draft, victims)
+        elif entry.leases:
+            draft.wanted_bytes = 0  # There is room: it only waits for those that run.
         else:
-            error = task.result()
-            entry.state, entry.error = ModelState.FAILED, str(error)
-            _log.error("model failed", model=entry.name, error=str(error))
-            for waiter in [w for w in entry.waiters if was_loading and entry.wanted(w) == entry.request]:
-                waiter.fail(error)
-        self._settle(entry)
-        self._advance(entry)
+            self._loads.end(entry, "loaded anew with other options")
+
+    def _restart(self, entry: Entry) -> None:
+        """A pinned model comes back by itself, as if somebody had asked for it who wants no answer."""
+        entry.restart_at_seconds = math.inf
+        if entry.state is ModelState.FAILED and not entry.waiters:
+            granted = asyncio.get_running_loop().create_future()
+            waiter = Waiter(None, True, AS_IT_IS, False, lambda event: None, granted, self.clock())
+            granted.add_done_callback(lambda _: self._post(self.abandon, entry.name, waiter))
+            enqueue(entry, waiter, self.clock())
 
     def _settle(self, entry: Entry) -> None:
         """Tells those who waited for its end, and forgets a model of which nothing is to be known."""
@@ -319,21 +269,5 @@ class Lifecycle:
             if not done.done():
                 done.set_result(True)
         entry.unloaded.clear()
-        entry.waiters = deque(waiter for waiter in entry.waiters if not waiter.granted.done())
-        idle = entry.state is ModelState.UNLOADED and not entry.waiters and entry.planning is None
-        if idle and entry.request == LoadRequest() and self._entries.get(entry.name) is entry:
+        if entry.forgettable:
             del self._entries[entry.name]
-
-    def _task(self, work: Coroutine[Any, Any, _T], *, name: str) -> asyncio.Task[_T]:
-        assert self.group is not None
-        return self.group.create_task(work, name=name)
-
-    def _others(self, name: str) -> list[Holder]:
-        holders = (entry.holder() for entry in self._entries.values() if entry.name != name)
-        return [holder for holder in holders if holder is not None]
-
-    def _no_room(self, name: str, others: Sequence[Holder]) -> ServerBusy:
-        return ServerBusy(
-            f'there is no room for "{name}" in the budget of {self.budget_bytes / 1e9:.2f} GB: {told(others)}; '
-            "unload one, wait for it, or ask for less memory"
-        )

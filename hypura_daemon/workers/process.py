@@ -15,10 +15,8 @@ ENDED     reaped, its group killed, socket gone
 
 import asyncio
 import itertools
-import json
 import os
 import signal
-import struct
 import sys
 import time
 from collections import deque
@@ -36,20 +34,20 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from hypura.v1 import placement_pb2, worker_pb2, worker_pb2_grpc
 from hypura_daemon.errors import HypuraError, WorkerDied, WorkerFailed
+from hypura_daemon.hardware.platform import current
+from hypura_daemon.workers.bootstrap import DEATH_SECONDS, exchange
+from hypura_daemon.workers.death import Death
 from hypura_daemon.workers.failures import named_error
+from hypura_daemon.workers.pulse import Pulse
 
 MAX_MESSAGE_BYTES = 64 << 20
 MAX_KEPT_LINES = 20
 MAX_LINE_BYTES = 2000
-MAX_TOLD_CHARACTERS = 250
-# A dead worker's socket closes before its exit status can be had; this much later it must be there.
-DEATH_SECONDS = 5.0
-SHORT_CALL_SECONDS = 5.0
+SHORT_CALL_SECONDS = 0.5
 WORKER_COMMAND = (sys.executable, "-m", "hypura_worker")
 
 _log = structlog.get_logger()
 _numbers = itertools.count(1)
-_LENGTH = struct.Struct("<I")
 _T = TypeVar("_T")
 
 
@@ -65,40 +63,18 @@ class WorkerState(Enum):
 
 @dataclass(frozen=True, slots=True)
 class WorkerDeadlines:
-    """How long each wait for a worker may be; a stall is the time without any message."""
+    """How long each wait for a worker may be.
+
+    load_stall: without news of a load. answer_stall: without any progress while requests wait. deaf: without
+    an answer to whether it is alive, which is asked every heartbeat.
+    """
 
     start_seconds: float
     load_stall_seconds: float
     answer_stall_seconds: float
     grace_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class Death:
-    """How a worker ended."""
-
-    model: str
-    pid: int
-    exit_status: int  # Negative: the signal's number.
-    cause: str  # Why the daemon ended it; empty if it did not.
-    last_lines: tuple[str, ...]
-
-    def explained(self) -> str:
-        """Who died of what, its last words, and what happens next."""
-        if self.exit_status < 0:
-            try:
-                how = f"was killed by {signal.Signals(-self.exit_status).name}"
-            except ValueError:
-                how = f"was killed by signal {-self.exit_status}"
-            if self.exit_status == -signal.SIGKILL and not self.cause:
-                how += " (by hand, or by the system when memory ran out)"
-        else:
-            how = f"exited with code {self.exit_status}"
-        if self.cause:
-            how += f", because {self.cause}"
-        words = " | ".join(line[:MAX_TOLD_CHARACTERS] for line in self.last_lines[-5:])
-        said = f'; its last words: "{words}"' if words else "; it said nothing"
-        return f'worker {self.pid} of "{self.model}" {how}{said}; the next request loads the model again'
+    heartbeat_seconds: float = 3.0
+    deaf_seconds: float = 14.0
 
 
 class WorkerProcess:
@@ -127,6 +103,8 @@ class WorkerProcess:
         self._cause = ""
         self._death: Death | None = None
         self._ended = asyncio.Event()
+        self._pulse = Pulse(deadlines.deaf_seconds, deadlines.answer_stall_seconds)
+        self._oom_kills = 0
 
     @property
     def pid(self) -> int:
@@ -138,7 +116,7 @@ class WorkerProcess:
 
         Raises WorkerDied or WorkerFailed; stop it then.
         """
-        self.state = WorkerState.STARTING
+        self.state, self._oom_kills = WorkerState.STARTING, current().oom_kills()
         try:
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,
@@ -152,15 +130,19 @@ class WorkerProcess:
             self.state = WorkerState.ENDED
             raise WorkerFailed(f'"{self._command[0]}" cannot be run: {error}; reinstall hypura') from error
         tasks.create_task(self._watch(self._process), name=f"worker {self.pid}")
+        bootstrap = worker_pb2.WorkerBootstrap(
+            socket_path=str(self.socket_path), model=self.model, log_level=self._log_level
+        )
         try:
             async with asyncio.timeout(self._deadlines.start_seconds):
-                address = await self._unless_dead(self._bootstrap(self._process))
+                address = await self._unless_dead(exchange(self._process, bootstrap))
                 tasks.create_task(self._drain(self._process.stdout), name=f"worker {self.pid} output")
                 await self._unless_dead(self._connect(address))
         except TimeoutError as error:
             cause = f"it was not ready within {self._deadlines.start_seconds:g} seconds"
-            raise WorkerDied((await self._kill(cause)).explained()) from error
+            raise (await self._kill(cause)).error() from error
         self.state = WorkerState.SERVING
+        tasks.create_task(self._feel_pulse(), name=f"pulse of worker {self.pid}")
 
     async def load(self, plan: placement_pb2.Plan) -> AsyncGenerator[worker_pb2.WorkerLoadResponse, None]:
         """Load the model; the last message has `loaded` set."""
@@ -174,26 +156,53 @@ class WorkerProcess:
     ) -> AsyncGenerator[worker_pb2.WorkerGenerateResponse, None]:
         """Continue a prompt; closing the iterator cancels the answer."""
         call = self._serving().Generate(request)
-        async with aclosing(self._messages(call, self._deadlines.answer_stall_seconds)) as messages:
-            async for message in messages:
-                yield message
+        with self._pulse.call():
+            async with aclosing(self._messages(call, None)) as messages:
+                async for message in messages:
+                    self._pulse.moved()
+                    yield message
 
     async def embed(self, request: worker_pb2.WorkerEmbedRequest) -> worker_pb2.WorkerEmbedResponse:
         """Turn texts into vectors."""
         call: Awaitable[worker_pb2.WorkerEmbedResponse] = self._serving().Embed(request)
-        return await self._answer(call, self._deadlines.answer_stall_seconds)
+        with self._pulse.call():
+            return await self._answer(call, None)
 
     async def tokenize(self, request: worker_pb2.WorkerTokenizeRequest) -> worker_pb2.WorkerTokenizeResponse:
         """Turn text into token ids."""
         call: Awaitable[worker_pb2.WorkerTokenizeResponse] = self._serving().Tokenize(request)
-        return await self._answer(call, self._deadlines.answer_stall_seconds)
+        with self._pulse.call():
+            return await self._answer(call, None)
 
     async def statistics(self) -> worker_pb2.WorkerStatisticsResponse:
-        """The worker's counters. A worker too busy to count is no reason to end it: raises WorkerFailed."""
-        request = worker_pb2.WorkerStatisticsRequest()
+        """The worker's counters; those that it told last, when it does not answer at once. Raises WorkerFailed."""
+        self._serving()
+        if not self._pulse.missed and (figures := await self._counters(SHORT_CALL_SECONDS)) is not None:
+            self._pulse.beat(figures)
+        if self._pulse.figures is None:
+            raise WorkerFailed(f'worker {self.pid} of "{self.model}" does not tell its counters')
+        return self._pulse.figures
+
+    async def _counters(self, seconds: float) -> worker_pb2.WorkerStatisticsResponse | None:
+        if self._stub is None or self._death is not None:
+            return None
         call: Awaitable[worker_pb2.WorkerStatisticsResponse]
-        call = self._serving().Statistics(request, timeout=SHORT_CALL_SECONDS)
-        return await self._answer(call, 2 * SHORT_CALL_SECONDS)
+        call = self._stub.Statistics(worker_pb2.WorkerStatisticsRequest(), timeout=seconds)
+        try:
+            return await call
+        except grpc.aio.AioRpcError:
+            return None
+        except asyncio.CancelledError:
+            if _cancelled_from_outside():
+                raise
+            return None
+
+    async def _feel_pulse(self) -> None:
+        """End it when it has stopped, or hangs."""
+        cause = await self._pulse.feel(self._counters, self._ended, self._deadlines.heartbeat_seconds)
+        if cause:
+            _log.error("a worker gives no sign", model=self.model, pid=self.pid, cause=cause)
+            await self._kill(cause)
 
     async def wait(self) -> Death:
         """Wait for its end."""
@@ -240,7 +249,8 @@ class WorkerProcess:
             self._signal(signal.SIGKILL)  # Whatever it started goes with it, and lets go of the pipe.
             await asyncio.wait({reader}, timeout=1.0)
             reader.cancel()
-        self._death = Death(self.model, process.pid, status, self._cause, tuple(self._lines))
+        starved = status == -signal.SIGKILL and not self._cause and current().oom_kills() > self._oom_kills
+        self._death = Death(self.model, process.pid, status, self._cause, tuple(self._lines), starved)
         self.state = WorkerState.ENDED
         self.socket_path.unlink(missing_ok=True)
         _log.info("worker ended", model=self.model, pid=process.pid, exit_status=status, cause=self._cause)
@@ -263,33 +273,6 @@ class WorkerProcess:
             if not any(f'"level": "{level}"' in text for level in ("debug", "info")):
                 self._lines.append(text)  # what may explain a death; news does not
             _log.debug("worker says", model=self.model, pid=self.pid, line=text)
-
-    async def _bootstrap(self, process: asyncio.subprocess.Process) -> str:
-        assert process.stdin is not None and process.stdout is not None
-        data = worker_pb2.WorkerBootstrap(
-            socket_path=str(self.socket_path), model=self.model, log_level=self._log_level
-        ).SerializeToString()
-        try:
-            process.stdin.write(_LENGTH.pack(len(data)) + data)
-            await process.stdin.drain()
-            line = await process.stdout.readline()
-        except OSError:
-            line = b""
-        except ValueError:
-            line = b"a line of more than 64 KiB"
-        if not line:
-            await asyncio.sleep(DEATH_SECONDS)  # Death cuts this short; a closed output alone does not.
-        try:
-            answer = json.loads(line)
-        except ValueError:
-            answer = None
-        if isinstance(answer, dict) and isinstance(answer.get("address"), str):
-            return str(answer["address"])
-        if isinstance(answer, dict) and "error" in answer:
-            raise WorkerFailed(f'worker {self.pid} of "{self.model}" cannot start: {answer["error"]}')
-        raise WorkerFailed(
-            f'worker {self.pid} of "{self.model}" said {line[:200]!r} instead of its address; reinstall hypura'
-        )
 
     async def _connect(self, address: str) -> None:
         options = [
@@ -314,7 +297,7 @@ class WorkerProcess:
 
     def _gone(self) -> WorkerDied:
         if self._death is not None:
-            return WorkerDied(self._death.explained())
+            return self._death.error()
         return WorkerDied(
             f'worker {self.pid} of "{self.model}" is {self.state.value}; the next request loads the model again'
         )
@@ -333,29 +316,28 @@ class WorkerProcess:
                 future.cancel()
             await asyncio.gather(task, ended, return_exceptions=True)
 
-    async def _messages(self, call: Any, stall_seconds: float) -> AsyncGenerator[Any, None]:
+    async def _messages(self, call: Any, stall_seconds: float | None) -> AsyncGenerator[Any, None]:
         try:
             while (message := await self._answer(call.read(), stall_seconds)) is not EOF:
                 yield message
         finally:
             call.cancel()
 
-    async def _answer(self, call: Awaitable[_T], stall_seconds: float) -> _T:
-        """What the worker answers; a worker that gives no sign for `stall_seconds` is killed."""
+    async def _answer(self, call: Awaitable[_T], stall_seconds: float | None) -> _T:
+        """What the worker answers; one that gives no sign for `stall_seconds` is killed. None: its pulse tells."""
         began = time.monotonic()
         try:
             async with asyncio.timeout(stall_seconds):
                 return await call
         except TimeoutError as error:
             cause = f"it gave no sign for {time.monotonic() - began:.0f} seconds"
-            raise WorkerDied((await self._kill(cause)).explained()) from error
+            raise (await self._kill(cause)).error() from error
         except grpc.aio.AioRpcError as error:
             raise await self._explained(error) from error
         except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if task is None or task.cancelling():
+            if _cancelled_from_outside():
                 raise
-            raise self._gone() from None  # The channel was closed below the call.
+            raise self._gone() from None
 
     async def _explained(self, error: grpc.aio.AioRpcError) -> HypuraError:
         if self._death is None and (named := named_error(error)) is not None:
@@ -368,3 +350,9 @@ class WorkerProcess:
                 return self._gone()
             return WorkerFailed(f'worker {self.pid} of "{self.model}" answered {error.code().name}: {error.details()}')
         return self._gone()
+
+
+def _cancelled_from_outside() -> bool:
+    """Whether it is this task that was cancelled; else the channel was closed below its call."""
+    task = asyncio.current_task()
+    return task is None or bool(task.cancelling())

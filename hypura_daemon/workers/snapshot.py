@@ -34,6 +34,7 @@ class ModelSnapshot:
     running_requests: int
     memory_bytes: int  # What it holds of the budget.
     worker: WorkerProcess | None
+    expires_at_seconds: float | None = None  # Since the epoch; None while it is used, and for never.
 
 
 @dataclass(frozen=True, slots=True)

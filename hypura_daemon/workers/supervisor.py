@@ -3,10 +3,13 @@
 request ──message──► one task, `run` ──► Lifecycle (all state) ──► tasks: planning, a worker's tenure
         ◄──lease────                 ◄────────── news ────────────
 
-Public methods are messages to that one task, so nothing else changes a model's state.
+Public methods are messages to that one task, so nothing else changes a model's state. It wakes by itself
+when a time has come: a model expires, a request has waited long enough.
 """
 
 import asyncio
+import math
+import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
@@ -16,10 +19,15 @@ import structlog
 
 from hypura_daemon.errors import ShuttingDown
 from hypura_daemon.planning.types import LoadRequest, Plan
-from hypura_daemon.workers.entry import Waiter
-from hypura_daemon.workers.lifecycle import ENDING, Lifecycle, Planner
+from hypura_daemon.scheduling.rules import Rules
+from hypura_daemon.workers.drafting import Planner
+from hypura_daemon.workers.lifecycle import ENDING, Lifecycle
 from hypura_daemon.workers.process import WorkerProcess
 from hypura_daemon.workers.snapshot import Lease, LoadEvent, ModelSnapshot, ModelState
+from hypura_daemon.workers.use import AS_IT_IS, Use
+from hypura_daemon.workers.waiter import Waiter
+
+DEFAULT_RULES = Rules()
 
 _log = structlog.get_logger()
 
@@ -38,11 +46,19 @@ class Supervisor:
         *,
         budget_bytes: int,
         reload_wait_seconds: float,
+        rules: Rules = DEFAULT_RULES,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.budget_bytes = budget_bytes
         self._inbox: asyncio.Queue[Callable[[], None]] = asyncio.Queue()
         self._lifecycle = Lifecycle(
-            planner, make_worker, self._post, budget_bytes=budget_bytes, reload_wait_seconds=reload_wait_seconds
+            planner,
+            make_worker,
+            self._post,
+            budget_bytes=budget_bytes,
+            reload_wait_seconds=reload_wait_seconds,
+            rules=rules,
+            clock=clock,
         )
         self._snapshots: tuple[ModelSnapshot, ...] = ()
         self._changed = asyncio.Event()
@@ -53,11 +69,24 @@ class Supervisor:
     async def run(self) -> None:
         """Serve messages until `end`; no worker is left then, nor when it is cancelled."""
         async with asyncio.TaskGroup() as group:
-            self._lifecycle.group = group
+            self._lifecycle.run_in(group)
             while not self._ending or self._lifecycle.busy or not self._inbox.empty():
-                message = await self._inbox.get()
-                message()
+                await self._messages()
+                self._lifecycle.step()
                 self._publish()
+
+    async def _messages(self) -> None:
+        """Run what came, waiting for it until the next step is due."""
+        wake_seconds = self._lifecycle.wake_seconds()
+        wait_seconds = None if wake_seconds == math.inf else max(0.0, wake_seconds - self._lifecycle.clock())
+        try:
+            async with asyncio.timeout(wait_seconds):
+                message = await self._inbox.get()
+        except TimeoutError:
+            return
+        message()
+        while not self._inbox.empty():
+            self._inbox.get_nowait()()
 
     @asynccontextmanager
     async def lease(
@@ -66,18 +95,22 @@ class Supervisor:
         request: LoadRequest | None = None,
         *,
         pin: bool = False,
+        use: Use = AS_IT_IS,
+        insist: bool = False,
         on_event: Callable[[LoadEvent], None] = _ignore,
     ) -> AsyncIterator[Lease]:
         """Hold the model loaded; it is loaded first when it is not, or not as `request` says.
 
-        Without a request the model is taken as it is, or loaded as it was loaded last. pin: keep it
-        loaded until it is unloaded by name. Raises ServerBusy, BudgetTooSmall, WorkerDied,
-        WorkerFailed, ShuttingDown, and what planning raises.
+        Without a request the model is taken as it is, or loaded as it was loaded last; with a larger context
+        when use says so. pin: keep it loaded until it is unloaded by name. insist: try even if its worker
+        keeps dying. Raises ServerBusy, BudgetTooSmall, ContextTooLong, WorkerDied, WorkerFailed,
+        ShuttingDown, and what planning raises.
         """
         if self._ending:
             raise ShuttingDown(ENDING)
         await self._notice_changed_files(name)
-        waiter = Waiter(request, pin, on_event, asyncio.get_running_loop().create_future())
+        granted = asyncio.get_running_loop().create_future()
+        waiter = Waiter(request, pin, use, insist, on_event, granted, self._lifecycle.clock())
         self._post(self._lifecycle.wait, name, waiter)
         try:
             lease = await waiter.granted
@@ -99,10 +132,20 @@ class Supervisor:
 
     async def unload(self, name: str) -> bool:
         """End the model's worker, running answers included; whether there was one."""
+        return await self._told(self._lifecycle.unload, name)
+
+    async def retire(self, name: str) -> bool:
+        """Unload the model once the requests that run or wait have ended; whether it was loaded.
+
+        Returns when it has ended if nothing runs, else at once.
+        """
+        return await self._told(self._lifecycle.retire, name)
+
+    async def _told(self, message: Callable[[str, asyncio.Future[bool]], None], name: str) -> bool:
         if self._ending:
             raise ShuttingDown(ENDING)
         done: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._post(self._lifecycle.unload, name, done)
+        self._post(message, name, done)
         return await done
 
     def status(self) -> tuple[ModelSnapshot, ...]:
@@ -111,7 +154,7 @@ class Supervisor:
 
     def spare_bytes(self, name: str) -> int:
         """What a load of this model may take at most now."""
-        return self._lifecycle.spare_bytes(name)
+        return self._lifecycle.holdings.spare_bytes(name)
 
     async def watch(self) -> AsyncGenerator[tuple[ModelSnapshot, ...], None]:
         """The status now, and again after every change of a state; changes in quick succession may be one."""

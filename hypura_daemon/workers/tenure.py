@@ -9,7 +9,7 @@ from typing import TypeVar
 import structlog
 
 from hypura.v1 import worker_pb2
-from hypura_daemon.errors import HypuraError, WorkerDied, WorkerFailed
+from hypura_daemon.errors import HypuraError, WorkerFailed
 from hypura_daemon.planning.types import Mode, Plan
 from hypura_daemon.planning.wire import plan_to_proto
 from hypura_daemon.workers.process import WorkerProcess
@@ -68,7 +68,7 @@ async def _run(worker: WorkerProcess, plan: Plan, tell: Callable[[News], None]) 
             death = await worker.wait()
         finally:
             await worker.stop()
-    return WorkerDied(death.explained())
+    return death.error()
 
 
 async def _load(worker: WorkerProcess, plan: Plan, tell: Callable[[News], None]) -> bool:

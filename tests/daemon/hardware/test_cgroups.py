@@ -5,7 +5,13 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hypura_daemon.hardware.cgroups import cgroup_cpu_quota, cgroup_levels, cgroup_memory, read_mounts
+from hypura_daemon.hardware.cgroups import (
+    cgroup_cpu_quota,
+    cgroup_levels,
+    cgroup_memory,
+    cgroup_oom_kills,
+    read_mounts,
+)
 
 _GIB = 1 << 30
 
@@ -139,3 +145,21 @@ def test_nonsense_is_no_limit(line: str, value: str) -> None:
         top.joinpath("memory.max").write_bytes(value.encode(errors="replace"))
         limit = cgroup_memory(tree.process).limit_bytes
         assert limit is None or limit >= 0
+
+
+def test_kills_are_counted_where_the_process_is_and_unknown_without_a_count(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    assert cgroup_oom_kills(tree.process) is None
+    top = tree.mount("", "cgroup2", "rw")
+    tree.member("0::/pod/job")
+    files(top / "pod", memory__events="oom 9\noom_kill 8")
+    files(top / "pod/job", memory__events="low 0\noom 3\noom_kill 2")
+    assert cgroup_oom_kills(tree.process) == 2
+
+
+def test_kills_are_counted_by_the_first_version_too(tmp_path: Path) -> None:
+    tree = Tree(tmp_path)
+    point = tree.mount("memory", "cgroup", "rw,memory")
+    tree.member("5:memory:/job")
+    files(point / "job", memory__oom_control="oom_kill_disable 0\nunder_oom 0\noom_kill 4")
+    assert cgroup_oom_kills(tree.process) == 4

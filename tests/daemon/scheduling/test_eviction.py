@@ -9,13 +9,14 @@ from hypura_daemon.scheduling.eviction import Holder, evict, spare_bytes, told
 
 
 def holder(name: str, size: int, used: float, *, movable: bool = True, leaving: bool = False) -> Holder:
-    return Holder(name, size, movable and not leaving, leaving, used)
+    return Holder(name, size, kept="" if movable else "busy", leaving=leaving, last_used_seconds=used)
 
 
 OLD = holder("old", 3, 1.0)
 NEW = holder("new", 4, 2.0)
 BUSY = holder("busy", 2, 0.0, movable=False)
 GOING = holder("going", 5, 0.0, leaving=True)
+SOON = Holder("soon", 3, expires_seconds=5.0, last_used_seconds=9.0)
 
 
 @pytest.mark.parametrize(
@@ -32,6 +33,8 @@ GOING = holder("going", 5, 0.0, leaving=True)
         ([OLD, BUSY], 9, None),
         ([GOING, BUSY], 8, ()),
         ([GOING, BUSY, OLD], 8, ("old",)),
+        ([OLD, SOON], 5, ("soon",)),  # used last, and yet the first to expire
+        ([OLD, SOON], 8, ("soon", "old")),
     ],
 )
 def test_table(holders: list[Holder], wanted: int, victims: tuple[str, ...] | None) -> None:
@@ -61,7 +64,7 @@ def test_any_case(holders: list[Holder], budget: int, wanted: int) -> None:
 
 
 def test_told() -> None:
-    assert told([OLD, BUSY]) == '"old" 0.00 GB, "busy" 0.00 GB (busy, loading or pinned)'
+    assert told([OLD, BUSY]) == '"old" 0.00 GB, "busy" 0.00 GB (busy)'
 
 
 @pytest.mark.parametrize(

@@ -28,6 +28,8 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from hypura.v1 import inference_pb2, worker_pb2, worker_pb2_grpc
+from hypura_worker.coalescing import MAX_CHUNKS, waiting
+from hypura_worker.engine import request as engine
 
 
 def end_with_parent() -> None:
@@ -41,6 +43,27 @@ def read_exactly(count: int) -> bytes:
     while len(data) < count:
         data += os.read(0, count - len(data))
     return data
+
+
+async def flood(tokens: int) -> AsyncIterator[Any]:
+    """Tokens made faster than they are read, joined as the worker joins them."""
+    events: asyncio.Queue[engine.Event] = asyncio.Queue(MAX_CHUNKS)
+
+    async def make() -> None:
+        for number in range(tokens):
+            await events.put(engine.Chunk(" token", (number,), ()))
+
+    making = asyncio.ensure_future(make())
+    told = 0
+    while told < tokens:
+        for event in await waiting(events):
+            assert isinstance(event, engine.Chunk)
+            told += len(event.tokens)
+            chunk = inference_pb2.TokenChunk(text=event.text, token_ids=event.tokens)
+            yield worker_pb2.WorkerGenerateResponse(chunk=chunk)
+    await making
+    statistics = inference_pb2.RequestStatistics(output_tokens=tokens)
+    yield worker_pb2.WorkerGenerateResponse(finished=inference_pb2.Finished(statistics=statistics))
 
 
 class Worker(worker_pb2_grpc.WorkerServiceServicer):
@@ -71,9 +94,11 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
         )
 
     async def Generate(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
-        """Repeats the prompt's words; "forever" never ends."""
+        """Repeats the prompt's words; "forever" never ends, "flood" is as many tokens as asked, at once."""
         self.active += 1
         try:
+            if request.prompt == "silent":
+                await asyncio.Event().wait()
             if request.prompt == "too long":
                 await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "9 tokens", (("hypura-error", "PromptTooLong"),))
             yield worker_pb2.WorkerGenerateResponse(
@@ -81,6 +106,10 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
             )
             if self.mode == "mute-answer":
                 await asyncio.Event().wait()
+            if request.prompt == "flood":
+                async for answer in flood(request.limits.max_tokens):
+                    yield answer
+                return
             words = request.prompt.split()
             number = 0
             while number < len(words) or request.prompt == "forever":

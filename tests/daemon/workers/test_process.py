@@ -4,9 +4,8 @@ import asyncio
 import os
 import signal
 import sys
-import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from pathlib import Path
 
@@ -19,13 +18,8 @@ from hypura_daemon.workers.process import WorkerDeadlines, WorkerProcess, Worker
 
 FAKE = Path(__file__).with_name("fake_worker.py")
 DEADLINES = WorkerDeadlines(20.0, 20.0, 20.0, 5.0)
+QUICK_PULSE = WorkerDeadlines(20.0, 0.5, 0.5, 0.5, heartbeat_seconds=0.1, deaf_seconds=0.4)
 IMPATIENT = WorkerDeadlines(1.5, 0.5, 0.5, 0.5)
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="hyp") as name:  # tmp_path is too long for a socket
-        yield Path(name)
 
 
 @asynccontextmanager
@@ -133,18 +127,43 @@ async def test_death_between_requests_is_noticed_at_once(folder: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["mute-load", "mute-answer"])
 async def test_a_worker_that_gives_no_sign_is_killed(folder: Path, mode: str) -> None:
-    deadlines = WorkerDeadlines(20.0, 0.5, 0.5, 5.0)
-    async with running(folder, mode, deadlines) as worker:
+    async with running(folder, mode, QUICK_PULSE) as worker:
         with pytest.raises(WorkerDied, match="because it gave no sign for"):
             await load(worker)
             await answer(worker, "a")
 
 
-async def test_a_stopped_process_is_no_exception(folder: Path) -> None:
-    async with running(folder, "well", WorkerDeadlines(20.0, 0.5, 0.5, 0.5)) as worker:
+async def test_a_stopped_process_is_noticed_and_killed_though_nobody_asks_it(folder: Path) -> None:
+    async with running(folder, "well", QUICK_PULSE) as worker:
+        before = await worker.statistics()
         os.kill(worker.pid, signal.SIGSTOP)
-        with pytest.raises(WorkerDied, match="gave no sign"):
+        began = time.monotonic()
+        assert await worker.statistics() == before  # What it said last: a status does not wait for it.
+        assert time.monotonic() - began < 2
+        async with asyncio.timeout(10):
+            assert "did not answer for" in (await worker.wait()).explained()
+
+
+async def test_a_request_to_a_stopped_process_fails_with_the_reason(folder: Path) -> None:
+    async with running(folder, "well", QUICK_PULSE) as worker:
+        os.kill(worker.pid, signal.SIGSTOP)
+        with pytest.raises(WorkerDied, match="SIGKILL, because it did not answer for"):
             await answer(worker, "a")
+
+
+async def test_a_slow_answer_is_no_stall_while_others_move(folder: Path) -> None:
+    """A request may wait for long in the worker's queue behind others."""
+    async with running(folder, "well", QUICK_PULSE) as worker, asyncio.timeout(20):
+        request = worker_pb2.WorkerGenerateRequest(prompt="forever")
+        slow = worker.generate(worker_pb2.WorkerGenerateRequest(prompt="silent"))
+        async with aclosing(slow), aclosing(worker.generate(request)) as messages, asyncio.TaskGroup() as tasks:
+            first = tasks.create_task(anext(slow))
+            until = time.monotonic() + 3 * QUICK_PULSE.answer_stall_seconds
+            async for _ in messages:
+                if time.monotonic() > until:
+                    break
+            assert worker.state is WorkerState.SERVING
+            first.cancel()
 
 
 async def test_one_that_ignores_term_is_killed_after_the_grace(folder: Path) -> None:

@@ -3,14 +3,9 @@
 import asyncio
 import os
 import signal
-import sys
-import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack
 from pathlib import Path
 
-import psutil
 import pytest
 
 from hypura.v1 import worker_pb2
@@ -23,104 +18,11 @@ from hypura_daemon.errors import (
     WorkerDied,
     WorkerFailed,
 )
-from hypura_daemon.planning.types import Bound, Estimate, IoPlan, LoadRequest, Mode, Plan
-from hypura_daemon.workers.process import WorkerDeadlines, WorkerProcess
-from hypura_daemon.workers.snapshot import LoadEvent, ModelSnapshot, ModelState
-from hypura_daemon.workers.supervisor import Supervisor
+from hypura_daemon.planning.types import LoadRequest, Mode
+from hypura_daemon.workers.snapshot import ModelState
 from hypura_daemon.workers.tenure import worker_environment
-
-FAKE = Path(__file__).with_name("fake_worker.py")
-
-
-def make_plan(name: str, memory_bytes: int, mode: Mode = Mode.RESIDENT) -> Plan:
-    return Plan(
-        model=name,
-        architecture="llama",
-        mode=mode,
-        reason="",
-        files=(),
-        tensors=(),
-        memory_limit_bytes=memory_bytes,
-        memory=(),
-        context_tokens=1,
-        trained_context_tokens=1,
-        sequences=1,
-        ubatch_tokens=1,
-        threads=1,
-        batch_threads=1,
-        kv_type="f16",
-        kv_bytes=0,
-        gpu_layers=0,
-        experts=None,
-        dense=None,
-        io=IoPlan(1, 1, False, 1, 1),
-        extra_buffers=False,
-        exact=False,
-        estimate=Estimate(1.0, 1.0, 0, 1.0, 0.0, 1.0, Bound.COMPUTE),
-    )
-
-
-@dataclass
-class House:
-    """A supervisor whose planner and workers the test steers."""
-
-    supervisor: Supervisor
-    modes: dict[str, str] = field(default_factory=dict)
-    plans: list[LoadRequest] = field(default_factory=list)
-    planned: asyncio.Event = field(default_factory=asyncio.Event)  # The second planning has begun.
-    events: list[LoadEvent] = field(default_factory=list)
-
-    def one(self, name: str) -> ModelSnapshot:
-        [found] = [s for s in self.supervisor.status() if s.name == name]
-        return found
-
-    async def load(self, name: str, request: LoadRequest | None = None, *, pin: bool = False) -> int:
-        async with self.supervisor.lease(name, request, pin=pin, on_event=self.events.append) as lease:
-            return lease.worker.pid
-
-    async def until(self, name: str, state: ModelState) -> ModelSnapshot:
-        async for snapshots in self.supervisor.watch():
-            for snapshot in snapshots:
-                if snapshot.name == name and snapshot.state is state:
-                    return snapshot
-        raise AssertionError
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="hyp") as name:
-        yield Path(name)
-
-
-@asynccontextmanager
-async def house(folder: Path, *, budget: int = 10, reload_wait: float = 20.0) -> AsyncIterator[House]:
-    deadlines = WorkerDeadlines(20.0, 20.0, 20.0, 5.0)
-
-    async def planner(name: str, request: LoadRequest, *, whole: bool) -> Plan:
-        home.plans.append(request)
-        if len(home.plans) > 1:
-            home.planned.set()
-        if name == "unknown":
-            raise ModelNotFound('no model "unknown"')
-        if name == "defect":
-            raise ZeroDivisionError
-        if name.startswith("big") and request.memory_bytes < 6:
-            raise BudgetTooSmall("big needs 6", 6)
-        small = whole and name.startswith("small")
-        return make_plan(name, min(request.memory_bytes, 4) if small else request.memory_bytes)
-
-    def make_worker(name: str) -> WorkerProcess:
-        command = (sys.executable, str(FAKE), home.modes.get(name, "well"))
-        return WorkerProcess(name, folder, deadlines, command=command)
-
-    home = House(Supervisor(planner, make_worker, budget_bytes=budget, reload_wait_seconds=reload_wait))
-    async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
-        tasks.create_task(home.supervisor.run())
-        try:
-            yield home
-        finally:
-            home.supervisor.end()
-    assert not [child for child in psutil.Process().children() if str(FAKE) in child.cmdline()]
+from tests.daemon.workers.house import FAKE as FAKE
+from tests.daemon.workers.house import expect, house, make_plan
 
 
 async def test_one_load_serves_all_who_ask(folder: Path) -> None:
@@ -155,19 +57,6 @@ async def test_the_least_recently_used_makes_room(folder: Path) -> None:
         assert any("small-2" in event.stage for event in home.events)
 
 
-async def test_the_busy_and_the_pinned_stay(folder: Path) -> None:
-    async with house(folder) as home:
-        await home.load("pinned", LoadRequest(memory_bytes=5), pin=True)
-        async with home.supervisor.lease("busy", LoadRequest(memory_bytes=4)):
-            with pytest.raises(ServerBusy, match=r'"pinned" 0\.00 GB \(busy, loading or pinned\)'):
-                await home.load("m", LoadRequest(memory_bytes=2))
-            with pytest.raises(ServerBusy, match="big needs 6; there is no room"):
-                await home.load("big")
-            await home.load("spare")
-            assert home.one("spare").memory_bytes == 1
-        assert home.one("pinned").state is ModelState.READY
-
-
 async def test_more_than_the_whole_budget(folder: Path) -> None:
     async with house(folder) as home:
         await home.load("m")
@@ -197,10 +86,12 @@ async def test_other_options_that_cannot_be_leave_the_model_alone(folder: Path) 
 
 
 async def test_other_options_wait_for_running_requests_but_not_for_ever(folder: Path) -> None:
-    async with house(folder, reload_wait=0.3) as home:
+    async with house(folder, reload_wait=60) as home, asyncio.TaskGroup() as tasks:
         async with home.supervisor.lease("m") as lease:
-            with pytest.raises(ServerBusy, match="other options and still answers 1 requests"):
-                await home.load("m", LoadRequest(memory_bytes=4))
+            other = tasks.create_task(expect(ServerBusy, home.load("m", LoadRequest(memory_bytes=4))))
+            await home.waiting("m", 1)
+            await home.advance(60)
+            assert "other options and still answers 1 requests after 60 seconds" in await other
             first = lease.worker.pid
         assert await home.load("m") == first
 
@@ -272,12 +163,6 @@ async def test_unload_ends_a_load_and_those_who_wait(folder: Path) -> None:
         await home.until("m", ModelState.LOADING)
         assert await home.supervisor.unload("m")
         assert "was unloaded before" in await waiting
-
-
-async def expect(kind: type[Exception], work: object) -> str:
-    with pytest.raises(kind) as caught:
-        await work  # type: ignore[misc]
-    return str(caught.value)
 
 
 async def test_a_request_that_is_cancelled_while_waiting_holds_nothing(folder: Path) -> None:

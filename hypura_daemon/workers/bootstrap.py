@@ -1,0 +1,38 @@
+"""The first words between the daemon and a worker, on the worker's standard streams; see worker.proto."""
+
+import asyncio
+import json
+import struct
+
+from hypura.v1 import worker_pb2
+from hypura_daemon.errors import WorkerFailed
+
+DEATH_SECONDS = 5.0
+"""A dead worker's pipes and socket close before its exit status can be had; this much later it must be there."""
+_LENGTH = struct.Struct("<I")
+
+
+async def exchange(process: asyncio.subprocess.Process, bootstrap: worker_pb2.WorkerBootstrap) -> str:
+    """Send the bootstrap message; the address that the worker answers with. Raises WorkerFailed."""
+    assert process.stdin is not None and process.stdout is not None
+    data = bootstrap.SerializeToString()
+    try:
+        process.stdin.write(_LENGTH.pack(len(data)) + data)
+        await process.stdin.drain()
+        line = await process.stdout.readline()
+    except OSError:
+        line = b""
+    except ValueError:
+        line = b"a line of more than 64 KiB"
+    if not line:
+        await asyncio.sleep(DEATH_SECONDS)  # Death cuts this short; a closed output alone does not.
+    try:
+        answer = json.loads(line)
+    except ValueError:
+        answer = None
+    if isinstance(answer, dict) and isinstance(answer.get("address"), str):
+        return str(answer["address"])
+    who = f'worker {process.pid} of "{bootstrap.model}"'
+    if isinstance(answer, dict) and "error" in answer:
+        raise WorkerFailed(f"{who} cannot start: {answer['error']}")
+    raise WorkerFailed(f"{who} said {line[:200]!r} instead of its address; reinstall hypura")

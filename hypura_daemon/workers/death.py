@@ -1,0 +1,43 @@
+"""How a worker ended."""
+
+import signal
+from dataclasses import dataclass
+
+from hypura_daemon.errors import WorkerDied
+
+MAX_TOLD_CHARACTERS = 250
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """exit_status: negative for a signal's number. cause: why the daemon ended it, empty if it did not."""
+
+    model: str
+    pid: int
+    exit_status: int
+    cause: str
+    last_lines: tuple[str, ...]
+    out_of_memory: bool = False  # The system killed something for lack of memory meanwhile.
+
+    def error(self) -> WorkerDied:
+        """The error for those whom it concerns."""
+        return WorkerDied(self.explained(), out_of_memory=self.out_of_memory)
+
+    def explained(self) -> str:
+        """Who died of what, its last words, and what happens next."""
+        if self.exit_status < 0:
+            try:
+                how = f"was killed by {signal.Signals(-self.exit_status).name}"
+            except ValueError:
+                how = f"was killed by signal {-self.exit_status}"
+            if self.out_of_memory:
+                how += " (by the system, whose memory ran out)"
+            elif self.exit_status == -signal.SIGKILL and not self.cause:
+                how += " (by hand, or by the system when memory ran out)"
+        else:
+            how = f"exited with code {self.exit_status}"
+        if self.cause:
+            how += f", because {self.cause}"
+        words = " | ".join(line[:MAX_TOLD_CHARACTERS] for line in self.last_lines[-5:])
+        said = f'; its last words: "{words}"' if words else "; it said nothing"
+        return f'worker {self.pid} of "{self.model}" {how}{said}; the next request loads the model again'

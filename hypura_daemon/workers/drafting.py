@@ -1,0 +1,119 @@
+"""Plans the loads that are wanted, each in a task of its own, and judges what comes of it."""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Protocol
+
+import structlog
+
+from hypura_daemon.errors import BudgetTooSmall, ContextTooLong, HypuraError, WorkerFailed
+from hypura_daemon.planning.types import LoadRequest, Plan
+from hypura_daemon.workers.entry import Draft, Entry
+from hypura_daemon.workers.holdings import Holdings
+from hypura_daemon.workers.snapshot import LoadEvent
+
+_log = structlog.get_logger()
+
+
+class Planner(Protocol):
+    """Plans a load. request.memory_bytes is never 0; whole: it is all that is spare, so take what is needed."""
+
+    async def __call__(self, name: str, request: LoadRequest, *, whole: bool) -> Plan: ...
+
+
+class Drafting:
+    """Begins and ends the drafts of all models. `post` brings what it is given to the supervisor's task."""
+
+    def __init__(self, planner: Planner, holdings: Holdings, post: Callable[..., None]) -> None:
+        self._planner = planner
+        self._holdings = holdings
+        self._post = post
+        self.group: asyncio.TaskGroup | None = None  # Set when the supervisor runs.
+
+    def begin(self, entry: Entry, request: LoadRequest, memory_bytes: int = 0) -> None:
+        """Plan the load, for what is spare now unless memory_bytes or the request says otherwise."""
+        assert self.group is not None
+        # What is asked for is a limit: more than the whole budget is as good as all of it.
+        asked_bytes = min(request.memory_bytes, self._holdings.budget_bytes)
+        memory_bytes = asked_bytes or memory_bytes or max(1, self._holdings.spare_bytes(entry.name))
+        if entry.cap_bytes:
+            memory_bytes = min(memory_bytes, entry.cap_bytes)
+        wanted_bytes = entry.draft.wanted_bytes if entry.draft is not None else 0
+        draft = entry.draft = Draft(request, memory_bytes, wanted_bytes=wanted_bytes)
+        entry.tell(LoadEvent(stage="planning"))
+        work = self._plan(
+            entry.name, replace(request, memory_bytes=memory_bytes), whole=request.memory_bytes != memory_bytes
+        )
+        draft.planning = self.group.create_task(work, name=f"plan {entry.name}")
+        draft.planning.add_done_callback(lambda task: self._post(self._ended, entry, draft, task))
+
+    async def _plan(self, name: str, request: LoadRequest, *, whole: bool) -> Plan | HypuraError:
+        try:
+            return await self._planner(name, request, whole=whole)
+        except HypuraError as error:
+            return error
+        except Exception:
+            _log.exception("planning failed", model=name)
+            return WorkerFailed(f'planning "{name}" met a defect of hypura; see the daemon\'s log')
+
+    def _ended(self, entry: Entry, draft: Draft, task: asyncio.Task[Plan | HypuraError]) -> None:
+        draft.planning = None
+        if entry.draft is not draft or task.cancelled():
+            return  # It was dropped meanwhile.
+        result = task.result()
+        if isinstance(result, HypuraError):
+            self._failed(entry, draft, result)
+        elif result.context_tokens < draft.request.least_context_tokens:
+            self.fail(entry, ContextTooLong(f'"{entry.name}" has no more than {result.context_tokens} tokens'))
+        else:
+            draft.plan = result
+
+    def _failed(self, entry: Entry, draft: Draft, error: HypuraError) -> None:
+        """What did not fit into what is spare now may fit later."""
+        if not isinstance(error, BudgetTooSmall | ContextTooLong) or not error.required_bytes:
+            self.fail(entry, error)
+            return
+        if entry.cap_bytes and entry.error:
+            self.fail(entry, WorkerFailed(f"{entry.error}; with less memory it cannot be tried once more: {error}"))
+            return
+        if draft.request.memory_bytes:
+            self.fail(entry, error)
+            return
+        reachable_bytes = self._holdings.reachable_bytes(entry.name)
+        if draft.memory_bytes < error.required_bytes <= reachable_bytes:
+            self.wait_for_room(entry, draft, error.required_bytes)
+        elif draft.memory_bytes < reachable_bytes:
+            self.begin(entry, draft.request, reachable_bytes)  # For an answer that holds at any time.
+        elif isinstance(error, BudgetTooSmall) and error.required_bytes <= self._holdings.budget_bytes:
+            self.fail(entry, self._holdings.never_room(entry.name, error.required_bytes))
+        else:
+            self.fail(entry, error)
+
+    def wait_for_room(self, entry: Entry, draft: Draft, wanted_bytes: int) -> None:
+        """The load waits until so much memory can be had."""
+        if not draft.wanted_bytes:
+            entry.tell(LoadEvent(stage=f"waiting for {wanted_bytes / 1e9:.2f} GB of memory that others hold"))
+        draft.wanted_bytes = wanted_bytes
+        if draft.request.memory_bytes == 0:
+            draft.plan = None  # It is made anew for what is spare then.
+
+    def fail(self, entry: Entry, error: HypuraError) -> None:
+        """Fail those who wanted this load; whatever is loaded stays, and those who need less are not at fault."""
+        draft = entry.draft
+        assert draft is not None
+        entry.drop_draft()
+        least, concerned = draft.request.least_context_tokens, entry.askers(base_of(draft.request))
+        most = max((waiter.use.context_tokens for waiter in concerned), default=0)
+        entry.cap_bytes = 0
+        if most < least:
+            entry.least_context_tokens = 0  # An earlier request's wish; what these need is tried next.
+            return
+        for waiter in concerned:
+            if waiter.use.context_tokens == most or not isinstance(error, BudgetTooSmall | ContextTooLong):
+                waiter.fail(error)
+
+
+def base_of(request: LoadRequest) -> LoadRequest:
+    """The load's own options, without what requests need beside them."""
+    return replace(request, least_context_tokens=0)
