@@ -12,8 +12,10 @@ import structlog
 
 from hypura.v1 import inference_pb2, worker_pb2, worker_pb2_grpc
 from hypura_worker import memory
+from hypura_worker.coalescing import waiting
 from hypura_worker.engine import request as engine
 from hypura_worker.engine.embedding import normalized
+from hypura_worker.engine.grammar import ROOT
 from hypura_worker.engine.loop import Engine
 from hypura_worker.engine.sampler import Sampler
 from hypura_worker.errors import (
@@ -104,9 +106,17 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
         try:
             sampling, limits = engine.Sampling.from_proto(request.sampling), engine.Limits.from_proto(request.limits)
             # A grammar may take a while to parse: not in the loop, and not between the passes of others.
-            sampler = await asyncio.to_thread(Sampler, sampling, limits, model.vocabulary, model.ready().size_tokens)
+            sampler = await asyncio.to_thread(
+                Sampler, sampling, limits, model.vocabulary, model.ready().size_tokens, request.grammar_root or ROOT
+            )
             asked = engine.Request(
-                request.request_id, prompt, sampling, limits, sampler, lambda event: _tell(loop, events, event)
+                request.request_id,
+                prompt,
+                sampling,
+                limits,
+                sampler,
+                lambda event: _tell(loop, events, event),
+                frozenset(request.visible_tokens),
             )
             try:
                 running.submit(asked)
@@ -117,12 +127,15 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
             await _abort(context, error)
         try:
             while True:
-                event = await events.get()
-                if isinstance(event, Exception):
-                    await _abort(context, event)
-                yield self._response(event)
-                if isinstance(event, engine.Finished):
-                    return
+                for event in await waiting(events):
+                    if isinstance(event, Exception):
+                        await _abort(context, event)
+                    response = self._response(event)
+                    if isinstance(event, engine.Finished) and request.report_prompt_ids:
+                        response.finished.prompt_ids.extend(prompt)
+                    yield response
+                    if isinstance(event, engine.Finished):
+                        return
         finally:
             running.cancel(asked)
 
@@ -148,6 +161,9 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
             model, running = self._ready()
             limit = running.embed_tokens
             texts = [await asyncio.to_thread(model.vocabulary.tokenize, text) for text in request.texts]
+            for given in request.token_texts:
+                texts.append(list(given.ids))
+                model.vocabulary.check(texts[-1])
             for i, tokens in enumerate(texts):
                 texts[i] = _fit(tokens or [max(model.vocabulary.bos, 0)], limit, limit, request.truncate)
             asked = engine.EmbedRequest(texts, done)
@@ -259,9 +275,11 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
                         text=text, token_ids=tokens, logprobs=[self._logprobs(entry) for entry in logprobs]
                     )
                 )
-            case engine.Finished(reason, costs, seed):
+            case engine.Finished(reason, costs, seed, stop_string):
                 return worker_pb2.WorkerGenerateResponse(
-                    finished=inference_pb2.Finished(reason=_REASONS[reason], statistics=_statistics(costs, seed))
+                    finished=inference_pb2.Finished(
+                        reason=_REASONS[reason], statistics=_statistics(costs, seed), stop_string=stop_string
+                    )
                 )
         raise EngineBroken(f"the engine said {event!r}")
 

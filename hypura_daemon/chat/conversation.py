@@ -1,10 +1,12 @@
 """A conversation as chat templates want it, out of a chat request's JSON parts."""
 
+import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hypura.v1 import inference_pb2
+from hypura_daemon.chat import harmony
 from hypura_daemon.errors import InvalidRequest
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
@@ -50,7 +52,7 @@ def template_messages(messages: Sequence[inference_pb2.ChatMessage]) -> list[dic
             raise InvalidRequest(f"message {number} has role {message.role!r}; give one of {', '.join(ROLES)}")
         item: dict[str, Any] = {"role": message.role, "content": message.content}
         if message.thinking:
-            item["reasoning_content"] = message.thinking
+            item["reasoning_content"] = item["thinking"] = message.thinking
         if message.tool_calls_json:
             what = f"tool_calls of message {number}"
             item["tool_calls"] = [_tool_call(call, what) for call in _objects(message.tool_calls_json, what)]
@@ -60,6 +62,55 @@ def template_messages(messages: Sequence[inference_pb2.ChatMessage]) -> list[dic
             item["tool_call_id"] = message.tool_call_id
         result.append(item)
     return result
+
+
+def for_template(messages: Sequence[Mapping[str, Any]], template: str) -> list[dict[str, Any]]:
+    """The messages as this template takes them.
+
+    A developer's messages are the system's where the template does not know developers; calls and answers
+    that came without ids get them, in order; ids have nine letters where the template insists on that;
+    an answer of a tool knows its tool's name.
+    """
+    short = "== 9" in template or "!= 9" in template
+    result: list[dict[str, Any]] = []
+    waiting: list[tuple[str, str]] = []  # Id and name of the calls that are not answered yet.
+    names: dict[str, str] = {}
+    for message in messages:
+        item = dict(message)
+        if item["role"] == "developer" and "developer" not in template:
+            item["role"] = "system"
+        if item.get("tool_calls"):
+            calls = [
+                {**call, "id": call.get("id") or f"call_{len(names) + i}"} for i, call in enumerate(item["tool_calls"])
+            ]
+            waiting += [(call["id"], call["function"]["name"]) for call in calls]
+            names |= {call["id"]: call["function"]["name"] for call in calls}
+            item["tool_calls"] = [{**call, "id": _short_id(call["id"])} for call in calls] if short else calls
+            if item.get("thinking") and item["content"] and harmony.CHANNEL in template:
+                del item["thinking"]  # gpt-oss takes either beside calls.
+        if item["role"] == "tool":
+            given = item.get("tool_call_id") or _answered(waiting, item.get("name", ""))
+            waiting = [call for call in waiting if call[0] != given]
+            if given:
+                item["tool_call_id"] = _short_id(given) if short else given
+            if given in names:
+                item.setdefault("name", names[given])
+            if "name" in item:
+                item["tool_name"] = item["name"]
+        result.append(item)
+    return result
+
+
+def _answered(waiting: Sequence[tuple[str, str]], name: str) -> str:
+    """The id of the first call that waits for this tool's answer, of any tool if it has no name; empty for none."""
+    return next((number for number, called in waiting if not name or called == name), "")
+
+
+def _short_id(number: str) -> str:
+    """Nine letters and digits that stand for an id, always the same ones."""
+    if len(number) == 9 and number.isascii() and number.isalnum():
+        return number
+    return hashlib.sha256(number.encode()).hexdigest()[:9]
 
 
 def template_tools(tools_json: str) -> list[dict[str, Any]]:

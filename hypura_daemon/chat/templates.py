@@ -10,6 +10,7 @@ Names and filters are those that Hugging Face transformers offers, which templat
 https://huggingface.co/docs/transformers/chat_templating_writing
 """
 
+import inspect
 import json
 import sys
 import time
@@ -111,7 +112,9 @@ def _with_deadline(deadline: float, work: Callable[[], str]) -> str:
     """
 
     def trace(frame: FrameType, event: str, argument: object) -> Any:
-        if time.monotonic() > deadline:
+        # An exception in a generator that is being closed would be swallowed, and end the tracing.
+        resumed = event == "call" and frame.f_code.co_flags & inspect.CO_GENERATOR
+        if not resumed and time.monotonic() > deadline:
             raise TemplateTooSlow(f"it ran longer than {RENDER_SECONDS:g} seconds")
         return trace if frame.f_code.co_filename == _TEMPLATE_FILE else None
 
@@ -140,11 +143,12 @@ def render(
     tools: Sequence[Mapping[str, Any]] = (),
     *,
     think: bool | None = None,
+    level: str = "",
     bos: str = "",
     eos: str = "",
     add_generation_prompt: bool = True,
 ) -> str:
-    """The prompt for a conversation; think is left to the template when None.
+    """The prompt for a conversation; think and level (how hard) are left to the template when None and empty.
 
     Raises InvalidRequest with the template's own message. Takes up to RENDER_SECONDS, so call it
     outside the event loop.
@@ -165,6 +169,8 @@ def render(
     if think is not None:
         variables["enable_thinking"] = think
         variables["thinking"] = think
+    if level:
+        variables["reasoning_effort"] = level
 
     def work() -> str:
         return _joined(_compiled(template).generate(variables))

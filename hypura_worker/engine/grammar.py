@@ -1,12 +1,11 @@
-"""What an answer may look like: a GBNF grammar, given or made from a JSON schema."""
+"""What an answer may look like: a GBNF grammar."""
 
 from __future__ import annotations
 
-import json
+import re
 from typing import Any
 
 import llama_cpp
-from llama_cpp import llama_grammar
 
 from hypura_worker.engine.request import Limits
 from hypura_worker.errors import RequestError
@@ -18,34 +17,25 @@ _MAX_RULES = 4000
 """llama.cpp's parser and its check for left recursion recurse: more of either overflowed its stack."""
 
 
-def grammar_sampler(limits: Limits, vocabulary: Vocabulary) -> Any:
-    """A llama_sampler that admits only what the limits' grammar or schema does; None without either.
+ROOT = "root"
+_RULE_NAME = re.compile(r"[a-zA-Z0-9-]{1,64}")
+
+
+def grammar_sampler(limits: Limits, vocabulary: Vocabulary, root: str = ROOT) -> Any:
+    """A llama_sampler that admits only what the limits' grammar does, from the rule `root`; None without one.
 
     Raises RequestError for what does not parse, or is too large to be parsed safely.
     """
-    text = limits.grammar or (_from_schema(limits.json_schema) if limits.json_schema else "")
+    text = limits.grammar
     if not text:
         return None
     _check_size(text)
-    sampler = llama_cpp.llama_sampler_init_grammar(vocabulary.handle, text.encode(), b"root")
+    if not _RULE_NAME.fullmatch(root):
+        raise RequestError(f"{root[:80]!r} is no name of a grammar's rule")
+    sampler = llama_cpp.llama_sampler_init_grammar(vocabulary.handle, text.encode(), root.encode())
     if not sampler:
-        raise RequestError("the grammar does not parse as GBNF with a rule named root")
+        raise RequestError(f"the grammar does not parse as GBNF with a rule named {root}")
     return sampler
-
-
-def _from_schema(schema: str) -> str:
-    if len(schema) > _MAX_CHARACTERS:
-        raise RequestError(f"the JSON schema has {len(schema)} characters; {_MAX_CHARACTERS} are allowed")
-    try:
-        parsed = json.loads(schema)
-    except (ValueError, RecursionError) as error:
-        raise RequestError(f"the JSON schema is no JSON: {error}") from error
-    if parsed == {}:
-        return llama_grammar.JSON_GBNF
-    try:
-        return str(llama_grammar.json_schema_to_gbnf(schema))
-    except Exception as error:  # the converter raises whatever it stumbles over
-        raise RequestError(f"the JSON schema cannot be turned into a grammar: {error}") from error
 
 
 def _check_size(text: str) -> None:

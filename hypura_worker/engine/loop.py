@@ -251,7 +251,7 @@ class Engine:
         costs.output_tokens += 1
         self.counters.output_tokens += 1
         work.wanted.append(token)
-        self._send(work, work.text.push(vocabulary.piece(token)), token, logprob)
+        self._send(work, work.text.push(vocabulary.piece(token, request.visible)), token, logprob)
         if work.text.stopped:
             self._finish(sequence, "stop")
         elif costs.output_tokens == limits.max_tokens or len(work.wanted) >= self._context.size_tokens:
@@ -278,7 +278,7 @@ class Engine:
             self._flush(work, rest)
         self.counters.finished += 1
         self._release(sequence)
-        work.request.emit(Finished(reason, work.request.costs, work.request.sampling.seed))
+        work.request.emit(Finished(reason, work.request.costs, work.request.sampling.seed, work.text.stopped_by))
 
     def _fail(self, sequence: Sequence, error: Exception) -> None:
         request = _work(sequence).request

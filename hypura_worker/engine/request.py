@@ -75,7 +75,6 @@ class Limits:
     stop: tuple[str, ...]
     ignore_eos: bool
     grammar: str
-    json_schema: str
     top_logprobs: int | None
     truncate: bool
 
@@ -86,14 +85,13 @@ class Limits:
         top = proto.top_logprobs if proto.HasField("top_logprobs") and proto.top_logprobs >= 0 else None
         if top is not None and top > _MAX_TOP_LOGPROBS:
             raise RequestError(f"top_logprobs is {top}; it must be from 0 to {_MAX_TOP_LOGPROBS}")
-        if proto.grammar and proto.json_schema:
-            raise RequestError("grammar and json_schema are both set; give one of them")
+        if proto.json_schema:
+            raise RequestError("a worker takes no json_schema; the daemon makes a grammar of it")
         return cls(
             max_tokens=max_tokens,
             stop=tuple(text for text in proto.stop if text),
             ignore_eos=proto.ignore_eos,
             grammar=proto.grammar,
-            json_schema=proto.json_schema,
             top_logprobs=top,
             truncate=proto.truncate,
         )
@@ -145,11 +143,12 @@ class Costs:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The end: reason `stop` or `length`."""
+    """The end: reason `stop` or `length`; stop_string is the one that ended it, empty for any other end."""
 
     reason: str
     costs: Costs
     seed: int
+    stop_string: str = ""
 
 
 Event = Prefill | Chunk | Finished | Exception
@@ -158,7 +157,10 @@ Event = Prefill | Chunk | Finished | Exception
 
 @dataclass(slots=True, eq=False)
 class Request:
-    """One prompt to continue. emit is called from the engine's thread, which closes the sampler too."""
+    """One prompt to continue. emit is called from the engine's thread, which closes the sampler too.
+
+    visible: control tokens whose text is part of the answer.
+    """
 
     id: str
     prompt: list[int]
@@ -166,6 +168,7 @@ class Request:
     limits: Limits
     sampler: Sampler
     emit: Callable[[Event], None]
+    visible: frozenset[str] = frozenset()
     cancelled: bool = False
     costs: Costs = field(default_factory=Costs)
 

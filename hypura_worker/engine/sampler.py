@@ -10,7 +10,7 @@ import llama_cpp
 import numpy as np
 import numpy.typing as npt
 
-from hypura_worker.engine.grammar import grammar_sampler
+from hypura_worker.engine.grammar import ROOT, grammar_sampler
 from hypura_worker.engine.request import Limits, Logprob, Sampling
 from hypura_worker.errors import DecodeFailed
 from hypura_worker.llama.vocabulary import Vocabulary
@@ -29,13 +29,20 @@ class Sampler:
     Order, as in llama.cpp: logit bias, penalties, top-k, typical, top-p, min-p,
     temperature. A grammar is asked about the one token the chain chose, and about the whole
     vocabulary only when it refuses that one; its end ends the answer, whatever ignore_eos says.
-    Raises RequestError for a grammar or schema that does not parse.
+    Raises RequestError for a grammar that does not parse.
     """
 
-    def __init__(self, sampling: Sampling, limits: Limits, vocabulary: Vocabulary, context_tokens: int) -> None:
+    def __init__(
+        self,
+        sampling: Sampling,
+        limits: Limits,
+        vocabulary: Vocabulary,
+        context_tokens: int,
+        grammar_root: str = ROOT,
+    ) -> None:
         self._top_logprobs = limits.top_logprobs
         self._chain: _Link = None
-        self._grammar = grammar_sampler(limits, vocabulary)
+        self._grammar = grammar_sampler(limits, vocabulary, grammar_root)
         self.stops_at_end = not limits.ignore_eos or self._grammar is not None
         bias = dict(sampling.logit_bias)
         try:

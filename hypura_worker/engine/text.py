@@ -10,14 +10,19 @@ class TextStream:
     """Takes tokens' bytes and gives final text.
 
     Held back: bytes of a character that is not whole yet, and any end that may become a
-    stop string. `stopped` is set once a stop string was seen; it and what follows are dropped.
+    stop string. `stopped_by` is the stop string that was seen first; it and what follows are dropped.
     """
 
     def __init__(self, stop: Sequence[str]) -> None:
         self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
         self._stop = tuple(stop)
         self._held = ""
-        self.stopped = False
+        self.stopped_by = ""
+
+    @property
+    def stopped(self) -> bool:
+        """Whether a stop string was seen."""
+        return bool(self.stopped_by)
 
     def push(self, data: bytes) -> str:
         """The text that became final with these bytes."""
@@ -36,11 +41,11 @@ class TextStream:
         if self.stopped:
             return ""
         text = self._held + new
-        found = [at for at in (text.find(stop) for stop in self._stop) if at >= 0]
+        found = [(at, -len(stop), stop) for stop in self._stop if (at := text.find(stop)) >= 0]
         if found:
-            self.stopped = True
+            at, _, self.stopped_by = min(found)
             self._held = ""
-            return text[: min(found)]
+            return text[:at]
         keep = max((_overlap(text, stop) for stop in self._stop), default=0)
         self._held = text[len(text) - keep :]
         return text[: len(text) - keep]

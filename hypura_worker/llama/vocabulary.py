@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Collection
 from functools import cached_property
 
 import llama_cpp
@@ -53,12 +54,15 @@ class Vocabulary:
                 raise RequestError("the text could not be tokenized")
             room = -count
 
-    def piece(self, token: int) -> bytes:
-        """The bytes that a token stands for; empty for control tokens."""
+    def piece(self, token: int, visible: Collection[str] = ()) -> bytes:
+        """The bytes that a token stands for; empty for control tokens, but for those whose text is visible."""
         known = self._pieces.get(token)
         if known is None:
             known = self._pieces[token] = self._render(token, special=False)
-        return known
+        if known or not visible:
+            return known
+        text = self.text(token)
+        return text.encode() if text in visible else known
 
     def text(self, token: int) -> str:
         """A token's own text, control tokens included; empty if there is none."""

@@ -13,7 +13,7 @@ from hypura_worker.engine.text import TextStream
 def _sequence(number: int, held: int, wanted: int = 0, order: int = 0, used: int = 0, alone: bool = False) -> Sequence:
     sequence = Sequence(number, list(range(held)), used=used)
     if wanted:
-        limits = Limits(None, (), False, "", "", None, False)
+        limits = Limits(None, (), False, "", None, False)
         sampling = Sampling(0, 0, 1, 0, 1, 0, 1, 0, 0, 0, ())
         sampler = object()  # never asked here
         request = Request(str(number), [], sampling, limits, sampler, lambda event: None)  # type: ignore[arg-type]

@@ -16,12 +16,12 @@ BAD_GRAMMARS = {
     "nested": "root ::= " + "(" * 300 + '"a"' + ")" * 300,
     "many-rules": "root ::= r0\n" + "\n".join(f"r{i} ::= r{i + 1}" for i in range(10_000)),
 }
-BAD_SCHEMAS = {
-    "nested": "[" * 200_000,
-    "no-json": "{",
-    "huge": '{"type": "string", "minLength": 3000000}',
-    "unknown": '{"type": "nonsense"}',
-}
+
+
+class NoVocabulary:
+    """llama.cpp reads the grammar before it looks at the vocabulary."""
+
+    handle = None
 
 
 @pytest.mark.parametrize("grammar", BAD_GRAMMARS.values(), ids=BAD_GRAMMARS.keys())
@@ -32,11 +32,16 @@ def test_a_grammar_that_would_overflow_the_parser_is_refused(grammar: str) -> No
         grammar_sampler(limits, None)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("schema", BAD_SCHEMAS.values(), ids=BAD_SCHEMAS.keys())
-def test_a_bad_schema_is_refused(schema: str) -> None:
-    limits = Limits.from_proto(inference_pb2.Limits(json_schema=schema))
+def test_a_schema_is_not_the_workers_to_read() -> None:
+    with pytest.raises(RequestError, match="the daemon makes a grammar"):
+        Limits.from_proto(inference_pb2.Limits(json_schema="{}"))
+
+
+@pytest.mark.parametrize(("grammar", "root"), [('root ::= "a"', "other"), ('root ::= "a"', "a b"), ("root", "root")])
+def test_a_grammar_without_its_first_rule_is_refused(grammar: str, root: str) -> None:
+    limits = Limits.from_proto(inference_pb2.Limits(grammar=grammar))
     with pytest.raises(RequestError):
-        grammar_sampler(limits, None)  # type: ignore[arg-type]
+        grammar_sampler(limits, NoVocabulary(), root)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,53 @@
+"""What a Modelfile sets, under what the request says."""
+
+from collections.abc import Iterable
+
+from hypura.v1 import inference_pb2
+from hypura_daemon.models.parameters import parameter_value
+from hypura_daemon.workers.use import Use
+
+_MAX_INTEGER = (1 << 31) - 1
+_SAMPLING = frozenset(
+    (
+        "temperature top_k top_p min_p typical_p repeat_last_n repeat_penalty presence_penalty frequency_penalty seed"
+    ).split()
+)
+
+Parameters = Iterable[tuple[str, str]]
+
+
+def sampling_with(asked: inference_pb2.Sampling, parameters: Parameters) -> inference_pb2.Sampling:
+    """The sampling, with the parameters for what it leaves out."""
+    sampling = inference_pb2.Sampling()
+    sampling.CopyFrom(asked)
+    for name, text in parameters:
+        if name in _SAMPLING and not asked.HasField(name):
+            value = parameter_value(name, text)
+            if name == "seed":
+                value = int(value) & 0xFFFFFFFF
+            elif name == "top_k":
+                value = max(0, int(value))
+            setattr(sampling, name, value)
+    return sampling
+
+
+def limits_with(asked: inference_pb2.Limits, parameters: Parameters) -> inference_pb2.Limits:
+    """The limits, with the parameters for what they leave out."""
+    limits = inference_pb2.Limits()
+    limits.CopyFrom(asked)
+    for name, text in parameters:
+        if name == "stop" and not asked.stop:
+            limits.stop.append(text)
+        elif name == "num_predict" and not asked.HasField("max_tokens"):
+            limits.max_tokens = max(-1, min(int(parameter_value(name, text)), _MAX_INTEGER))
+    return limits
+
+
+def use_with(asked: inference_pb2.ModelUse, parameters: Parameters, most_tokens: int) -> Use:
+    """How the model is held; the parameters' context never asks for more than the model was trained for."""
+    tokens = asked.context_tokens
+    for name, text in parameters:
+        if name == "num_ctx" and not asked.context_tokens:
+            tokens = min(max(0, int(parameter_value(name, text))), most_tokens)
+    keep_alive = asked.keep_alive_seconds if asked.HasField("keep_alive_seconds") else None
+    return Use(keep_alive, tokens)

@@ -1,0 +1,121 @@
+"""A chat request with all that is decided before its model is loaded."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from hypura.v1 import inference_pb2
+from hypura_daemon.chat.constraints import NONE, Constraint, Wanted, check_wishes, constraint, wanted
+from hypura_daemon.chat.conversation import chat_template, for_template, template_messages, template_tools
+from hypura_daemon.chat.defaults import limits_with, sampling_with, use_with
+from hypura_daemon.chat.formats import format_of
+from hypura_daemon.chat.parts import Parser
+from hypura_daemon.chat.prompting import LEVELS, Template, Thinking
+from hypura_daemon.chat.tools import Toolbox, toolbox
+from hypura_daemon.errors import InvalidRequest
+from hypura_daemon.models.model import Model, templated
+from hypura_daemon.models.overrides import Overrides, style_of
+from hypura_daemon.workers.use import Use
+
+
+@dataclass(frozen=True, slots=True)
+class ChatJob:
+    """messages and tools are as templates want them; the toolbox is what answers are read with."""
+
+    template: Template
+    messages: Sequence[Mapping[str, Any]]
+    tools: Sequence[Mapping[str, Any]]
+    toolbox: Toolbox
+    thinking: Thinking
+    wanted: Wanted
+    sampling: inference_pb2.Sampling
+    limits: inference_pb2.Limits
+    use: Use
+    context: tuple[int, ...]
+    report_prompt_ids: bool
+
+    def prompt(self, bos: str, eos: str, first: int = 0) -> str:
+        """The prompt, without the messages before number `first` that are not the system's.
+
+        Raises InvalidRequest. May take seconds, so call it outside the event loop.
+        """
+        kept = [m for i, m in enumerate(self.messages) if i >= first or m["role"] == "system"]
+        return self.template.prompt(kept, self.tools, self.thinking, bos, eos)
+
+    def constraint(self, prompt: str) -> Constraint:
+        """The grammar of the answer to this prompt."""
+        return constraint(self.wanted, self.template.form, prompt, may_think=self.thinking.asked is not False)
+
+    def parser(self, prompt: str) -> Parser:
+        """A parser for the answer to this prompt."""
+        return self.template.form.parser(prompt, self.toolbox)
+
+    @property
+    def visible_tokens(self) -> tuple[str, ...]:
+        """The control tokens that the parser needs to see."""
+        return self.template.form.visible(self.toolbox)
+
+    @property
+    def starts(self) -> list[int]:
+        """Where a shortened conversation may begin, but for its first message: at a user's turn, at last the last."""
+        turns = [i for i, message in enumerate(self.messages) if message["role"] == "user" and i > 0]
+        return turns or [len(self.messages) - 1]
+
+
+def chat_job(request: inference_pb2.ChatRequest, model: Model, overrides: Overrides) -> ChatJob:
+    """The request, checked against the model and with its overrides put in. Raises InvalidRequest."""
+    messages, tools = template_messages(request.messages), template_tools(request.tools_json)
+    if request.tool_choice == NONE:
+        tools = []
+    offered = toolbox(tools)
+    template = _template(request, model, overrides, with_tools=bool(tools))
+    capabilities = model.capabilities
+    if request.template:
+        capabilities = templated(capabilities, request.template, style_of(request.template))
+    thinking = _thinking(request)
+    for wished, name in ((bool(tools), "tools"), (bool(thinking.asked), "thinking")):
+        if wished and name not in capabilities:
+            raise InvalidRequest(f'"{request.model}" does not support {name}')
+    if not request.context.ids:
+        messages = [{"role": role, "content": content} for role, content in overrides.messages] + messages
+        if overrides.system and not any(message["role"] == "system" for message in messages):
+            messages = [{"role": "system", "content": overrides.system}, *messages]
+    limits = limits_with(request.limits, overrides.parameters)
+    wish = wanted(limits.json_schema, limits.grammar, offered, request.tool_choice)
+    check_wishes(wish, template.form)
+    return ChatJob(
+        template=template,
+        messages=for_template(messages, template.text),
+        tools=tools,
+        toolbox=offered,
+        thinking=thinking,
+        wanted=wish,
+        sampling=sampling_with(request.sampling, overrides.parameters),
+        limits=limits,
+        use=use_with(request.use, overrides.parameters, model.hyperparameters.context_length),
+        context=tuple(request.context.ids),
+        report_prompt_ids=request.report_prompt_ids,
+    )
+
+
+def _template(request: inference_pb2.ChatRequest, model: Model, overrides: Overrides, *, with_tools: bool) -> Template:
+    """The request's template, the Modelfile's, or the file's own, in this order."""
+    if "completion" not in model.capabilities:
+        raise InvalidRequest(f'"{request.model}" does not support chat')
+    if request.template:
+        return Template(request.template, style_of(request.template), format_of(request.template))
+    own = model.metadata
+    if overrides.template:
+        return Template(overrides.template, overrides.template_style, format_of(overrides.template))
+    text = chat_template(own, request.model, with_tools=with_tools)
+    return Template(text, "jinja", format_of(text))
+
+
+def _thinking(request: inference_pb2.ChatRequest) -> Thinking:
+    level = request.think_level
+    if level and level not in LEVELS:
+        raise InvalidRequest(f"think_level is {level[:40]!r}; give one of {', '.join(LEVELS)}, or leave it out")
+    asked = request.think if request.HasField("think") else None
+    if asked is None and level:
+        asked = True
+    return Thinking(asked, level if asked else "")
