@@ -8,12 +8,14 @@ RUN := .run
 SHAPE ?= qwen3-30b-a3b
 LAYERS ?=
 OUT ?= $(SHAPE).gguf
+SETTING ?= cpu-smoke
+DEMO ?= demo-weights
 PROTOS := $(wildcard protos/hypura/v1/*.proto)
 
 SHELL := bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-all check protos model format clean
+.PHONY: help install run test test-all test-clients chaos demo-eval demo-train demo-export check protos model format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -31,11 +33,18 @@ $(STAMP): pyproject.toml $(wildcard hypura_worker/llama/csrc/*)
 		wait $$pid || { tail -n 40 $(VENV)/install.log; echo "Installing failed; all of it is in $(VENV)/install.log"; exit 1; }
 	@touch $@
 
-run: $(STAMP) ## see it work: a model larger than its memory budget, streamed from the drive
+run: $(STAMP) ## see it work: the demo model talks, and a model larger than its memory is streamed
 	@sh tests/newcomer.sh $(BIN) $(RUN)
 
 test: $(STAMP) ## the tests that take minutes at most
 	$(BIN)/python -m pytest -q
+
+test-clients: $(STAMP) ## the clients people use, from PyPI and npm, against a running daemon
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,clients]'
+	$(BIN)/python -m pytest -q -o addopts='-ra --strict-markers' -o filterwarnings=default tests/clients
+
+chaos: $(STAMP) ## faults injected under load for 20 minutes: MINUTES= FAULTS=
+	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),20) --faults $(or $(FAULTS),200)
 
 test-all: $(STAMP) ## all tests, the slow ones too
 	$(BIN)/python -m pytest -q -m ''
@@ -55,6 +64,15 @@ protos: $(STAMP) ## generate the stubs of hypura.v1 from protos/
 
 model: $(STAMP) ## write a synthetic model: make model SHAPE=qwen3-30b-a3b LAYERS=12 OUT=m.gguf
 	$(BIN)/python -m tests.models --shape $(SHAPE) $(if $(LAYERS),--layers $(LAYERS)) --out $(OUT)
+
+demo-eval: $(STAMP) ## ask the demo model its held-out exam through hypura, streamed and resident: 5 minutes
+	$(BIN)/python -m tests.demo_model.demo_eval
+
+demo-train: $(STAMP) ## train the demo model anew (PyTorch, best on a GPU): make demo-train SETTING=h200 DEMO=weights
+	$(BIN)/python -m tests.demo_model.train --setting $(SETTING) --out $(DEMO)
+
+demo-export: $(STAMP) ## quantise trained weights into the package: make demo-export DEMO=weights
+	$(BIN)/python -m tests.demo_model.export --weights $(DEMO) --out hypura_daemon/models/demo/hypura-demo-18m-q4_k.gguf
 
 clean: ## remove what make made, but for the virtual environment
 	rm -rf $(RUN) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -74,6 +74,28 @@ def remove(name: str) -> Call[control.RemoveModelResponse]:
     return _control("RemoveModel", request, control.RemoveModelResponse)
 
 
+def copy(source: str, destination: str) -> Call[control.CopyModelResponse]:
+    request = control.CopyModelRequest(source=source, destination=destination)
+    return _control("CopyModel", request, control.CopyModelResponse)
+
+
+def create(name: str, modelfile: str) -> Call[control.CreateModelResponse]:
+    request = control.CreateModelRequest(name=name, modelfile=modelfile)
+    return _control("CreateModel", request, control.CreateModelResponse, Patience.LOADING)
+
+
+def pull(name: str, insecure: bool) -> Call[control.PullModelResponse]:
+    request = control.PullModelRequest(name=name, insecure=insecure)
+    return _control("PullModel", request, control.PullModelResponse, Patience.STREAM)
+
+
+def pulled_model(last: control.PullModelResponse | None) -> control.ModelSummary:
+    """The model in the last message of a pull."""
+    if last is None or last.WhichOneof("event") != "model":
+        raise UnexpectedReply("the pull ended without naming the model; see `hypuractl models`")
+    return last.model
+
+
 def show(name: str) -> Call[control.ShowModelResponse]:
     return _control("ShowModel", control.ShowModelRequest(name=name), control.ShowModelResponse)
 
@@ -118,8 +140,10 @@ def generate(
     prompt: str | Sequence[int],
     sampling: inference.Sampling | None,
     limits: inference.Limits | None,
+    suffix: str,
+    use: inference.ModelUse | None,
 ) -> Call[inference.GenerateResponse]:
-    request = inference.GenerateRequest(model=model, sampling=sampling, limits=limits)
+    request = inference.GenerateRequest(model=model, sampling=sampling, limits=limits, suffix=suffix, use=use)
     if isinstance(prompt, str):
         request.prompt = prompt
     else:
@@ -133,7 +157,10 @@ def chat(
     sampling: inference.Sampling | None,
     limits: inference.Limits | None,
     think: bool | None,
+    think_level: str,
     tools_json: str,
+    tool_choice: str,
+    use: inference.ModelUse | None,
 ) -> Call[inference.ChatResponse]:
     request = inference.ChatRequest(
         model=model,
@@ -141,13 +168,25 @@ def chat(
         sampling=sampling,
         limits=limits,
         think=think,
+        think_level=think_level,
         tools_json=tools_json,
+        tool_choice=tool_choice,
+        use=use,
     )
     return _inference("Chat", request, inference.ChatResponse, Patience.STREAM)
 
 
-def embed(model: str, texts: Iterable[str], normalize: bool, truncate: bool) -> Call[inference.EmbedResponse]:
-    request = inference.EmbedRequest(model=model, texts=texts, normalize=normalize, truncate=truncate)
+def embed(
+    model: str,
+    texts: Iterable[str],
+    normalize: bool,
+    truncate: bool,
+    dimensions: int,
+    use: inference.ModelUse | None,
+) -> Call[inference.EmbedResponse]:
+    request = inference.EmbedRequest(
+        model=model, texts=texts, normalize=normalize, truncate=truncate, dimensions=dimensions, use=use
+    )
     return _inference("Embed", request, inference.EmbedResponse, Patience.LOADING)
 
 

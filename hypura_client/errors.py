@@ -10,8 +10,10 @@ HypuraError
 │   ├── ModelFileError        the file is no usable GGUF
 │   │   ├── ModelFileChanged
 │   │   └── UnsupportedModel
+│   │       └── NoLanguageModel
 │   ├── BudgetTooSmall        less memory than the least that can run
 │   ├── ServerBusy            a queue is full
+│   ├── DownloadFailed        a model could not be fetched
 │   ├── WorkerDied            the worker process ended
 │   ├── WorkerFailed          the worker answered with an error
 │   ├── ShuttingDown          the daemon is ending
@@ -21,7 +23,8 @@ HypuraError
 ├── DeadlineExceeded          the daemon answers too slowly, or no more
 ├── Cancelled                 the call was cancelled
 ├── UnexpectedReply           daemon and client disagree on the protocol
-└── LocationError             HYPURA_SOCKET, HYPURA_HOME or config.toml is unusable
+├── LocationError             HYPURA_SOCKET, HYPURA_HOME or config.toml is unusable
+└── ServiceFailed             the system's service manager refused
 
 The daemon names its class in the trailing metadata `hypura-error`; without it the status
 code decides.
@@ -77,12 +80,20 @@ class UnsupportedModel(ModelFileError):
     """The file is sound, but cannot be run."""
 
 
+class NoLanguageModel(UnsupportedModel):
+    """The file is a part of a model, such as an adapter or a vision encoder."""
+
+
 class BudgetTooSmall(DaemonError):
     """The memory budget is below the least that can run."""
 
 
 class ServerBusy(DaemonError):
     """A queue is full."""
+
+
+class DownloadFailed(DaemonError):
+    """A model could not be fetched: no network, no room, or what came is damaged."""
 
 
 class WorkerDied(DaemonError):
@@ -125,6 +136,10 @@ class LocationError(HypuraError):
     """Where the daemon listens cannot be told."""
 
 
+class ServiceFailed(HypuraError):
+    """The system's service manager refused, or is not there."""
+
+
 _BY_NAME: dict[str, type[DaemonError]] = {
     error.__name__: error
     for error in (
@@ -136,8 +151,10 @@ _BY_NAME: dict[str, type[DaemonError]] = {
         ModelFileError,
         ModelFileChanged,
         UnsupportedModel,
+        NoLanguageModel,
         BudgetTooSmall,
         ServerBusy,
+        DownloadFailed,
         WorkerDied,
         WorkerFailed,
         ShuttingDown,

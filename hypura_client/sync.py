@@ -131,6 +131,26 @@ class Client:
         """Forgets a model."""
         return self._unary(calls.remove(name))
 
+    def copy(self, source: str, destination: str) -> control.CopyModelResponse:
+        """Gives a model a second name."""
+        return self._unary(calls.copy(source, destination))
+
+    def create(self, name: str, modelfile: str) -> control.CreateModelResponse:
+        """Makes a model out of the text of a Modelfile."""
+        return self._unary(calls.create(name, modelfile))
+
+    def pull_events(self, name: str, *, insecure: bool = False) -> Stream[control.PullModelResponse]:
+        """Downloads a model and reports progress; the last message has model set."""
+        return self._stream(calls.pull(name, insecure))
+
+    def pull(self, name: str, *, insecure: bool = False) -> control.ModelSummary:
+        """Downloads a model and returns once it is registered."""
+        last = None
+        with self.pull_events(name, insecure=insecure) as events:
+            for event in events:
+                last = event
+        return calls.pulled_model(last)
+
     def show(self, name: str) -> control.ShowModelResponse:
         """Describes a model."""
         return self._unary(calls.show(name))
@@ -174,9 +194,11 @@ class Client:
         *,
         sampling: inference.Sampling | None = None,
         limits: inference.Limits | None = None,
+        suffix: str = "",
+        use: inference.ModelUse | None = None,
     ) -> Stream[inference.GenerateResponse]:
-        """Continues a prompt, given as text or token ids."""
-        return self._stream(calls.generate(model, prompt, sampling, limits))
+        """Continues a prompt, given as text or token ids; with a suffix it fills in what stands between."""
+        return self._stream(calls.generate(model, prompt, sampling, limits, suffix, use))
 
     def chat(
         self,
@@ -186,16 +208,28 @@ class Client:
         sampling: inference.Sampling | None = None,
         limits: inference.Limits | None = None,
         think: bool | None = None,
+        think_level: str = "",
         tools_json: str = "",
+        tool_choice: str = "",
+        use: inference.ModelUse | None = None,
     ) -> Stream[inference.ChatResponse]:
-        """Answers a conversation."""
-        return self._stream(calls.chat(model, messages, sampling, limits, think, tools_json))
+        """Answers a conversation: chunks of thinking and of content, and tool calls, each whole."""
+        return self._stream(
+            calls.chat(model, messages, sampling, limits, think, think_level, tools_json, tool_choice, use)
+        )
 
     def embed(
-        self, model: str, texts: Iterable[str], *, normalize: bool = False, truncate: bool = False
+        self,
+        model: str,
+        texts: Iterable[str],
+        *,
+        normalize: bool = False,
+        truncate: bool = False,
+        dimensions: int = 0,
+        use: inference.ModelUse | None = None,
     ) -> inference.EmbedResponse:
-        """Turns texts into vectors."""
-        return self._unary(calls.embed(model, texts, normalize, truncate))
+        """Turns texts into vectors, cut to so many dimensions if given."""
+        return self._unary(calls.embed(model, texts, normalize, truncate, dimensions, use))
 
     def tokenize(self, model: str, text: str, *, add_special: bool = False) -> inference.TokenizeResponse:
         """Turns text into token ids."""

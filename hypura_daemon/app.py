@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Coroutine
 from functools import partial
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -16,12 +17,17 @@ from hypura.v1 import control_pb2_grpc, inference_pb2_grpc
 from hypura_daemon.control import ControlServicer
 from hypura_daemon.endpoint import locked_home, prepare_socket
 from hypura_daemon.errors import SettingsError
+from hypura_daemon.gateway.core import Core
+from hypura_daemon.gateway.opening import open_gateway
 from hypura_daemon.hardware.platform import current
 from hypura_daemon.hardware.store import HardwareStore
 from hypura_daemon.inference import Inference
 from hypura_daemon.inference_rpc import InferenceServicer
 from hypura_daemon.loading import LoadPlanner
 from hypura_daemon.models.registry import Registry
+from hypura_daemon.models.shop import Shop
+from hypura_daemon.models.stores.places import stores_at
+from hypura_daemon.notify import Notifier
 from hypura_daemon.rpc import ErrorInterceptor
 from hypura_daemon.scheduling.budget import default_budget_bytes
 from hypura_daemon.settings import Settings
@@ -72,7 +78,8 @@ async def _serve(settings: Settings, ending: Ending) -> None:
     if budget_bytes is None:
         memory = current().memory()
         budget_bytes = default_budget_bytes(memory.limit_bytes, memory.available_bytes)
-    registry = await asyncio.to_thread(Registry, settings.home)
+    stores = stores_at(settings.stores, os.environ, Path.home())
+    registry = await asyncio.to_thread(Registry, settings.home, stores)
     hardware = HardwareStore(settings.home)
     planner = LoadPlanner(registry, hardware, settings.context_tokens, settings.sequences)
     supervisor = Supervisor(
@@ -80,24 +87,42 @@ async def _serve(settings: Settings, ending: Ending) -> None:
         partial(_make_worker, settings),
         budget_bytes=budget_bytes,
         reload_wait_seconds=settings.reload_wait_seconds,
+        rules=settings.rules,
     )
-    reporter = StatusReporter(settings, supervisor)
-    control = ControlServicer(registry, hardware, planner, supervisor, reporter, ending.ask)
-    inference = InferenceServicer(Inference(supervisor, registry))
-    server, healthy = _make_server(settings, control, inference)
+    shop = Shop(registry, settings.home, supervisor.unload)
+    inference = Inference(supervisor, registry)
+    core = Core(inference, registry, supervisor, settings, shop)
+    gateway = await asyncio.to_thread(open_gateway, core, os.environ)
+    reporter = StatusReporter(settings, supervisor, gateway.address)
+    control = ControlServicer(registry, hardware, planner, supervisor, reporter, shop, ending.ask)
+    server, healthy = _make_server(settings, control, InferenceServicer(inference))
+    notifier = Notifier(os.environ)
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(supervisor.run(), name="supervisor")
+        watchdog = tasks.create_task(notifier.watch(), name="watchdog")
         try:
             await server.start()
+            tasks.create_task(gateway.run(), name="gateway")
             await _say(healthy, health_pb2.HealthCheckResponse.SERVING)
-            _log.info("serving", socket=str(settings.socket), budget_bytes=budget_bytes, version=version())
+            _log.info(
+                "serving",
+                socket=str(settings.socket),
+                http=gateway.address,
+                budget_bytes=budget_bytes,
+                version=version(),
+            )
+            notifier.ready(f"serving on {gateway.address or settings.socket}")
             await ending.asked.wait()
             _log.info("ending", grace_seconds=ending.grace_seconds)
+            notifier.stopping(ending.grace_seconds)
+            gateway.end()
             await _say(healthy, health_pb2.HealthCheckResponse.NOT_SERVING)
             await _first_of(supervisor.drain(ending.grace_seconds), ending.hurried.wait())
         finally:
+            gateway.end()
             supervisor.end()
+            watchdog.cancel()
             await server.stop(CLOSE_SECONDS)
     _log.info("ended")
 
@@ -135,6 +160,7 @@ def _make_worker(settings: Settings, name: str) -> WorkerProcess:
         load_stall_seconds=settings.load_stall_seconds,
         answer_stall_seconds=settings.answer_stall_seconds,
         grace_seconds=min(settings.grace_seconds, 5.0),
+        deaf_seconds=settings.worker_deaf_seconds,
     )
     return WorkerProcess(name, settings.socket.parent, deadlines, log_level=settings.log_level)
 

@@ -12,13 +12,17 @@ from hypura_daemon.errors import InvalidRequest
 from hypura_daemon.hardware.store import HardwareStore
 from hypura_daemon.hardware.wire import to_proto
 from hypura_daemon.loading import LoadPlanner, measured_file
+from hypura_daemon.models.modelfile import parse_modelfile
+from hypura_daemon.models.names import full_name
 from hypura_daemon.models.registry import Registry
-from hypura_daemon.models.wire import model_summary, shown_model
+from hypura_daemon.models.shop import Shop, creation_of
+from hypura_daemon.models.wire import model_summary, pull_response, shown_model
 from hypura_daemon.planning.types import LoadRequest
 from hypura_daemon.planning.wire import load_request, plan_to_proto
 from hypura_daemon.status import StatusReporter
 from hypura_daemon.workers.snapshot import LoadEvent
 from hypura_daemon.workers.supervisor import Supervisor
+from hypura_daemon.workers.use import Use
 
 MAX_GRACE_SECONDS = 86400.0
 
@@ -33,6 +37,7 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         planner: LoadPlanner,
         supervisor: Supervisor,
         reporter: StatusReporter,
+        shop: Shop,
         shut_down: Callable[[float | None], None],
     ) -> None:
         self._registry = registry
@@ -40,6 +45,7 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         self._planner = planner
         self._supervisor = supervisor
         self._reporter = reporter
+        self._shop = shop
         self._shut_down = shut_down
 
     async def Profile(  # noqa: N802
@@ -78,17 +84,44 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         self, request: control_pb2.RemoveModelRequest, context: Any
     ) -> control_pb2.RemoveModelResponse:
         """Forgets a model, and unloads it first."""
-        name = (await asyncio.to_thread(self._registry.get, request.name)).name
-        await self._supervisor.unload(name)
-        await asyncio.to_thread(self._registry.remove, name)
+        await self._shop.remove(request.name)
         return control_pb2.RemoveModelResponse()
+
+    async def CopyModel(  # noqa: N802
+        self, request: control_pb2.CopyModelRequest, context: Any
+    ) -> control_pb2.CopyModelResponse:
+        """Names a model a second time."""
+        summary = await self._shop.copy(request.source, request.destination)
+        return control_pb2.CopyModelResponse(model=model_summary(summary))
+
+    async def CreateModel(  # noqa: N802
+        self, request: control_pb2.CreateModelRequest, context: Any
+    ) -> control_pb2.CreateModelResponse:
+        """Makes a model out of a Modelfile."""
+        creation = creation_of(request.name, parse_modelfile(request.modelfile))
+        async with aclosing(self._shop.create(creation)) as events:
+            async for _ in events:
+                pass
+        summary = await asyncio.to_thread(self._registry.summary, full_name(request.name))
+        return control_pb2.CreateModelResponse(model=model_summary(summary))
+
+    async def PullModel(  # noqa: N802
+        self, request: control_pb2.PullModelRequest, context: Any
+    ) -> AsyncIterator[control_pb2.PullModelResponse]:
+        """Downloads a model; the download goes on as long as one client follows it."""
+        async with aclosing(self._shop.pull(request.name, insecure=request.insecure)) as events:
+            async for event in events:
+                yield pull_response(event)
+        summary = await asyncio.to_thread(self._registry.summary, full_name(request.name))
+        yield control_pb2.PullModelResponse(model=model_summary(summary))
 
     async def ShowModel(  # noqa: N802
         self, request: control_pb2.ShowModelRequest, context: Any
     ) -> control_pb2.ShowModelResponse:
         """Describes one model."""
-        model = await asyncio.to_thread(self._registry.open, request.name)
-        return await asyncio.to_thread(shown_model, model)
+        entry = await asyncio.to_thread(self._registry.get, request.name)
+        model = await asyncio.to_thread(self._registry.model, entry)
+        return await asyncio.to_thread(shown_model, model, entry.overrides)
 
     async def Plan(self, request: control_pb2.PlanRequest, context: Any) -> control_pb2.PlanResponse:  # noqa: N802
         """Says how a model would be loaded now, without loading it."""
@@ -106,11 +139,15 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         wanted: LoadRequest | None = load_request(request.options)
         if wanted == LoadRequest():
             wanted = None  # Nothing was asked for, so the model is fine as it is.
+        options = request.options
+        use = Use(options.keep_alive_seconds if options.HasField("keep_alive_seconds") else None)
         events: asyncio.Queue[LoadEvent | None] = asyncio.Queue()
 
         async def load() -> control_pb2.ModelStatus:
             try:
-                async with self._supervisor.lease(name, wanted, pin=request.options.pin, on_event=events.put_nowait):
+                async with self._supervisor.lease(
+                    name, wanted, pin=request.options.pin, use=use, insist=True, on_event=events.put_nowait
+                ):
                     return await self._reporter.model(name)
             finally:
                 events.put_nowait(None)

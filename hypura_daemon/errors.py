@@ -9,8 +9,10 @@ HypuraError
 ├── ModelFileError            the file is no usable GGUF                 FAILED_PRECONDITION
 │   ├── ModelFileChanged      it changed or went since it was planned
 │   └── UnsupportedModel      sound, but llama.cpp or hypura cannot run it
+│       └── NoLanguageModel   part of a model: an adapter, a vision encoder
 ├── BudgetTooSmall            less memory than the least that can run    RESOURCE_EXHAUSTED
 ├── ServerBusy                a queue is full                            RESOURCE_EXHAUSTED
+├── DownloadFailed            a model could not be fetched               UNAVAILABLE
 ├── WorkerDied                the worker process ended                   UNAVAILABLE
 ├── WorkerFailed              the worker answered with an error          INTERNAL
 ├── ShuttingDown              the daemon is ending                       UNAVAILABLE
@@ -33,7 +35,14 @@ class InvalidModelName(InvalidRequest):
 
 
 class ContextTooLong(InvalidRequest):
-    """More context than the model or the memory has."""
+    """More context than the model or the memory has.
+
+    required_bytes is the memory that would do; 0 when none would.
+    """
+
+    def __init__(self, message: str, required_bytes: int = 0) -> None:
+        super().__init__(message)
+        self.required_bytes = required_bytes
 
 
 class PromptTooLong(InvalidRequest):
@@ -41,7 +50,11 @@ class PromptTooLong(InvalidRequest):
 
 
 class ModelNotFound(HypuraError):
-    """No model of this name is registered."""
+    """No model of this name is registered; name is as it was asked for."""
+
+    def __init__(self, message: str, name: str = "") -> None:
+        super().__init__(message)
+        self.name = name
 
 
 class ModelFileError(HypuraError):
@@ -54,6 +67,10 @@ class ModelFileChanged(ModelFileError):
 
 class UnsupportedModel(ModelFileError):
     """The file is sound, but neither llama.cpp nor hypura can run it."""
+
+
+class NoLanguageModel(UnsupportedModel):
+    """The file is a part of a model, such as an adapter or a vision encoder."""
 
 
 class BudgetTooSmall(HypuraError):
@@ -71,8 +88,16 @@ class ServerBusy(HypuraError):
     """A queue is full."""
 
 
+class DownloadFailed(HypuraError):
+    """A model could not be fetched: no network, no room, or what came is damaged."""
+
+
 class WorkerDied(HypuraError):
     """The worker process ended; the message says by what and what happens next."""
+
+    def __init__(self, message: str, *, out_of_memory: bool = False) -> None:
+        super().__init__(message)
+        self.out_of_memory = out_of_memory
 
 
 class WorkerFailed(HypuraError):

@@ -13,6 +13,7 @@ import structlog
 
 from hypura_daemon.errors import (
     BudgetTooSmall,
+    DownloadFailed,
     HypuraError,
     InvalidRequest,
     ModelFileError,
@@ -32,6 +33,7 @@ _CODES: tuple[tuple[type[HypuraError], grpc.StatusCode], ...] = (
     (ModelFileError, grpc.StatusCode.FAILED_PRECONDITION),
     (BudgetTooSmall, grpc.StatusCode.RESOURCE_EXHAUSTED),
     (ServerBusy, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (DownloadFailed, grpc.StatusCode.UNAVAILABLE),
     (WorkerDied, grpc.StatusCode.UNAVAILABLE),
     (ShuttingDown, grpc.StatusCode.UNAVAILABLE),
     (WorkerFailed, grpc.StatusCode.INTERNAL),

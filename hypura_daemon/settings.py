@@ -10,7 +10,7 @@ import re
 import tempfile
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,14 +19,18 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
+    NoDecode,
     PydanticBaseSettingsSource,
     SettingsConfigDict,
 )
 
+from hypura_daemon.durations import parse_keep_alive
 from hypura_daemon.errors import SettingsError
+from hypura_daemon.scheduling.rules import Rules
 
 MAX_SOCKET_PATH_BYTES = 100  # sun_path holds 104 bytes on macOS and 108 on Linux.
 MAX_MEMORY_BYTES = 1 << 50
+STORES = ("ollama", "huggingface", "lm-studio")
 UNIT_BYTES = {
     "": 1,
     "B": 1,
@@ -52,13 +56,24 @@ class HttpAddress:
 
 
 @dataclass(frozen=True, slots=True)
+class GatewaySettings:
+    """Who may use the HTTP gateway: api_key empty for none; hosts and origins beyond this machine's own."""
+
+    api_key: str = field(default="", repr=False)
+    allow_anonymous: bool = False
+    hosts: tuple[str, ...] = ()
+    origins: tuple[str, ...] = ()
+    body_limit_bytes: int = 128 << 20
+
+
+@dataclass(frozen=True, slots=True)
 class Settings:
     """What the daemon runs with."""
 
     home: Path
     socket: Path
     private_socket_folder: bool  # Its folder is hypura's own, not one that the user chose.
-    http: HttpAddress
+    http: HttpAddress | None  # None: no gateway.
     memory_bytes: int | None  # None: a share of what is free at the start.
     context_tokens: int
     sequences: int
@@ -68,6 +83,10 @@ class Settings:
     load_stall_seconds: float
     answer_stall_seconds: float
     reload_wait_seconds: float
+    worker_deaf_seconds: float = 14.0
+    rules: Rules = Rules()  # noqa: RUF009 - it is frozen
+    stores: tuple[str, ...] = ()  # Of others' models: which are looked at.
+    gateway: GatewaySettings = GatewaySettings()
 
 
 def parse_bytes(text: str) -> int:
@@ -82,18 +101,30 @@ def parse_bytes(text: str) -> int:
     return size_bytes
 
 
-def parse_http(text: str) -> HttpAddress:
-    """HOST:PORT, with an IPv6 host in brackets; ValueError if it is none."""
+def parse_http(text: str) -> HttpAddress | None:
+    """HOST:PORT, with an IPv6 host in brackets, or "off"; ValueError if it is none."""
+    if text.strip().lower() == "off":
+        return None
     host, colon, port_text = text.strip().rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
         host = ""
     if not colon or not _HOST.fullmatch(host) or not re.fullmatch(r"\d{1,5}", port_text, re.ASCII):
-        raise ValueError("give HOST:PORT, such as 127.0.0.1:11434 or [::1]:11434")
+        raise ValueError("give HOST:PORT, such as 127.0.0.1:11434 or [::1]:11434, or off")
     if int(port_text) > 65535:
         raise ValueError("give a port from 0 to 65535")
     return HttpAddress(host, int(port_text))
+
+
+def parse_stores(text: str) -> tuple[str, ...]:
+    """all, none, or some of STORES with commas between; ValueError if it is none of these."""
+    words = tuple(word.strip().lower() for word in text.split(",") if word.strip())
+    if words in (("all",), ("none",)):
+        return STORES if words == ("all",) else ()
+    if not words or any(word not in STORES for word in words):
+        raise ValueError(f"give all, none, or some of {','.join(STORES)}")
+    return words
 
 
 def default_home(environ: Mapping[str, str]) -> Path:
@@ -135,6 +166,19 @@ def _http(value: str) -> str:
     return value
 
 
+def _stores(value: str) -> str:
+    parse_stores(value)
+    return value
+
+
+def _words(value: object) -> object:
+    """A list in the file, words with commas between elsewhere."""
+    return [word.strip() for word in value.split(",") if word.strip()] if isinstance(value, str) else value
+
+
+Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
+
+
 def _level(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
@@ -157,7 +201,18 @@ class _Sources(BaseSettings):
     worker_start_seconds: Seconds = 60.0
     load_stall_seconds: Seconds = 180.0
     answer_stall_seconds: Seconds = 900.0
+    worker_deaf_seconds: Seconds = 14.0
     reload_wait_seconds: Seconds = 60.0
+    load_wait_seconds: Seconds = 120.0
+    turn_wait_seconds: Seconds = 20.0
+    min_residency_seconds: Annotated[float, Field(ge=0, le=86400, allow_inf_nan=False)] = 10.0
+    keep_alive: Annotated[float, BeforeValidator(parse_keep_alive)] = 300.0
+    stores: Annotated[str, AfterValidator(_stores)] = "all"
+    http_api_key: str = ""
+    http_allow_anonymous: bool = False
+    http_hosts: Words = ()
+    http_origins: Words = ()
+    http_body: Annotated[int, Field(ge=1, le=MAX_MEMORY_BYTES), BeforeValidator(_size)] = 128 << 20
 
 
 def _merge(flags: Mapping[str, Any], config: dict[str, Any]) -> _Sources:
@@ -242,5 +297,20 @@ def load_settings(flags: Mapping[str, str | None]) -> Settings:
         worker_start_seconds=merged.worker_start_seconds,
         load_stall_seconds=merged.load_stall_seconds,
         answer_stall_seconds=merged.answer_stall_seconds,
+        worker_deaf_seconds=merged.worker_deaf_seconds,
         reload_wait_seconds=merged.reload_wait_seconds,
+        rules=Rules(
+            keep_alive_seconds=merged.keep_alive,
+            load_wait_seconds=merged.load_wait_seconds,
+            turn_wait_seconds=merged.turn_wait_seconds,
+            min_residency_seconds=merged.min_residency_seconds,
+        ),
+        stores=parse_stores(merged.stores),
+        gateway=GatewaySettings(
+            api_key=merged.http_api_key,
+            allow_anonymous=merged.http_allow_anonymous,
+            hosts=tuple(host.lower() for host in merged.http_hosts),
+            origins=tuple(origin.rstrip("/") for origin in merged.http_origins),
+            body_limit_bytes=merged.http_body,
+        ),
     )

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
 
 # A shell that starts pytest in the background has it ignore SIGINT, and programs started by the tests would
 # inherit that: then Ctrl-C, which some tests send, would never arrive. A handler is not inherited.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# No test may see, or send anywhere, what the user has: daemons that tests start inherit this.
+os.environ["HYPURA_STORES"] = "none"
+os.environ["HF_HUB_DISABLE_IMPLICIT_TOKEN"] = "1"

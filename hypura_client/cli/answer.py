@@ -1,8 +1,9 @@
 """An answer as it arrives: shown while it streams, and kept for its figures."""
 
+import json
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from rich.status import Status
@@ -25,6 +26,8 @@ class Answer:
     """A whole answer. interrupted answers have no figures."""
 
     text: str
+    thinking: str
+    tool_calls: tuple[inference.ToolCall, ...]
     token_ids: tuple[int, ...]
     finished: inference.Finished | None
 
@@ -33,10 +36,55 @@ class Answer:
         return self.finished is None
 
 
-def receive(events: Events, show: Callable[[str], None]) -> Answer:
-    """Reads a stream to its end and shows the text as it comes; Ctrl-C ends the answer, not the program."""
-    pieces: list[str] = []
-    token_ids: list[int] = []
+@dataclass(frozen=True, slots=True)
+class Display:
+    """Where the parts of an answer are shown as they come."""
+
+    text: Callable[[str], None]
+    thinking: Callable[[str], None]
+
+
+@dataclass(slots=True)
+class _Received:
+    """The parts that have come so far."""
+
+    text: list[str] = field(default_factory=list)
+    thinking: list[str] = field(default_factory=list)
+    tool_calls: list[inference.ToolCall] = field(default_factory=list)
+    token_ids: list[int] = field(default_factory=list)
+
+    @property
+    def any(self) -> bool:
+        return bool(self.text or self.tool_calls)
+
+    def chunk(self, chunk: inference.TokenChunk, display: Display) -> None:
+        self.token_ids.extend(chunk.token_ids)
+        if chunk.thinking:
+            self.thinking.append(chunk.thinking)
+            display.thinking(chunk.thinking)
+        if chunk.text:
+            self._end_thinking(display)
+            self.text.append(chunk.text)
+            display.text(chunk.text)
+
+    def tool_call(self, call: inference.ToolCall, display: Display) -> None:
+        self._end_thinking(display)
+        display.text(("\n" if self.any else "") + call_text(call))
+        self.tool_calls.append(call)
+
+    def _end_thinking(self, display: Display) -> None:
+        if self.thinking and not self.any:
+            display.thinking("\n\n")
+
+    def answer(self, finished: inference.Finished | None) -> Answer:
+        return Answer(
+            "".join(self.text), "".join(self.thinking), tuple(self.tool_calls), tuple(self.token_ids), finished
+        )
+
+
+def receive(events: Events, display: Display) -> Answer:
+    """Reads a stream to its end and shows it as it comes; Ctrl-C ends the answer, not the program."""
+    received = _Received()
     console = stderr_console()
     interruption = Interruption()
     waiting = Status("waiting for the model …", console=console)
@@ -47,20 +95,21 @@ def receive(events: Events, show: Callable[[str], None]) -> Answer:
             for event in events:
                 kind = event.WhichOneof("event")
                 if kind == "finished":
-                    return Answer("".join(pieces), tuple(token_ids), event.finished)
+                    return received.answer(event.finished)
                 if kind == "prefill":
                     done, total = event.prefill.processed_tokens, event.prefill.prompt_tokens
                     waiting.update(f"reading the prompt: {done} of {total} tokens")
                 elif kind == "chunk":
                     waiting.stop()
-                    pieces.append(event.chunk.text)
-                    token_ids.extend(event.chunk.token_ids)
-                    show(event.chunk.text)
+                    received.chunk(event.chunk, display)
+                elif isinstance(event, inference.ChatResponse) and kind == "tool_call":
+                    waiting.stop()
+                    received.tool_call(event.tool_call, display)
     except HypuraError:
         if interruption.came:
-            return Answer("".join(pieces), tuple(token_ids), None)
-        if pieces:
-            show("\n")
+            return received.answer(None)
+        if received.any:
+            display.text("\n")
         raise
     finally:
         waiting.stop()
@@ -73,6 +122,18 @@ def write_text(text: str) -> None:
     sys.stdout.flush()
 
 
+def write_thinking(text: str) -> None:
+    """A piece of the thinking, dimmed on stderr: stdout has the answer alone."""
+    dimmed = f"\x1b[2m{safe(text)}\x1b[0m" if sys.stderr.isatty() else text
+    sys.stderr.write(dimmed)
+    sys.stderr.flush()
+
+
+def call_text(call: inference.ToolCall) -> str:
+    """A tool call for people: name({"argument": …})"""
+    return f"{call.name}({call.arguments_json})"
+
+
 def answer_dict(
     answer: Answer, finished: inference.Finished, status: control.ModelStatus, load_seconds: float
 ) -> dict[str, Any]:
@@ -83,6 +144,11 @@ def answer_dict(
         "model": status.name,
         "mode": plan["mode"],
         "text": answer.text,
+        "thinking": answer.thinking,
+        "tool_calls": [
+            {"id": call.id, "name": call.name, "arguments": json.loads(call.arguments_json)}
+            for call in answer.tool_calls
+        ],
         "token_ids": list(answer.token_ids),
         **figures,
         "load_seconds": load_seconds + finished.load_seconds,

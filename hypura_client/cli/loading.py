@@ -11,6 +11,7 @@ from hypura_client.cli.options import (
     Context,
     Exact,
     Json,
+    KeepAlive,
     Memory,
     Model,
     WeightCacheLimit,
@@ -30,6 +31,7 @@ def load(
     context: Context = None,
     weight_cache: WeightCacheLimit = None,
     exact: Exact = False,
+    keep_alive: KeepAlive = None,
     pin: Annotated[bool, typer.Option("--pin", help="Keep it loaded until it is unloaded by name.")] = False,
     json_output: Json = False,
 ) -> None:
@@ -37,10 +39,10 @@ def load(
 
     \b
     Examples:
-      hypuractl load qwen3 --memory 4GB
+      hypuractl load qwen3 --memory 4GB --keep-alive 10m
       hypuractl load model.gguf --memory 8GB --context 16384 --pin
     """
-    options = load_options(memory, context, weight_cache, exact, pin)
+    options = load_options(memory, context, weight_cache, exact, pin, keep_alive)
     with connected() as client:
         status = load_with_progress(client, registered(client, model), options)
     if json_output:

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import typer
 
-from hypura_client.cli import loading, models, planning, run, status
+from hypura_client.cli import create, loading, models, planning, pull, run, service, status
 from hypura_client.cli.output import note, print_json
 from hypura_client.errors import Cancelled, CannotConnect, DeadlineExceeded, HypuraError, LocationError
 
@@ -53,9 +53,13 @@ app.command("status")(status.status)
 app.command("models")(models.list_models)
 app.command("add")(models.add)
 app.command("rm")(models.remove)
+app.command("cp")(models.copy)
+app.command("create")(create.create)
+app.command("pull")(pull.pull)
 app.command("show")(models.show)
 app.command("profile")(planning.profile)
 app.command("stop")(status.stop)
+app.add_typer(service.app, name="service")
 app.command("version")(status.version)
 
 

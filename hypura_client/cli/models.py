@@ -1,4 +1,4 @@
-"""hypuractl models, add, rm, show: what the daemon knows."""
+"""hypuractl models, add, rm, cp, show: what the daemon knows."""
 
 import json
 from collections import Counter
@@ -68,30 +68,59 @@ def remove(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A registered name.")],
     json_output: Json = False,
 ) -> None:
-    """Forget a model; its files are left alone.
+    """Forget a model. Files that were pulled for it are deleted, your own are left alone.
 
     \b
     Examples:
       hypuractl rm qwen3
+      hypuractl rm hf.co/unsloth/Qwen3-8B-GGUF:Q4_K_M
     """
     with connected() as client:
         client.remove(name)
     if json_output:
         print_json({"removed": name})
     else:
-        print_line(f"{name} is forgotten; its files are left alone")
+        print_line(f"{name} is removed; files that hypura did not fetch itself are left alone")
 
 
-def show(model: Model, tensors: Tensors = False, json_output: Json = False) -> None:
+def copy(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="A registered name.")],
+    destination: Annotated[str, typer.Argument(metavar="DESTINATION", help="The name to add.")],
+    json_output: Json = False,
+) -> None:
+    """Give a model a second name; its files are not copied.
+
+    \b
+    Examples:
+      hypuractl cp qwen3 my-qwen
+    """
+    with connected() as client:
+        model = client.copy(source, destination).model
+    if json_output:
+        print_json(as_dict(model))
+    else:
+        print_line(f"{model.name} is {source}")
+
+
+def show(
+    model: Model,
+    tensors: Tensors = False,
+    modelfile: Annotated[bool, typer.Option("--modelfile", help="Print a Modelfile that makes it.")] = False,
+    json_output: Json = False,
+) -> None:
     """Describe a model.
 
     \b
     Examples:
       hypuractl show qwen3
+      hypuractl show qwen3 --modelfile >Modelfile
       hypuractl show model.gguf --tensors --json
     """
     with connected() as client:
         answer = client.show(registered(client, model))
+    if modelfile and not json_output:
+        print_line(answer.modelfile.rstrip("\n"))
+        return
     if json_output:
         described = as_dict(answer, without=() if tensors else ("tensors",))
         described["metadata"] = _metadata(described.pop("metadata_json"))
@@ -113,6 +142,9 @@ def show(model: Model, tensors: Tensors = False, json_output: Json = False) -> N
             ("context", f"{answer.context_tokens} tokens"),
             ("capabilities", ", ".join(answer.capabilities)),
             ("chat template", "yes" if answer.chat_template else "none"),
+            ("system", answer.system),
+            ("defaults", answer.parameters),
+            ("license", next(iter(answer.license.strip().splitlines()), "")),
             ("tensors", "\n".join(f"{role}: {size_text(size)}" for role, size in roles.most_common())),
             ("error", summary.error),
         )

@@ -6,6 +6,7 @@ from typing import Annotated, TypeVar
 import typer
 
 from hypura.v1 import control_pb2 as control
+from hypura_client.cli.durations import parse_duration
 from hypura_client.cli.sizes import WeightCache, parse_size, parse_weight_cache
 
 T = TypeVar("T")
@@ -48,6 +49,15 @@ WeightCacheLimit = Annotated[
         help="How much of the streamable weights may stay in memory, as 4GB or 25%.",
     ),
 ]
+KeepAlive = Annotated[
+    float | None,
+    typer.Option(
+        "--keep-alive",
+        metavar="TIME",
+        parser=_parser(parse_duration, "time"),
+        help="How long it stays loaded after its last request, as 10m, 1h30m or 0; -1 is for ever.",
+    ),
+]
 Exact = Annotated[bool, typer.Option("--exact", help="Make the result independent of the memory limit, bit for bit.")]
 Tensors = Annotated[bool, typer.Option("--tensors", help="List every tensor too.")]
 
@@ -58,6 +68,7 @@ def load_options(
     weight_cache: WeightCache | None,
     exact: bool,
     pin: bool = False,
+    keep_alive_seconds: float | None = None,
 ) -> control.LoadOptions:
     """The options as the daemon takes them."""
     return control.LoadOptions(
@@ -67,4 +78,5 @@ def load_options(
         weight_cache_percent=weight_cache.percent if weight_cache else None,
         exact=exact,
         pin=pin,
+        keep_alive_seconds=keep_alive_seconds,
     )

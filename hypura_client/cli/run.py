@@ -1,14 +1,17 @@
 """hypuractl run: one answer, or a conversation."""
 
+import json
 import sys
 import time
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from hypura.v1 import control_pb2 as control
 from hypura.v1 import inference_pb2 as inference
-from hypura_client.cli.answer import Answer, answer_dict, print_summary, receive, write_text
+from hypura_client.cli.answer import Answer, Display, answer_dict, print_summary, receive, write_text, write_thinking
 from hypura_client.cli.loading import load_with_progress
 from hypura_client.cli.options import (
     Context,
@@ -44,6 +47,30 @@ Think = Annotated[
     bool | None,
     typer.Option("--think/--no-think", help="Whether to think first; the model's default if left out."),
 ]
+ThinkLevel = Annotated[
+    str, typer.Option("--think-level", metavar="LEVEL", help="How hard to think: low, medium, high or max.")
+]
+HideThinking = Annotated[bool, typer.Option("--hide-thinking", help="Do not show the thinking.")]
+Tools = Annotated[
+    Path | None,
+    typer.Option("--tools", metavar="FILE", help="Tools that the model may call: a JSON array in OpenAI's form."),
+]
+MAX_TOOLS_BYTES = 1 << 20
+
+
+def _nothing(text: str) -> None:
+    pass
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """How answers of a conversation shall be."""
+
+    sampling: inference.Sampling
+    limits: inference.Limits
+    think: bool | None = None
+    think_level: str = ""
+    tools_json: str = ""
 
 
 class Conversation:
@@ -54,36 +81,39 @@ class Conversation:
         client: Client,
         model: str,
         chats: bool,
-        sampling: inference.Sampling,
-        limits: inference.Limits,
+        wishes: Wishes,
         system: str | None,
-        think: bool | None,
+        display: Display,
     ) -> None:
         self._client = client
         self._model = model
         self._chats = chats
-        self._sampling = sampling
-        self._limits = limits
-        self._think = think
+        self._wishes = wishes
+        self._display = display
         self._messages = [inference.ChatMessage(role="system", content=system)] if system else []
 
-    def ask(self, prompt: str, *, quiet: bool = False) -> Answer:
+    def ask(self, prompt: str) -> Answer:
         """The answer to the next prompt; a model without chat template continues each prompt by itself."""
-        show = (lambda text: None) if quiet else write_text
+        wishes = self._wishes
         if not self._chats:
-            return receive(
-                self._client.generate(self._model, prompt, sampling=self._sampling, limits=self._limits), show
-            )
+            events = self._client.generate(self._model, prompt, sampling=wishes.sampling, limits=wishes.limits)
+            return receive(events, self._display)
         self._messages.append(inference.ChatMessage(role="user", content=prompt))
-        events = self._client.chat(
-            self._model, self._messages, sampling=self._sampling, limits=self._limits, think=self._think
+        chat = self._client.chat(
+            self._model,
+            self._messages,
+            sampling=wishes.sampling,
+            limits=wishes.limits,
+            think=wishes.think,
+            think_level=wishes.think_level,
+            tools_json=wishes.tools_json,
         )
         try:
-            answer = receive(events, show)
+            answer = receive(chat, self._display)
         except HypuraError:
             self._messages.pop()
             raise
-        self._messages.append(inference.ChatMessage(role="assistant", content=answer.text))
+        self._messages.append(_said(answer))
         return answer
 
 
@@ -100,6 +130,9 @@ def run(
     exact: Exact = False,
     system: System = None,
     think: Think = None,
+    think_level: ThinkLevel = "",
+    hide_thinking: HideThinking = False,
+    tools: Tools = None,
     json_output: Json = False,
 ) -> None:
     """Load a model and answer a prompt, or hold a conversation when there is none.
@@ -110,11 +143,13 @@ def run(
     Examples:
       hypuractl run qwen3 "Why is the sky blue?" --memory 4GB
       hypuractl run qwen3
+      hypuractl run qwen3 "Is 1001 prime?" --think
       hypuractl run model.gguf "hello" --max-tokens 32 --temperature 0 --json
     """
     if json_output and prompt is None:
         raise typer.BadParameter("--json needs a prompt", param_hint="PROMPT")
     options = load_options(memory, context, weight_cache, exact)
+    tools_json = _tools_json(tools) if tools is not None else ""
     with connected() as client:
         name = registered(client, model)
         chats = bool(client.show(name).chat_template)
@@ -122,19 +157,21 @@ def run(
             raise typer.BadParameter(f"{name} has no chat template to put it into", param_hint="--system")
         started_seconds = time.time()
         status = _ready(client, name, options)
-        conversation = Conversation(
-            client,
-            name,
-            chats,
+        wishes = Wishes(
             inference.Sampling(temperature=temperature, seed=seed),
             inference.Limits(max_tokens=max_tokens, ignore_eos=ignore_eos),
-            system,
             think,
+            think_level,
+            tools_json,
         )
+        display = Display(
+            _nothing if json_output else write_text, _nothing if json_output or hide_thinking else write_thinking
+        )
+        conversation = Conversation(client, name, chats, wishes, system, display)
         if prompt is None:
             _converse(conversation, status)
             return
-        answer = conversation.ask(prompt, quiet=json_output)
+        answer = conversation.ask(prompt)
         if not json_output:
             write_text("\n")
         if answer.finished is None:
@@ -145,6 +182,31 @@ def run(
             print_json(answer_dict(answer, answer.finished, status, load_seconds))
         else:
             print_summary(answer.finished, status)
+
+
+def _said(answer: Answer) -> inference.ChatMessage:
+    """The assistant's turn, for the next one."""
+    calls = [
+        {"id": call.id, "function": {"name": call.name, "arguments": call.arguments_json}} for call in answer.tool_calls
+    ]
+    return inference.ChatMessage(
+        role="assistant",
+        content=answer.text,
+        thinking=answer.thinking,
+        tool_calls_json=json.dumps(calls) if calls else "",
+    )
+
+
+def _tools_json(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_TOOLS_BYTES + 1)
+        text = data.decode()
+    except (OSError, UnicodeDecodeError) as error:
+        raise typer.BadParameter(f"{path} cannot be read: {error}", param_hint="--tools") from None
+    if len(data) > MAX_TOOLS_BYTES:
+        raise typer.BadParameter(f"{path} is larger than {MAX_TOOLS_BYTES} bytes", param_hint="--tools")
+    return text
 
 
 def _ready(client: Client, name: str, options: control.LoadOptions) -> control.ModelStatus:

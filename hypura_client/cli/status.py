@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from hypura.v1 import control_pb2 as control
+from hypura_client.cli.durations import duration_text
 from hypura_client.cli.options import Json
 from hypura_client.cli.output import (
     as_dict,
@@ -58,7 +59,7 @@ def status(json_output: Json = False) -> None:
     )
     if answer.models:
         print_table(
-            ("MODEL", "STATE", "MODE", ">MEMORY", ">LIMIT", ">STREAMED", ">HITS", ">REQUESTS", ">PID"),
+            ("MODEL", "STATE", "MODE", ">MEMORY", ">LIMIT", ">STREAMED", ">HITS", ">REQUESTS", ">UNLOADS IN", ">PID"),
             (_row(model) for model in answer.models),
         )
     for model in answer.models:
@@ -129,8 +130,15 @@ def _row(model: control.ModelStatus) -> tuple[str, ...]:
         size_text(model.plan.streamed_bytes),
         f"{counters.expert_hits / chosen:.1%}" if chosen else "",
         f"{counters.active_requests}+{counters.queued_requests}",
+        _expiry(model),
         str(model.worker_pid or ""),
     )
+
+
+def _expiry(model: control.ModelStatus) -> str:
+    if model.HasField("expires_at_seconds"):
+        return duration_text(model.expires_at_seconds - time.time())
+    return "pinned" if model.pinned else ""
 
 
 def _wait_for_end(pid: int, seconds: float) -> None:

@@ -1,7 +1,8 @@
 """A small real daemon for the client's tests: the services of hypura.v1 with canned answers.
 
 Run as a process; HYPURA_SOCKET says where it listens, and one line on stdout that it does. The
-model's name decides what happens: missing, dying, silent, wordless (no chat template), or fine;
+model's name decides what happens: missing, dying, silent, wordless (no chat template), thoughtful
+(thinks first), or fine; a chat with tools calls one;
 the prompt "forever" is answered until the call is cancelled.
 """
 
@@ -111,12 +112,35 @@ class Control(control_pb2_grpc.ControlServiceServicer):
         self.names.pop(request.name, None)
         return control_pb2.RemoveModelResponse()
 
+    async def CopyModel(self, request: control_pb2.CopyModelRequest, context: Context) -> Any:
+        await check(context, request.source)
+        return control_pb2.CopyModelResponse(model=control_pb2.ModelSummary(name=request.destination))
+
+    async def CreateModel(self, request: control_pb2.CreateModelRequest, context: Context) -> Any:
+        summary = control_pb2.ModelSummary(name=request.name, path=request.modelfile)
+        return control_pb2.CreateModelResponse(model=summary)
+
+    async def PullModel(
+        self, request: control_pb2.PullModelRequest, context: Context
+    ) -> AsyncIterator[control_pb2.PullModelResponse]:
+        await check(context, request.name)
+        yield control_pb2.PullModelResponse(stage="pulling manifest")
+        for done_bytes in (0, 500, 1000):
+            transfer = control_pb2.TransferProgress(
+                file="sha256:" + "ab" * 32, total_bytes=1000, completed_bytes=done_bytes
+            )
+            yield control_pb2.PullModelResponse(transfer=transfer)
+        if request.name != "unready":
+            summary = control_pb2.ModelSummary(name=request.name, size_bytes=1000, quantization="Q4_K_M")
+            yield control_pb2.PullModelResponse(model=summary)
+
     async def ShowModel(self, request: control_pb2.ShowModelRequest, context: Context) -> Any:
         await check(context, request.name)
         return control_pb2.ShowModelResponse(
             model=control_pb2.ModelSummary(name=request.name),
             metadata_json='{"general.architecture": "qwen3moe"}',
             chat_template="" if request.name == "wordless" else "{{ messages }}",
+            modelfile="FROM /m.gguf\n",
             tensors=plan(request.name).tensors,
         )
 
@@ -209,6 +233,13 @@ class Inference(inference_pb2_grpc.InferenceServiceServicer):
 
     async def Chat(self, request: inference_pb2.ChatRequest, context: Context) -> None:
         prompt = request.messages[-1].content
+        if request.model == "thoughtful":
+            for thought in ("hm, ", request.think_level or str(request.think)):
+                chunk = inference_pb2.TokenChunk(thinking=thought, token_ids=[1])
+                await context.write(inference_pb2.ChatResponse(chunk=chunk))
+        if request.tools_json:
+            call = inference_pb2.ToolCall(id="call_1", name="weather", arguments_json='{"city": "Köln"}')
+            await context.write(inference_pb2.ChatResponse(tool_call=call))
         await self.answer(request.model, prompt, request, inference_pb2.ChatResponse, context)
 
     async def Embed(self, request: inference_pb2.EmbedRequest, context: Context) -> Any:

@@ -10,6 +10,9 @@ MADE = [
     calls.models(),
     calls.add("/x", ""),
     calls.remove("x"),
+    calls.copy("x", "y"),
+    calls.create("x", "FROM y"),
+    calls.pull("x", False),
     calls.show("x"),
     calls.plan("x", None),
     calls.load("x", None),
@@ -17,9 +20,9 @@ MADE = [
     calls.status(),
     calls.watch(),
     calls.shutdown(None),
-    calls.generate("x", "y", None, None),
-    calls.chat("x", [], None, None, None, ""),
-    calls.embed("x", [], False, False),
+    calls.generate("x", "y", None, None, "", None),
+    calls.chat("x", [], None, None, None, "", "", "", None),
+    calls.embed("x", [], False, False, 0, None),
     calls.tokenize("x", "", True),
 ]
 
@@ -43,13 +46,13 @@ def test_what_is_left_out_is_not_sent() -> None:
     assert not calls.shutdown(None).request.HasField("grace_seconds")
     assert calls.shutdown(0.0).request.HasField("grace_seconds")
     assert not calls.load("x", None).request.HasField("options")
-    assert not calls.chat("x", [], None, None, None, "").request.HasField("think")
-    assert calls.chat("x", [], None, None, False, "").request.HasField("think")
+    assert not calls.chat("x", [], None, None, None, "", "", "", None).request.HasField("think")
+    assert calls.chat("x", [], None, None, False, "", "", "", None).request.HasField("think")
 
 
 @pytest.mark.parametrize("prompt", ["", "text"])
 def test_an_empty_prompt_is_text_all_the_same(prompt: str) -> None:
-    assert calls.generate("x", prompt, None, None).request.WhichOneof("input") == "prompt"
+    assert calls.generate("x", prompt, None, None, "", None).request.WhichOneof("input") == "prompt"
 
 
 def test_deadlines() -> None:

@@ -64,6 +64,28 @@ def test_run_text(hypuractl: Hypuractl) -> None:
         assert "1.00 GB resident, 18.00 GB streamed" in outcome.stderr
 
 
+def test_thinking_is_shown_beside_the_answer(hypuractl: Hypuractl) -> None:
+    """A pipe gets the answer alone."""
+    outcome = hypuractl("run", "thoughtful", "hello", "--think-level", "high")
+    assert (outcome.code, outcome.stdout) == (0, "né hello\n")
+    assert "hm, high\n\n" in outcome.stderr
+    hidden = hypuractl("run", "thoughtful", "hello", "--think", "--hide-thinking")
+    assert hidden.stdout == "né hello\n"
+    assert "hm" not in hidden.stderr
+    found = hypuractl("run", "thoughtful", "hello", "--no-think", "--json").json
+    assert (found["thinking"], found["text"], found["tool_calls"]) == ("hm, False", "né hello", [])
+
+
+def test_tool_calls_are_shown(hypuractl: Hypuractl, tmp_path: Path) -> None:
+    tools = tmp_path / "tools.json"
+    tools.write_text('[{"type": "function", "function": {"name": "weather"}}]')
+    outcome = hypuractl("run", "m", "hello", "--tools", str(tools))
+    assert outcome.stdout.startswith('weather({"city": "Köln"})')
+    found = hypuractl("run", "m", "hello", "--tools", str(tools), "--json").json
+    assert found["tool_calls"] == [{"id": "call_1", "name": "weather", "arguments": {"city": "Köln"}}]
+    assert hypuractl("run", "m", "hello", "--tools", str(tmp_path / "none")).code == 2
+
+
 def test_conversation_from_a_pipe(hypuractl: Hypuractl) -> None:
     outcome = hypuractl("run", "m", stdin="one\n\ntwo\n")
     assert (outcome.code, outcome.stdout) == (0, "né one\nné two\n")

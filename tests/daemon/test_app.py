@@ -141,7 +141,8 @@ def test_what_is_unknown_or_wrong_is_refused(home: Path) -> None:
             with pytest.raises(grpc.RpcError) as caught:
                 method(request)
             assert caught.value.code().name == code, request
-        assert list(control.ListModels(control_pb2.ListModelsRequest()).models) == []
+        listed = control.ListModels(control_pb2.ListModelsRequest()).models
+        assert [model.name for model in listed] == ["demo:latest"], "only what comes with hypura"
 
 
 def test_help_and_version() -> None:

@@ -17,12 +17,16 @@ from hypura_daemon.control import ControlServicer
 from hypura_daemon.hardware.store import HardwareStore
 from hypura_daemon.loading import LoadPlanner, fitted
 from hypura_daemon.models.registry import Registry
+from hypura_daemon.models.shop import Shop
 from hypura_daemon.planning.types import LoadRequest, MemoryItem, Plan
 from hypura_daemon.rpc import ErrorInterceptor
 from hypura_daemon.settings import HttpAddress, Settings
 from hypura_daemon.status import StatusReporter
 from hypura_daemon.workers.process import WorkerDeadlines, WorkerProcess
 from hypura_daemon.workers.supervisor import Supervisor
+from tests.daemon.models.files import write_model
+from tests.daemon.models.test_pulling import MODEL, QUICK
+from tests.daemon.models.web_server import host_of, served
 from tests.daemon.test_inference import Shelf
 from tests.daemon.workers.test_supervisor import FAKE, make_plan
 
@@ -45,7 +49,7 @@ class Desk:
 
 
 @asynccontextmanager
-async def serving(mode: str = "well") -> AsyncIterator[Desk]:
+async def serving(mode: str = "well", home: Path | None = None) -> AsyncIterator[Desk]:
     desk = Desk()
 
     async def planner(name: str, request: LoadRequest, *, whole: bool) -> Plan:
@@ -75,13 +79,14 @@ async def serving(mode: str = "well") -> AsyncIterator[Desk]:
             reload_wait_seconds=1,
         )
         supervisor = Supervisor(planner, make_worker, budget_bytes=100, reload_wait_seconds=5)
-        registry = cast(Registry, Shelf())
+        registry = cast(Registry, Shelf()) if home is None else Registry(home)
         control = ControlServicer(
             registry,
             HardwareStore(folder),
             LoadPlanner(registry, HardwareStore(folder), 1, 1),
             supervisor,
             StatusReporter(settings, supervisor),
+            Shop(registry, home or folder, supervisor.unload, QUICK),
             desk.graces.append,
         )
         server = grpc.aio.server(interceptors=[ErrorInterceptor()])
@@ -159,3 +164,39 @@ def test_a_resident_model_leaves_what_it_does_not_need() -> None:
     plan = replace(make_plan("m", 1000), memory=(MemoryItem("weights", 100),))
     assert fitted(plan).memory_limit_bytes == 110
     assert fitted(replace(plan, memory_limit_bytes=105)).memory_limit_bytes == 105
+
+
+async def test_models_are_made_copied_shown_and_removed(tmp_path: Path) -> None:
+    file = write_model(tmp_path / "m.gguf")
+    async with serving(home=tmp_path / "home") as desk:
+        text = f'FROM {file}\nSYSTEM "Be kind."\nPARAMETER stop a\nTEMPLATE {{{{ .Prompt }}}}\nLICENSE MIT'
+        made = await desk.stub.CreateModel(control_pb2.CreateModelRequest(name="a", modelfile=text))
+        assert (made.model.name, made.model.path, len(made.model.digest)) == ("a:latest", str(file), 64)
+        copied = await desk.stub.CopyModel(control_pb2.CopyModelRequest(source="a", destination="b"))
+        assert (copied.model.name, copied.model.digest) == ("b:latest", made.model.digest)
+        shown = await desk.stub.ShowModel(control_pb2.ShowModelRequest(name="b"))
+        assert (shown.system, shown.license, shown.chat_template) == ("Be kind.", "MIT", "{{ .Prompt }}")
+        assert shown.parameters.split() == ["stop", '"a"']
+        assert f"FROM {file}\n" in shown.modelfile and "PARAMETER stop a\n" in shown.modelfile
+        assert shown.model.digest == made.model.digest
+        await desk.stub.RemoveModel(control_pb2.RemoveModelRequest(name="a"))
+        listed = await desk.stub.ListModels(control_pb2.ListModelsRequest())
+        assert [model.name for model in listed.models] == ["b:latest"]
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await desk.stub.CreateModel(control_pb2.CreateModelRequest(name="c", modelfile="FROM ./m.gguf"))
+        assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+async def test_a_pull_tells_its_stages_and_ends_with_the_model(tmp_path: Path) -> None:
+    with served() as web:
+        web.add_model("library/m", MODEL)
+        name = f"{host_of(web)}/library/m"
+        async with serving(home=tmp_path / "home") as desk:
+            request = control_pb2.PullModelRequest(name=name, insecure=True)
+            messages = [message async for message in desk.stub.PullModel(request)]
+            assert messages[0].stage == "pulling manifest"
+            assert {m.transfer.completed_bytes == m.transfer.total_bytes for m in messages if m.HasField("transfer")}
+            assert (messages[-1].model.name, messages[-1].model.error) == (f"{name}:latest", "")
+            with pytest.raises(grpc.aio.AioRpcError) as caught:
+                [message async for message in desk.stub.PullModel(control_pb2.PullModelRequest(name=name))]
+            assert caught.value.code() is grpc.StatusCode.UNAVAILABLE

@@ -16,8 +16,10 @@ from hypothesis import strategies as st
 
 from hypura.v1 import inference_pb2, inference_pb2_grpc
 from hypura_daemon import errors
+from hypura_daemon.chat.infill import InfillTokens, infill_tokens
 from hypura_daemon.inference import MAX_TEXTS, Inference
 from hypura_daemon.inference_rpc import InferenceServicer
+from hypura_daemon.models.overrides import Overrides
 from hypura_daemon.models.registry import Registry
 from hypura_daemon.planning.types import LoadRequest, Plan
 from hypura_daemon.rpc import MAX_MESSAGE_BYTES, METADATA_KEY, ErrorInterceptor, status_of
@@ -27,6 +29,26 @@ from hypura_daemon.workers.supervisor import Supervisor
 from tests.daemon.workers.test_supervisor import FAKE, make_plan
 
 TEMPLATE = "{{ bos_token }}{% for m in messages %}{{ m.content }} {% endfor %}{% if tools %}tools{% endif %}"
+LAST = "{{ messages[-1].content }}"
+TEMPLATES = {
+    "m": TEMPLATE,
+    "dying": TEMPLATE,
+    "thinker": LAST + "{# <think> #}",
+    "caller": LAST + "{# tools <tool_call> #}",
+}
+OVERRIDES = {
+    "overridden": Overrides(
+        template="{% for m in messages %}{{ m.role }}={{ m.content }} {% endfor %}", template_style="jinja", system="S",
+        messages=(("user", "a"), ("assistant", "b")), parameters=(("stop", "x"), ("num_predict", "2")),
+    ),
+    "old": Overrides(template="{{ .System }}|{{ .Prompt }}>{{ .Response }}<", template_style="go"),
+    "filler": Overrides(template="P {{ .Prompt }} S {{ .Suffix }} M", template_style="go"),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Numbers:
+    context_length: int = 4096
 
 
 @dataclass(frozen=True)
@@ -34,7 +56,14 @@ class Registered:
     """As much of a registered model as requests look at."""
 
     name: str
-    metadata: dict[str, str] = field(default_factory=dict)
+    overrides: Overrides
+    metadata: dict[str, Any] = field(default_factory=dict)
+    capabilities: tuple[str, ...] = ("completion",)
+    hyperparameters: Numbers = field(default_factory=Numbers)
+
+    @property
+    def generates(self) -> bool:
+        return "completion" in self.capabilities
 
 
 class Shelf:
@@ -43,18 +72,28 @@ class Shelf:
     def get(self, name: str) -> Registered:
         if name == "bug":
             raise ZeroDivisionError("secret detail")
-        if name not in ("m", "plain", "dying"):
+        if name not in (*TEMPLATES, *OVERRIDES, "plain", "vectors", "gap"):
             raise errors.ModelNotFound(f'no model "{name}"; add it')
-        return self.open(name)
+        metadata: dict[str, Any] = {"tokenizer.chat_template": TEMPLATES[name]} if name in TEMPLATES else {}
+        if name == "gap":
+            metadata = {
+                f"tokenizer.ggml.fim_{part}_token_id": number for number, part in enumerate(("pre", "suf", "mid"))
+            }
+        abilities: dict[str, tuple[str, ...]] = {
+            "m": ("completion", "tools"), "thinker": ("completion", "thinking"), "caller": ("completion", "tools"),
+            "vectors": ("embedding",),
+        }  # fmt: skip
+        return Registered(name, OVERRIDES.get(name, Overrides()), metadata, abilities.get(name, ("completion",)))
 
-    def open(self, name: str) -> Registered:
-        return Registered(name, {} if name == "plain" else {"tokenizer.chat_template": TEMPLATE})
+    def model(self, entry: Registered) -> Registered:
+        return entry
 
 
 @dataclass(frozen=True)
 class Served:
     stub: Any
     supervisor: Supervisor
+    inference: Inference
 
 
 @asynccontextmanager
@@ -78,7 +117,7 @@ async def serving() -> AsyncIterator[Served]:
             tasks.create_task(supervisor.run())
             async with grpc.aio.insecure_channel(f"unix:{folder}/t.sock") as channel:
                 try:
-                    yield Served(inference_pb2_grpc.InferenceServiceStub(channel), supervisor)
+                    yield Served(inference_pb2_grpc.InferenceServiceStub(channel), supervisor, inference)
                 finally:
                     supervisor.end()
                     await server.stop(0.1)
@@ -106,8 +145,84 @@ async def test_chat_renders_the_template_and_adds_bos_once() -> None:
             model="m", messages=[inference_pb2.ChatMessage(role="user", content="hi <s>")]
         )
         assert await text_of(served.stub.Chat(request)) == "hi <s>"
-        request.tools_json = '[{"type": "function"}]'
+        request.tools_json = '[{"type": "function", "function": {"name": "f"}}]'
         assert await text_of(served.stub.Chat(request)) == "hi <s> tools"
+
+
+def chat(model: str, *contents: str, **fields: Any) -> inference_pb2.ChatRequest:
+    """A conversation whose speakers take turns."""
+    roles = ("user", "assistant")
+    messages = [inference_pb2.ChatMessage(role=roles[i % 2], content=text) for i, text in enumerate(contents)]
+    return inference_pb2.ChatRequest(model=model, messages=messages, **fields)
+
+
+async def events_of(served: Served, request: inference_pb2.ChatRequest) -> list[str]:
+    """Thinking in brackets, content, calls, and how many tokens each chunk tells."""
+    told = []
+    async for event in served.stub.Chat(request):
+        if event.HasField("chunk"):
+            thinking = f"[{event.chunk.thinking}]" if event.chunk.thinking else ""
+            told.append(f"{thinking}{event.chunk.text}:{len(event.chunk.token_ids)}")
+        elif event.HasField("tool_call"):
+            assert event.tool_call.id.startswith("call_")
+            told.append(f"{event.tool_call.name}({event.tool_call.arguments_json})")
+    return told
+
+
+async def test_thinking_and_calls_are_told_apart_and_every_token_once() -> None:
+    """The worker says the prompt's words, one token each, without the blanks between."""
+    async with serving() as served:
+        assert await events_of(served, chat("thinker", "<think> hm so </think> yes <think> !")) == [
+            ":1", "[hm]:1", "[so]:1", ":1", "yes:1", "<think>:1", "!:1",
+        ]  # fmt: skip
+        tools = '[{"type": "function", "function": {"name": "f"}}]'
+        request = chat("caller", 'ok <tool_ call> {"name": "f" } </tool_call> <tool_call>', tools_json=tools)
+        assert await events_of(served, request) == ["ok:1", ":6", "f({})", "<tool_call>:1"]
+        request.tool_choice = "none"
+        assert await text_of(served.stub.Chat(request)) == 'ok <tool_ call> {"name": "f" } </tool_call> <tool_call>'
+
+
+async def test_a_modelfile_comes_before_the_conversation() -> None:
+    async with serving() as served:
+        assert await text_of(served.stub.Chat(chat("overridden", "c"))) == "system=S user=a assistant=b user=c"
+        request = chat("overridden", "c")
+        request.messages.insert(0, inference_pb2.ChatMessage(role="system", content="T"))
+        # The Modelfile's messages come first, and a system message of the conversation replaces its own.
+        assert await text_of(served.stub.Chat(request)) == "user=a assistant=b system=T user=c"
+
+
+async def test_go_templates_and_templates_of_the_request() -> None:
+    async with serving() as served:
+        assert await text_of(served.stub.Chat(chat("old", "a", "b", "c"))) == "|a>b<|c>"
+        assert await text_of(served.stub.Chat(chat("m", "a", template="{{ .Prompt }} go"))) == "a go"
+        assert await text_of(served.stub.Chat(chat("plain", "a", template="{{ messages[0].content }} j"))) == "a j"
+
+
+async def test_an_assistants_last_message_is_gone_on_with() -> None:
+    async with serving() as served:
+        assert await text_of(served.stub.Chat(chat("m", "a", "Sure, "))) == "a Sure,"
+
+
+async def test_the_middle_is_filled_in() -> None:
+    async with serving() as served:
+        request = inference_pb2.GenerateRequest(model="filler", prompt="a", suffix="b")
+        assert await text_of(served.stub.Generate(request)) == "P a S b M"
+        request.model = "gap"
+        messages = [message async for message in served.stub.Generate(request)]
+        assert messages[-1].HasField("finished"), "the worker was asked with tokens"
+        tokens = InfillTokens(1, 2, 3)
+        assert tokens.prompt([0], [10], [20]) == [0, 1, 10, 2, 20, 3]
+        assert InfillTokens(1, 2, None).prompt([0], [10], [20]) == [0, 2, 20, 1, 10]
+        assert infill_tokens(
+            {"tokenizer.ggml.prefix_token_id": 5, "tokenizer.ggml.suffix_token_id": 6}
+        ) == InfillTokens(5, 6, None)
+        assert infill_tokens({"tokenizer.ggml.fim_pre_token_id": 5}) is None
+
+
+async def test_tokens_of_a_chat_are_counted() -> None:
+    async with serving() as served:
+        counted = await served.inference.count_chat_tokens(chat("m", "hello"))
+        assert counted == len("hello ")  # The worker's tokens are bytes.
 
 
 async def test_embed_and_tokenize() -> None:
@@ -120,6 +235,7 @@ async def test_embed_and_tokenize() -> None:
 
 
 Call = Callable[[Any], Any]
+BAD_SCHEMA = inference_pb2.Limits(json_schema='{"type": "nonsense"}')
 USER = inference_pb2.ChatMessage(role="user", content="x")
 
 
@@ -140,6 +256,28 @@ USER = inference_pb2.ChatMessage(role="user", content="x")
          "INVALID_ARGUMENT", "InvalidRequest", '"plain" does not support chat'),
         (lambda s: text_of(s.Chat(inference_pb2.ChatRequest(model="m"))),
          "INVALID_ARGUMENT", "InvalidRequest", "no message"),
+        (lambda s: text_of(s.Chat(chat("vectors", "x"))), "INVALID_ARGUMENT", "InvalidRequest",
+         '"vectors" does not support chat'),
+        (lambda s: text_of(s.Chat(chat("m", "x", think=True))), "INVALID_ARGUMENT", "InvalidRequest",
+         '"m" does not support thinking'),
+        (lambda s: text_of(s.Chat(chat("m", "x", think_level="high"))), "INVALID_ARGUMENT", "InvalidRequest",
+         '"m" does not support thinking'),
+        (lambda s: text_of(s.Chat(chat("thinker", "x", think_level="huge"))), "INVALID_ARGUMENT", "InvalidRequest",
+         "give one of low, medium, high, max"),
+        (lambda s: text_of(s.Chat(chat("thinker", "x", tools_json='[{"name": "f"}]'))), "INVALID_ARGUMENT",
+         "InvalidRequest", '"thinker" does not support tools'),
+        (lambda s: text_of(s.Chat(chat("m", "x", tools_json='[{"type": "function"}]'))), "INVALID_ARGUMENT",
+         "InvalidRequest", "tool 1 is"),
+        (lambda s: text_of(s.Chat(chat("m", "x", tool_choice="required"))), "INVALID_ARGUMENT", "InvalidRequest",
+         "offers no tools"),
+        (lambda s: text_of(s.Chat(chat("m", "x", limits=BAD_SCHEMA))), "INVALID_ARGUMENT", "InvalidRequest",
+         "'nonsense' is none of"),
+        (lambda s: text_of(s.Generate(inference_pb2.GenerateRequest(model="m", prompt="x", limits=BAD_SCHEMA))),
+         "INVALID_ARGUMENT", "InvalidRequest", "'nonsense' is none of"),
+        (lambda s: text_of(s.Generate(inference_pb2.GenerateRequest(model="m", prompt="x", suffix="y"))),
+         "INVALID_ARGUMENT", "InvalidRequest", '"m" does not support insert'),
+        (lambda s: text_of(s.Generate(inference_pb2.GenerateRequest(model="vectors", prompt="x"))),
+         "INVALID_ARGUMENT", "InvalidRequest", '"vectors" does not support generate'),
         (lambda s: s.Embed(inference_pb2.EmbedRequest(model="m")),
          "INVALID_ARGUMENT", "InvalidRequest", f"give 1 to {MAX_TEXTS}"),
         (lambda s: s.Tokenize(inference_pb2.TokenizeRequest(model="bug", text="x")),

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from hypura.v1 import inference_pb2
 from hypura_daemon.chat import templates
-from hypura_daemon.chat.conversation import chat_template, template_messages, template_tools
+from hypura_daemon.chat.conversation import chat_template, for_template, template_messages, template_tools
+from hypura_daemon.chat.formats import format_of
+from hypura_daemon.chat.prompting import Template, Thinking
 from hypura_daemon.chat.templates import render
 from hypura_daemon.errors import InvalidRequest
 
@@ -168,3 +170,60 @@ def test_a_model_without_template_does_not_support_chat() -> None:
     variants = {"tokenizer.chat_template": "a", "tokenizer.chat_template.tool_use": "b"}
     assert chat_template(variants, "m", with_tools=False) == "a"
     assert chat_template(variants, "m", with_tools=True) == "b"
+
+
+CALLS = '[{"function": {"name": "f", "arguments": {}}}, {"function": {"name": "g", "arguments": {}}}]'
+
+
+def test_calls_without_ids_get_them_and_their_answers_too() -> None:
+    """Ollama's clients send none, and Mistral's template refuses calls without."""
+    messages = template_messages(
+        [
+            inference_pb2.ChatMessage(role="user", content="x"),
+            inference_pb2.ChatMessage(role="assistant", tool_calls_json=CALLS),
+            inference_pb2.ChatMessage(role="tool", content="2", tool_name="g"),
+            inference_pb2.ChatMessage(role="tool", content="1"),
+        ]
+    )
+    plain = for_template(messages, "")
+    ids = [call["id"] for call in plain[1]["tool_calls"]]
+    assert len(set(ids)) == 2
+    assert [(m["tool_call_id"], m["name"]) for m in plain[2:]] == [(ids[1], "g"), (ids[0], "f")]
+    short = for_template(messages, "{% if tool_call.id|length != 9 %}")
+    numbers = [call["id"] for call in short[1]["tool_calls"]]
+    assert all(len(number) == 9 and number.isalnum() for number in numbers)
+    assert [m["tool_call_id"] for m in short[2:]] == numbers[::-1]
+
+
+def test_developers_are_the_system_where_a_template_knows_no_developers() -> None:
+    messages = [{"role": "developer", "content": "x"}]
+    assert for_template(messages, "system")[0]["role"] == "system"
+    assert for_template(messages, "developer")[0]["role"] == "developer"
+
+
+def test_how_hard_to_think_reaches_the_template() -> None:
+    template = "{{ reasoning_effort | default('none') }} {{ enable_thinking | default('unset') }}"
+    assert render(template, USER, think=True, level="high") == "high True"
+    assert render(template, USER) == "none unset"
+
+
+R1 = "{% for m in messages %}{{ m.content }}{% endfor %}<think>\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "messages", "asked", "prompt"),
+    [
+        (R1, ["a"], None, "a<think>"),
+        (R1, ["a"], False, "a<think>\n\n</think>\n\n"),
+        (R1, ["a", "b"], None, "a<think>\n\n</think>\n\nb"),
+        ("{{ messages[0].content }}{# </think> #}", ["a"], False, "a<think>\n\n</think>\n\n"),
+        ("{{ messages[0].content }}{# </think> enable_thinking #}", ["a"], False, "a"),
+        ("{{ messages[0].content }}{{ reasoning_effort }}{# <|channel|> <|message|> #}", ["a"], False, "alow"),
+    ],
+)
+def test_thinking_that_is_turned_off_is_over(text: str, messages: list[str], asked: bool | None, prompt: str) -> None:
+    """Templates without a switch would have the model think all the same."""
+    roles = ("user", "assistant")
+    said = [{"role": roles[i % 2], "content": content} for i, content in enumerate(messages)]
+    template = Template(text, "jinja", format_of(text))
+    assert template.prompt(said, (), Thinking(asked), "", "") == prompt

@@ -43,7 +43,7 @@ class ListModelsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class ModelSummary(_message.Message):
-    __slots__ = ("name", "path", "size_bytes", "architecture", "quantization", "parameters", "experts", "error", "modified_seconds")
+    __slots__ = ("name", "path", "size_bytes", "architecture", "quantization", "parameters", "experts", "error", "modified_seconds", "digest")
     NAME_FIELD_NUMBER: _ClassVar[int]
     PATH_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -53,6 +53,7 @@ class ModelSummary(_message.Message):
     EXPERTS_FIELD_NUMBER: _ClassVar[int]
     ERROR_FIELD_NUMBER: _ClassVar[int]
     MODIFIED_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    DIGEST_FIELD_NUMBER: _ClassVar[int]
     name: str
     path: str
     size_bytes: int
@@ -62,7 +63,8 @@ class ModelSummary(_message.Message):
     experts: int
     error: str
     modified_seconds: float
-    def __init__(self, name: _Optional[str] = ..., path: _Optional[str] = ..., size_bytes: _Optional[int] = ..., architecture: _Optional[str] = ..., quantization: _Optional[str] = ..., parameters: _Optional[int] = ..., experts: _Optional[int] = ..., error: _Optional[str] = ..., modified_seconds: _Optional[float] = ...) -> None: ...
+    digest: str
+    def __init__(self, name: _Optional[str] = ..., path: _Optional[str] = ..., size_bytes: _Optional[int] = ..., architecture: _Optional[str] = ..., quantization: _Optional[str] = ..., parameters: _Optional[int] = ..., experts: _Optional[int] = ..., error: _Optional[str] = ..., modified_seconds: _Optional[float] = ..., digest: _Optional[str] = ...) -> None: ...
 
 class ListModelsResponse(_message.Message):
     __slots__ = ("models",)
@@ -94,6 +96,62 @@ class RemoveModelResponse(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
+class CopyModelRequest(_message.Message):
+    __slots__ = ("source", "destination")
+    SOURCE_FIELD_NUMBER: _ClassVar[int]
+    DESTINATION_FIELD_NUMBER: _ClassVar[int]
+    source: str
+    destination: str
+    def __init__(self, source: _Optional[str] = ..., destination: _Optional[str] = ...) -> None: ...
+
+class CopyModelResponse(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: ModelSummary
+    def __init__(self, model: _Optional[_Union[ModelSummary, _Mapping]] = ...) -> None: ...
+
+class CreateModelRequest(_message.Message):
+    __slots__ = ("name", "modelfile")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    MODELFILE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    modelfile: str
+    def __init__(self, name: _Optional[str] = ..., modelfile: _Optional[str] = ...) -> None: ...
+
+class CreateModelResponse(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: ModelSummary
+    def __init__(self, model: _Optional[_Union[ModelSummary, _Mapping]] = ...) -> None: ...
+
+class PullModelRequest(_message.Message):
+    __slots__ = ("name", "insecure")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    INSECURE_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    insecure: bool
+    def __init__(self, name: _Optional[str] = ..., insecure: _Optional[bool] = ...) -> None: ...
+
+class PullModelResponse(_message.Message):
+    __slots__ = ("stage", "transfer", "model")
+    STAGE_FIELD_NUMBER: _ClassVar[int]
+    TRANSFER_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    stage: str
+    transfer: TransferProgress
+    model: ModelSummary
+    def __init__(self, stage: _Optional[str] = ..., transfer: _Optional[_Union[TransferProgress, _Mapping]] = ..., model: _Optional[_Union[ModelSummary, _Mapping]] = ...) -> None: ...
+
+class TransferProgress(_message.Message):
+    __slots__ = ("file", "total_bytes", "completed_bytes")
+    FILE_FIELD_NUMBER: _ClassVar[int]
+    TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
+    COMPLETED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    file: str
+    total_bytes: int
+    completed_bytes: int
+    def __init__(self, file: _Optional[str] = ..., total_bytes: _Optional[int] = ..., completed_bytes: _Optional[int] = ...) -> None: ...
+
 class ShowModelRequest(_message.Message):
     __slots__ = ("name",)
     NAME_FIELD_NUMBER: _ClassVar[int]
@@ -101,7 +159,7 @@ class ShowModelRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class ShowModelResponse(_message.Message):
-    __slots__ = ("model", "metadata_json", "chat_template", "capabilities", "tensors", "context_tokens", "files")
+    __slots__ = ("model", "metadata_json", "chat_template", "capabilities", "tensors", "context_tokens", "files", "parameters", "system", "license", "modelfile")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     METADATA_JSON_FIELD_NUMBER: _ClassVar[int]
     CHAT_TEMPLATE_FIELD_NUMBER: _ClassVar[int]
@@ -109,6 +167,10 @@ class ShowModelResponse(_message.Message):
     TENSORS_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     FILES_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    SYSTEM_FIELD_NUMBER: _ClassVar[int]
+    LICENSE_FIELD_NUMBER: _ClassVar[int]
+    MODELFILE_FIELD_NUMBER: _ClassVar[int]
     model: ModelSummary
     metadata_json: str
     chat_template: str
@@ -116,10 +178,14 @@ class ShowModelResponse(_message.Message):
     tensors: _containers.RepeatedCompositeFieldContainer[_placement_pb2.TensorPlacement]
     context_tokens: int
     files: _containers.RepeatedCompositeFieldContainer[_placement_pb2.ModelFile]
-    def __init__(self, model: _Optional[_Union[ModelSummary, _Mapping]] = ..., metadata_json: _Optional[str] = ..., chat_template: _Optional[str] = ..., capabilities: _Optional[_Iterable[str]] = ..., tensors: _Optional[_Iterable[_Union[_placement_pb2.TensorPlacement, _Mapping]]] = ..., context_tokens: _Optional[int] = ..., files: _Optional[_Iterable[_Union[_placement_pb2.ModelFile, _Mapping]]] = ...) -> None: ...
+    parameters: str
+    system: str
+    license: str
+    modelfile: str
+    def __init__(self, model: _Optional[_Union[ModelSummary, _Mapping]] = ..., metadata_json: _Optional[str] = ..., chat_template: _Optional[str] = ..., capabilities: _Optional[_Iterable[str]] = ..., tensors: _Optional[_Iterable[_Union[_placement_pb2.TensorPlacement, _Mapping]]] = ..., context_tokens: _Optional[int] = ..., files: _Optional[_Iterable[_Union[_placement_pb2.ModelFile, _Mapping]]] = ..., parameters: _Optional[str] = ..., system: _Optional[str] = ..., license: _Optional[str] = ..., modelfile: _Optional[str] = ...) -> None: ...
 
 class LoadOptions(_message.Message):
-    __slots__ = ("memory_bytes", "context_tokens", "weight_cache_bytes", "weight_cache_percent", "exact", "kv_type", "pin", "sequences")
+    __slots__ = ("memory_bytes", "context_tokens", "weight_cache_bytes", "weight_cache_percent", "exact", "kv_type", "pin", "sequences", "keep_alive_seconds")
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_CACHE_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -128,6 +194,7 @@ class LoadOptions(_message.Message):
     KV_TYPE_FIELD_NUMBER: _ClassVar[int]
     PIN_FIELD_NUMBER: _ClassVar[int]
     SEQUENCES_FIELD_NUMBER: _ClassVar[int]
+    KEEP_ALIVE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     memory_bytes: int
     context_tokens: int
     weight_cache_bytes: int
@@ -136,7 +203,8 @@ class LoadOptions(_message.Message):
     kv_type: str
     pin: bool
     sequences: int
-    def __init__(self, memory_bytes: _Optional[int] = ..., context_tokens: _Optional[int] = ..., weight_cache_bytes: _Optional[int] = ..., weight_cache_percent: _Optional[float] = ..., exact: _Optional[bool] = ..., kv_type: _Optional[str] = ..., pin: _Optional[bool] = ..., sequences: _Optional[int] = ...) -> None: ...
+    keep_alive_seconds: float
+    def __init__(self, memory_bytes: _Optional[int] = ..., context_tokens: _Optional[int] = ..., weight_cache_bytes: _Optional[int] = ..., weight_cache_percent: _Optional[float] = ..., exact: _Optional[bool] = ..., kv_type: _Optional[str] = ..., pin: _Optional[bool] = ..., sequences: _Optional[int] = ..., keep_alive_seconds: _Optional[float] = ...) -> None: ...
 
 class PlanRequest(_message.Message):
     __slots__ = ("model", "options")
@@ -183,7 +251,7 @@ class UnloadResponse(_message.Message):
     def __init__(self, was_loaded: _Optional[bool] = ...) -> None: ...
 
 class ModelStatus(_message.Message):
-    __slots__ = ("name", "state", "worker_pid", "plan", "loaded", "statistics", "error", "load_progress", "loaded_at_seconds", "pinned")
+    __slots__ = ("name", "state", "worker_pid", "plan", "loaded", "statistics", "error", "load_progress", "loaded_at_seconds", "pinned", "expires_at_seconds")
     NAME_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     WORKER_PID_FIELD_NUMBER: _ClassVar[int]
@@ -194,6 +262,7 @@ class ModelStatus(_message.Message):
     LOAD_PROGRESS_FIELD_NUMBER: _ClassVar[int]
     LOADED_AT_SECONDS_FIELD_NUMBER: _ClassVar[int]
     PINNED_FIELD_NUMBER: _ClassVar[int]
+    EXPIRES_AT_SECONDS_FIELD_NUMBER: _ClassVar[int]
     name: str
     state: ModelState
     worker_pid: int
@@ -204,14 +273,15 @@ class ModelStatus(_message.Message):
     load_progress: float
     loaded_at_seconds: float
     pinned: bool
-    def __init__(self, name: _Optional[str] = ..., state: _Optional[_Union[ModelState, str]] = ..., worker_pid: _Optional[int] = ..., plan: _Optional[_Union[_placement_pb2.Plan, _Mapping]] = ..., loaded: _Optional[_Union[_worker_pb2.LoadedModel, _Mapping]] = ..., statistics: _Optional[_Union[_worker_pb2.WorkerStatisticsResponse, _Mapping]] = ..., error: _Optional[str] = ..., load_progress: _Optional[float] = ..., loaded_at_seconds: _Optional[float] = ..., pinned: _Optional[bool] = ...) -> None: ...
+    expires_at_seconds: float
+    def __init__(self, name: _Optional[str] = ..., state: _Optional[_Union[ModelState, str]] = ..., worker_pid: _Optional[int] = ..., plan: _Optional[_Union[_placement_pb2.Plan, _Mapping]] = ..., loaded: _Optional[_Union[_worker_pb2.LoadedModel, _Mapping]] = ..., statistics: _Optional[_Union[_worker_pb2.WorkerStatisticsResponse, _Mapping]] = ..., error: _Optional[str] = ..., load_progress: _Optional[float] = ..., loaded_at_seconds: _Optional[float] = ..., pinned: _Optional[bool] = ..., expires_at_seconds: _Optional[float] = ...) -> None: ...
 
 class StatusRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class DaemonStatus(_message.Message):
-    __slots__ = ("pid", "version", "uptime_seconds", "socket_path", "home", "memory_budget_bytes", "memory_planned_bytes", "rss_bytes")
+    __slots__ = ("pid", "version", "uptime_seconds", "socket_path", "home", "memory_budget_bytes", "memory_planned_bytes", "rss_bytes", "http_address")
     PID_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     UPTIME_SECONDS_FIELD_NUMBER: _ClassVar[int]
@@ -220,6 +290,7 @@ class DaemonStatus(_message.Message):
     MEMORY_BUDGET_BYTES_FIELD_NUMBER: _ClassVar[int]
     MEMORY_PLANNED_BYTES_FIELD_NUMBER: _ClassVar[int]
     RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
+    HTTP_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     pid: int
     version: str
     uptime_seconds: float
@@ -228,7 +299,8 @@ class DaemonStatus(_message.Message):
     memory_budget_bytes: int
     memory_planned_bytes: int
     rss_bytes: int
-    def __init__(self, pid: _Optional[int] = ..., version: _Optional[str] = ..., uptime_seconds: _Optional[float] = ..., socket_path: _Optional[str] = ..., home: _Optional[str] = ..., memory_budget_bytes: _Optional[int] = ..., memory_planned_bytes: _Optional[int] = ..., rss_bytes: _Optional[int] = ...) -> None: ...
+    http_address: str
+    def __init__(self, pid: _Optional[int] = ..., version: _Optional[str] = ..., uptime_seconds: _Optional[float] = ..., socket_path: _Optional[str] = ..., home: _Optional[str] = ..., memory_budget_bytes: _Optional[int] = ..., memory_planned_bytes: _Optional[int] = ..., rss_bytes: _Optional[int] = ..., http_address: _Optional[str] = ...) -> None: ...
 
 class StatusResponse(_message.Message):
     __slots__ = ("daemon", "models")

@@ -58,6 +58,21 @@ class ControlServiceStub:
                 request_serializer=hypura_dot_v1_dot_control__pb2.RemoveModelRequest.SerializeToString,
                 response_deserializer=hypura_dot_v1_dot_control__pb2.RemoveModelResponse.FromString,
                 _registered_method=True)
+        self.CopyModel = channel.unary_unary(
+                '/hypura.v1.ControlService/CopyModel',
+                request_serializer=hypura_dot_v1_dot_control__pb2.CopyModelRequest.SerializeToString,
+                response_deserializer=hypura_dot_v1_dot_control__pb2.CopyModelResponse.FromString,
+                _registered_method=True)
+        self.CreateModel = channel.unary_unary(
+                '/hypura.v1.ControlService/CreateModel',
+                request_serializer=hypura_dot_v1_dot_control__pb2.CreateModelRequest.SerializeToString,
+                response_deserializer=hypura_dot_v1_dot_control__pb2.CreateModelResponse.FromString,
+                _registered_method=True)
+        self.PullModel = channel.unary_stream(
+                '/hypura.v1.ControlService/PullModel',
+                request_serializer=hypura_dot_v1_dot_control__pb2.PullModelRequest.SerializeToString,
+                response_deserializer=hypura_dot_v1_dot_control__pb2.PullModelResponse.FromString,
+                _registered_method=True)
         self.ShowModel = channel.unary_unary(
                 '/hypura.v1.ControlService/ShowModel',
                 request_serializer=hypura_dot_v1_dot_control__pb2.ShowModelRequest.SerializeToString,
@@ -125,6 +140,27 @@ class ControlServiceServicer:
 
     def RemoveModel(self, request, context):
         """Forgets a model; its files are left alone.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CopyModel(self, request, context):
+        """Gives a model a second name; its files are not copied.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateModel(self, request, context):
+        """Makes a model out of another and a Modelfile.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PullModel(self, request, context):
+        """Downloads a model; the last message has model set.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -201,6 +237,21 @@ def add_ControlServiceServicer_to_server(servicer, server):
                     servicer.RemoveModel,
                     request_deserializer=hypura_dot_v1_dot_control__pb2.RemoveModelRequest.FromString,
                     response_serializer=hypura_dot_v1_dot_control__pb2.RemoveModelResponse.SerializeToString,
+            ),
+            'CopyModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.CopyModel,
+                    request_deserializer=hypura_dot_v1_dot_control__pb2.CopyModelRequest.FromString,
+                    response_serializer=hypura_dot_v1_dot_control__pb2.CopyModelResponse.SerializeToString,
+            ),
+            'CreateModel': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateModel,
+                    request_deserializer=hypura_dot_v1_dot_control__pb2.CreateModelRequest.FromString,
+                    response_serializer=hypura_dot_v1_dot_control__pb2.CreateModelResponse.SerializeToString,
+            ),
+            'PullModel': grpc.unary_stream_rpc_method_handler(
+                    servicer.PullModel,
+                    request_deserializer=hypura_dot_v1_dot_control__pb2.PullModelRequest.FromString,
+                    response_serializer=hypura_dot_v1_dot_control__pb2.PullModelResponse.SerializeToString,
             ),
             'ShowModel': grpc.unary_unary_rpc_method_handler(
                     servicer.ShowModel,
@@ -350,6 +401,87 @@ class ControlService:
             '/hypura.v1.ControlService/RemoveModel',
             hypura_dot_v1_dot_control__pb2.RemoveModelRequest.SerializeToString,
             hypura_dot_v1_dot_control__pb2.RemoveModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CopyModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hypura.v1.ControlService/CopyModel',
+            hypura_dot_v1_dot_control__pb2.CopyModelRequest.SerializeToString,
+            hypura_dot_v1_dot_control__pb2.CopyModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hypura.v1.ControlService/CreateModel',
+            hypura_dot_v1_dot_control__pb2.CreateModelRequest.SerializeToString,
+            hypura_dot_v1_dot_control__pb2.CreateModelResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PullModel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/hypura.v1.ControlService/PullModel',
+            hypura_dot_v1_dot_control__pb2.PullModelRequest.SerializeToString,
+            hypura_dot_v1_dot_control__pb2.PullModelResponse.FromString,
             options,
             channel_credentials,
             insecure,

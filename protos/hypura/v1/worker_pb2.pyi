@@ -61,18 +61,24 @@ class LoadedModel(_message.Message):
     def __init__(self, load_seconds: _Optional[float] = ..., bytes_read: _Optional[int] = ..., rss_bytes: _Optional[int] = ..., slots: _Optional[int] = ..., slot_bytes: _Optional[int] = ..., vocabulary_tokens: _Optional[int] = ..., bos_text: _Optional[str] = ..., eos_text: _Optional[str] = ..., adds_bos: _Optional[bool] = ..., embedding_length: _Optional[int] = ..., can_generate: _Optional[bool] = ..., context_tokens: _Optional[int] = ...) -> None: ...
 
 class WorkerGenerateRequest(_message.Message):
-    __slots__ = ("request_id", "prompt", "prompt_ids", "sampling", "limits")
+    __slots__ = ("request_id", "prompt", "prompt_ids", "sampling", "limits", "visible_tokens", "grammar_root", "report_prompt_ids")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     PROMPT_IDS_FIELD_NUMBER: _ClassVar[int]
     SAMPLING_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
+    VISIBLE_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    GRAMMAR_ROOT_FIELD_NUMBER: _ClassVar[int]
+    REPORT_PROMPT_IDS_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     prompt: str
     prompt_ids: _inference_pb2.TokenIds
     sampling: _inference_pb2.Sampling
     limits: _inference_pb2.Limits
-    def __init__(self, request_id: _Optional[str] = ..., prompt: _Optional[str] = ..., prompt_ids: _Optional[_Union[_inference_pb2.TokenIds, _Mapping]] = ..., sampling: _Optional[_Union[_inference_pb2.Sampling, _Mapping]] = ..., limits: _Optional[_Union[_inference_pb2.Limits, _Mapping]] = ...) -> None: ...
+    visible_tokens: _containers.RepeatedScalarFieldContainer[str]
+    grammar_root: str
+    report_prompt_ids: bool
+    def __init__(self, request_id: _Optional[str] = ..., prompt: _Optional[str] = ..., prompt_ids: _Optional[_Union[_inference_pb2.TokenIds, _Mapping]] = ..., sampling: _Optional[_Union[_inference_pb2.Sampling, _Mapping]] = ..., limits: _Optional[_Union[_inference_pb2.Limits, _Mapping]] = ..., visible_tokens: _Optional[_Iterable[str]] = ..., grammar_root: _Optional[str] = ..., report_prompt_ids: _Optional[bool] = ...) -> None: ...
 
 class WorkerGenerateResponse(_message.Message):
     __slots__ = ("prefill", "chunk", "finished")
@@ -85,14 +91,16 @@ class WorkerGenerateResponse(_message.Message):
     def __init__(self, prefill: _Optional[_Union[_inference_pb2.PrefillProgress, _Mapping]] = ..., chunk: _Optional[_Union[_inference_pb2.TokenChunk, _Mapping]] = ..., finished: _Optional[_Union[_inference_pb2.Finished, _Mapping]] = ...) -> None: ...
 
 class WorkerEmbedRequest(_message.Message):
-    __slots__ = ("texts", "normalize", "truncate")
+    __slots__ = ("texts", "normalize", "truncate", "token_texts")
     TEXTS_FIELD_NUMBER: _ClassVar[int]
     NORMALIZE_FIELD_NUMBER: _ClassVar[int]
     TRUNCATE_FIELD_NUMBER: _ClassVar[int]
+    TOKEN_TEXTS_FIELD_NUMBER: _ClassVar[int]
     texts: _containers.RepeatedScalarFieldContainer[str]
     normalize: bool
     truncate: bool
-    def __init__(self, texts: _Optional[_Iterable[str]] = ..., normalize: _Optional[bool] = ..., truncate: _Optional[bool] = ...) -> None: ...
+    token_texts: _containers.RepeatedCompositeFieldContainer[_inference_pb2.TokenIds]
+    def __init__(self, texts: _Optional[_Iterable[str]] = ..., normalize: _Optional[bool] = ..., truncate: _Optional[bool] = ..., token_texts: _Optional[_Iterable[_Union[_inference_pb2.TokenIds, _Mapping]]] = ...) -> None: ...
 
 class WorkerEmbedResponse(_message.Message):
     __slots__ = ("embeddings", "prompt_tokens")

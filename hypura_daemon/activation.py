@@ -1,0 +1,90 @@
+"""Listening sockets that the service manager opened, so that a client's request can start the daemon.
+
+systemd hands them over as descriptors from 3 on, named in the environment (sd_listen_fds(3)); launchd by a call into
+libSystem (launch_activate_socket(3)).
+"""
+
+import ctypes
+import os
+import socket
+import sys
+from collections.abc import Callable, MutableMapping
+
+import structlog
+
+FIRST_DESCRIPTOR = 3
+MAX_SOCKETS = 64
+HTTP = "http"
+"""What the service files in launchd/ call the gateway's socket."""
+
+_log = structlog.get_logger()
+
+
+def handed_sockets(environ: MutableMapping[str, str], name: str = HTTP) -> list[socket.socket]:
+    """The listening sockets of this name; none when the daemon was not started by a service manager.
+
+    Takes systemd's variables out of the environment, so that workers do not believe the sockets to be theirs.
+    """
+    if sys.platform == "darwin":
+        return [socket.socket(fileno=descriptor) for descriptor in launchd_descriptors(name, _launch_activate_socket())]
+    return [socket.socket(fileno=descriptor) for descriptor in systemd_descriptors(environ, name, os.getpid())]
+
+
+def systemd_descriptors(environ: MutableMapping[str, str], name: str, pid: int) -> list[int]:
+    """The descriptors of this name that LISTEN_FDS announces to this process; one without a name counts."""
+    given = {key: environ.pop(key, "") for key in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")}
+    if given["LISTEN_PID"] != str(pid) or not given["LISTEN_FDS"].isdecimal():
+        return []
+    count = min(int(given["LISTEN_FDS"]), MAX_SOCKETS)
+    names = given["LISTEN_FDNAMES"].split(":") if given["LISTEN_FDNAMES"] else []
+    found = []
+    for index in range(count):
+        descriptor = FIRST_DESCRIPTOR + index
+        os.set_inheritable(descriptor, False)
+        if index >= len(names) or names[index] in (name, "unknown", ""):
+            found.append(descriptor)
+        else:
+            _log.warning("a socket that was handed over has a name that is not known", name=names[index])
+    return found
+
+
+Activate = Callable[[bytes, object, object], int]
+
+
+def launchd_descriptors(name: str, activate: Activate) -> list[int]:
+    """The descriptors of the plist's socket of this name; none outside of launchd (ESRCH, ENOENT).
+
+    activate: int launch_activate_socket(const char *name, int **fds, size_t *count); the array is malloc'ed.
+    """
+    descriptors = ctypes.POINTER(ctypes.c_int)()
+    count = ctypes.c_size_t()
+    code = activate(name.encode(), ctypes.byref(descriptors), ctypes.byref(count))
+    if code != 0:
+        _log.debug("launchd handed over no socket", name=name, reason=os.strerror(code))
+        return []
+    try:
+        found = [descriptors[index] for index in range(min(count.value, MAX_SOCKETS))]
+    finally:
+        _free(descriptors)
+    for descriptor in found:
+        os.set_inheritable(descriptor, False)
+    return found
+
+
+def _launch_activate_socket() -> Activate:
+    function = ctypes.CDLL(None).launch_activate_socket
+    function.restype = ctypes.c_int
+    function.argtypes = [
+        ctypes.c_char_p,
+        ctypes.POINTER(ctypes.POINTER(ctypes.c_int)),
+        ctypes.POINTER(ctypes.c_size_t),
+    ]
+    activate: Activate = function
+    return activate
+
+
+def _free(pointer: object) -> None:
+    free = ctypes.CDLL(None).free
+    free.argtypes = [ctypes.c_void_p]
+    free.restype = None
+    free(ctypes.cast(pointer, ctypes.c_void_p))  # type: ignore[arg-type]

@@ -1,0 +1,108 @@
+"""An answer gathered whole, for clients that do not stream, and several answers at once."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from itertools import islice
+from typing import TypeVar
+
+from hypura.v1 import inference_pb2
+
+Event = TypeVar("Event", inference_pb2.ChatResponse, inference_pb2.GenerateResponse)
+
+AT_ONCE = 8
+"""Answers of one request that are generated at the same time; more would fill the queue for all others."""
+
+
+@dataclass(slots=True)
+class Answer:
+    """What came of one answer until now; one_call drops every tool call after the first."""
+
+    one_call: bool = False
+    thinking: str = ""
+    text: str = ""
+    calls: list[inference_pb2.ToolCall] = field(default_factory=list)
+    logprobs: list[inference_pb2.TokenLogprobs] = field(default_factory=list)
+    thinking_tokens: int = 0
+    finished: inference_pb2.Finished = field(default_factory=inference_pb2.Finished)
+
+    def add(self, event: inference_pb2.ChatResponse | inference_pb2.GenerateResponse) -> None:
+        """Take the next event; logprobs are kept for the tokens outside the thinking."""
+        if event.HasField("chunk"):
+            self.text += event.chunk.text
+            self.thinking += event.chunk.thinking
+            if event.chunk.thinking:
+                self.thinking_tokens += len(event.chunk.token_ids)
+            else:
+                self.logprobs.extend(event.chunk.logprobs)
+        elif event.HasField("finished"):
+            self.finished = event.finished
+        elif isinstance(event, inference_pb2.ChatResponse) and event.HasField("tool_call"):
+            self.calls += [] if self.one_call and self.calls else [event.tool_call]
+
+    @property
+    def prompt_tokens(self) -> int:
+        """Tokens of the prompt."""
+        return self.finished.statistics.prompt_tokens
+
+    @property
+    def output_tokens(self) -> int:
+        """Tokens of thinking, text and calls."""
+        return self.finished.statistics.output_tokens
+
+    @property
+    def cut_short(self) -> bool:
+        """Whether a limit ended it."""
+        return self.finished.reason == inference_pb2.FINISH_REASON_LENGTH
+
+
+async def gathered(
+    makers: Sequence[Callable[[], AsyncGenerator[Event, None]]], *, one_call: bool = False
+) -> list[Answer]:
+    """All answers, whole. Raises what the first failing one raises; the others are then given up."""
+    answers = [Answer(one_call) for _ in makers]
+    async with aclosing(merged(makers)) as events:
+        async for index, event in events:
+            answers[index].add(event)
+    return answers
+
+
+async def merged(
+    makers: Sequence[Callable[[], AsyncGenerator[Event, None]]],
+) -> AsyncGenerator[tuple[int, Event], None]:
+    """The events of several answers as they come, each with its answer's index; AT_ONCE run at a time.
+
+    Closing it closes the answers that run; one that fails ends them all.
+    """
+    if len(makers) == 1:
+        async with aclosing(makers[0]()) as events:
+            async for event in events:
+                yield 0, event
+        return
+    waiting = iter(enumerate(makers))
+    running: dict[asyncio.Future[Event | None], tuple[int, AsyncGenerator[Event, None]]] = {}
+    try:
+        while True:
+            for index, make in islice(waiting, AT_ONCE - len(running)):
+                events = make()
+                running[asyncio.ensure_future(_next(events))] = index, events
+            if not running:
+                return
+            done, _ = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                index, events = running.pop(task)
+                following = task.result()
+                if following is not None:
+                    running[asyncio.ensure_future(_next(events))] = index, events
+                    yield index, following
+    finally:
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+        for _, events in running.values():
+            await events.aclose()
+
+
+async def _next(events: AsyncGenerator[Event, None]) -> Event | None:
+    return await anext(events, None)

@@ -1,0 +1,97 @@
+"""POST /v1/messages, what goes out whole: a message of blocks."""
+
+import base64
+import hashlib
+import json
+from typing import Any, Literal
+
+from hypura_daemon.gateway.answer import Answer
+from hypura_daemon.gateway.shapes import Told
+
+StopReason = Literal["end_turn", "max_tokens", "stop_sequence", "tool_use"]
+
+
+class ThinkingBlock(Told):
+    """What the model thinks; the signature only lets clients hand the block back."""
+
+    type: Literal["thinking"] = "thinking"
+    thinking: str
+    signature: str
+
+
+class TextBlock(Told):
+    """What the model says."""
+
+    type: Literal["text"] = "text"
+    text: str
+    citations: None = None
+
+
+class ToolUseBlock(Told):
+    """A tool that the model wants used."""
+
+    type: Literal["tool_use"] = "tool_use"
+    id: str
+    name: str
+    input: dict[str, Any]
+
+
+class Usage(Told):
+    """input_tokens are all of the prompt's, those found in memory included."""
+
+    input_tokens: int
+    cache_creation_input_tokens: int = 0
+    cache_read_input_tokens: int = 0
+    output_tokens: int
+
+
+class Message(Told):
+    """An answer."""
+
+    id: str
+    type: Literal["message"] = "message"
+    role: Literal["assistant"] = "assistant"
+    model: str
+    content: list[ThinkingBlock | TextBlock | ToolUseBlock]
+    stop_reason: StopReason | None
+    stop_sequence: str | None
+    usage: Usage
+
+
+class TokenCount(Told):
+    """How long a prompt would be."""
+
+    input_tokens: int
+
+
+def message(message_id: str, model: str, answer: Answer) -> Message:
+    """The whole body."""
+    content: list[ThinkingBlock | TextBlock | ToolUseBlock] = []
+    if answer.thinking:
+        content.append(ThinkingBlock(thinking=answer.thinking, signature=signature(answer.thinking)))
+    if answer.text:
+        content.append(TextBlock(text=answer.text))
+    for call in answer.calls:
+        content.append(ToolUseBlock(id=call.id, name=call.name, input=json.loads(call.arguments_json or "{}")))
+    return Message(
+        id=message_id,
+        model=model,
+        content=content,
+        stop_reason=stop_reason(answer),
+        stop_sequence=answer.finished.stop_string or None,
+        usage=Usage(input_tokens=answer.prompt_tokens, output_tokens=answer.output_tokens),
+    )
+
+
+def stop_reason(answer: Answer) -> StopReason:
+    """Why the answer ended."""
+    if answer.cut_short:
+        return "max_tokens"
+    if answer.calls:
+        return "tool_use"
+    return "stop_sequence" if answer.finished.stop_string else "end_turn"
+
+
+def signature(thinking: str) -> str:
+    """Clients drop thinking that is not signed; nobody checks it when it comes back."""
+    return base64.b64encode(hashlib.sha256(thinking.encode()).digest()).decode()

@@ -1,0 +1,74 @@
+"""Anthropic's routes: messages, and how long their prompts are."""
+
+from functools import partial
+
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hypura_daemon.gateway.answer import gathered
+from hypura_daemon.gateway.anthropic.answer import Message, TokenCount, message
+from hypura_daemon.gateway.anthropic.errors import error_event
+from hypura_daemon.gateway.anthropic.request import CountRequest, MessagesRequest, chat_request, prompt_request
+from hypura_daemon.gateway.anthropic.stream import MessageEvent, MessageStream
+from hypura_daemon.gateway.bodies import parsed
+from hypura_daemon.gateway.core import Core
+from hypura_daemon.gateway.endpoint import Endpoint
+from hypura_daemon.gateway.ids import new_id
+from hypura_daemon.gateway.streams import streamed, unless_gone
+from hypura_daemon.gateway.writing import written
+
+ERRORS = (400, 404, 500, 503)
+
+
+async def messages(core: Core, request: Request) -> Response:
+    """Answers a conversation."""
+    asked = await parsed(request, MessagesRequest)
+    chat = chat_request(asked)
+    message_id, request_id = new_id("msg_"), new_id("req_")
+    if asked.stream:
+        writer = MessageStream(message_id, asked.model, one_call=asked.one_call)
+        pieces = written(core.inference.chat(chat), writer.begin, writer.add, writer.end)
+        failed = partial(error_event, request_id=request_id)
+        return _identified(await streamed(request, pieces, "text/event-stream", failed), request_id)
+    [answer] = await unless_gone(request, gathered([partial(core.inference.chat, chat)], one_call=asked.one_call))
+    return _told(message(message_id, asked.model, answer), request_id)
+
+
+async def count_tokens(core: Core, request: Request) -> Response:
+    """Counts the tokens of a prompt."""
+    asked = await parsed(request, CountRequest)
+    counted = await unless_gone(request, core.inference.count_chat_tokens(prompt_request(asked)))
+    return _told(TokenCount(input_tokens=counted), new_id("req_"))
+
+
+def _told(body: BaseModel, request_id: str) -> Response:
+    return _identified(Response(body.model_dump_json(), media_type="application/json"), request_id)
+
+
+def _identified(response: Response, request_id: str) -> Response:
+    response.headers["request-id"] = request_id
+    return response
+
+
+ENDPOINTS = (
+    Endpoint(
+        method="POST",
+        path="/v1/messages",
+        handler=messages,
+        summary="Answer a conversation (Anthropic)",
+        request=MessagesRequest,
+        response=Message,
+        stream=MessageEvent,
+        errors=ERRORS,
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/messages/count_tokens",
+        handler=count_tokens,
+        summary="Count the tokens of a prompt (Anthropic)",
+        request=CountRequest,
+        response=TokenCount,
+        errors=ERRORS,
+    ),
+)

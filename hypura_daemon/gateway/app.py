@@ -1,0 +1,91 @@
+"""The gateway as an ASGI application: the dialects' routes behind the guard, and every error in its dialect's shape.
+
+request ─► Host, Origin ─► CORS ─► key ─► route ─► handler(core, request)
+                                            │ error ─► refusal(path, status, words)
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from hypura_daemon.gateway.anthropic.routes import ENDPOINTS as ANTHROPIC
+from hypura_daemon.gateway.core import Core
+from hypura_daemon.gateway.endpoint import Endpoint
+from hypura_daemon.gateway.errors import ClientGone, http_status, message_of
+from hypura_daemon.gateway.guard import Rules, guarded
+from hypura_daemon.gateway.ollama import ENDPOINTS as OLLAMA
+from hypura_daemon.gateway.openai.routes import ENDPOINTS as OPENAI
+from hypura_daemon.gateway.openapi import document
+from hypura_daemon.gateway.refusal import refusal
+
+ENDPOINTS: tuple[Endpoint, ...] = (*OLLAMA, *OPENAI, *ANTHROPIC)
+_CLIENT_CLOSED_REQUEST = 499  # nginx's number; nobody is there to read it.
+
+_log = structlog.get_logger()
+
+
+def build(core: Core, rules: Rules, body_limit_bytes: int) -> ASGIApp:
+    """The application that uvicorn serves."""
+    routes = [
+        Route(endpoint.path, _handler(core, endpoint), methods=[endpoint.method]) for endpoint in _by_path(ENDPOINTS)
+    ]
+    description = document(ENDPOINTS)
+
+    async def openapi(request: Request) -> Response:
+        return JSONResponse(description)
+
+    app = Starlette(
+        routes=[*routes, Route("/openapi.json", openapi)],
+        exception_handlers={HTTPException: _refused, Exception: _failed, ClientGone: _left},
+    )
+    app.state.body_limit_bytes = body_limit_bytes
+    return guarded(app, rules)
+
+
+def _by_path(endpoints: Sequence[Endpoint]) -> list[Endpoint]:
+    """Fixed paths before those with a parameter that would take them, too."""
+    return sorted(endpoints, key=lambda endpoint: "{" in endpoint.path)
+
+
+def _handler(core: Core, endpoint: Endpoint) -> Callable[[Request], Awaitable[Response]]:
+    async def handle(request: Request) -> Response:
+        try:
+            return await endpoint.handler(core, request)
+        except ClientGone:
+            raise
+        except Exception as error:
+            return _told(request, error)
+
+    return handle
+
+
+def _told(request: Request, error: Exception) -> Response:
+    status = http_status(error)
+    if status == 500:
+        _log.error("a request met a defect", path=request.url.path, exc_info=error)
+    else:
+        _log.info("request refused", path=request.url.path, status=status, error=type(error).__name__)
+    return refusal(request.url.path, status, message_of(error))
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    """Starlette's own: no such path, or not this method."""
+    assert isinstance(error, HTTPException)
+    words = {404: f"there is no {request.url.path} here", 405: f"{request.url.path} does not take {request.method}"}
+    response = refusal(request.url.path, error.status_code, words.get(error.status_code, error.detail))
+    response.headers.update(error.headers or {})
+    return response
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    return _told(request, error)
+
+
+async def _left(request: Request, error: Exception) -> Response:
+    return Response(status_code=_CLIENT_CLOSED_REQUEST)

@@ -1,0 +1,80 @@
+"""Request bodies: read whole up to a bound, then checked against their shape."""
+
+import json
+from typing import Any, NoReturn, TypeVar
+
+from pydantic import BaseModel, ValidationError
+from starlette.requests import Request
+
+from hypura_daemon.errors import InvalidRequest
+from hypura_daemon.gateway.errors import BodyTooLarge
+
+Shape = TypeVar("Shape", bound=BaseModel)
+
+
+async def parsed(request: Request, shape: type[Shape]) -> Shape:
+    """The body as `shape`, whatever its content type says: curl -d calls JSON a form.
+
+    Raises InvalidRequest, BodyTooLarge.
+    """
+    return shaped(await _whole(request), shape)
+
+
+def shaped(body: bytes, shape: type[Shape]) -> Shape:
+    """The same for a body that has been read. Pure."""
+    if not body.strip():
+        raise InvalidRequest("missing request body")
+    try:
+        value = json.loads(body, parse_constant=_no_constant)
+        if b"\\u" in body:
+            # Half of a surrogate pair is JSON and yet no text.
+            json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeError as error:
+        raise InvalidRequest(f"the request body is not valid UTF-8: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise InvalidRequest(f"the request body is no valid JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise InvalidRequest(f"the request body is {_kind(value)}; give a JSON object")
+    try:
+        return shape.model_validate(value)
+    except ValidationError as error:
+        raise InvalidRequest(_explained(error)) from error
+
+
+async def _whole(request: Request) -> bytes:
+    limit_bytes: int = request.app.state.body_limit_bytes
+    pieces, size_bytes = [], 0
+    async for piece in request.stream():
+        size_bytes += len(piece)
+        if size_bytes > limit_bytes:
+            raise BodyTooLarge(f"the request body has more than {limit_bytes} bytes; send less")
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+def _explained(error: ValidationError) -> str:
+    """The first defect, with where it is and what was given."""
+    detail = error.errors(include_url=False)[0]
+    where = ".".join(str(part) for part in detail["loc"] if not _is_variant(part))
+    message = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    if detail["type"] == "missing":
+        return f"{where} is required"
+    return f"{where} is {_shown(detail['input'])}: {message[:1].lower()}{message[1:]}" if where else message
+
+
+def _is_variant(part: int | str) -> bool:
+    """pydantic names the member of a union that it tried, which the client has not written."""
+    return isinstance(part, str) and not part.replace("_", "").isalnum()
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _kind(value: object) -> str:
+    return {list: "an array", str: "a string", bool: "a boolean", type(None): "null"}.get(type(value), "a number")
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(f"{name} is not JSON")

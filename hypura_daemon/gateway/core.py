@@ -1,0 +1,20 @@
+"""What the routes work with."""
+
+from dataclasses import dataclass
+
+from hypura_daemon.inference import Inference
+from hypura_daemon.models.registry import Registry
+from hypura_daemon.models.shop import Shop
+from hypura_daemon.settings import Settings
+from hypura_daemon.workers.supervisor import Supervisor
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """The daemon's parts that a request may need."""
+
+    inference: Inference
+    registry: Registry
+    supervisor: Supervisor
+    settings: Settings
+    shop: Shop

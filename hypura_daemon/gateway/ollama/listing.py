@@ -1,0 +1,198 @@
+"""/, /api/version, /api/tags, /api/ps, /api/show: they answer from what is known, and never wait on a load."""
+
+import asyncio
+import json
+from datetime import UTC, datetime
+from importlib import metadata
+from typing import Any
+
+from pydantic import BaseModel
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+
+from hypura_daemon.gateway.bodies import parsed
+from hypura_daemon.gateway.core import Core
+from hypura_daemon.gateway.endpoint import Endpoint
+from hypura_daemon.gateway.ollama.naming import Named
+from hypura_daemon.gateway.ollama.shapes import ModelDetails
+from hypura_daemon.models.summary import ModelSummary, summarize
+from hypura_daemon.models.wire import shown_model
+from hypura_daemon.workers.snapshot import ModelSnapshot, ModelState
+
+OLLAMA_VERSION = "0.12.0"
+"""The version of Ollama whose API this is: clients ask for at least 0.6.4, in three numbers."""
+NEVER = "2318-12-31T00:00:00Z"
+"""When a model leaves that stays for ever: Go clients need a time."""
+
+
+class Version(BaseModel):
+    """hypura's own version stands beside the one that clients look for."""
+
+    version: str
+    hypura: str
+
+
+class TagModel(BaseModel):
+    """A model that can be asked for."""
+
+    name: str
+    model: str
+    modified_at: str
+    size: int
+    digest: str
+    details: ModelDetails
+
+
+class Tags(BaseModel):
+    """All of them."""
+
+    models: list[TagModel]
+
+
+class RunningModel(BaseModel):
+    """A model that is loaded, or being loaded."""
+
+    name: str
+    model: str
+    size: int
+    digest: str
+    details: ModelDetails
+    expires_at: str
+    size_vram: int
+    context_length: int
+
+
+class Running(BaseModel):
+    """All of them."""
+
+    models: list[RunningModel]
+
+
+class ShowRequest(Named):
+    """verbose: with the tensors."""
+
+    verbose: bool | None = None
+
+
+class ShownTensor(BaseModel):
+    """One tensor, its fastest dimension first."""
+
+    name: str
+    type: str
+    shape: list[int]
+
+
+class Shown(BaseModel):
+    """A model's description."""
+
+    license: str | None = None
+    modelfile: str
+    parameters: str | None = None
+    template: str
+    system: str | None = None
+    details: ModelDetails
+    model_info: dict[str, Any]
+    capabilities: list[str]
+    modified_at: str
+    tensors: list[ShownTensor] | None = None
+
+
+async def root(core: Core, request: Request) -> Response:
+    """What Ollama says, which is how some clients find it."""
+    return PlainTextResponse("Ollama is running")
+
+
+async def version(core: Core, request: Request) -> Response:
+    return JSONResponse({"version": OLLAMA_VERSION, "hypura": metadata.version("hypura")})
+
+
+async def tags(core: Core, request: Request) -> Response:
+    models = await asyncio.to_thread(core.registry.list)
+    return JSONResponse({"models": [_tag(model) for model in models if not model.error]})
+
+
+async def ps(core: Core, request: Request) -> Response:
+    snapshots = [s for s in core.supervisor.status() if s.state in (ModelState.READY, ModelState.UNLOADING)]
+    return JSONResponse({"models": await asyncio.to_thread(lambda: [_running(core, s) for s in snapshots])})
+
+
+async def show(core: Core, request: Request) -> Response:
+    asked = await parsed(request, ShowRequest)
+    wanted, verbose = asked.wanted(), bool(asked.verbose)
+    return JSONResponse(await asyncio.to_thread(_shown, core, wanted, verbose))
+
+
+def _tag(summary: ModelSummary) -> dict[str, Any]:
+    return {
+        "name": summary.name,
+        "model": summary.name,
+        "modified_at": _time(summary.modified_seconds),
+        "size": summary.size_bytes,
+        "digest": summary.digest,
+        "details": _details(summary),
+    }
+
+
+def _running(core: Core, snapshot: ModelSnapshot) -> dict[str, Any]:
+    summary = core.registry.summary(snapshot.name)
+    plan, expires = snapshot.plan, snapshot.expires_at_seconds
+    return {
+        "name": snapshot.name,
+        "model": snapshot.name,
+        "size": snapshot.memory_bytes,
+        "digest": summary.digest,
+        "details": _details(summary),
+        "expires_at": NEVER if expires is None else _time(expires),
+        "size_vram": 0,
+        "context_length": snapshot.loaded.context_tokens if snapshot.loaded else plan.context_tokens if plan else 0,
+    }
+
+
+def _shown(core: Core, name: str, verbose: bool) -> dict[str, Any]:
+    entry = core.registry.get(name)
+    model = core.registry.model(entry)
+    told = shown_model(model, entry.overrides)
+    shown: dict[str, Any] = {
+        "modelfile": told.modelfile,
+        "template": told.chat_template,
+        "details": _details(summarize(model)),
+        "model_info": json.loads(told.metadata_json) | {"general.parameter_count": model.parameters},
+        "capabilities": list(told.capabilities),
+        "modified_at": _time(told.model.modified_seconds),
+    }
+    for key in ("license", "parameters", "system"):
+        if text := getattr(told, key):
+            shown[key] = text
+    if verbose:
+        shown["tensors"] = [{"name": t.name, "type": t.type, "shape": list(t.shape)} for t in told.tensors]
+    return shown
+
+
+def _details(summary: ModelSummary) -> dict[str, Any]:
+    return ModelDetails(
+        family=summary.architecture,
+        families=[summary.architecture],
+        parameter_size=_short(summary.parameters),
+        quantization_level=summary.quantization,
+    ).model_dump()
+
+
+def _short(parameters: int) -> str:
+    """As Ollama writes it: 30.5B, 18.1M."""
+    for size, unit in ((10**12, "T"), (10**9, "B"), (10**6, "M"), (10**3, "K")):
+        if parameters >= size:
+            return f"{parameters / size:.1f}{unit}"
+    return str(parameters)
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(max(0.0, seconds), UTC).isoformat().replace("+00:00", "Z")
+
+
+ENDPOINTS = (
+    Endpoint("GET", "/", root, "Say that something is here"),
+    Endpoint("GET", "/api/version", version, "The version", response=Version),
+    Endpoint("GET", "/api/tags", tags, "List the models", response=Tags),
+    Endpoint("GET", "/api/ps", ps, "List the loaded models", response=Running),
+    Endpoint("POST", "/api/show", show, "Describe a model", ShowRequest, Shown, errors=(400, 404)),
+)

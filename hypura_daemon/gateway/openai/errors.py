@@ -1,0 +1,42 @@
+"""Errors as OpenAI's clients read them."""
+
+from typing import Literal
+
+from starlette.responses import Response
+
+from hypura_daemon.gateway.errors import http_status, message_of
+from hypura_daemon.gateway.shapes import Told
+
+ErrorType = Literal["invalid_request_error", "authentication_error", "not_found_error", "api_error"]
+_TYPES: dict[int, ErrorType] = {401: "authentication_error", 404: "not_found_error"}
+
+
+class ErrorDetail(Told):
+    """What was wrong; code is for programs."""
+
+    message: str
+    type: ErrorType
+    param: str | None = None
+    code: str | None = None
+
+
+class ErrorBody(Told):
+    """A whole body."""
+
+    error: ErrorDetail
+
+
+def error_body(status: int, message: str, code: str | None = None) -> bytes:
+    """The JSON of an error that leaves with this status."""
+    kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
+    return ErrorBody(error=ErrorDetail(message=message, type=kind, code=code)).ascii_json().encode()
+
+
+def error_event(error: Exception) -> bytes:
+    """The last piece of a stream that breaks off; OpenAI's clients raise it."""
+    return b"data: " + error_body(http_status(error), message_of(error)) + b"\n\n"
+
+
+def not_found(message: str) -> Response:
+    """A 404 for something that is no model."""
+    return Response(error_body(404, message), status_code=404, media_type="application/json")

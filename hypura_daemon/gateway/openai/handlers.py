@@ -1,0 +1,108 @@
+"""OpenAI's routes but for those of responses: read the request, ask the core, tell the answer."""
+
+import asyncio
+from functools import partial
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hypura_daemon.gateway.answer import gathered
+from hypura_daemon.gateway.bodies import parsed
+from hypura_daemon.gateway.core import Core
+from hypura_daemon.gateway.endpoint import Endpoint
+from hypura_daemon.gateway.openai.chat_answer import ChatCompletion, ChatCompletionChunk, ChatStream, chat_completion
+from hypura_daemon.gateway.openai.chat_request import ChatCompletionRequest, chat_requests
+from hypura_daemon.gateway.openai.completion import (
+    Completion,
+    CompletionRequest,
+    CompletionStream,
+    completion,
+    completion_requests,
+)
+from hypura_daemon.gateway.openai.embedding import EmbeddingList, EmbeddingRequest, embed_request, embedding_list
+from hypura_daemon.gateway.openai.identity import new_identity
+from hypura_daemon.gateway.openai.models import ModelList, ModelObject, model_list, model_object
+from hypura_daemon.gateway.openai.serving import ERRORS, pieces, streaming, told
+from hypura_daemon.gateway.streams import unless_gone
+
+
+async def chat_completions(core: Core, request: Request) -> Response:
+    """Answers a conversation."""
+    asked = await parsed(request, ChatCompletionRequest)
+    makers = [partial(core.inference.chat, chat) for chat in chat_requests(asked)]
+    identity = new_identity("chatcmpl-", asked.model)
+    one_call = asked.parallel_tool_calls is False
+    if asked.stream:
+        writer = ChatStream(identity, len(makers), usage=asked.usage_wanted, one_call=one_call)
+        return await streaming(request, pieces(writer, makers))
+    answers = await unless_gone(request, gathered(makers, one_call=one_call))
+    return told(chat_completion(identity, answers, logprobs=bool(asked.logprobs)))
+
+
+async def completions(core: Core, request: Request) -> Response:
+    """Continues prompts."""
+    asked = await parsed(request, CompletionRequest)
+    makers = [partial(core.inference.generate, one) for one in completion_requests(asked)]
+    identity = new_identity("cmpl-", asked.model)
+    if asked.stream:
+        return await streaming(request, pieces(CompletionStream(identity, asked), makers))
+    return told(completion(identity, asked, await unless_gone(request, gathered(makers))))
+
+
+async def embeddings(core: Core, request: Request) -> Response:
+    """Turns texts into vectors."""
+    asked = await parsed(request, EmbeddingRequest)
+    answer = await unless_gone(request, core.inference.embed(embed_request(asked)))
+    return told(await asyncio.to_thread(embedding_list, asked, answer))
+
+
+async def models(core: Core, request: Request) -> Response:
+    """Lists the models."""
+    return told(model_list(await asyncio.to_thread(core.registry.list)))
+
+
+async def model(core: Core, request: Request) -> Response:
+    """Tells of one model; its name may have slashes and a colon."""
+    return told(model_object(await asyncio.to_thread(core.registry.summary, request.path_params["id"])))
+
+
+HANDLERS = (
+    Endpoint(
+        method="POST",
+        path="/v1/chat/completions",
+        handler=chat_completions,
+        summary="Answer a conversation (OpenAI)",
+        request=ChatCompletionRequest,
+        response=ChatCompletion,
+        stream=ChatCompletionChunk,
+        errors=ERRORS,
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/completions",
+        handler=completions,
+        summary="Continue prompts (OpenAI)",
+        request=CompletionRequest,
+        response=Completion,
+        stream=Completion,
+        errors=ERRORS,
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/embeddings",
+        handler=embeddings,
+        summary="Turn texts into vectors (OpenAI)",
+        request=EmbeddingRequest,
+        response=EmbeddingList,
+        errors=ERRORS,
+    ),
+    Endpoint(method="GET", path="/v1/models", handler=models, summary="List the models (OpenAI)", response=ModelList),
+    Endpoint(
+        method="GET",
+        path="/v1/models/{id:path}",
+        handler=model,
+        summary="Tell of one model (OpenAI)",
+        response=ModelObject,
+        errors=(400, 404),
+    ),
+)

@@ -1,0 +1,136 @@
+"""OpenAI's responses: makes them, remembers them, and gives them again."""
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from functools import partial
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hypura.v1 import inference_pb2
+from hypura_daemon.errors import HypuraError, InvalidRequest
+from hypura_daemon.gateway.answer import gathered
+from hypura_daemon.gateway.bodies import parsed
+from hypura_daemon.gateway.core import Core
+from hypura_daemon.gateway.endpoint import Endpoint
+from hypura_daemon.gateway.openai.errors import not_found
+from hypura_daemon.gateway.openai.identity import new_identity
+from hypura_daemon.gateway.openai.response_answer import DeletedResponse, ResponseObject, answer_message
+from hypura_daemon.gateway.openai.response_memory import Remembered, ResponseMemory
+from hypura_daemon.gateway.openai.response_request import ResponseRequest, input_messages, response_request
+from hypura_daemon.gateway.openai.response_stream import ResponseEvent, ResponseStream, whole
+from hypura_daemon.gateway.openai.serving import ERRORS, identified, streaming, told
+from hypura_daemon.gateway.streams import unless_gone
+from hypura_daemon.gateway.writing import written
+
+_PATH = "/v1/responses/{id}"
+
+
+class Responses:
+    """The routes; the memory is theirs alone."""
+
+    def __init__(self, memory: ResponseMemory) -> None:
+        self._memory = memory
+
+    async def create(self, core: Core, request: Request) -> Response:
+        """Answers."""
+        asked = await parsed(request, ResponseRequest)
+        conversation = [*self._before(asked.previous_response_id), *input_messages(asked.input)]
+        chat = response_request(asked, conversation)
+        stream = ResponseStream(new_identity("resp_", asked.model), asked)
+        if asked.stream:
+            return await streaming(request, self._events(stream, core, chat, asked, conversation))
+        [answer] = await unless_gone(
+            request, gathered([partial(core.inference.chat, chat)], one_call=asked.parallel_tool_calls is False)
+        )
+        response = whole(stream, answer)
+        self._keep(stream, asked, conversation)
+        return told(response)
+
+    async def retrieve(self, core: Core, request: Request) -> Response:
+        """Gives a remembered response again."""
+        remembered = self._memory.get(request.path_params["id"])
+        if remembered is None:
+            return identified(not_found(_unknown(request.path_params["id"])))
+        return identified(Response(remembered.body, media_type="application/json"))
+
+    async def delete(self, core: Core, request: Request) -> Response:
+        """Forgets a response."""
+        response_id = request.path_params["id"]
+        if not self._memory.forget(response_id):
+            return identified(not_found(_unknown(response_id)))
+        return told(DeletedResponse(id=response_id))
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """What to mount."""
+        return (
+            Endpoint(
+                method="POST",
+                path="/v1/responses",
+                handler=self.create,
+                summary="Answer an input (OpenAI)",
+                request=ResponseRequest,
+                response=ResponseObject,
+                stream=ResponseEvent,
+                errors=ERRORS,
+            ),
+            Endpoint(
+                method="GET",
+                path=_PATH,
+                handler=self.retrieve,
+                summary="Give a response again (OpenAI)",
+                response=ResponseObject,
+                errors=(404,),
+            ),
+            Endpoint(
+                method="DELETE",
+                path=_PATH,
+                handler=self.delete,
+                summary="Forget a response (OpenAI)",
+                response=DeletedResponse,
+                errors=(404,),
+            ),
+        )
+
+    async def _events(
+        self,
+        stream: ResponseStream,
+        core: Core,
+        chat: inference_pb2.ChatRequest,
+        asked: ResponseRequest,
+        conversation: Sequence[inference_pb2.ChatMessage],
+    ) -> AsyncGenerator[bytes, None]:
+        def end() -> bytes:
+            last = stream.end()
+            self._keep(stream, asked, conversation)
+            return last
+
+        pieces = written(core.inference.chat(chat), lambda _: stream.begin(), stream.add, end)
+        try:
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    yield piece
+        except HypuraError as error:
+            if not stream.begun:
+                raise
+            yield stream.fail("server_error", str(error))
+
+    def _before(self, previous: str | None) -> tuple[inference_pb2.ChatMessage, ...]:
+        if previous is None:
+            return ()
+        remembered = self._memory.get(previous)
+        if remembered is None:
+            raise InvalidRequest(f"previous_response_id: {_unknown(previous)}; send the whole conversation as input")
+        return remembered.messages
+
+    def _keep(
+        self, stream: ResponseStream, asked: ResponseRequest, conversation: Sequence[inference_pb2.ChatMessage]
+    ) -> None:
+        if asked.store is not False:
+            messages = (*conversation, answer_message(stream.answer))
+            body = stream.response.model_dump_json().encode()
+            self._memory.keep(stream.response.id, Remembered(messages, body))
+
+
+def _unknown(response_id: str) -> str:
+    return f"no response {response_id[:80]!r} is remembered, since it is old, was not stored, or hypura was restarted"

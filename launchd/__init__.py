@@ -1,0 +1,1 @@
+"""Templates of the service files, installed as hypura_service_files."""

@@ -1,0 +1,68 @@
+"""schemathesis over the OpenAPI document that the gateway serves: no 5xx, no body outside the documented shapes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import schemathesis
+from hypothesis import HealthCheck, settings
+from schemathesis.checks import load_all_checks
+from schemathesis.specs.openapi.checks import (
+    content_type_conformance,
+    response_schema_conformance,
+    status_code_conformance,
+)
+
+from tests.clients.conftest import MODEL
+
+EXAMPLES = 20
+FEW_TOKENS = 4
+TOKEN_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
+"""How the dialects with a flat request name the limit; Ollama's is options.num_predict."""
+
+load_all_checks()
+
+
+@pytest.fixture
+def document(address: str) -> Any:
+    """Every route but the one that would speak to other hosts."""
+    return schemathesis.openapi.from_url(f"{address}/openapi.json").exclude(path="/api/pull")
+
+
+schema = schemathesis.pytest.from_fixture("document")
+
+
+def _bounded(body: Any, *, known: bool) -> Any:
+    """The body with little to generate, and half of the time with a model that exists."""
+    if not isinstance(body, dict):
+        return body
+    bounded = dict(body)
+    if known and "model" in bounded:
+        bounded["model"] = MODEL
+    for name in TOKEN_LIMITS:
+        if isinstance(bounded.get(name), int) and not isinstance(bounded[name], bool):
+            bounded[name] = min(bounded[name], FEW_TOKENS)
+    if isinstance(bounded.get("options"), dict):
+        bounded["options"] = {**bounded["options"], "num_predict": FEW_TOKENS, "num_ctx": 512}
+    return bounded
+
+
+@schema.parametrize()
+@settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize=True,
+    suppress_health_check=list(HealthCheck),
+)
+def test_no_route_breaks_its_word(case: schemathesis.Case) -> None:
+    removes = case.path == "/api/delete"
+    for known in (False, True):
+        if known and (removes or not isinstance(case.body, dict) or "model" not in case.body):
+            continue
+        case.body = _bounded(case.body, known=known)
+        response = case.call(timeout=60)
+        assert response.status_code < 500 or response.status_code == 503, response.text
+        case.validate_response(
+            response, checks=[response_schema_conformance, content_type_conformance, status_code_conformance]
+        )
