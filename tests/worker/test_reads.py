@@ -60,7 +60,7 @@ def test_every_slice_lands_whole(
             start = place * slices.stride_bytes + slices.shift_bytes
             wanted = DATA[offset + index * slice_bytes : offset + (index + 1) * slice_bytes]
             assert pool.bytes[start : start + slice_bytes].tobytes() == wanted
-        assert reader.counters()[0] >= count * slice_bytes
+        assert reader.figures().bytes >= count * slice_bytes
     finally:
         reader.close()
 
