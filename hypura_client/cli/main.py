@@ -7,7 +7,7 @@ from typing import Any, cast
 
 import typer
 
-from hypura_client.cli import loading, models, planning, run, status
+from hypura_client.cli import bench, iobench, loading, models, planning, run, status, trace
 from hypura_client.cli.output import note, print_json
 from hypura_client.errors import Cancelled, CannotConnect, DeadlineExceeded, HypuraError, LocationError
 
@@ -55,6 +55,9 @@ app.command("add")(models.add)
 app.command("rm")(models.remove)
 app.command("show")(models.show)
 app.command("profile")(planning.profile)
+app.command("bench")(bench.bench)
+app.command("iobench")(iobench.iobench)
+app.add_typer(trace.app, name="trace")
 app.command("stop")(status.stop)
 app.command("version")(status.version)
 
