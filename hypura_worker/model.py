@@ -15,6 +15,7 @@ from hypura_worker.errors import LoadFailed
 from hypura_worker.llama import log
 from hypura_worker.llama.arena import Arena
 from hypura_worker.llama.context import Context
+from hypura_worker.llama.hooks import PassHook
 from hypura_worker.llama.library import ggml
 from hypura_worker.llama.vocabulary import Vocabulary
 from hypura_worker.streaming.dense import DenseStreamer
@@ -39,11 +40,19 @@ class _Override(ctypes.Structure):
 class LlamaModel:
     """The loaded model. progress is called with the share of resident bytes in memory, 0 to 1.
 
+    watch: makes of the streamer's hook the one that the context gets.
+
     Raises LoadFailed, or ModelFileChanged, with the reason.
     """
 
-    def __init__(self, plan: placement_pb2.Plan, progress: Callable[[float], None] = lambda share: None) -> None:
+    def __init__(
+        self,
+        plan: placement_pb2.Plan,
+        progress: Callable[[float], None] = lambda share: None,
+        watch: Callable[[PassHook | None], PassHook | None] = lambda hook: hook,
+    ) -> None:
         self.plan = plan
+        self._watch = watch
         self.streamer: Streamer | None = None
         self._handle: int | None = None
         self._arena: Arena | None = None
@@ -150,7 +159,7 @@ class LlamaModel:
         plan = self.plan
         resident = memory.resident_bytes()
         before = memory.allocated_bytes()
-        self.context = Context(self._handle, plan, self.streamer, type_number)
+        self.context = Context(self._handle, plan, self._watch(self.streamer), type_number)
         after = memory.allocated_bytes()
         if self.streamer is None:
             return

@@ -302,11 +302,16 @@ def _measured(
         compute_seconds=forward - stall,
         stall_seconds=stall,
         system_seconds=(last.system_seconds - first.system_seconds) / passes,
-        hit_rate=(after.expert_hits - before.expert_hits) / looked_up if looked_up else 1.0,
+        hit_rate=(after.expert_hits - before.expert_hits) / looked_up if looked_up else None,
         read_bytes=read,
-        used_bytes=read - getattr(after, "wasted_bytes", 0) / passes + getattr(before, "wasted_bytes", 0) / passes,
+        used_bytes=read - (_wasted_bytes(after) - _wasted_bytes(before)) / passes,
         written_bytes=None
         if last.written_bytes is None or first.written_bytes is None
         else last.written_bytes - first.written_bytes,
         peak_bytes=after.peak_rss_bytes,
     )
+
+
+def _wasted_bytes(statistics: worker_pb2.WorkerStatisticsResponse) -> int:
+    """Read ahead on a guess, and not used."""
+    return max(0, getattr(statistics, "ahead_bytes", 0) - getattr(statistics, "ahead_used_bytes", 0))

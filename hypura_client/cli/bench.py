@@ -1,5 +1,6 @@
 """hypuractl bench: how fast a model runs here, and how fast it could."""
 
+import os
 from typing import Annotated
 
 import typer
@@ -19,6 +20,7 @@ from hypura_client.errors import InvalidRequest
 
 _LOAD_SECONDS = 1800.0
 _PREFILL_SECONDS = 600.0
+_BUSY_SHARE = 0.5
 _SAFE_SHARE = 0.9
 """Of the available memory: what is left keeps the system answering."""
 
@@ -75,6 +77,9 @@ def bench(
     import psutil  # only here: it costs every other command its import
 
     available_bytes: int = psutil.virtual_memory().available
+    load = os.getloadavg()[0]
+    if load > _BUSY_SHARE * (os.cpu_count() or 1):
+        notes.append(f"other programs kept the processor busy when this began (load {load:.1f}): figures are too low")
     _refuse_what_harms(plan, available_bytes, force)
     contenders = [Contender("hypura", plan, memory)]
     if baseline:

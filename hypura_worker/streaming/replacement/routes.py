@@ -21,11 +21,11 @@ import numpy as np
 
 from hypura_worker.streaming.replacement.policy import Ids
 
-_HEADER = "turn,phase,step,layer,slot,expert,weight,residency,expert_bytes"
+HEADER = "turn,phase,step,layer,slot,expert,weight,residency,expert_bytes"
 _PAIR = re.compile(r"(n_layer|n_expert_used|n_expert|layer|expert_bytes)=(\d{1,18})(?!\d)")
 _MAX_LAYERS, _MAX_EXPERTS, _MAX_PER_TOKEN = 1024, 65_536, 1024
 _MAX_LINE_CHARACTERS = 4096
-_FIELDS = _HEADER.count(",") + 1
+_FIELDS = HEADER.count(",") + 1
 
 
 class BadTrace(ValueError):
@@ -119,7 +119,7 @@ def _lines(file: TextIO) -> Iterator[tuple[int, str]]:
 def _row(line: str, number: int, layers: int, experts: int) -> _Row:
     fields = line.rstrip("\n").split(",")
     if len(fields) < 6:
-        raise BadTrace(f"line {number}: {len(fields)} fields, where at least 6 of {_HEADER} are wanted")
+        raise BadTrace(f"line {number}: {len(fields)} fields, where at least 6 of {HEADER} are wanted")
     try:
         turn, phase, step, layer, _, expert = (int(field) for field in fields[:6])
         expert_bytes = int(fields[_FIELDS - 1]) if len(fields) >= _FIELDS else 0
