@@ -13,7 +13,7 @@ PROTOS := $(wildcard protos/hypura/v1/*.proto)
 SHELL := bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-all check protos model format clean
+.PHONY: help install run test test-all check protos model bench format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -55,6 +55,10 @@ protos: $(STAMP) ## generate the stubs of hypura.v1 from protos/
 
 model: $(STAMP) ## write a synthetic model: make model SHAPE=qwen3-30b-a3b LAYERS=12 OUT=m.gguf
 	$(BIN)/python -m tests.models --shape $(SHAPE) $(if $(LAYERS),--layers $(LAYERS)) --out $(OUT)
+
+bench: $(STAMP) ## measure synthetic models: docs/bench gets figures, a table and plots (FULL=1: whole models, hours)
+	@$(BIN)/python -c 'import matplotlib' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	$(BIN)/python -m tests.bench.suite --out docs/bench --work $(RUN)/bench $(if $(FULL),--full) $(foreach s,$(ONLY),--only $(s))
 
 clean: ## remove what make made, but for the virtual environment
 	rm -rf $(RUN) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,127 @@
+"""What runs come to: medians, roofline, agreement, the report; plain data in, plain data out."""
+
+from __future__ import annotations
+
+import pytest
+
+from hypura.v1 import placement_pb2 as placement
+from hypura_client.bench.campaign import Order, Results
+from hypura_client.bench.contenders import Contender, fits, stock
+from hypura_client.bench.figures import Run, agreement, repetition, roofline_seconds, spread
+from hypura_client.bench.report import COLUMNS, facts, report, rows
+from hypura_client.bench.worker import Bounds
+
+ORDER = Order(512, 64, 1.0, 1, 3, Bounds(1, 1, 1))
+
+
+def plan() -> placement.Plan:
+    made = placement.Plan(
+        model="m", mode=placement.MODE_EXPERT_STREAMING, context_tokens=4096, ubatch_tokens=32, threads=2,
+        model_bytes=20_000_000_000, resident_bytes=1_000_000_000, streamed_bytes=19_000_000_000,
+        memory_limit_bytes=4_000_000_000,
+    )  # fmt: skip
+    made.experts.experts_per_layer = 8
+    made.io.direct = True
+    made.estimate.tok_per_second = 3.0
+    made.tensors.add(name="blk.0.ffn_up_exps.weight", tier=placement.TIER_NVME)
+    return made
+
+
+def run(**changes: object) -> Run:
+    figures = {
+        "load_seconds": 2.0, "ttft_seconds": 4.0, "prompt_tokens": 512, "token_ids": tuple(range(64)),
+        "token_seconds": 0.4, "compute_seconds": 0.16, "stall_seconds": 0.23, "hit_rate": 0.6,
+        "read_bytes": 6e8, "used_bytes": 5e8, "drive_bytes_per_second": 1.5e9,
+    }  # fmt: skip
+    return Run(**{**figures, **changes})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("compute", "used", "drive", "floor"),
+    [(0.2, 0, None, 0.2), (0.2, 6e8, 1.5e9, 0.4), (0.5, 6e8, 1.5e9, 0.5), (0.2, 6e8, None, None)],
+)
+def test_the_roofline_is_the_larger_of_both(compute: float, used: float, drive: float | None, floor: float) -> None:
+    """Keeps out a sum, which no overlapped run could miss, and a floor made of an unknown drive."""
+    assert roofline_seconds(compute, used, drive) == floor
+
+
+def test_bytes_read_in_vain_do_not_lower_the_floor() -> None:
+    """Keeps out a roofline that wrong guesses make easier to reach."""
+    made = report(plan(), ORDER, Results(runs={"hypura": [run()]}), [])
+    assert made["roofline_tok_per_second"] == pytest.approx(3.0)
+    assert made["roofline_ratio"] == pytest.approx(2.5 / 3.0)
+    assert made["bytes_read_per_token"] == 6e8
+    assert made["overhead_seconds_per_token"] == pytest.approx(0.01)
+    assert made["roofline_compute_of"] == "the time computing"
+
+
+def test_the_report_names_what_is_asked_for() -> None:
+    """Keeps out a renamed field: others read this object."""
+    results = Results(
+        runs={
+            "hypura": [run(), run(token_seconds=0.5), run(token_seconds=0.3)],
+            "mmap": [run(token_seconds=8.0, token_ids=tuple(range(9)), cut=True)],
+            "no_mmap": [Run(killed=True)],
+            "resident": [run(token_seconds=0.45)],
+        }
+    )
+    made = report(plan(), ORDER, results, ["a note"])
+    named = (
+        "decode_tok_per_second prefill_tok_per_second ttft_seconds load_seconds hit_rate bytes_read_per_token "
+        "stall_seconds_per_token compute_seconds_per_token drive_bytes_per_second roofline_ratio "
+        "predicted_tok_per_second token_ids killed system_seconds_per_token"
+    )
+    assert set(named.split()) <= made.keys()
+    assert made["decode_tok_per_second"] == 2.5 and made["killed"] is False
+    assert made["spread"]["decode_tok_per_second"] == [2.0, pytest.approx(1 / 0.3)]
+    assert made["roofline_compute_seconds"] == 0.45 and made["roofline_compute_of"] == "the all-resident run"
+    assert made["baselines"]["no_mmap"] == {"killed": True, "runs": 1}
+    mmap = made["baselines"]["mmap"]
+    assert mmap["speedup"] == pytest.approx(20.0) and mmap["tokens_in_common"] == 9
+    assert mmap["hit_rate"] is None and mmap["stall_seconds_per_token"] is None
+    assert "resident" not in made["baselines"]
+    assert all(len(row) == len(COLUMNS) for row in rows(made))
+    assert ("note", "a note") in facts(made)
+
+
+def test_a_killed_run_is_reported_not_divided_by() -> None:
+    """Keeps out a traceback where a run left no figures."""
+    made = report(plan(), ORDER, Results(runs={"hypura": [Run(killed=True)], "mmap": [run()]}), [])
+    assert made["killed"] is True and made["decode_tok_per_second"] is None and made["roofline_ratio"] is None
+    assert made["baselines"]["mmap"]["speedup"] is None
+    assert rows(made) and facts(made)
+
+
+def test_circles_are_told() -> None:
+    """Keeps out a flattering hit rate that nobody can see is one."""
+    made = report(plan(), ORDER, Results(runs={"hypura": [run(token_ids=(1, 2, 3, 4) * 16)]}), [])
+    assert any("circles" in note for note in made["notes"])
+    assert repetition(range(64)) == 0 and repetition([]) == 0
+
+
+def test_spread_and_agreement() -> None:
+    runs = [run(hit_rate=0.2), run(hit_rate=None), run(hit_rate=0.6)]
+    found = spread(runs, lambda one: one.hit_rate)
+    assert found is not None and (found.median, found.low, found.high) == (0.4, 0.2, 0.6)
+    assert spread([Run()], lambda one: one.hit_rate) is None
+    assert agreement([1, 2, 3], [1, 2, 4]) == 2 and agreement([1], []) == 0
+
+
+def test_stock_llama_cpp_streams_nothing() -> None:
+    """Keeps out a baseline with our hook in it, or one that is hobbled by our plan's small ubatch."""
+    ours = plan()
+    for mmap, mode in ((True, placement.MODE_MMAP), (False, placement.MODE_RESIDENT)):
+        made = stock(ours, mmap=mmap, extra_buffers=True)
+        assert made.mode == mode and not made.HasField("experts") and not made.io.direct
+        assert made.streamed_bytes == 0 and made.ubatch_tokens == 512 and made.threads == ours.threads
+        assert {t.tier for t in made.tensors} == {placement.TIER_RAM}
+        assert made.extra_buffers is not mmap, "repacked weights are not mapped"
+    assert ours.streamed_bytes and ours.HasField("experts"), "the plan itself was changed"
+    ours.exact = True
+    assert stock(ours, mmap=True, extra_buffers=False).ubatch_tokens == 32
+    assert not fits(ours, 20_000_000_000) and fits(ours, 40_000_000_000)
+    ours.gpu_layers = 3
+    assert (
+        Contender("hypura", ours, None).environment
+        and not Contender("m", stock(ours, mmap=True, extra_buffers=False), None).environment
+    )
