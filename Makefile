@@ -56,9 +56,9 @@ protos: $(STAMP) ## generate the stubs of hypura.v1 from protos/
 model: $(STAMP) ## write a synthetic model: make model SHAPE=qwen3-30b-a3b LAYERS=12 OUT=m.gguf
 	$(BIN)/python -m tests.models --shape $(SHAPE) $(if $(LAYERS),--layers $(LAYERS)) --out $(OUT)
 
-bench: $(STAMP) ## measure synthetic models: docs/bench gets figures, a table and plots (FULL=1: whole models, hours)
+bench: $(STAMP) ## measure synthetic models: docs/bench gets figures, a table and plots (FULL=1: whole models, hours; TRACES=FILES: replayed too)
 	@$(BIN)/python -c 'import matplotlib' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
-	$(BIN)/python -m tests.bench.suite --out docs/bench --work $(RUN)/bench $(if $(FULL),--full) $(foreach s,$(ONLY),--only $(s))
+	$(BIN)/python -m tests.bench.suite --out docs/bench --work $(RUN)/bench $(if $(FULL),--full) $(foreach s,$(ONLY),--only $(s)) $(foreach t,$(TRACES),--trace $(t))
 
 clean: ## remove what make made, but for the virtual environment
 	rm -rf $(RUN) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -12,7 +12,8 @@ class Run:
     """One run. Seconds and bytes of decoding are per token; None: not known.
 
     killed: it died of a signal, as memory ran out; cut: its time was over before its tokens.
-    used_bytes: of the bytes read, those that were computed with.
+    used_bytes: of the bytes read, those that were computed with. others_share: of the processor's
+    time while decoding, what other programs took, 0 to 1.
     """
 
     killed: bool = False
@@ -31,6 +32,7 @@ class Run:
     written_bytes: int | None = None
     peak_bytes: int | None = None
     drive_bytes_per_second: float | None = None
+    others_share: float | None = None
 
     @property
     def decode_tok_per_second(self) -> float | None:

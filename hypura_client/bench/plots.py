@@ -73,6 +73,8 @@ def speed_plot(entries: Sequence[Mapping[str, Any]], path: Path, title: str) -> 
                 style,
             )
         axes.set_yscale("log")
+        for ticks in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
+            ticks("{x:g}")
         axes.set(xlabel="memory limit, GB", ylabel="tok/s")
         axes.legend()
 

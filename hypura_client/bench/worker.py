@@ -68,6 +68,8 @@ class _Reading:
     seconds: float
     statistics: worker_pb2.WorkerStatisticsResponse
     system_seconds: float
+    processor_seconds: float
+    machine_seconds: float
     read_bytes: int | None
     written_bytes: int | None
 
@@ -240,13 +242,18 @@ class BenchWorker:
         try:
             process = psutil.Process(self._process.pid)
             counters = process.io_counters() if hasattr(process, "io_counters") else None
-            system_seconds = process.cpu_times().system
+            times, machine = process.cpu_times(), psutil.cpu_times()
         except psutil.Error as error:
             raise self._death() from error
         return _Reading(
             seconds=seconds,
             statistics=statistics,
-            system_seconds=system_seconds,
+            system_seconds=times.system,
+            processor_seconds=times.user + times.system,
+            machine_seconds=sum(machine)
+            - machine.idle
+            - getattr(machine, "iowait", 0.0)
+            - getattr(machine, "guest", 0.0),
             read_bytes=counters.read_bytes if counters is not None else None,
             written_bytes=counters.write_bytes if counters is not None else None,
         )
@@ -305,11 +312,19 @@ def _measured(
         hit_rate=(after.expert_hits - before.expert_hits) / looked_up if looked_up else None,
         read_bytes=read,
         used_bytes=read - (_wasted_bytes(after) - _wasted_bytes(before)) / passes,
+        others_share=_others_share(first, last),
         written_bytes=None
         if last.written_bytes is None or first.written_bytes is None
         else last.written_bytes - first.written_bytes,
         peak_bytes=after.peak_rss_bytes,
     )
+
+
+def _others_share(first: _Reading, last: _Reading) -> float:
+    """Share of the processor's time that other programs took between two readings, 0 to 1."""
+    there = (last.seconds - first.seconds) * (os.cpu_count() or 1)
+    others = last.machine_seconds - first.machine_seconds - (last.processor_seconds - first.processor_seconds)
+    return min(1.0, max(0.0, others / there)) if there > 0 else 0.0
 
 
 def _wasted_bytes(statistics: worker_pb2.WorkerStatisticsResponse) -> int:

@@ -1,6 +1,5 @@
 """hypuractl bench: how fast a model runs here, and how fast it could."""
 
-import os
 from typing import Annotated
 
 import typer
@@ -20,7 +19,6 @@ from hypura_client.errors import InvalidRequest
 
 _LOAD_SECONDS = 1800.0
 _PREFILL_SECONDS = 600.0
-_BUSY_SHARE = 0.5
 _SAFE_SHARE = 0.9
 """Of the available memory: what is left keeps the system answering."""
 
@@ -77,10 +75,8 @@ def bench(
     import psutil  # only here: it costs every other command its import
 
     available_bytes: int = psutil.virtual_memory().available
-    load = os.getloadavg()[0]
-    if load > _BUSY_SHARE * (os.cpu_count() or 1):
-        notes.append(f"other programs kept the processor busy when this began (load {load:.1f}): figures are too low")
-    _refuse_what_harms(plan, available_bytes, force)
+    # What the daemon chooses by itself leaves the rest of the system its reserve.
+    _refuse_what_harms(plan, int(available_bytes * (1.0 if memory is None else _SAFE_SHARE)), force)
     contenders = [Contender("hypura", plan, memory)]
     if baseline:
         contenders += _baselines(plan, memory, available_bytes, repacks, force, notes)
@@ -95,12 +91,11 @@ def bench(
     print_facts(facts(made))
 
 
-def _refuse_what_harms(plan: placement.Plan, available_bytes: int, force: bool) -> None:
-    if plan.memory_limit_bytes > _SAFE_SHARE * available_bytes and not force:
+def _refuse_what_harms(plan: placement.Plan, spare_bytes: int, force: bool) -> None:
+    if plan.memory_limit_bytes > spare_bytes and not force:
         raise InvalidRequest(
-            f"{size_text(plan.memory_limit_bytes)} of memory are asked for and {size_text(available_bytes)} are "
-            f"available now, of which a tenth should stay free; close other programs, ask for less with "
-            f"--memory, or insist with --force"
+            f"{size_text(plan.memory_limit_bytes)} of memory are asked for and only {size_text(spare_bytes)} can be "
+            "spared now; close other programs, ask for less with --memory, or insist with --force"
         )
 
 

@@ -52,6 +52,7 @@ FULL = (
 )
 _SMALL_OPTIONS = ("--runs", "2", "--tokens", "64", "--prompt-tokens", "128", "--seconds", "20")
 _FULL_OPTIONS = ("--runs", "3", "--tokens", "500", "--prompt-tokens", "512", "--seconds", "120")
+_TRACE_MIB = (350, 700, 1000, 1500, 2000, 3000, 4000, 6000, 8000)
 _COLUMNS = (
     "model",
     "memory",
@@ -105,6 +106,15 @@ class Suite:
                 model.unlink(missing_ok=True)
         return entries
 
+    def replay(self, trace: Path, cache_mib: Sequence[int]) -> None:
+        """Compare the policies on a recorded trace, per cache size."""
+        rates = {
+            mib: self._hypuractl("trace", "replay", str(trace), "--cache-mib", str(mib), "--json")["policies"]
+            for mib in cache_mib
+        }
+        self._write(f"{trace.stem}-policies.json", rates)
+        plots.policies_plot(rates, self._out / f"{trace.stem}-policies.png", f"{trace.stem}: hits by policy")
+
     def drive(self, model: Path) -> None:
         """Sweep the drive by reading this file."""
         found = self._hypuractl("iobench", str(model), "--plot", str(self._out / "drive.png"), "--json")
@@ -139,18 +149,13 @@ class Suite:
         return entry
 
     def _policies(self, case: Case, name: str, model: Path) -> None:
-        trace = self._work / f"{name}-routes.csv"
+        trace = self._work / f"{name}.csv"
         tokens = self._options[self._options.index("--tokens") + 1]
         self._hypuractl("trace", "record", str(model), "--tokens", tokens, "--out", str(trace), "--json")
         try:
-            rates = {
-                mib: self._hypuractl("trace", "replay", str(trace), "--cache-mib", str(mib), "--json")["policies"]
-                for mib in case.cache_mib
-            }
+            self.replay(trace, case.cache_mib)
         finally:
             trace.unlink(missing_ok=True)
-        self._write(f"{name}-policies.json", rates)
-        plots.policies_plot(rates, self._out / f"{name}-policies.png", f"{name}: hits by policy")
 
     def _hypuractl(self, *arguments: str) -> dict[str, Any]:
         command = [sys.executable, "-m", "hypura_client.cli.main", *arguments]
@@ -206,6 +211,7 @@ def main() -> int:
     parser.add_argument("--work", type=Path, default=Path(".run/bench"), help="where the models are written")
     parser.add_argument("--full", action="store_true", help="the whole models: hours, and 40 GB of disk at a time")
     parser.add_argument("--keep", action="store_true", help="keep the models for the next time")
+    parser.add_argument("--trace", action="append", default=[], type=Path, help="replay this recording too")
     parser.add_argument("--only", action="append", default=[], help="only this shape; may be repeated")
     arguments = parser.parse_args()
     cases = [case for case in (FULL if arguments.full else SMALL) if not arguments.only or case.shape in arguments.only]
@@ -216,6 +222,8 @@ def main() -> int:
     )
     try:
         entries = [entry for case in cases for entry in suite.measure(case, keep=arguments.keep)]
+        for trace in arguments.trace:
+            suite.replay(trace.absolute(), _TRACE_MIB)
         suite.drive(_large_file(arguments.work.absolute()))
         suite.table(entries, _machine())
     except HypuraError as error:

@@ -65,7 +65,7 @@ def test_a_streamed_model_and_its_baselines(home: Home) -> None:
         assert made[name] > 0, name
     assert 0 <= made["hit_rate"] < 1 and made["stall_seconds_per_token"] >= 0
     assert len(made["token_ids"]) == 8 and made["same_tokens_in_all_runs"]
-    assert made["roofline_compute_of"] == "the all-resident run"
+    assert made["roofline_compute_of"] in ("the all-resident run", "the time computing")
     for name in ("mmap", "no_mmap"):
         theirs = made["baselines"][name]
         assert theirs["killed"] is False and theirs["speedup"] > 0
