@@ -7,6 +7,7 @@ else a transient scope of the user's systemd          MemoryMax
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -16,6 +17,7 @@ from pathlib import Path, PurePosixPath
 
 _REMOVE_SECONDS = 5.0
 _PAUSE_SECONDS = 0.05
+_NAME = "hypura-bench-"
 _ENTER = 'echo $$ > "$0/cgroup.procs" && exec "$@"'
 
 
@@ -75,7 +77,8 @@ def make(limit_bytes: int, process: Path = Path("/proc/self"), environ: dict[str
     """A new cgroup that allows so much memory and no swap. Raises NoCgroup with the reasons."""
     reasons: list[str] = []
     for names, parent in _parents(process):
-        folder = parent / f"hypura-bench-{uuid.uuid4().hex[:12]}"
+        _clear(parent)
+        folder = parent / f"{_NAME}{os.getpid()}-{uuid.uuid4().hex[:8]}"
         try:
             folder.mkdir()
         except OSError as error:
@@ -98,6 +101,15 @@ def make(limit_bytes: int, process: Path = Path("/proc/self"), environ: dict[str
             "systemd scope", ("systemd-run", "--user", "--scope", "--quiet", "--collect", *limits, "--")
         )
     raise NoCgroup("; ".join(reasons) or "this system has no memory cgroups")
+
+
+def _clear(parent: Path) -> None:
+    """Remove what a benchmark that was killed has left; one whose processes still run stays."""
+    for folder in parent.glob(f"{_NAME}*-*"):
+        number = folder.name.removeprefix(_NAME).partition("-")[0]
+        if number.isdecimal() and not Path("/proc", number).exists():
+            with contextlib.suppress(OSError):
+                folder.rmdir()
 
 
 def _parents(process: Path) -> list[tuple[_Names, Path]]:

@@ -36,6 +36,17 @@ def test_v1_goes_below_our_own(tmp_path: Path) -> None:
     assert made.peak_bytes() == 77
 
 
+def test_leftovers_of_the_dead_are_cleared(tmp_path: Path) -> None:
+    """Keeps out a cgroup for every benchmark that was ever killed, and the loss of one that runs."""
+    own = tmp_path / "memory"
+    ours, dead = own / f"hypura-bench-{os.getpid()}-aa", own / "hypura-bench-4194305-bb"  # above Linux's largest pid
+    for folder in (ours, dead):
+        folder.mkdir(parents=True)
+    proc = process(tmp_path, "4:memory:/\n", f"30 20 0:1 / {own} rw - cgroup cgroup rw,memory\n")
+    cgroup.make(1 << 20, proc, {})
+    assert ours.exists() and not dead.exists()
+
+
 def test_v2_goes_where_memory_is_passed_on(tmp_path: Path) -> None:
     """Keeps out the v2 cgroup that we are in ourselves: one with processes cannot limit children."""
     unified = tmp_path / "unified"
