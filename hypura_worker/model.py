@@ -11,10 +11,10 @@ import structlog
 
 from hypura.v1 import placement_pb2
 from hypura_worker import memory
-from hypura_worker.errors import LoadFailed
+from hypura_worker.errors import DecodeFailed, EngineBroken, LoadFailed
 from hypura_worker.llama import log
 from hypura_worker.llama.arena import Arena
-from hypura_worker.llama.context import Context
+from hypura_worker.llama.context import BatchToken, Context
 from hypura_worker.llama.hooks import PassHook
 from hypura_worker.llama.library import ggml
 from hypura_worker.llama.vocabulary import Vocabulary
@@ -67,6 +67,7 @@ class LlamaModel:
             self._load(progress)
             self.vocabulary = Vocabulary(self._handle)
             self._make_context()
+            self._learn()
         except BaseException:
             self.close()
             raise
@@ -153,6 +154,23 @@ class LlamaModel:
             self._reader = Reader(plan.io.queue_depth, plan.io.chunk_bytes)
             kind = ExpertStreamer if plan.mode == placement_pb2.MODE_EXPERT_STREAMING else DenseStreamer
             self.streamer = kind(self._arena, plan, tensors, self._files.descriptors, self._reader)
+
+    def _learn(self) -> None:
+        """Show an expert streamer the graph before the first request, which then reads ahead from its first layer on.
+
+        A model that the guard stops is refused here, not in the middle of an answer.
+        """
+        context = self.ready()
+        if not isinstance(self.streamer, ExpertStreamer) or not context.generates:
+            return
+        self.streamer.learning = True
+        try:
+            context.decode([BatchToken(0, 0, 0, True)])
+        except (DecodeFailed, EngineBroken) as error:
+            raise LoadFailed(str(error)) from error
+        finally:
+            self.streamer.learning = False
+        context.cut(0, 0)
 
     def _make_context(self) -> None:
         """Make the context, and let the slots or the ring give way to what it really takes."""

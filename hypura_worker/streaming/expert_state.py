@@ -64,6 +64,8 @@ class Router(ctypes.Structure):
 
     _fields_ = (
         ("weights", c_void_p),
+        ("rows", c_void_p),
+        ("scales", c_void_p),
         ("logit_bias", c_void_p),
         ("choice_bias", c_void_p),
         ("width", c_int32),
@@ -146,6 +148,8 @@ class Experts(ctypes.Structure):
         ("clock", c_uint64),
         ("current", c_int32),
         ("visit_tokens", c_int32),
+        ("learning", c_int32),
+        ("reserved_learning", c_int32),
         ("rewritten", c_void_p),
         ("ids", c_void_p),
         ("ids_capacity", c_int64),
@@ -155,6 +159,8 @@ class Experts(ctypes.Structure):
         ("probabilities", c_void_p),
         ("probabilities_capacity", c_int64),
         ("scores", c_void_p),
+        ("input", c_void_p),
+        ("input_capacity", c_int64),
         ("votes", c_void_p),
         ("list", c_void_p),
         ("candidates", c_void_p),
@@ -215,5 +221,3 @@ def check_layouts() -> None:
                 f"the compiled hook is from another version ({mirror.__name__} has {size} bytes, not "
                 f"{ctypes.sizeof(mirror)}); install hypura again"
             )
-
-

@@ -10,6 +10,7 @@ instead of all; the hook rewrites expert ids to slot numbers.
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,6 +29,7 @@ from hypura_worker.streaming.reader import Alignment, Batch, Reader, describe_er
 from hypura_worker.streaming.streamer import StreamCounters
 from hypura_worker.streaming.tensors import StreamedTensor
 
+_MAX_CLASSES = 16
 _AHEAD_LEAST = 0.5
 """Guesses are read from ranks that come true at least this often; above 1 none is."""
 
@@ -55,7 +57,8 @@ class _Group:
 class ExpertStreamer:
     """Serves the experts that a pass chooses; see the module's docstring.
 
-    tensors: the fused experts of the streamed layers, and the vectors indexed by expert.
+    tensors: the fused experts of the streamed layers, and the vectors indexed by expert;
+    learning: the next passes only show the graph, nothing is read and their results mean nothing.
     Raises LoadFailed when the plan's groups do not fit them.
     """
 
@@ -69,6 +72,7 @@ class ExpertStreamer:
     ) -> None:
         self._hook = hook()
         state.check_layouts()
+        self.learning = False
         self._reader = reader
         self._alignment = Alignment(plan.io.offset_alignment_bytes, plan.io.memory_alignment_bytes)
         self._descriptors = descriptors
@@ -128,9 +132,8 @@ class ExpertStreamer:
 
     @property
     def pass_tokens(self) -> int:
-        """So many that one layer's choices fit the slots of its group."""
-        fewest = min(group.usable for group in self._groups)
-        return self._ubatch_tokens if fewest >= self._experts else min(self._ubatch_tokens, fewest // self._per_token)
+        """So many that one layer's choices fit the slots of its group, even if all are of one class."""
+        return min(self._ubatch_tokens, *(self._tokens_served(g.usable, g.state.classes) for g in self._groups))
 
     def fit(self, memory_bytes: int) -> None:
         """Use at most memory_bytes for slots: all groups give way alike."""
@@ -138,8 +141,9 @@ class ExpertStreamer:
         share = min(1.0, memory_bytes / planned) if planned else 1.0
         for group in self._groups:
             usable = min(len(group.slots), int(len(group.slots) * share))
-            if usable < self._per_token:
-                least = sum(self._per_token * len(g.slots) / len(group.slots) * g.slot_bytes for g in self._groups)
+            if self._tokens_served(usable, group.state.classes) < 1:
+                fewest = min(self._per_token * group.state.classes, self._experts)
+                least = sum(fewest * len(g.slots) / len(group.slots) * g.slot_bytes for g in self._groups)
                 raise LoadFailed(
                     f"{memory_bytes / 1e6:.0f} MB are left for expert slots, and the least is {least / 1e6:.0f} MB; "
                     "raise --memory, or lower --context"
@@ -148,7 +152,7 @@ class ExpertStreamer:
 
     def begin(self) -> None:
         """Forget the failure of the last pass."""
-        self._hook.hypura_experts_begin(ctypes.addressof(self._state))
+        self._hook.hypura_experts_begin(ctypes.addressof(self._state), self.learning)
 
     def failure(self) -> Exception | None:
         """Why the last pass failed, if it did."""
@@ -193,6 +197,11 @@ class ExpertStreamer:
                 pool.close()
         self._hook.hypura_experts_free_scratch(ctypes.addressof(self._state))
 
+    def _tokens_served(self, slots: int, classes: int) -> int:
+        """How many tokens' choices of one layer always find slots."""
+        of_class = slots // classes
+        return self._ubatch_tokens if of_class * classes >= self._experts else of_class // self._per_token
+
     def _drop_from(self, group: _Group, usable: int) -> None:
         self._hook.hypura_experts_drop_from(
             ctypes.addressof(self._state), ctypes.addressof(group.state), min(usable, group.usable)
@@ -226,22 +235,24 @@ class ExpertStreamer:
 
     def _add_group(self, planned: placement_pb2.ExpertGroup, tensors: Sequence[StreamedTensor]) -> None:
         """Make the pools of one group and point its tensors at them."""
-        layouts = {t.address: self._lay_out(t) for t in tensors}
+        layouts, classes = self._lay_out_group(planned, tensors)
         strides: dict[str, int] = {}
         for tensor in tensors:
             stride = layouts[tensor.address].stride_bytes
             strides[tensor.component] = max(strides.get(tensor.component, 0), stride)
+        slack = max(layout.slack_bytes for layout in layouts.values())
         slots = (state.Slot * planned.slots)(*(state.Slot(layer=-1) for _ in range(planned.slots)))
         group = _Group(
-            state=state.Group(slots=planned.slots, usable=planned.slots, classes=1, slot=slots),
+            state=state.Group(slots=planned.slots, usable=planned.slots, classes=classes, slot=slots),
             slots=slots,
             stride_bytes=strides,
-            pools={component: Pool(planned.slots * stride) for component, stride in strides.items()},
+            pools={component: Pool(planned.slots * stride + slack) for component, stride in strides.items()},
         )
         self._groups.append(group)
         components: set[tuple[str, ...]] = set()
         for number in planned.layers:
-            own = sorted((t for t in tensors if t.layer == number), key=lambda t: (t.address in self._rows, t.component))
+            mine = [t for t in tensors if t.layer == number]
+            own = sorted(mine, key=lambda t: (t.address in self._rows, t.component))
             if not own:
                 continue
             components.add(tuple(t.component for t in own))
@@ -249,12 +260,26 @@ class ExpertStreamer:
         if len(components) > 1:
             raise LoadFailed("the plan groups layers whose experts have different parts; plan again")
 
-    def _lay_out(self, tensor: StreamedTensor) -> Slices:
+    def _lay_out_group(
+        self, planned: placement_pb2.ExpertGroup, tensors: Sequence[StreamedTensor]
+    ) -> tuple[dict[int, Slices], int]:
+        """The layout of each tensor, and in how many classes the group's slots fall: as many as spare a copy,
+        unless the slots are too few to be divided."""
+        layouts = {t.address: self._lay_out(t, max_classes=_MAX_CLASSES) for t in tensors}
+        classes = math.lcm(*(layout.classes for layout in layouts.values()))
+        sizes = {(t.component, t.length_bytes) for t in tensors}
+        alike = len(sizes) == len({component for component, _ in sizes})
+        if classes > 1 and (not alike or self._tokens_served(planned.slots, classes) < self._ubatch_tokens):
+            return {t.address: self._lay_out(t, max_classes=1) for t in tensors}, 1
+        return layouts, classes
+
+    def _lay_out(self, tensor: StreamedTensor, *, max_classes: int) -> Slices:
         slice_bytes = tensor.length_bytes // self._experts
         if tensor.address in self._rows:
             return Slices(-1, 0, slice_bytes, 0, slice_bytes, False, self._alignment)
         descriptor = self._descriptors[tensor.file]
-        return lay_out(descriptor, tensor.offset_bytes, slice_bytes, self._experts, self._alignment)
+        offset_bytes, count = tensor.offset_bytes, self._experts
+        return lay_out(descriptor, offset_bytes, slice_bytes, count, self._alignment, max_classes=max_classes)
 
     def _add_layer(self, number: int, group: _Group, own: Sequence[tuple[StreamedTensor, Slices]]) -> None:
         """Describe one layer to the hook; weights come first in `own`."""

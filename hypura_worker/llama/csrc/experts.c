@@ -96,9 +96,10 @@ static void copy_ids(hypura_experts *experts, struct ggml_tensor *ids, int64_t p
     }
 }
 
-static uint64_t now_ns(void) {
+/* Of this thread's own work: waiting for reads, and for a processor, is not counted. */
+static uint64_t work_ns(void) {
     struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
@@ -133,9 +134,13 @@ static int32_t sort_out(hypura_experts *experts, int32_t index, int64_t count) {
 
 static void serve(hypura_experts *experts, int32_t index, const struct ggml_tensor *node, int64_t per_token,
                   int64_t tokens) {
-    experts->clock++;
     experts->visit_tokens = (int32_t)tokens;
     experts->layers[index].asked = 0;
+    if (experts->learning) {
+        hypura_routers_input(experts, index, node);
+        return;
+    }
+    experts->clock++;
     int32_t missing = sort_out(experts, index, per_token * tokens);
     if (experts->figures.failed) {
         return;
@@ -156,7 +161,7 @@ static void serve(hypura_experts *experts, int32_t index, const struct ggml_tens
 }
 
 static void visit(hypura_experts *experts, int32_t index, struct ggml_tensor *node) {
-    uint64_t start = now_ns();
+    uint64_t start = work_ns();
     hypura_layer *layer = &experts->layers[index];
     struct ggml_tensor *ids = node->src[1];
     int64_t per_token = ids->ne[0], tokens = ids->ne[1], count = per_token * tokens;
@@ -172,11 +177,11 @@ static void visit(hypura_experts *experts, int32_t index, struct ggml_tensor *no
     /* After a failure the ids must still index inside the pool: the nodes up to the one
      * where llama.cpp notices the abort are computed all the same. */
     for (int64_t i = 0; i < count; i++) {
-        experts->ids[i] = experts->figures.failed ? 0 : layer->slot_of[experts->ids[i]];
+        experts->ids[i] = experts->figures.failed || experts->learning ? 0 : layer->slot_of[experts->ids[i]];
     }
     copy_ids(experts, ids, per_token, tokens, true);
     experts->rewritten = ids;
-    experts->figures.hook_ns += now_ns() - start;
+    experts->figures.hook_ns += work_ns() - start;
 }
 
 /* Before a node that multiplies with streamed experts: have its part of them. True to be
@@ -199,7 +204,8 @@ static bool await_part(hypura_experts *experts, const struct ggml_tensor *node) 
                 layer->order[was] = layer->order[layer->asked];
                 layer->order[layer->asked++] = p;
             }
-            return hypura_cache_wait(experts, experts->current, p) && hypura_cache_waits(experts, experts->current);
+            return !experts->learning && hypura_cache_wait(experts, experts->current, p) &&
+                   hypura_cache_waits(experts, experts->current);
         }
     }
     snprintf(experts->figures.guard, sizeof(experts->figures.guard), "%s of %s", node->name, weights->name);
@@ -235,8 +241,9 @@ HYPURA_API bool hypura_experts_abort(void *context) {
     return ((hypura_experts *)context)->figures.failed != 0;
 }
 
-/* Before a pass. */
-HYPURA_API void hypura_experts_begin(hypura_experts *experts) {
+/* Before a pass. learning: it shows the hook the routers and the order of things, with no expert read. */
+HYPURA_API void hypura_experts_begin(hypura_experts *experts, bool learning) {
+    experts->learning = learning;
     experts->figures.failed = 0;
     experts->rewritten = NULL;
     experts->current = -1;
@@ -256,9 +263,14 @@ HYPURA_API void hypura_experts_drop_from(hypura_experts *experts, hypura_group *
 HYPURA_API void hypura_experts_free_scratch(hypura_experts *experts) {
     free(experts->ids);
     free(experts->probabilities);
+    free(experts->input);
+    for (int32_t l = 0; l < experts->layer_count; l++) {
+        hypura_routers_free(&experts->layers[l]);
+    }
     experts->ids = NULL;
     experts->probabilities = NULL;
-    experts->ids_capacity = experts->probabilities_capacity = 0;
+    experts->input = NULL;
+    experts->ids_capacity = experts->probabilities_capacity = experts->input_capacity = 0;
 }
 
 /* For the check against Python's mirrors. */

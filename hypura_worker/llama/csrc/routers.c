@@ -17,6 +17,8 @@
 #define SAMPLED 16      /* tokens of a prompt whose routing is foreseen */
 #define FADING 0.9998f  /* of the counts by rank: a memory of some hundred tokens */
 #define TYPE_F32 0
+#define INPUT_STEPS 1023
+#define MAX_WIDTH 16384
 
 static bool on_host(const hypura_experts *experts, const struct ggml_tensor *tensor) {
     const struct ggml_tensor *root = tensor->view_src ? tensor->view_src : tensor;
@@ -53,6 +55,42 @@ static struct ggml_tensor *product_before(const hypura_experts *experts, struct 
     return NULL;
 }
 
+static bool reserve_input(hypura_experts *experts, int64_t width) {
+    if (width > experts->input_capacity) {
+        int16_t *grown = realloc(experts->input, (size_t)width * sizeof(*grown));
+        if (grown == NULL) {
+            return false;
+        }
+        experts->input = grown;
+        experts->input_capacity = width;
+    }
+    return true;
+}
+
+/* The 8-bit copy of the layer's router. */
+static void shorten(hypura_layer *layer) {
+    hypura_router *router = &layer->router;
+    size_t width = (size_t)router->width, count = (size_t)layer->experts;
+    router->rows = router->width <= MAX_WIDTH ? malloc(count * width) : NULL;
+    router->scales = malloc(count * sizeof(float));
+    if (router->rows == NULL || router->scales == NULL) {
+        free(router->rows);
+        router->rows = NULL;
+        return;
+    }
+    for (size_t e = 0; e < count; e++) {
+        const float *row = router->weights + e * width;
+        float largest = 0;
+        for (size_t i = 0; i < width; i++) {
+            largest = fmaxf(largest, fabsf(row[i]));
+        }
+        router->scales[e] = isfinite(largest) && largest > 0 ? largest / 127 : 1;
+        for (size_t i = 0; i < width; i++) {
+            router->rows[e * width + i] = isfinite(row[i]) ? (int8_t)lrintf(row[i] / router->scales[e]) : 0;
+        }
+    }
+}
+
 const struct ggml_tensor *hypura_routers_input(hypura_experts *experts, int32_t index,
                                                const struct ggml_tensor *node) {
     hypura_layer *layer = &experts->layers[index];
@@ -67,36 +105,53 @@ const struct ggml_tensor *hypura_routers_input(hypura_experts *experts, int32_t 
         product->src[0]->nb[1] != (size_t)product->src[0]->ne[0] * sizeof(float)) {
         return NULL;
     }
-    router.weights = product->src[0]->data;
-    router.width = (int32_t)product->src[0]->ne[0];
-    layer->router = router;
+    if (layer->router.weights != product->src[0]->data) {
+        router.weights = product->src[0]->data;
+        router.width = (int32_t)product->src[0]->ne[0];
+        hypura_routers_free(layer);
+        layer->router = router;
+        shorten(layer);
+    }
     return product->src[1];
 }
 
-/* Sixteen sums side by side, which every compiler turns into vector instructions. */
-static float dot(const float *a, const float *b, int32_t count) {
-    float sums[16] = {0};
-    int32_t i = 0;
-    for (; i + 16 <= count; i += 16) {
-        for (int32_t lane = 0; lane < 16; lane++) {
-            sums[lane] += a[i + lane] * b[i + lane];
-        }
-    }
-    float sum = 0;
-    for (; i < count; i++) {
-        sum += a[i] * b[i];
-    }
-    for (int32_t lane = 0; lane < 16; lane++) {
-        sum += sums[lane];
+void hypura_routers_free(hypura_layer *layer) {
+    free(layer->router.rows);
+    free(layer->router.scales);
+    layer->router = (hypura_router){0};
+}
+
+/* No overflow up to 16,384 wide: 127 * 1023 * 16384 < 2^31. */
+static int32_t dot(const int8_t *row, const int16_t *input, int32_t width) {
+    int32_t sum = 0;
+    for (int32_t i = 0; i < width; i++) {
+        sum += row[i] * input[i];
     }
     return sum;
 }
 
+/* The gate input in steps of the returned size. */
+static float scale_input(hypura_experts *experts, const float *input, int32_t width) {
+    float largest = 0;
+    for (int32_t i = 0; i < width; i++) {
+        largest = fmaxf(largest, fabsf(input[i]));
+    }
+    float step = isfinite(largest) && largest > 0 ? largest / INPUT_STEPS : 1;
+    for (int32_t i = 0; i < width; i++) {
+        experts->input[i] = isfinite(input[i]) ? (int16_t)lrintf(input[i] / step) : 0;
+    }
+    return step;
+}
+
 /* scores[expert]: in the order in which the router would choose. */
-static void score(const hypura_router *router, int32_t experts, const float *input, float *scores) {
-    float highest = -INFINITY, total = 0;
+static void score(hypura_experts *state, const hypura_layer *layer, const float *input) {
+    const hypura_router *router = &layer->router;
+    int32_t experts = layer->experts;
+    float *scores = state->scores;
+    float highest = -INFINITY, total = 0, step = scale_input(state, input, router->width);
     for (int32_t e = 0; e < experts; e++) {
-        scores[e] = dot(router->weights + (size_t)e * (size_t)router->width, input, router->width);
+        int32_t sum = dot(router->rows + (size_t)e * (size_t)router->width, state->input, router->width);
+        scores[e] = (float)sum * router->scales[e] * step;
         scores[e] += router->logit_bias ? router->logit_bias[e] : 0;
         highest = fmaxf(highest, scores[e]);
     }
@@ -133,7 +188,7 @@ static int32_t guess_one(hypura_experts *experts, int32_t next, const float *inp
     int32_t ranked[HYPURA_MAX_GUESSES], count = 0;
     int32_t ranks = 2 * experts->per_token < HYPURA_MAX_GUESSES ? 2 * experts->per_token : HYPURA_MAX_GUESSES;
     ranks = ranks < layer->experts ? ranks : layer->experts;
-    score(&layer->router, layer->experts, input, experts->scores);
+    score(experts, layer, input);
     top(experts->scores, layer->experts, ranks, ranked);
     layer->guesses = ranks;
     for (int32_t r = 0; r < ranks; r++) {
@@ -156,8 +211,7 @@ static int32_t guess_many(hypura_experts *experts, int32_t next, const struct gg
     memset(experts->votes, 0, (size_t)layer->experts * sizeof(int32_t));
     for (int32_t i = 0; i < sampled; i++) {
         size_t token = (size_t)i * (size_t)tokens / (size_t)sampled;
-        score(&layer->router, layer->experts, (const float *)((const char *)input->data + token * input->nb[1]),
-              experts->scores);
+        score(experts, layer, (const float *)((const char *)input->data + token * input->nb[1]));
         top(experts->scores, layer->experts, per_token, ranked);
         for (int32_t k = 0; k < per_token; k++) {
             experts->votes[ranked[k]]++;
@@ -180,7 +234,7 @@ void hypura_routers_look_ahead(hypura_experts *experts, int32_t index, const str
         return;
     }
     hypura_layer *layer = &experts->layers[next];
-    if (layer->router.weights == NULL || layer->router.width != input->ne[0]) {
+    if (layer->router.rows == NULL || layer->router.width != input->ne[0] || !reserve_input(experts, input->ne[0])) {
         return;
     }
     bool one = experts->visit_tokens == 1;
