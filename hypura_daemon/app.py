@@ -74,7 +74,7 @@ async def _serve(settings: Settings, ending: Ending) -> None:
         budget_bytes = default_budget_bytes(memory.limit_bytes, memory.available_bytes)
     registry = await asyncio.to_thread(Registry, settings.home)
     hardware = HardwareStore(settings.home)
-    planner = LoadPlanner(registry, hardware, settings.context_tokens, settings.sequences)
+    planner = LoadPlanner(registry, hardware, settings.context_tokens, settings.sequences, settings.home / "experts")
     supervisor = Supervisor(
         planner,
         partial(_make_worker, settings),

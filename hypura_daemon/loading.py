@@ -1,6 +1,7 @@
 """Plans a load: the registered model, the machine's profile, and what was asked for."""
 
 import asyncio
+import hashlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,8 +19,16 @@ NEED_MARGIN = 1.1
 class LoadPlanner:
     """Effects around the pure planner; the supervisor calls it."""
 
-    def __init__(self, registry: Registry, hardware: HardwareStore, context_tokens: int, sequences: int) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        hardware: HardwareStore,
+        context_tokens: int,
+        sequences: int,
+        statistics_folder: Path | None = None,
+    ) -> None:
         self._registry = registry
+        self._statistics_folder = statistics_folder
         self._hardware = hardware
         self._context_tokens = context_tokens
         self._sequences = sequences
@@ -40,6 +49,9 @@ class LoadPlanner:
         )
         drive = profile.drives[0] if profile.drives else None
         made = await asyncio.to_thread(plan, model, profile, drive, request)
+        if made.experts is not None and self._statistics_folder is not None:
+            path = str(self._statistics_folder / statistics_name(made))
+            made = replace(made, experts=replace(made.experts, statistics_path=path))
         return fitted(made) if whole else made
 
     async def preview(self, name: str, request: LoadRequest, *, spare_bytes: int) -> Plan:
@@ -54,6 +66,12 @@ class LoadPlanner:
 def measured_file(model: Model) -> Path:
     """The file whose drive is measured: the largest, since a small one gives no lasting figure."""
     return max(model.files, key=lambda file: file.size_bytes).path
+
+
+def statistics_name(made: Plan) -> str:
+    """A file name for these very files of the model: another version of it routes otherwise."""
+    identity = "\n".join(f"{file.path} {file.size_bytes} {file.modified_nanoseconds}" for file in made.files)
+    return hashlib.sha256(identity.encode()).hexdigest()[:24]
 
 
 def fitted(made: Plan) -> Plan:

@@ -171,6 +171,7 @@ class LlamaModel:
         finally:
             self.streamer.learning = False
         context.cut(0, 0)
+        self.streamer.warm()
 
     def _make_context(self) -> None:
         """Make the context, and let the slots or the ring give way to what it really takes."""

@@ -131,6 +131,7 @@ def hook() -> ctypes.CDLL:
         "hypura_dense_insert": (None, [c_void_p, c_void_p, c_int32]),
         "hypura_experts_sizes": (None, [POINTER(c_int64)]),
         "hypura_experts_begin": (None, [c_void_p, c_bool]),
+        "hypura_experts_warm": (None, [c_void_p, c_void_p, c_void_p, c_int32]),
         "hypura_experts_drop_from": (None, [c_void_p, c_void_p, c_int32]),
         "hypura_experts_free_scratch": (None, [c_void_p]),
     }

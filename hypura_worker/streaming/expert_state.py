@@ -149,7 +149,7 @@ class Experts(ctypes.Structure):
         ("current", c_int32),
         ("visit_tokens", c_int32),
         ("learning", c_int32),
-        ("reserved_learning", c_int32),
+        ("warming", c_int32),
         ("rewritten", c_void_p),
         ("ids", c_void_p),
         ("ids_capacity", c_int64),
@@ -193,6 +193,11 @@ class Evidence:
         )
         uses = AVERAGES - 2
         self.state.weights[:uses] = [1 / uses] * uses
+
+    def recall(self, likelihood: npt.NDArray[np.float32]) -> None:
+        """Begin with what an earlier run found: every average says the same."""
+        self.likelihood[:] = likelihood
+        self.averages[:] = likelihood[:, np.newaxis]
 
 
 class Scratch:

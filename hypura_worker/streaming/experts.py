@@ -13,9 +13,11 @@ import ctypes
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import structlog
 
 from hypura.v1 import placement_pb2
 from hypura_worker.errors import DecodeFailed, EngineBroken, LoadFailed, ReadFailed
@@ -23,6 +25,7 @@ from hypura_worker.llama.arena import Arena
 from hypura_worker.llama.hooks import Callbacks
 from hypura_worker.llama.library import address_of, ggml_calls, hook
 from hypura_worker.streaming import expert_state as state
+from hypura_worker.streaming import statistics
 from hypura_worker.streaming.geometry import Slices, lay_out
 from hypura_worker.streaming.memory import Pool
 from hypura_worker.streaming.reader import Alignment, Batch, Reader, describe_error
@@ -30,6 +33,7 @@ from hypura_worker.streaming.streamer import StreamCounters
 from hypura_worker.streaming.tensors import StreamedTensor
 
 _MAX_CLASSES = 16
+_WORTH_KEEPING_PASSES = 32
 _AHEAD_LEAST = 0.5
 """Guesses are read from ranks that come true at least this often; above 1 none is."""
 
@@ -38,7 +42,7 @@ _AHEAD_LEAST = 0.5
 class _Group:
     """Layers that share slots: what the hook sees of it, and the memory behind."""
 
-    state: state.Group
+    shared: state.Group
     slots: ctypes.Array[state.Slot]
     stride_bytes: dict[str, int]
     pools: dict[str, Pool]
@@ -46,7 +50,7 @@ class _Group:
     @property
     def usable(self) -> int:
         """How many slots may be filled by now."""
-        return int(self.state.usable)
+        return int(self.shared.usable)
 
     @property
     def slot_bytes(self) -> int:
@@ -110,6 +114,7 @@ class ExpertStreamer:
         self._state.rank_seen[:] = [2.0] * state.MAX_GUESSES
         self._state.rank_true[:] = [1.0] * state.MAX_GUESSES
         self._scratch.attach(self._state)
+        self._statistics = Path(plan.experts.statistics_path) if plan.experts.statistics_path else None
 
     @property
     def callbacks(self) -> Callbacks:
@@ -133,7 +138,7 @@ class ExpertStreamer:
     @property
     def pass_tokens(self) -> int:
         """So many that one layer's choices fit the slots of its group, even if all are of one class."""
-        return min(self._ubatch_tokens, *(self._tokens_served(g.usable, g.state.classes) for g in self._groups))
+        return min(self._ubatch_tokens, *(self._tokens_served(g.usable, g.shared.classes) for g in self._groups))
 
     def fit(self, memory_bytes: int) -> None:
         """Use at most memory_bytes for slots: all groups give way alike."""
@@ -141,8 +146,8 @@ class ExpertStreamer:
         share = min(1.0, memory_bytes / planned) if planned else 1.0
         for group in self._groups:
             usable = min(len(group.slots), int(len(group.slots) * share))
-            if self._tokens_served(usable, group.state.classes) < 1:
-                fewest = min(self._per_token * group.state.classes, self._experts)
+            if self._tokens_served(usable, group.shared.classes) < 1:
+                fewest = min(self._per_token * group.shared.classes, self._experts)
                 least = sum(fewest * len(g.slots) / len(group.slots) * g.slot_bytes for g in self._groups)
                 raise LoadFailed(
                     f"{memory_bytes / 1e6:.0f} MB are left for expert slots, and the least is {least / 1e6:.0f} MB; "
@@ -189,13 +194,45 @@ class ExpertStreamer:
         )
 
     def close(self) -> None:
-        """Release the memory, when nothing is read into it any more."""
+        """Release the memory, when nothing is read into it any more; what was learned is kept for the next load."""
+        self._remember()
         for group in self._groups:
             self._drop_from(group, 0)
         for group in self._groups:
             for pool in group.pools.values():
                 pool.close()
         self._hook.hypura_experts_free_scratch(ctypes.addressof(self._state))
+
+    def warm(self) -> None:
+        """Fill the empty slots with what an earlier run used most, in the background, until the first request."""
+        if self._statistics is None:
+            return
+        try:
+            known = statistics.load(self._statistics, *self.evidence.likelihood.shape)
+        except OSError as error:
+            structlog.get_logger().warning(
+                "expert statistics cannot be read", path=str(self._statistics), error=str(error)
+            )
+            return
+        if known is None:
+            return
+        self.evidence.recall(known)
+        order = np.argsort(-known, axis=None, kind="stable")[: 2 * self.places]
+        layers, experts = (index.astype(np.int32) for index in np.unravel_index(order, known.shape))
+        self._hook.hypura_experts_warm(
+            ctypes.addressof(self._state), layers.ctypes.data, experts.ctypes.data, len(order)
+        )
+
+    def _remember(self) -> None:
+        visits = self._state.clock // max(1, self._state.streamed_count)
+        if self._statistics is None or visits < _WORTH_KEEPING_PASSES:
+            return
+        try:
+            statistics.save(self._statistics, self.evidence.likelihood)
+        except OSError as error:
+            structlog.get_logger().warning(
+                "expert statistics cannot be kept", path=str(self._statistics), error=str(error)
+            )
 
     def _tokens_served(self, slots: int, classes: int) -> int:
         """How many tokens' choices of one layer always find slots."""
@@ -204,7 +241,7 @@ class ExpertStreamer:
 
     def _drop_from(self, group: _Group, usable: int) -> None:
         self._hook.hypura_experts_drop_from(
-            ctypes.addressof(self._state), ctypes.addressof(group.state), min(usable, group.usable)
+            ctypes.addressof(self._state), ctypes.addressof(group.shared), min(usable, group.usable)
         )
 
     def _shrink(self, group: _Group, usable: int) -> None:
@@ -243,7 +280,7 @@ class ExpertStreamer:
         slack = max(layout.slack_bytes for layout in layouts.values())
         slots = (state.Slot * planned.slots)(*(state.Slot(layer=-1) for _ in range(planned.slots)))
         group = _Group(
-            state=state.Group(slots=planned.slots, usable=planned.slots, classes=classes, slot=slots),
+            shared=state.Group(slots=planned.slots, usable=planned.slots, classes=classes, slot=slots),
             slots=slots,
             stride_bytes=strides,
             pools={component: Pool(planned.slots * stride + slack) for component, stride in strides.items()},
@@ -288,7 +325,7 @@ class ExpertStreamer:
             raise LoadFailed(f"layer {number} has experts of {len(own)} tensors, more than hypura knows how to stream")
         layer = self._layers[number]
         layer.experts, layer.slot_of = self._experts, self._slot_of[number].ctypes.data
-        layer.group = ctypes.pointer(group.state)
+        layer.group = ctypes.pointer(group.shared)
         layer.weight_count, layer.part_count = len(weights), len(own)
         layer.expert_bytes = sum(slices.slice_bytes for slices in weights)
         layer.order[:] = range(state.MAX_WEIGHTS)

@@ -59,7 +59,8 @@ int32_t hypura_cache_find(hypura_experts *experts, int32_t layer, int32_t expert
 /* Use of the slot's time, until its expert's layer comes and once around. */
 static float worth_of(const hypura_experts *experts, const hypura_slot *slot) {
     int32_t streamed = experts->streamed_count;
-    int32_t distance = (experts->layers[slot->layer].turn - experts->layers[experts->current].turn - 1 + streamed) % streamed;
+    int32_t now = experts->current >= 0 ? experts->layers[experts->current].turn : streamed - 1;
+    int32_t distance = (experts->layers[slot->layer].turn - now - 1 + streamed) % streamed;
     const hypura_likelihood *l = experts->likelihood;
     return l->likelihood[(size_t)slot->layer * (size_t)l->experts + (size_t)slot->expert] / (float)(distance + 1 + streamed);
 }
@@ -194,6 +195,36 @@ bool hypura_cache_read(hypura_experts *experts, int32_t index, const int32_t *li
     }
     fill(experts, index, list, count, urgency);
     return room;
+}
+
+bool hypura_cache_warm(hypura_experts *experts, int32_t layer, int32_t expert) {
+    if (experts->layers[layer].slot_of[expert] >= 0) {
+        return true;
+    }
+    uint64_t before = experts->figures.ahead_bytes;
+    bool room = hypura_cache_read(experts, layer, &expert, 1, HYPURA_AHEAD, 0); /* empty slots only */
+    if (room) {
+        experts->layers[layer].group->slot[experts->layers[layer].slot_of[expert]].ahead = 0;
+    }
+    experts->figures.ahead_bytes = before;
+    experts->warming = 1;
+    return room;
+}
+
+void hypura_cache_stop_warming(hypura_experts *experts) {
+    for (int32_t l = 0; l < experts->layer_count && experts->warming; l++) {
+        hypura_layer *layer = &experts->layers[l];
+        for (int32_t e = 0; e < layer->experts; e++) {
+            int32_t s = layer->slot_of[e], cancelled = 0;
+            for (int32_t p = 0; s >= 0 && p < layer->weight_count; p++) {
+                cancelled += hypura_reader_cancel(experts->reader, &layer->group->slot[s].parts[p]);
+            }
+            if (cancelled > 0) {
+                hypura_cache_drop(experts, layer->group, s);
+            }
+        }
+    }
+    experts->warming = 0;
 }
 
 void hypura_cache_settle_guesses(hypura_experts *experts, int32_t index) {

@@ -243,10 +243,20 @@ HYPURA_API bool hypura_experts_abort(void *context) {
 
 /* Before a pass. learning: it shows the hook the routers and the order of things, with no expert read. */
 HYPURA_API void hypura_experts_begin(hypura_experts *experts, bool learning) {
+    hypura_cache_stop_warming(experts);
     experts->learning = learning;
     experts->figures.failed = 0;
     experts->rewritten = NULL;
     experts->current = -1;
+}
+
+/* Fills empty slots with these experts, the first first, until the next pass begins. */
+HYPURA_API void hypura_experts_warm(hypura_experts *experts, const int32_t *layers, const int32_t *ids, int32_t count) {
+    for (int32_t i = 0; i < count; i++) {
+        if (layers[i] >= 0 && layers[i] < experts->layer_count && ids[i] >= 0 && ids[i] < experts->layers[layers[i]].experts) {
+            hypura_cache_warm(experts, layers[i], ids[i]);
+        }
+    }
 }
 
 HYPURA_API void hypura_experts_drop_from(hypura_experts *experts, hypura_group *group, int32_t usable) {

@@ -234,7 +234,7 @@ typedef struct {
     int32_t current;         /* the layer being computed; -1 */
     int32_t visit_tokens;
     int32_t learning;        /* this pass only shows the graph: nothing is read, its results are thrown away */
-    int32_t reserved_learning;
+    int32_t warming;         /* some slot may still wait for a read that was asked for between passes */
     struct ggml_tensor *rewritten; /* the ids of this layer that are slots by now */
     int32_t *ids;            /* scratch: ids of the visit */
     int64_t ids_capacity;
@@ -264,6 +264,9 @@ int32_t hypura_cache_find(hypura_experts *experts, int32_t layer, int32_t expert
  * was room for all. */
 bool hypura_cache_read(hypura_experts *experts, int32_t layer, const int32_t *missing, int32_t count,
                        hypura_urgency urgency, float limit);
+/* Between passes: reads an expert into an empty slot while nobody asks for anything; false if none is empty. */
+bool hypura_cache_warm(hypura_experts *experts, int32_t layer, int32_t expert);
+void hypura_cache_stop_warming(hypura_experts *experts);
 /* Makes what was guessed for this layer certain, or takes it back. */
 void hypura_cache_settle_guesses(hypura_experts *experts, int32_t layer);
 /* Waits for one part of every chosen expert; false, and the figures say why, if one failed. */
