@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import math
 import os
 import sys
 import threading
@@ -41,12 +42,7 @@ def main() -> int:
         say(error=f"llama.cpp could not load {asked['paths'][0]}: {log.last_errors()}")
         return 1
     say(loaded=time.monotonic() - began)
-    chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
-    if asked["temperature"] == 0:
-        llama_cpp.llama_sampler_chain_add(chain, llama_cpp.llama_sampler_init_greedy())
-    else:
-        llama_cpp.llama_sampler_chain_add(chain, llama_cpp.llama_sampler_init_temp(asked["temperature"]))
-        llama_cpp.llama_sampler_chain_add(chain, llama_cpp.llama_sampler_init_dist(asked["seed"]))
+    chain = _chain(context, asked["temperature"], asked["seed"])
     began = time.monotonic()
     tokens = list(asked["prompt_ids"])
     following = asked["following_ids"]
@@ -89,6 +85,23 @@ def _context(asked: dict[str, Any]) -> Any:
     made.type_k, made.type_v = _type(asked["kv_type_k"]), _type(asked["kv_type_v"])
     made.no_perf = True
     return llama_cpp.llama_init_from_model(model, made) or None
+
+
+def _chain(context: Any, temperature: float, seed: int) -> Any:
+    """As the worker's own with these values: the model's end tokens are passed over, so that all runs are as long."""
+    vocabulary = llama_cpp.llama_model_get_vocab(llama_cpp.llama_get_model(context))
+    size = llama_cpp.llama_vocab_n_tokens(vocabulary)
+    ends = [token for token in range(size) if llama_cpp.llama_vocab_is_eog(vocabulary, token)]
+    chain = llama_cpp.llama_sampler_chain_init(llama_cpp.llama_sampler_chain_default_params())
+    bias = (llama_cpp.llama_logit_bias * len(ends))(*(llama_cpp.llama_logit_bias(end, -math.inf) for end in ends))
+    links = [llama_cpp.llama_sampler_init_logit_bias(size, len(ends), bias)]
+    if temperature == 0:
+        links.append(llama_cpp.llama_sampler_init_greedy())
+    else:
+        links += [llama_cpp.llama_sampler_init_temp(temperature), llama_cpp.llama_sampler_init_dist(seed)]
+    for link in links:
+        llama_cpp.llama_sampler_chain_add(chain, link)
+    return chain
 
 
 def _end_with_bench() -> None:

@@ -127,8 +127,11 @@ class _Writer:
     def __init__(self, file: TextIO, expert_bytes: dict[int, int]) -> None:
         self._file, self._expert_bytes = file, expert_bytes
         self.phase, self.step, self.rows = 0, 0, 0
+        self.begun = False  # a model may try itself while it is loaded
 
     def routed(self, layer: int, ids: npt.NDArray[np.int32], weights: npt.NDArray[np.float32]) -> None:
+        if not self.begun:
+            return
         size = self._expert_bytes.get(layer, 0)
         for token, (row, gates) in enumerate(zip(ids.tolist(), weights.tolist(), strict=True)):
             for slot, (expert, gate) in enumerate(zip(row, gates, strict=True)):
@@ -159,6 +162,7 @@ def record(plan: placement_pb2.Plan, prompt: str, tokens: int, file: TextIO, tol
             if not ids:
                 raise LoadFailed(f"{tokens} tokens leave no room for a prompt in a context of {context.size_tokens}")
             width = model.streamer.pass_tokens if model.streamer is not None else plan.ubatch_tokens
+            writer.begun = True
             last = _prefill(context, ids, width, writer)
             writer.phase = 1
             for number in range(tokens):

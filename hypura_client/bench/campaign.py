@@ -11,14 +11,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from hypura.v1 import inference_pb2 as inference
 from hypura.v1 import placement_pb2 as placement
 from hypura_client.bench import caches, cgroup
 from hypura_client.bench.contenders import Contender
 from hypura_client.bench.drive import bandwidth
-from hypura_client.bench.figures import Run
+from hypura_client.bench.figures import Bounds, Question, Run
 from hypura_client.bench.passage import PASSAGE
-from hypura_client.bench.worker import BenchWorker, Bounds, Killed, Question
+from hypura_client.bench.process import BenchProcess, Killed
+from hypura_client.bench.stock import measure
+from hypura_client.bench.worker import BenchWorker
 from hypura_client.errors import DaemonError, DeadlineExceeded, InvalidRequest
 
 Tell = Callable[[str], None]
@@ -73,7 +74,7 @@ def contest(contenders: Sequence[Contender], order: Order, tell: Tell) -> Result
 def _run(contender: Contender, order: Order, results: Results, tell: Tell) -> Run:
     files = [Path(file.path) for file in contender.plan.files]
     results.caches_dropped = caches.drop(files)
-    streams = contender.plan.streamed_bytes > 0
+    streams = contender.stock is None and contender.plan.streamed_bytes > 0
     before = bandwidth(files[0]) if streams else None
     cage = _cage(contender, results)
     try:
@@ -108,17 +109,21 @@ def _cage(contender: Contender, results: Results) -> cgroup.MemoryCgroup | None:
 
 
 def _one(contender: Contender, order: Order, results: Results, prefix: Sequence[str], tell: Tell) -> Run:
-    with BenchWorker(prefix, contender.environment) as worker:
+    def question() -> Question:
+        ours = next((run.token_ids for run in results.runs.get("hypura", ()) if run.token_ids), ())
+        return Question(results.prompt_ids, order.max_tokens, order.temperature, order.seed, ours)
+
+    if contender.stock is not None:
+        with BenchProcess("hypura_worker.baseline", prefix, {}) as process:
+            return measure(process, contender.plan, contender.stock, question(), order.bounds)
+    with BenchProcess("hypura_worker", prefix, contender.environment) as process, BenchWorker(process) as worker:
         began = time.monotonic()
         worker.load(contender.plan, order.bounds.load_seconds)
         load_seconds = time.monotonic() - began
         if not results.prompt_ids:
             results.prompt_ids = _prompt(worker.tokenize(PASSAGE), contender.plan, order)
         tell(f"  loaded in {load_seconds:.1f} s; a prompt of {len(results.prompt_ids)} tokens, then {order.max_tokens}")
-        sampling = inference.Sampling(
-            temperature=order.temperature, top_k=0, top_p=1.0, min_p=0.0, repeat_penalty=1.0, seed=order.seed
-        )
-        return worker.ask(Question(results.prompt_ids, order.max_tokens, sampling), order.bounds, load_seconds)
+        return worker.ask(question(), order.bounds, load_seconds)
 
 
 def _prompt(passage: Sequence[int], plan: placement.Plan, order: Order) -> tuple[int, ...]:

@@ -1,10 +1,34 @@
-"""What runs measured, and what follows from it: medians, spread, and the roofline. No effects."""
+"""What runs are asked, what they measured, and what follows from it: medians, spread, and the roofline. No effects."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from statistics import median
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """The longest that a run may load, read its prompt, and decode."""
+
+    load_seconds: float
+    prefill_seconds: float
+    decode_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What every run is asked: the same prompt, the same dice.
+
+    following_ids: what llama.cpp goes on with, whatever it would choose: another choice, for a last
+    bit that differs, would have it compute something else.
+    """
+
+    prompt_ids: tuple[int, ...]
+    max_tokens: int
+    temperature: float
+    seed: int
+    following_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,17 +107,18 @@ def roofline_seconds(
     return max(compute_seconds, used_bytes_per_token / drive_bytes_per_second) if drive_bytes_per_second else None
 
 
-def agreement(one: Sequence[int], other: Sequence[int]) -> int:
-    """How many tokens two answers have in common before they part."""
-    same = 0
-    for mine, theirs in zip(one, other, strict=False):
-        if mine != theirs:
-            break
-        same += 1
-    return same
+def agreement(one: Sequence[int], other: Sequence[int]) -> float | None:
+    """Share of the places that both have where they chose the same token, 0 to 1."""
+    pairs = list(zip(one, other, strict=False))
+    return sum(mine == theirs for mine, theirs in pairs) / len(pairs) if pairs else None
 
 
 def repetition(tokens: Sequence[int], length: int = 4) -> float:
     """Share of runs of `length` tokens that occurred before, 0 to 1: near 1, the text goes in circles."""
     grams = [tuple(tokens[i : i + length]) for i in range(len(tokens) - length + 1)]
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
+
+
+def less(later: int | None, before: int | None) -> int | None:
+    """The difference of two counts, where both are known."""
+    return None if later is None or before is None else later - before

@@ -102,13 +102,10 @@ def _baseline(name: str, results: Results, ours: Sequence[Run], speed: float | N
         return {"killed": True, "runs": len(runs)}
     made = _contender(runs)
     theirs = made["decode_tok_per_second"]
-    if name == "mmap":  # nobody counts what the page cache had, and its faults look like computing
-        unknown = ("hit_rate", "used_bytes_per_token", "stall", "compute", "overhead")
-        made |= dict.fromkeys(key if "_" in key else f"{key}_seconds_per_token" for key in unknown)
     return {
         **made,
         "token_ids": list(runs[0].token_ids),
-        "tokens_in_common": agreement(ours[0].token_ids, runs[0].token_ids),
+        "same_choices": agreement(ours[0].token_ids, runs[0].token_ids),
         "speedup": speed / theirs if speed is not None and theirs else None,
     }
 

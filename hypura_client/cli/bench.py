@@ -8,9 +8,10 @@ from hypura.v1 import control_pb2 as control
 from hypura.v1 import placement_pb2 as placement
 from hypura_client.bench import cgroup
 from hypura_client.bench.campaign import Order, contest
-from hypura_client.bench.contenders import Contender, fits, stock
+from hypura_client.bench.contenders import Contender, fits
+from hypura_client.bench.figures import Bounds
 from hypura_client.bench.report import COLUMNS, facts, report, rows
-from hypura_client.bench.worker import Bounds
+from hypura_client.bench.stock import Stock
 from hypura_client.cli.options import Context, Exact, Json, Memory, Model, WeightCacheLimit, load_options
 from hypura_client.cli.output import note, print_facts, print_json, print_table
 from hypura_client.cli.session import connected, registered
@@ -103,17 +104,16 @@ def _baselines(
     plan: placement.Plan, memory: int | None, available_bytes: int, repacks: bool, force: bool, notes: list[str]
 ) -> list[Contender]:
     """Stock llama.cpp as it may safely be run here; what is left out is said in notes."""
-    made = [Contender("mmap", stock(plan, mmap=True, extra_buffers=False), memory)]
-    plain = stock(plan, mmap=False, extra_buffers=repacks)
+    made = [Contender("mmap", plan, memory, Stock(mmap=True, extra_buffers=False))]
     roomy = fits(plan, available_bytes)
     # Without a limit of its own, a model that does not fit would take all memory of the machine.
     limit = memory if memory is not None or roomy else int(_SAFE_SHARE * available_bytes)
     if roomy or force or _can_limit():
-        made.append(Contender("no_mmap", plain, limit))
+        made.append(Contender("no_mmap", plan, limit, Stock(mmap=False, extra_buffers=repacks)))
     else:
         notes.append("llama.cpp without mmap was left out: the model does not fit and no cgroup can hold it")
     if plan.streamed_bytes and roomy:
-        made.append(Contender("resident", stock(plan, mmap=False, extra_buffers=False), None, once=True))
+        made.append(Contender("resident", plan, None, Stock(mmap=False, extra_buffers=False), once=True))
     elif plan.streamed_bytes:
         notes.append("the model does not fit into memory here, so the roofline takes the time that ours computes")
     return made

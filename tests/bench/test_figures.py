@@ -6,10 +6,10 @@ import pytest
 
 from hypura.v1 import placement_pb2 as placement
 from hypura_client.bench.campaign import Order, Results
-from hypura_client.bench.contenders import Contender, fits, stock
-from hypura_client.bench.figures import Run, agreement, repetition, roofline_seconds, spread
+from hypura_client.bench.contenders import Contender, fits
+from hypura_client.bench.figures import Bounds, Question, Run, agreement, repetition, roofline_seconds, spread
 from hypura_client.bench.report import COLUMNS, facts, report, rows
-from hypura_client.bench.worker import Bounds
+from hypura_client.bench.stock import Stock, request
 
 ORDER = Order(512, 64, 1.0, 1, 3, Bounds(1, 1, 1))
 
@@ -60,7 +60,7 @@ def test_the_report_names_what_is_asked_for() -> None:
     results = Results(
         runs={
             "hypura": [run(), run(token_seconds=0.5), run(token_seconds=0.3)],
-            "mmap": [run(token_seconds=8.0, token_ids=tuple(range(9)), cut=True)],
+            "mmap": [run(token_seconds=8.0, token_ids=tuple(range(9)), cut=True, hit_rate=None, stall_seconds=None)],
             "no_mmap": [Run(killed=True)],
             "resident": [run(token_seconds=0.15)],
         }
@@ -77,7 +77,7 @@ def test_the_report_names_what_is_asked_for() -> None:
     assert made["roofline_compute_seconds"] == 0.15 and made["roofline_compute_of"] == "the all-resident run"
     assert made["baselines"]["no_mmap"] == {"killed": True, "runs": 1}
     mmap = made["baselines"]["mmap"]
-    assert mmap["speedup"] == pytest.approx(20.0) and mmap["tokens_in_common"] == 9
+    assert mmap["speedup"] == pytest.approx(20.0) and mmap["same_choices"] == 1
     assert mmap["hit_rate"] is None and mmap["stall_seconds_per_token"] is None
     assert "resident" not in made["baselines"]
     assert all(len(row) == len(COLUMNS) for row in rows(made))
@@ -112,24 +112,18 @@ def test_spread_and_agreement() -> None:
     found = spread(runs, lambda one: one.hit_rate)
     assert found is not None and (found.median, found.low, found.high) == (0.4, 0.2, 0.6)
     assert spread([Run()], lambda one: one.hit_rate) is None
-    assert agreement([1, 2, 3], [1, 2, 4]) == 2 and agreement([1], []) == 0
+    assert agreement([1, 2, 3, 4], [1, 9, 3]) == pytest.approx(2 / 3) and agreement([1], []) is None
 
 
-def test_stock_llama_cpp_streams_nothing() -> None:
-    """Keeps out a baseline with our hook in it, or one that is hobbled by our plan's small ubatch."""
-    ours = plan()
-    for mmap, mode in ((True, placement.MODE_MMAP), (False, placement.MODE_RESIDENT)):
-        made = stock(ours, mmap=mmap, extra_buffers=True)
-        assert made.mode == mode and not made.HasField("experts") and not made.io.direct
-        assert made.streamed_bytes == 0 and made.ubatch_tokens == 512 and made.threads == ours.threads
-        assert {t.tier for t in made.tensors} == {placement.TIER_RAM}
-        assert made.extra_buffers is not mmap, "repacked weights are not mapped"
-    assert ours.streamed_bytes and ours.HasField("experts"), "the plan itself was changed"
+def test_stock_llama_cpp_is_not_hobbled() -> None:
+    """Keeps out a baseline with a tight plan's small ubatch, or one whose repacked weights cannot be mapped."""
+    ours, question = plan(), Question((1, 2), 8, 1.0, 5)
+    for mmap in (True, False):
+        asked = request(ours, Stock(mmap=mmap, extra_buffers=True), question)
+        assert asked["ubatch_tokens"] == 512 and asked["threads"] == ours.threads and asked["prompt_ids"] == [1, 2]
+        assert asked["extra_buffers"] is not mmap
     ours.exact = True
-    assert stock(ours, mmap=True, extra_buffers=False).ubatch_tokens == 32
+    assert request(ours, Stock(mmap=True, extra_buffers=False), question)["ubatch_tokens"] == 32
     assert not fits(ours, 20_000_000_000) and fits(ours, 40_000_000_000)
     ours.gpu_layers = 3
-    assert (
-        Contender("hypura", ours, None).environment
-        and not Contender("m", stock(ours, mmap=True, extra_buffers=False), None).environment
-    )
+    assert Contender("hypura", ours, None).environment, "graphs of moving weights would be replayed"
