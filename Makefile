@@ -15,7 +15,7 @@ PROTOS := $(wildcard protos/hypura/v1/*.proto)
 SHELL := bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-all test-clients chaos demo-eval demo-train demo-export check protos model format clean
+.PHONY: help install run test test-all test-clients chaos demo-eval demo-train demo-export check protos model bench format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -73,6 +73,10 @@ demo-train: $(STAMP) ## train the demo model anew (PyTorch, best on a GPU): make
 
 demo-export: $(STAMP) ## quantise trained weights into the package: make demo-export DEMO=weights
 	$(BIN)/python -m tests.demo_model.export --weights $(DEMO) --out hypura_daemon/models/demo/hypura-demo-18m-q4_k.gguf
+
+bench: $(STAMP) ## measure synthetic models: docs/bench gets figures, a table and plots (FULL=1: whole models, hours; TRACES=FILES: replayed too)
+	@$(BIN)/python -c 'import matplotlib' 2>/dev/null || $(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+	$(BIN)/python -m tests.bench.suite --out docs/bench --work $(RUN)/bench $(if $(FULL),--full) $(foreach s,$(ONLY),--only $(s)) $(foreach t,$(TRACES),--trace $(t))
 
 clean: ## remove what make made, but for the virtual environment
 	rm -rf $(RUN) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

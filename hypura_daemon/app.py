@@ -81,7 +81,7 @@ async def _serve(settings: Settings, ending: Ending) -> None:
     stores = stores_at(settings.stores, os.environ, Path.home())
     registry = await asyncio.to_thread(Registry, settings.home, stores)
     hardware = HardwareStore(settings.home)
-    planner = LoadPlanner(registry, hardware, settings.context_tokens, settings.sequences)
+    planner = LoadPlanner(registry, hardware, settings.context_tokens, settings.sequences, settings.home / "experts")
     supervisor = Supervisor(
         planner,
         partial(_make_worker, settings),

@@ -1,6 +1,7 @@
 """Plans a load: the registered model, the machine's profile, and what was asked for."""
 
 import asyncio
+import hashlib
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -21,8 +22,16 @@ NEED_MARGIN = 1.1
 class LoadPlanner:
     """Effects around the pure planner; the supervisor calls it."""
 
-    def __init__(self, registry: Registry, hardware: HardwareStore, context_tokens: int, sequences: int) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        hardware: HardwareStore,
+        context_tokens: int,
+        sequences: int,
+        statistics_folder: Path | None = None,
+    ) -> None:
         self._registry = registry
+        self._statistics_folder = statistics_folder
         self._hardware = hardware
         self._context_tokens = context_tokens
         self._sequences = sequences
@@ -36,6 +45,9 @@ class LoadPlanner:
         model = await asyncio.to_thread(self._registry.open, name)
         profile = await self._hardware.profile(measured_file(model))
         made = await asyncio.to_thread(self._plan, model, profile, request)
+        if made.experts is not None and self._statistics_folder is not None:
+            path = str(self._statistics_folder / statistics_name(made))
+            made = replace(made, experts=replace(made.experts, statistics_path=path))
         return fitted(made) if whole else made
 
     def _plan(self, model: Model, profile: HardwareProfile, request: LoadRequest) -> Plan:
@@ -78,6 +90,12 @@ class LoadPlanner:
 def measured_file(model: Model) -> Path:
     """The file whose drive is measured: the largest, since a small one gives no lasting figure."""
     return max(model.files, key=lambda file: file.size_bytes).path
+
+
+def statistics_name(made: Plan) -> str:
+    """A file name for these very files of the model: another version of it routes otherwise."""
+    identity = "\n".join(f"{file.path} {file.size_bytes} {file.modified_nanoseconds}" for file in made.files)
+    return hashlib.sha256(identity.encode()).hexdigest()[:24]
 
 
 def fitted(made: Plan) -> Plan:

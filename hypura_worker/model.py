@@ -11,10 +11,11 @@ import structlog
 
 from hypura.v1 import placement_pb2
 from hypura_worker import memory
-from hypura_worker.errors import LoadFailed
+from hypura_worker.errors import DecodeFailed, EngineBroken, LoadFailed
 from hypura_worker.llama import log
 from hypura_worker.llama.arena import Arena
-from hypura_worker.llama.context import Context
+from hypura_worker.llama.context import BatchToken, Context
+from hypura_worker.llama.hooks import PassHook
 from hypura_worker.llama.library import ggml
 from hypura_worker.llama.vocabulary import Vocabulary
 from hypura_worker.streaming.dense import DenseStreamer
@@ -39,11 +40,19 @@ class _Override(ctypes.Structure):
 class LlamaModel:
     """The loaded model. progress is called with the share of resident bytes in memory, 0 to 1.
 
+    watch: makes of the streamer's hook the one that the context gets.
+
     Raises LoadFailed, or ModelFileChanged, with the reason.
     """
 
-    def __init__(self, plan: placement_pb2.Plan, progress: Callable[[float], None] = lambda share: None) -> None:
+    def __init__(
+        self,
+        plan: placement_pb2.Plan,
+        progress: Callable[[float], None] = lambda share: None,
+        watch: Callable[[PassHook | None], PassHook | None] = lambda hook: hook,
+    ) -> None:
         self.plan = plan
+        self._watch = watch
         self.streamer: Streamer | None = None
         self._handle: int | None = None
         self._arena: Arena | None = None
@@ -58,6 +67,7 @@ class LlamaModel:
             self._load(progress)
             self.vocabulary = Vocabulary(self._handle)
             self._make_context()
+            self._learn()
         except BaseException:
             self.close()
             raise
@@ -145,12 +155,30 @@ class LlamaModel:
             kind = ExpertStreamer if plan.mode == placement_pb2.MODE_EXPERT_STREAMING else DenseStreamer
             self.streamer = kind(self._arena, plan, tensors, self._files.descriptors, self._reader)
 
+    def _learn(self) -> None:
+        """Show an expert streamer the graph before the first request, which then reads ahead from its first layer on.
+
+        A model that the guard stops is refused here, not in the middle of an answer.
+        """
+        context = self.ready()
+        if not isinstance(self.streamer, ExpertStreamer) or not context.generates:
+            return
+        self.streamer.learning = True
+        try:
+            context.decode([BatchToken(0, 0, 0, True)])
+        except (DecodeFailed, EngineBroken) as error:
+            raise LoadFailed(str(error)) from error
+        finally:
+            self.streamer.learning = False
+        context.cut(0, 0)
+        self.streamer.warm()
+
     def _make_context(self) -> None:
         """Make the context, and let the slots or the ring give way to what it really takes."""
         plan = self.plan
         resident = memory.resident_bytes()
         before = memory.allocated_bytes()
-        self.context = Context(self._handle, plan, self.streamer, type_number)
+        self.context = Context(self._handle, plan, self._watch(self.streamer), type_number)
         after = memory.allocated_bytes()
         if self.streamer is None:
             return

@@ -7,7 +7,19 @@ from typing import Any, cast
 
 import typer
 
-from hypura_client.cli import create, loading, models, planning, pull, run, service, status
+from hypura_client.cli import (
+    bench,
+    create,
+    iobench,
+    loading,
+    models,
+    planning,
+    pull,
+    run,
+    service,
+    status,
+    trace,
+)
 from hypura_client.cli.output import note, print_json
 from hypura_client.errors import Cancelled, CannotConnect, DeadlineExceeded, HypuraError, LocationError
 
@@ -58,6 +70,9 @@ app.command("create")(create.create)
 app.command("pull")(pull.pull)
 app.command("show")(models.show)
 app.command("profile")(planning.profile)
+app.command("bench")(bench.bench)
+app.command("iobench")(iobench.iobench)
+app.add_typer(trace.app, name="trace")
 app.command("stop")(status.stop)
 app.add_typer(service.app, name="service")
 app.command("version")(status.version)

@@ -88,12 +88,14 @@ class ExpertGroup:
 
 @dataclass(frozen=True, slots=True)
 class ExpertPlan:
-    """How routed experts are cached; expert_bytes: read for one miss, on average."""
+    """How routed experts are cached; expert_bytes: read for one miss, on average; statistics_path: the file
+    that keeps what they were worth from one load to the next, empty for none."""
 
     groups: tuple[ExpertGroup, ...]
     experts_per_layer: int
     experts_per_token: int
     expert_bytes: int
+    statistics_path: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -85,6 +85,7 @@ def plan_to_proto(plan: Plan, *, tensors: bool = True) -> placement_pb2.Plan:
                 experts_per_layer=plan.experts.experts_per_layer,
                 experts_per_token=plan.experts.experts_per_token,
                 expert_bytes=plan.experts.expert_bytes,
+                statistics_path=plan.experts.statistics_path,
             )
         )
     if plan.dense is not None:

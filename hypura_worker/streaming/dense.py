@@ -172,8 +172,14 @@ class DenseStreamer:
 
     def counters(self) -> StreamCounters:
         """Counters since the load."""
-        bytes_read, waited = self._reader.counters()
-        return StreamCounters(max(0, self._uses - self._misses), self._misses, bytes_read, waited)
+        read = self._reader.figures()
+        return StreamCounters(
+            hits=max(0, self._uses - self._misses),
+            misses=self._misses,
+            bytes_read=read.bytes,
+            stall_seconds=read.wait_ns / 1e9,
+            drive_seconds=read.busy_ns / 1e9,
+        )
 
     def close(self) -> None:
         """Release the memory."""

@@ -1,4 +1,4 @@
-"""Routed experts in slots: the hook asks for what is missing, this reads it and says where it is.
+"""Routed experts in slots: this lays them out; the compiled hook reads what is chosen and says where it is.
 
     group of layers ── one pool per component (gate, up, down; biases, scales)
                        └ N places; slot s of every component holds one expert of one layer
@@ -10,88 +10,59 @@ instead of all; the hook rewrites expert ids to slot numbers.
 from __future__ import annotations
 
 import ctypes
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import structlog
 
 from hypura.v1 import placement_pb2
 from hypura_worker.errors import DecodeFailed, EngineBroken, LoadFailed, ReadFailed
 from hypura_worker.llama.arena import Arena
 from hypura_worker.llama.hooks import Callbacks
 from hypura_worker.llama.library import address_of, ggml_calls, hook
+from hypura_worker.streaming import expert_state as state
+from hypura_worker.streaming import statistics
 from hypura_worker.streaming.geometry import Slices, lay_out
 from hypura_worker.streaming.memory import Pool
-from hypura_worker.streaming.reader import Alignment, Batch, Reader
-from hypura_worker.streaming.replacement import least_recently_used
+from hypura_worker.streaming.reader import Alignment, Batch, Reader, describe_error
 from hypura_worker.streaming.streamer import StreamCounters
 from hypura_worker.streaming.tensors import StreamedTensor
 
-_MISS = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_int32, ctypes.POINTER(ctypes.c_int32), ctypes.c_int32, ctypes.c_int32)
-_GUARD = 2
-
-
-class _Layer(ctypes.Structure):
-    """hypura_expert_layer of hook.h."""
-
-    _fields_ = (
-        ("experts", ctypes.c_int32),
-        ("slot_of", ctypes.c_void_p),
-        ("last_used", ctypes.c_void_p),
-        ("uses", ctypes.c_void_p),
-    )
-
-
-class _State(ctypes.Structure):
-    """hypura_experts of hook.h."""
-
-    _fields_ = (
-        ("ggml", ctypes.c_void_p),
-        ("arena", ctypes.c_void_p),
-        ("layers", ctypes.c_void_p),
-        ("layer_count", ctypes.c_int32),
-        ("failed", ctypes.c_int32),
-        ("miss", _MISS),
-        ("clock", ctypes.c_uint64),
-        ("hits", ctypes.c_uint64),
-        ("misses", ctypes.c_uint64),
-        ("rewritten", ctypes.c_void_p),
-        ("ids", ctypes.c_void_p),
-        ("ids_capacity", ctypes.c_int64),
-        ("guard", ctypes.c_char * 136),
-    )
+_MAX_CLASSES = 16
+_WORTH_KEEPING_PASSES = 32
+_AHEAD_LEAST = 0.5
+"""Guesses are read from ranks that come true at least this often; above 1 none is."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Vector:
-    """Bias or scale of all experts of a layer, kept in memory: rows[expert] is its bytes."""
-
-    component: str
-    rows: npt.NDArray[np.uint8]
-
-
-@dataclass(slots=True)
 class _Group:
-    """Layers that share slots. usable: how many slots may be filled by now."""
+    """Layers that share slots: what the hook sees of it, and the memory behind."""
 
-    layers: tuple[int, ...]
-    slots: int
-    usable: int
+    shared: state.Group
+    slots: ctypes.Array[state.Slot]
     stride_bytes: dict[str, int]
     pools: dict[str, Pool]
-    layer_of: npt.NDArray[np.int64]
-    expert_of: npt.NDArray[np.int64]
+
+    @property
+    def usable(self) -> int:
+        """How many slots may be filled by now."""
+        return int(self.shared.usable)
 
     @property
     def slot_bytes(self) -> int:
+        """Memory of one slot."""
         return sum(self.stride_bytes.values())
 
 
 class ExpertStreamer:
     """Serves the experts that a pass chooses; see the module's docstring.
 
-    tensors: the fused experts of the streamed layers, and the vectors indexed by expert.
+    tensors: the fused experts of the streamed layers, and the vectors indexed by expert;
+    learning: the next passes only show the graph, nothing is read and their results mean nothing.
     Raises LoadFailed when the plan's groups do not fit them.
     """
 
@@ -104,42 +75,46 @@ class ExpertStreamer:
         reader: Reader,
     ) -> None:
         self._hook = hook()
+        state.check_layouts()
+        self.learning = False
         self._reader = reader
         self._alignment = Alignment(plan.io.offset_alignment_bytes, plan.io.memory_alignment_bytes)
         self._descriptors = descriptors
-        self._failure: Exception | None = None
         experts = plan.experts.experts_per_layer
         layer_count = max(t.layer for t in tensors) + 1
-        self._slot_of = np.full((layer_count, experts), -1, np.int32)
-        self._last_used = np.zeros((layer_count, experts), np.uint64)
-        self._uses = np.zeros((layer_count, experts), np.uint64)
-        self._slices: dict[int, list[tuple[str, Slices]]] = {}
-        self._vectors: dict[int, list[_Vector]] = {}
-        self._groups: list[_Group] = []
-        self._group_of: dict[int, _Group] = {}
         self._experts, self._per_token = experts, plan.experts.experts_per_token
         self._ubatch_tokens = plan.ubatch_tokens
+        self._slot_of = np.full((layer_count, experts), -1, np.int32)
+        self._layers = (state.Layer * layer_count)()
+        self._groups: list[_Group] = []
         for tensor in tensors:
             _expert_dimension(tensor, experts)
-        self._read_vectors(tensors, experts)
+        self._rows = self._read_vectors(tensors, experts)
         for group in plan.experts.groups:
-            self._add_group(group, [t for t in tensors if t.layer in set(group.layers)], experts)
-        self._layers = (_Layer * layer_count)()
-        for layer in self._group_of:
-            self._layers[layer] = _Layer(
-                experts,
-                self._slot_of[layer].ctypes.data,
-                self._last_used[layer].ctypes.data,
-                self._uses[layer].ctypes.data,
-            )
-        self._miss = _MISS(self._on_miss)
-        self._state = _State(
+            self._add_group(group, [t for t in tensors if t.layer in set(group.layers)])
+        streamed = [number for number in range(layer_count) if self._layers[number].experts]
+        for turn, number in enumerate(streamed):
+            self._layers[number].turn = turn
+            self._layers[number].next = streamed[turn + 1] if turn + 1 < len(streamed) else -1
+        self.evidence = state.Evidence(layer_count, experts, self._per_token)
+        self._scratch = state.Scratch(experts)
+        self._state = state.Experts(
             ggml=ctypes.addressof(ggml_calls()),
             arena=arena.handle,
+            reader=reader.handle,
             layers=ctypes.addressof(self._layers),
             layer_count=layer_count,
-            miss=self._miss,
+            streamed_count=len(streamed),
+            per_token=self._per_token,
+            offset_alignment_bytes=self._alignment.offset_bytes,
+            likelihood=ctypes.addressof(self.evidence.state),
+            current=-1,
+            ahead_least=_AHEAD_LEAST,
         )
+        self._state.rank_seen[:] = [2.0] * state.MAX_GUESSES
+        self._state.rank_true[:] = [1.0] * state.MAX_GUESSES
+        self._scratch.attach(self._state)
+        self._statistics = Path(plan.experts.statistics_path) if plan.experts.statistics_path else None
 
     @property
     def callbacks(self) -> Callbacks:
@@ -162,18 +137,18 @@ class ExpertStreamer:
 
     @property
     def pass_tokens(self) -> int:
-        """So many that one layer's choices fit the slots of its group."""
-        fewest = min(group.usable for group in self._groups)
-        return self._ubatch_tokens if fewest >= self._experts else min(self._ubatch_tokens, fewest // self._per_token)
+        """So many that one layer's choices fit the slots of its group, even if all are of one class."""
+        return min(self._ubatch_tokens, *(self._tokens_served(g.usable, g.shared.classes) for g in self._groups))
 
     def fit(self, memory_bytes: int) -> None:
         """Use at most memory_bytes for slots: all groups give way alike."""
-        planned = sum(group.slots * group.slot_bytes for group in self._groups)
+        planned = sum(len(group.slots) * group.slot_bytes for group in self._groups)
         share = min(1.0, memory_bytes / planned) if planned else 1.0
         for group in self._groups:
-            usable = min(group.slots, int(group.slots * share))
-            if usable < self._per_token:
-                least = sum(self._per_token * g.slots / group.slots * g.slot_bytes for g in self._groups)
+            usable = min(len(group.slots), int(len(group.slots) * share))
+            if self._tokens_served(usable, group.shared.classes) < 1:
+                fewest = min(self._per_token * group.shared.classes, self._experts)
+                least = sum(fewest * len(g.slots) / len(group.slots) * g.slot_bytes for g in self._groups)
                 raise LoadFailed(
                     f"{memory_bytes / 1e6:.0f} MB are left for expert slots, and the least is {least / 1e6:.0f} MB; "
                     "raise --memory, or lower --context"
@@ -182,92 +157,100 @@ class ExpertStreamer:
 
     def begin(self) -> None:
         """Forget the failure of the last pass."""
-        self._failure = None
-        self._state.failed = 0
-        self._state.rewritten = None
+        self._hook.hypura_experts_begin(ctypes.addressof(self._state), self.learning)
 
     def failure(self) -> Exception | None:
         """Why the last pass failed, if it did."""
-        if self._state.failed == _GUARD:
-            node = self._state.guard.decode(errors="replace")
+        figures = self._state.figures
+        if not figures.failed:
+            return None
+        if figures.failed == state.GUARD:
+            node = figures.guard.decode(errors="replace")
             return EngineBroken(f"this architecture indexes experts in a way hypura does not know ({node})")
-        if self._state.failed:
-            return self._failure or DecodeFailed("the router chose an expert that does not exist")
-        return None
+        if figures.failed == state.READ_FAILED:
+            where = f"expert {figures.failed_expert} of layer {figures.failed_layer}"
+            return ReadFailed(f"{where}: {describe_error(figures.error)}")
+        if figures.failed == state.NO_SLOTS:
+            return DecodeFailed(
+                f"one pass needs more experts of a layer than the {min(g.usable for g in self._groups)} slots can "
+                "hold; this is a fault of the plan's ubatch"
+            )
+        if figures.failed == state.NO_MEMORY:
+            return DecodeFailed("no memory for the ids of the chosen experts")
+        return DecodeFailed("the router chose an expert that does not exist")
 
     def counters(self) -> StreamCounters:
         """Counters since the load."""
-        bytes_read, waited = self._reader.counters()
-        return StreamCounters(self._state.hits, self._state.misses, bytes_read, waited)
+        read, figures = self._reader.figures(), self._state.figures
+        return StreamCounters(
+            hits=figures.hits,
+            misses=figures.misses,
+            bytes_read=read.bytes,
+            stall_seconds=read.wait_ns / 1e9,
+            ahead_bytes=figures.ahead_bytes,
+            ahead_used_bytes=figures.ahead_used_bytes,
+            drive_seconds=read.busy_ns / 1e9,
+            hook_seconds=figures.hook_ns / 1e9,
+        )
 
     def close(self) -> None:
-        """Release the memory."""
+        """Release the memory, when nothing is read into it any more; what was learned is kept for the next load."""
+        self._remember()
+        for group in self._groups:
+            self._drop_from(group, 0)
         for group in self._groups:
             for pool in group.pools.values():
                 pool.close()
         self._hook.hypura_experts_free_scratch(ctypes.addressof(self._state))
 
-    def _on_miss(self, layer: int, ids: ctypes._Pointer[ctypes.c_int32], per_token: int, tokens: int) -> int:
-        # ctypes prints an exception raised in a callback and goes on: nothing may escape.
+    def warm(self) -> None:
+        """Fill the empty slots with what an earlier run used most, in the background, until the first request."""
+        if self._statistics is None:
+            return
         try:
-            chosen = np.ctypeslib.as_array(ids, (per_token * tokens,))
-            self._fetch(layer, np.unique(chosen[self._slot_of[layer][chosen] < 0]).astype(np.int64))
-        except Exception as error:
-            self._failure = error
-            return 1
-        return 0
-
-    def _fetch(self, layer: int, missing: npt.NDArray[np.int64]) -> None:
-        """Read these experts of the layer into slots and record where they are."""
-        group = self._group_of[layer]
-        slots = self._take(group, len(missing))
-        indices = slots.astype(np.uint64)
-        parts = []
-        for component, slices in self._slices[layer]:
-            stride = np.uint64(group.stride_bytes[component])
-            places = np.uint64(group.pools[component].address) + indices * stride
-            parts.append(slices.reads(missing, places))
-        reads = np.concatenate(parts)
-        batch = Batch()
-        for vector in self._vectors.get(layer, ()):
-            stride_bytes = group.stride_bytes[vector.component]
-            table = group.pools[vector.component].bytes[: group.slots * stride_bytes].reshape(group.slots, -1)
-            table[slots] = vector.rows[missing]
-        self._reader.submit(reads, batch)
-        try:
-            self._reader.wait(batch)  # right after: the batch must outlive its reads
-        except ReadFailed as error:
-            raise ReadFailed(f"expert {batch.failed_tag} of layer {layer}: {error}") from error
-        self._slot_of[layer, missing] = slots
-        group.layer_of[slots] = layer
-        group.expert_of[slots] = missing
-
-    def _take(self, group: _Group, count: int) -> npt.NDArray[np.int64]:
-        """Empty `count` slots of the group and return their numbers."""
-        layers, experts = group.layer_of[: group.usable], group.expert_of[: group.usable]
-        last_used = np.where(layers >= 0, self._last_used[layers, experts], np.uint64(0))
-        slots = least_recently_used(last_used, self._state.clock, count)
-        if len(slots) < count:
-            raise DecodeFailed(
-                f"one pass needs {count} more experts of a layer than the {group.usable} slots can hold; "
-                "this is a fault of the plan's ubatch"
+            known = statistics.load(self._statistics, *self.evidence.likelihood.shape)
+        except OSError as error:
+            structlog.get_logger().warning(
+                "expert statistics cannot be read", path=str(self._statistics), error=str(error)
             )
-        self._vacate(group, slots)
-        return slots
+            return
+        if known is None:
+            return
+        self.evidence.recall(known)
+        order = np.argsort(-known, axis=None, kind="stable")[: 2 * self.places]
+        layers, experts = (index.astype(np.int32) for index in np.unravel_index(order, known.shape))
+        self._hook.hypura_experts_warm(
+            ctypes.addressof(self._state), layers.ctypes.data, experts.ctypes.data, len(order)
+        )
 
-    def _vacate(self, group: _Group, slots: npt.NDArray[np.int64]) -> None:
-        held = slots[group.layer_of[slots] >= 0]
-        self._slot_of[group.layer_of[held], group.expert_of[held]] = -1
-        group.layer_of[held] = -1
+    def _remember(self) -> None:
+        visits = self._state.clock // max(1, self._state.streamed_count)
+        if self._statistics is None or visits < _WORTH_KEEPING_PASSES:
+            return
+        try:
+            statistics.save(self._statistics, self.evidence.likelihood)
+        except OSError as error:
+            structlog.get_logger().warning(
+                "expert statistics cannot be kept", path=str(self._statistics), error=str(error)
+            )
+
+    def _tokens_served(self, slots: int, classes: int) -> int:
+        """How many tokens' choices of one layer always find slots."""
+        of_class = slots // classes
+        return self._ubatch_tokens if of_class * classes >= self._experts else of_class // self._per_token
+
+    def _drop_from(self, group: _Group, usable: int) -> None:
+        self._hook.hypura_experts_drop_from(
+            ctypes.addressof(self._state), ctypes.addressof(group.shared), min(usable, group.usable)
+        )
 
     def _shrink(self, group: _Group, usable: int) -> None:
-        self._vacate(group, np.arange(usable, group.usable))
-        group.usable = usable
+        self._drop_from(group, usable)
         for component, pool in group.pools.items():
             pool.release(usable * group.stride_bytes[component])
 
-    def _read_vectors(self, tensors: Sequence[StreamedTensor], experts: int) -> None:
-        """Bring the biases and scales of the streamed layers into memory."""
+    def _read_vectors(self, tensors: Sequence[StreamedTensor], experts: int) -> dict[int, npt.NDArray[np.uint8]]:
+        """The biases and scales of the streamed layers, by tensor address: [experts, bytes]."""
         found: list[tuple[StreamedTensor, Pool, Slices]] = []
         for tensor in tensors:
             if tensor.role == placement_pb2.TENSOR_ROLE_EXPERT_VECTOR:
@@ -275,54 +258,96 @@ class ExpertStreamer:
                 slices = lay_out(descriptor, tensor.offset_bytes, tensor.length_bytes, 1, self._alignment)
                 found.append((tensor, Pool(slices.stride_bytes), slices))
         if not found:
-            return
+            return {}
         first, batch = np.zeros(1, np.int64), Batch()
         reads = [slices.reads(first, np.array([pool.address], np.uint64)) for _, pool, slices in found]
         self._reader.submit(np.concatenate(reads), batch)
         self._reader.wait(batch)
+        rows = {}
         for tensor, pool, slices in found:
             start = slices.shift_bytes
-            rows = pool.bytes[start : start + tensor.length_bytes].reshape(experts, -1).copy()
-            self._vectors.setdefault(tensor.layer, []).append(_Vector(tensor.component, rows))
+            rows[tensor.address] = pool.bytes[start : start + tensor.length_bytes].reshape(experts, -1).copy()
             pool.close()
+        return rows
 
-    def _add_group(self, planned: placement_pb2.ExpertGroup, tensors: Sequence[StreamedTensor], experts: int) -> None:
+    def _add_group(self, planned: placement_pb2.ExpertGroup, tensors: Sequence[StreamedTensor]) -> None:
         """Make the pools of one group and point its tensors at them."""
-        shifts: dict[int, int] = {}
+        layouts, classes = self._lay_out_group(planned, tensors)
         strides: dict[str, int] = {}
-        parts = {layer: sorted(t.component for t in tensors if t.layer == layer) for layer in planned.layers}
-        arrived = [components for components in parts.values() if components]
-        if any(components != arrived[0] for components in arrived):
-            raise LoadFailed("the plan groups layers whose experts have different parts; plan again")
         for tensor in tensors:
-            slice_bytes = tensor.length_bytes // experts
-            if tensor.role == placement_pb2.TENSOR_ROLE_EXPERT_VECTOR:
-                if strides.setdefault(tensor.component, slice_bytes) != slice_bytes:
-                    raise LoadFailed(f"the plan groups layers whose {tensor.component} differ; plan again")
-                shifts[tensor.address] = 0
-                continue
-            slices = lay_out(self._descriptors[tensor.file], tensor.offset_bytes, slice_bytes, experts, self._alignment)
-            self._slices.setdefault(tensor.layer, []).append((tensor.component, slices))
-            strides[tensor.component] = max(strides.get(tensor.component, 0), slices.stride_bytes)
-            shifts[tensor.address] = slices.shift_bytes
-        slots = planned.slots
+            stride = layouts[tensor.address].stride_bytes
+            strides[tensor.component] = max(strides.get(tensor.component, 0), stride)
+        slack = max(layout.slack_bytes for layout in layouts.values())
+        slots = (state.Slot * planned.slots)(*(state.Slot(layer=-1) for _ in range(planned.slots)))
         group = _Group(
-            layers=tuple(planned.layers),
+            shared=state.Group(slots=planned.slots, usable=planned.slots, classes=classes, slot=slots),
             slots=slots,
-            usable=slots,
             stride_bytes=strides,
-            pools={component: Pool(slots * stride) for component, stride in strides.items()},
-            layer_of=np.full(slots, -1, np.int64),
-            expert_of=np.zeros(slots, np.int64),
+            pools={component: Pool(planned.slots * stride + slack) for component, stride in strides.items()},
         )
-        for tensor in tensors:
-            dimension = _expert_dimension(tensor, experts)
-            stride = strides[tensor.component]
-            self._hook.hypura_tensor_slots(tensor.address, dimension, slots, stride)
-            pool = group.pools[tensor.component]
-            self._hook.hypura_tensor_place(tensor.address, pool.address + shifts[tensor.address])
-            self._group_of[tensor.layer] = group
         self._groups.append(group)
+        components: set[tuple[str, ...]] = set()
+        for number in planned.layers:
+            mine = [t for t in tensors if t.layer == number]
+            own = sorted(mine, key=lambda t: (t.address in self._rows, t.component))
+            if not own:
+                continue
+            components.add(tuple(t.component for t in own))
+            self._add_layer(number, group, [(t, layouts[t.address]) for t in own])
+        if len(components) > 1:
+            raise LoadFailed("the plan groups layers whose experts have different parts; plan again")
+
+    def _lay_out_group(
+        self, planned: placement_pb2.ExpertGroup, tensors: Sequence[StreamedTensor]
+    ) -> tuple[dict[int, Slices], int]:
+        """The layout of each tensor, and in how many classes the group's slots fall: as many as spare a copy,
+        unless the slots are too few to be divided."""
+        layouts = {t.address: self._lay_out(t, max_classes=_MAX_CLASSES) for t in tensors}
+        classes = math.lcm(*(layout.classes for layout in layouts.values()))
+        sizes = {(t.component, t.length_bytes) for t in tensors}
+        alike = len(sizes) == len({component for component, _ in sizes})
+        if classes > 1 and (not alike or self._tokens_served(planned.slots, classes) < self._ubatch_tokens):
+            return {t.address: self._lay_out(t, max_classes=1) for t in tensors}, 1
+        return layouts, classes
+
+    def _lay_out(self, tensor: StreamedTensor, *, max_classes: int) -> Slices:
+        slice_bytes = tensor.length_bytes // self._experts
+        if tensor.address in self._rows:
+            return Slices(-1, 0, slice_bytes, 0, slice_bytes, False, self._alignment)
+        descriptor = self._descriptors[tensor.file]
+        offset_bytes, count = tensor.offset_bytes, self._experts
+        return lay_out(descriptor, offset_bytes, slice_bytes, count, self._alignment, max_classes=max_classes)
+
+    def _add_layer(self, number: int, group: _Group, own: Sequence[tuple[StreamedTensor, Slices]]) -> None:
+        """Describe one layer to the hook; weights come first in `own`."""
+        weights = [slices for tensor, slices in own if tensor.address not in self._rows]
+        if len(weights) > state.MAX_WEIGHTS or len(own) > state.MAX_PARTS:
+            raise LoadFailed(f"layer {number} has experts of {len(own)} tensors, more than hypura knows how to stream")
+        layer = self._layers[number]
+        layer.experts, layer.slot_of = self._experts, self._slot_of[number].ctypes.data
+        layer.group = ctypes.pointer(group.shared)
+        layer.weight_count, layer.part_count = len(weights), len(own)
+        layer.expert_bytes = sum(slices.slice_bytes for slices in weights)
+        layer.order[:] = range(state.MAX_WEIGHTS)
+        for index, (tensor, slices) in enumerate(own):
+            pool, stride = group.pools[tensor.component], group.stride_bytes[tensor.component]
+            rows = self._rows.get(tensor.address)
+            if rows is not None and stride != slices.stride_bytes:
+                raise LoadFailed(f"the plan groups layers whose {tensor.component} differ; plan again")
+            layer.parts[index] = state.Part(
+                tensor=tensor.address,
+                pool=pool.address,
+                stride_bytes=stride,
+                shift_bytes=slices.shift_bytes,
+                slice_bytes=slices.slice_bytes,
+                offset_bytes=slices.offset_bytes,
+                rows=rows.ctypes.data if rows is not None else None,
+                fd=slices.descriptor,
+                bounce=slices.bounce,
+            )
+            dimension = _expert_dimension(tensor, self._experts)
+            self._hook.hypura_tensor_slots(tensor.address, dimension, len(group.slots), stride)
+            self._hook.hypura_tensor_place(tensor.address, pool.address + slices.shift_bytes)
 
 
 def _expert_dimension(tensor: StreamedTensor, experts: int) -> int:

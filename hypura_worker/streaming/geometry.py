@@ -6,16 +6,19 @@
     memory   ──┴─────────┴───────────────┴────┴──
              place     place + shift        place + stride
 
-Three cases, in order of preference:
+Four cases, in order of preference:
 - `window`: all slices of a tensor start at the same distance from an aligned offset
   (slice sizes are multiples of the alignment): the shift is that distance.
 - `shifted`: memory may be addressed finely, so that each window is read to where its slice
   starts at a fixed shift, with room for the spill on both sides.
-- `bounce`: neither holds; windows pass through an aligned buffer and are copied.
+- `classes`: memory wants coarse addresses too, but slice i and place p agree modulo it
+  whenever i and p are equal modulo `classes`: slices may only go to places of their class.
+- `bounce`: nothing holds; windows pass through an aligned buffer and are copied.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -33,7 +36,9 @@ class Slices:
     """Slices of equal length in one tensor, and the layout of a place for one of them.
 
     offset_bytes: of slice 0 in the file; slice_bytes: distance and length of slices;
-    shift_bytes: from the start of a place to the slice; stride_bytes: size of a place.
+    shift_bytes: from the start of a place to the slice; stride_bytes: size of a place;
+    classes: slice i may only land in place p if i and p are equal modulo this; slack_bytes:
+    room that reads into the last of several places need behind it.
     """
 
     descriptor: int
@@ -43,6 +48,8 @@ class Slices:
     stride_bytes: int
     bounce: bool
     alignment: Alignment
+    classes: int = 1
+    slack_bytes: int = 0
 
     def reads(self, indices: npt.NDArray[np.int64], places: npt.NDArray[np.uint64]) -> npt.NDArray[np.void]:
         """Reads (dtype READ, tag = index) of slices `indices` into the places at these addresses."""
@@ -66,20 +73,24 @@ class Slices:
         return reads
 
 
-def lay_out(descriptor: int, offset_bytes: int, slice_bytes: int, count: int, alignment: Alignment) -> Slices:
-    """The layout for `count` slices of slice_bytes, the first at offset_bytes."""
+def lay_out(
+    descriptor: int, offset_bytes: int, slice_bytes: int, count: int, alignment: Alignment, *, max_classes: int = 1
+) -> Slices:
+    """The layout for `count` slices of slice_bytes, the first at offset_bytes, in at most max_classes classes."""
     step, fine = alignment.offset_bytes, alignment.memory_bytes
     front = offset_bytes % step
+    classes = fine // math.gcd(fine, slice_bytes)
     if count == 1 or slice_bytes % step == 0:
-        shift, bounce = front, False
         stride = _up(_up(front + slice_bytes, step), max(_PLACE_BYTES, fine))
-    elif fine <= _FINE_BYTES and offset_bytes % fine == 0 and slice_bytes % fine == 0:
-        shift, bounce = step, False
+        return Slices(descriptor, offset_bytes, slice_bytes, front, stride, False, alignment)
+    if fine <= _FINE_BYTES and offset_bytes % fine == 0 and slice_bytes % fine == 0:
         stride = _up(slice_bytes + 2 * step, max(_PLACE_BYTES, fine))
-    else:
-        shift, bounce = 0, True
-        stride = _up(slice_bytes, _PLACE_BYTES)
-    return Slices(descriptor, offset_bytes, slice_bytes, shift, stride, bounce, alignment)
+        return Slices(descriptor, offset_bytes, slice_bytes, step, stride, False, alignment)
+    if classes <= max_classes and step % fine == 0:
+        # A read begins less than a step before its slice and ends less than a step behind it.
+        shift, stride = step + offset_bytes % fine, slice_bytes + 2 * step
+        return Slices(descriptor, offset_bytes, slice_bytes, shift, stride, False, alignment, classes, 2 * step)
+    return Slices(descriptor, offset_bytes, slice_bytes, 0, _up(slice_bytes, _PLACE_BYTES), True, alignment)
 
 
 def _up(value: int, step: int) -> int:

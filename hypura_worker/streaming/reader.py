@@ -45,19 +45,26 @@ class Batch(ctypes.Structure):
         ("pending", ctypes.c_int32),
         ("error", ctypes.c_int32),
         ("failed_tag", ctypes.c_int32),
-        ("reserved", ctypes.c_int32),
+        ("begun", ctypes.c_int32),
     )
+
+
+class ReaderFigures(ctypes.Structure):
+    """hypura_reader_figures of hook.h, since the start. busy_ns: with at least one read under way."""
+
+    _fields_ = (("bytes", ctypes.c_uint64), ("wait_ns", ctypes.c_uint64), ("busy_ns", ctypes.c_uint64))
 
 
 class Reader:
     """A pool of read threads.
 
-    queue_depth threads, reads split at chunk_bytes (a multiple of 64 KiB).
+    queue_depth threads, of which some are kept for demand; reads are split at chunk_bytes (a
+    multiple of 64 KiB).
     """
 
     def __init__(self, queue_depth: int, chunk_bytes: int) -> None:
         self._hook = hook()
-        handle = self._hook.hypura_reader_new(queue_depth, chunk_bytes)
+        handle = self._hook.hypura_reader_new(queue_depth, queue_depth, chunk_bytes)
         if not handle:
             raise MemoryError("no memory for the read threads")
         self._handle = handle
@@ -72,23 +79,33 @@ class Reader:
     def wait(self, batch: Batch) -> None:
         """Block until the batch has ended. Raises ReadFailed; batch.failed_tag tells which read."""
         error = self._hook.hypura_reader_wait(self._handle, ctypes.byref(batch))
-        if error == _ENDED_EARLY:
-            raise ReadFailed("the model file ended before the weights did; it was truncated while loaded")
         if error:
-            raise ReadFailed(f"reading the model's drive failed: {os.strerror(error)} (errno {error})")
+            raise ReadFailed(describe_error(error))
 
     def delay(self, milliseconds: int) -> None:
         """Make each read this much later: a slow drive, for tests."""
         self._hook.hypura_reader_delay(self._handle, milliseconds)
 
-    def counters(self) -> tuple[int, float]:
-        """Bytes read and seconds waited for, since the start."""
-        bytes_read, wait_ns = ctypes.c_uint64(), ctypes.c_uint64()
-        self._hook.hypura_reader_counters(self._handle, ctypes.byref(bytes_read), ctypes.byref(wait_ns))
-        return bytes_read.value, wait_ns.value / 1e9
+    @property
+    def handle(self) -> int:
+        """The hypura_reader, for the hook."""
+        return int(self._handle or 0)
+
+    def figures(self) -> ReaderFigures:
+        """Bytes and times since the start."""
+        figures = ReaderFigures()
+        self._hook.hypura_reader_read_figures(self._handle, ctypes.byref(figures))
+        return figures
 
     def close(self) -> None:
         """End the threads; reads not begun are dropped."""
         if self._handle:
             self._hook.hypura_reader_free(self._handle)
             self._handle = None
+
+
+def describe_error(error: int) -> str:
+    """What a batch's error means."""
+    if error == _ENDED_EARLY:
+        return "the model file ended before the weights did; it was truncated while loaded"
+    return f"reading the model's drive failed: {os.strerror(error)} (errno {error})"

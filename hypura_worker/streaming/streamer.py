@@ -12,12 +12,17 @@ from hypura_worker.llama.hooks import PassHook
 class StreamCounters:
     """Since the load. hits and misses: routed experts that a layer's visit found in memory
     or had to read, or, where layers are streamed, layers; stall_seconds: computing waited
-    that long for reads."""
+    that long for reads; ahead_bytes: read on a guess, and of these the ones used; drive_seconds:
+    with a read under way; hook_seconds: our own work between the nodes."""
 
     hits: int
     misses: int
     bytes_read: int
     stall_seconds: float
+    ahead_bytes: int = 0
+    ahead_used_bytes: int = 0
+    drive_seconds: float = 0.0
+    hook_seconds: float = 0.0
 
 
 class Streamer(PassHook, Protocol):

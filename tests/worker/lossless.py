@@ -34,17 +34,19 @@ def _expert_plans(path: Path, moe_top_k: int) -> Iterator[tuple[str, pb.Plan]]:
         plan = make_plan(path, pb.MODE_EXPERT_STREAMING, slots=slots, ubatch_tokens=_UBATCH, **direct)
         yield f"{slots or 'all'} slots, direct", plan
     # Every way for a slice to reach its slot, whatever this drive asks for.
-    for name, offset, memory in (("shifted", 512, 4), ("bounced", 4096, 4096)):
+    experts = make_plan(path, pb.MODE_EXPERT_STREAMING).experts.experts_per_layer
+    ways = (("shifted", least + 2, 512, 4), ("bounced", least + 2, 4096, 4096), ("by class", experts + 3, 512, 512))
+    for name, slots, offset, memory in ways:
         plan = make_plan(
             path,
             pb.MODE_EXPERT_STREAMING,
-            slots=least + 2,
+            slots=slots,
             ubatch_tokens=_UBATCH,
             offset_alignment=offset,
             memory_alignment=memory,
             direct=False,
         )
-        yield f"{least + 2} slots, {name}", plan
+        yield f"{slots} slots, {name}", plan
 
 
 def _dense_plans(path: Path) -> Iterator[tuple[str, pb.Plan]]:

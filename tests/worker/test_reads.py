@@ -34,21 +34,30 @@ def descriptor(tmp_path_factory: pytest.TempPathFactory) -> int:
     slice_bytes=st.integers(1, 30_000).map(lambda n: 4 * n),
     count=st.integers(1, 12),
     alignment=st.sampled_from([(512, 4), (512, 512), (4096, 4), (4096, 512), (4096, 4096), (1, 1)]),
+    max_classes=st.sampled_from([1, 4, 128]),
     chunk_bytes=st.sampled_from([65_536, 1 << 20]),
 )
 def test_every_slice_lands_whole(
-    descriptor: int, offset: int, slice_bytes: int, count: int, alignment: tuple[int, int], chunk_bytes: int
+    descriptor: int,
+    offset: int,
+    slice_bytes: int,
+    count: int,
+    alignment: tuple[int, int],
+    max_classes: int,
+    chunk_bytes: int,
 ) -> None:
     offset -= offset % max(1, min(alignment[1], 32))
     count = min(count, (FILE_BYTES - offset) // slice_bytes)
     if count < 1:
         return
-    slices = lay_out(descriptor, offset, slice_bytes, count, Alignment(*alignment))
-    pool = Pool(count * slices.stride_bytes)
+    slices = lay_out(descriptor, offset, slice_bytes, count, Alignment(*alignment), max_classes=max_classes)
+    pool = Pool(count * slices.classes * slices.stride_bytes + slices.slack_bytes)
     reader = Reader(3, chunk_bytes)
     try:
         order = np.random.default_rng(1).permutation(count).astype(np.int64)
-        places = np.uint64(pool.address) + np.arange(count, dtype=np.uint64) * np.uint64(slices.stride_bytes)
+        # Any order, but each slice in a place of its class.
+        numbers = np.arange(count) * slices.classes + order % slices.classes
+        places = np.uint64(pool.address) + numbers.astype(np.uint64) * np.uint64(slices.stride_bytes)
         reads = slices.reads(order, places)
         direct = reads["dest"][reads["copy_dest"] == 0]
         assert not (direct % alignment[1]).any(), "a direct read to an address that the drive refuses"
@@ -56,11 +65,11 @@ def test_every_slice_lands_whole(
         batch = Batch()
         reader.submit(reads, batch)
         reader.wait(batch)
-        for place, index in enumerate(order):
+        for place, index in zip(numbers, order, strict=True):
             start = place * slices.stride_bytes + slices.shift_bytes
             wanted = DATA[offset + index * slice_bytes : offset + (index + 1) * slice_bytes]
             assert pool.bytes[start : start + slice_bytes].tobytes() == wanted
-        assert reader.counters()[0] >= count * slice_bytes
+        assert reader.figures().bytes >= count * slice_bytes
     finally:
         reader.close()
 

@@ -1,8 +1,10 @@
 /* Per-node callback for streamed experts.
  *
- *   … top-k ids ─► ffn_moe_weights-L (stop) ─► MUL_MAT_ID ─► …
- *                       │ all chosen experts in slots? else Python reads them
- *                       └ ids become slot numbers, in place
+ *   … top-k ids ─► ffn_moe_weights-L (stop) ─► MUL_MAT_ID up ─► MUL_MAT_ID gate ─► MUL_MAT_ID down
+ *                     │ reads what is missing,    └ waits for its own part alone; while another
+ *                     │ then what the next layer    part is still being read, llama.cpp computes
+ *                     │ will likely choose          this node before it asks about the next
+ *                     └ ids become slot numbers, in place
  *
  * The guard: a node that indexes by expert must find "its weights are streamed" equal to
  * "its ids were rewritten in this layer"; a node that breaks it is not computed (its
@@ -10,9 +12,11 @@
  */
 #include "hook.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 static const char WEIGHTS[] = "ffn_moe_weights-";
 
@@ -54,8 +58,8 @@ static void check_guard(hypura_experts *experts, struct ggml_tensor *node) {
         return;
     }
     if (hypura_in_arena(experts->arena, weights) != is_rewritten(experts, ids)) {
-        snprintf(experts->guard, sizeof(experts->guard), "%s of %s", node->name, weights->name);
-        experts->failed = 2;
+        snprintf(experts->figures.guard, sizeof(experts->figures.guard), "%s of %s", node->name, weights->name);
+        experts->figures.failed = HYPURA_GUARD;
         node->op = ggml->op_none;
     }
 }
@@ -92,52 +96,121 @@ static void copy_ids(hypura_experts *experts, struct ggml_tensor *ids, int64_t p
     }
 }
 
-static void visit(hypura_experts *experts, int32_t index, struct ggml_tensor *ids) {
-    hypura_expert_layer *layer = &experts->layers[index];
-    int64_t per_token = ids->ne[0], tokens = ids->ne[1], count = per_token * tokens;
-    if (!reserve_ids(experts, count)) {
-        experts->failed = 1;
+/* Of this thread's own work: waiting for reads, and for a processor, is not counted. */
+static uint64_t work_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+/* Fills chosen with the distinct experts of the visit, and list with those that are missing. */
+static int32_t sort_out(hypura_experts *experts, int32_t index, int64_t count) {
+    hypura_layer *layer = &experts->layers[index];
+    int32_t missing = 0;
+    memset(experts->wanted, 0, (size_t)layer->experts);
+    experts->chosen_count = 0;
+    for (int64_t i = 0; i < count; i++) {
+        int32_t id = experts->ids[i];
+        if (id < 0 || id >= layer->experts) {
+            experts->figures.failed = HYPURA_NO_EXPERT;
+            return 0;
+        }
+        if (experts->wanted[id]) {
+            continue;
+        }
+        experts->wanted[id] = 1;
+        experts->chosen[experts->chosen_count++] = id;
+        int32_t slot = hypura_cache_find(experts, index, id);
+        if (slot >= 0) {
+            layer->group->slot[slot].used = experts->clock;
+        } else {
+            experts->list[missing++] = id;
+        }
+    }
+    experts->figures.hits += (uint64_t)(experts->chosen_count - missing);
+    experts->figures.misses += (uint64_t)missing;
+    return missing;
+}
+
+static void serve(hypura_experts *experts, int32_t index, const struct ggml_tensor *node, int64_t per_token,
+                  int64_t tokens) {
+    experts->visit_tokens = (int32_t)tokens;
+    experts->layers[index].asked = 0;
+    if (experts->learning) {
+        hypura_routers_input(experts, index, node);
         return;
     }
-    if (!experts->failed) {
+    experts->clock++;
+    int32_t missing = sort_out(experts, index, per_token * tokens);
+    if (experts->figures.failed) {
+        return;
+    }
+    hypura_cache_settle_guesses(experts, index);
+    const struct ggml_tensor *input = hypura_routers_input(experts, index, node);
+    hypura_likelihood_visit(experts->likelihood, index, experts->ids, (int32_t)per_token, (int32_t)tokens,
+                            hypura_routers_probabilities(experts, index, node));
+    if (missing > 0 && !hypura_cache_read(experts, index, experts->list, missing, HYPURA_DEMAND, INFINITY)) {
+        experts->figures.failed = HYPURA_NO_SLOTS;
+        return;
+    }
+    hypura_routers_judge(experts, index);
+    hypura_routers_look_ahead(experts, index, input);
+    if (experts->layers[index].next < 0) {
+        hypura_likelihood_learn(experts->likelihood);
+    }
+}
+
+static void visit(hypura_experts *experts, int32_t index, struct ggml_tensor *node) {
+    uint64_t start = work_ns();
+    hypura_layer *layer = &experts->layers[index];
+    struct ggml_tensor *ids = node->src[1];
+    int64_t per_token = ids->ne[0], tokens = ids->ne[1], count = per_token * tokens;
+    experts->current = index;
+    if (!reserve_ids(experts, count)) {
+        experts->figures.failed = HYPURA_NO_MEMORY;
+        return;
+    }
+    if (!experts->figures.failed) {
         copy_ids(experts, ids, per_token, tokens, false);
-        uint64_t now = ++experts->clock;
-        uint64_t hits = 0, misses = 0;
-        for (int64_t i = 0; i < count; i++) {
-            int32_t id = experts->ids[i];
-            if (id < 0 || id >= layer->experts) {
-                experts->failed = 1;
-                break;
-            }
-            if (layer->last_used[id] != now) {
-                layer->last_used[id] = now;
-                layer->uses[id]++;
-                if (layer->slot_of[id] >= 0) {
-                    hits++;
-                } else {
-                    misses++;
-                }
-            }
-        }
-        experts->hits += hits;
-        experts->misses += misses;
-        if (!experts->failed && misses > 0 &&
-            experts->miss(index, experts->ids, (int32_t)per_token, (int32_t)tokens) != 0) {
-            experts->failed = 1;
-        }
+        serve(experts, index, node, per_token, tokens);
     }
     /* After a failure the ids must still index inside the pool: the nodes up to the one
      * where llama.cpp notices the abort are computed all the same. */
     for (int64_t i = 0; i < count; i++) {
-        int32_t slot = experts->failed ? 0 : layer->slot_of[experts->ids[i]];
-        if (slot < 0) {
-            experts->failed = 1;
-            slot = 0;
-        }
-        experts->ids[i] = slot;
+        experts->ids[i] = experts->figures.failed || experts->learning ? 0 : layer->slot_of[experts->ids[i]];
     }
     copy_ids(experts, ids, per_token, tokens, true);
     experts->rewritten = ids;
+    experts->figures.hook_ns += work_ns() - start;
+}
+
+/* Before a node that multiplies with streamed experts: have its part of them. True to be
+ * called when it is computed: there is something to wait for before the next. */
+static bool await_part(hypura_experts *experts, const struct ggml_tensor *node) {
+    const struct ggml_tensor *weights = node->src[0]->view_src ? node->src[0]->view_src : node->src[0];
+    if (node->op != experts->ggml->op_mul_mat_id || experts->current < 0 || experts->figures.failed ||
+        !hypura_in_arena(experts->arena, weights)) {
+        return false;
+    }
+    hypura_layer *layer = &experts->layers[experts->current];
+    for (int32_t p = 0; p < layer->weight_count; p++) {
+        if (layer->parts[p].tensor == weights) {
+            if (layer->asked < layer->weight_count) {
+                /* The order of use is the order in which to read. */
+                int32_t was = layer->asked;
+                while (was < layer->weight_count - 1 && layer->order[was] != p) {
+                    was++;
+                }
+                layer->order[was] = layer->order[layer->asked];
+                layer->order[layer->asked++] = p;
+            }
+            return !experts->learning && hypura_cache_wait(experts, experts->current, p) &&
+                   hypura_cache_waits(experts, experts->current);
+        }
+    }
+    snprintf(experts->figures.guard, sizeof(experts->figures.guard), "%s of %s", node->name, weights->name);
+    experts->figures.failed = HYPURA_GUARD; /* another layer's experts, by this layer's ids */
+    return false;
 }
 
 /* The ggml_backend_sched_eval_callback; context is a hypura_experts. */
@@ -154,22 +227,69 @@ HYPURA_API bool hypura_experts_eval(struct ggml_tensor *node, bool ask, void *co
             return true;
         }
         check_guard(experts, node);
-        return false;
+        return await_part(experts, node);
     }
     int32_t layer = weights_layer(experts, node);
     if (layer >= 0) {
-        visit(experts, layer, node->src[1]);
+        visit(experts, layer, node);
     }
     return true;
 }
 
 /* The ggml_abort_callback of the same context. */
 HYPURA_API bool hypura_experts_abort(void *context) {
-    return ((hypura_experts *)context)->failed != 0;
+    return ((hypura_experts *)context)->figures.failed != 0;
+}
+
+/* Before a pass. learning: it shows the hook the routers and the order of things, with no expert read. */
+HYPURA_API void hypura_experts_begin(hypura_experts *experts, bool learning) {
+    hypura_cache_stop_warming(experts);
+    experts->learning = learning;
+    experts->figures.failed = 0;
+    experts->rewritten = NULL;
+    experts->current = -1;
+}
+
+/* Fills empty slots with these experts, the first first, until the next pass begins. */
+HYPURA_API void hypura_experts_warm(hypura_experts *experts, const int32_t *layers, const int32_t *ids, int32_t count) {
+    for (int32_t i = 0; i < count; i++) {
+        if (layers[i] >= 0 && layers[i] < experts->layer_count && ids[i] >= 0 && ids[i] < experts->layers[layers[i]].experts) {
+            hypura_cache_warm(experts, layers[i], ids[i]);
+        }
+    }
+}
+
+HYPURA_API void hypura_experts_drop_from(hypura_experts *experts, hypura_group *group, int32_t usable) {
+    for (int32_t s = usable; s < group->usable; s++) {
+        for (int32_t p = 0; p < HYPURA_MAX_WEIGHTS; p++) {
+            hypura_reader_cancel(experts->reader, &group->slot[s].parts[p]);
+            hypura_reader_wait(experts->reader, &group->slot[s].parts[p]);
+        }
+        hypura_cache_drop(experts, group, s);
+    }
+    group->usable = usable;
 }
 
 HYPURA_API void hypura_experts_free_scratch(hypura_experts *experts) {
     free(experts->ids);
+    free(experts->probabilities);
+    free(experts->input);
+    for (int32_t l = 0; l < experts->layer_count; l++) {
+        hypura_routers_free(&experts->layers[l]);
+    }
     experts->ids = NULL;
-    experts->ids_capacity = 0;
+    experts->probabilities = NULL;
+    experts->input = NULL;
+    experts->ids_capacity = experts->probabilities_capacity = experts->input_capacity = 0;
+}
+
+/* For the check against Python's mirrors. */
+HYPURA_API void hypura_experts_sizes(int64_t *sizes) {
+    sizes[0] = sizeof(hypura_part);
+    sizes[1] = sizeof(hypura_slot);
+    sizes[2] = sizeof(hypura_group);
+    sizes[3] = sizeof(hypura_layer);
+    sizes[4] = sizeof(hypura_likelihood);
+    sizes[5] = sizeof(hypura_experts_figures);
+    sizes[6] = sizeof(hypura_experts);
 }

@@ -1,12 +1,15 @@
 /* The part of the worker that llama.cpp calls: see docs/llama-seam.md.
  *
- *   abi.c      a buffer type whose tensors have addresses but no bytes
- *   reader.c   threads that read extents of files
- *   experts.c  per-node callback for streamed experts: rewrites expert ids to slots
- *   dense.c    per-node callback for streamed layers: waits for a layer's weights
+ *   abi.c         a buffer type whose tensors have addresses but no bytes
+ *   reader.c      threads that read extents of files
+ *   likelihood.c  which experts are likely to be chosen again
+ *   cache.c       which experts are in which slots
+ *   routers.c     which experts the next layer will choose
+ *   experts.c     per-node callback for streamed experts: rewrites expert ids to slots
+ *   dense.c       per-node callback for streamed layers: waits for a layer's weights
  *
- * Python decides (which slot, which read, when); C answers what is asked thousands
- * of times per token. Layouts mirror ggml.h and ggml-backend-impl.h of ggml 0.25;
+ * Python lays everything out before the context is made; from then on C answers what
+ * llama.cpp asks thousands of times per token. Layouts mirror ggml.h and ggml-backend-impl.h of ggml 0.25;
  * Python checks them against the loaded library before anything else is called.
  */
 #ifndef HYPURA_HOOK_H
@@ -48,7 +51,7 @@ typedef struct {
     bool (*buffer_is_host)(struct ggml_backend_buffer *buffer);
     void (*tensor_get)(const struct ggml_tensor *tensor, void *data, size_t offset, size_t size);
     void (*tensor_set)(struct ggml_tensor *tensor, const void *data, size_t offset, size_t size);
-    int32_t op_none, op_get_rows, op_mul_mat_id, op_add_id, op_repeat;
+    int32_t op_none, op_get_rows, op_mul_mat_id, op_add_id, op_repeat, op_mul_mat, op_add, op_soft_max, op_unary;
     int32_t op_reshape, op_view, op_permute, op_transpose;
 } hypura_ggml;
 
@@ -79,42 +82,208 @@ typedef struct {
 
 /* Reads that are waited for together. Zeroed by the caller; must outlive them. */
 typedef struct {
-    int32_t pending;
-    int32_t error; /* errno of the first failure; -1: the file ended early; 0: none */
+    int32_t pending; /* written under the reader's lock; 0 is seen without it */
+    int32_t error;   /* errno of the first failure; -1: the file ended early; 0: none */
     int32_t failed_tag;
-    int32_t reserved;
+    int32_t begun;   /* chunks that a thread has taken */
 } hypura_batch;
+
+/* Demand is read first; what is ahead only while there is no demand, and it can be taken back. */
+typedef enum { HYPURA_DEMAND, HYPURA_AHEAD, HYPURA_URGENCIES } hypura_urgency;
 
 typedef struct hypura_reader hypura_reader;
 
-/* ---- experts.c ---- */
+typedef struct {
+    uint64_t bytes;       /* read since the start */
+    uint64_t wait_ns;     /* spent waiting for reads */
+    uint64_t busy_ns;     /* with at least one read under way */
+} hypura_reader_figures;
 
-/* Called when chosen experts are not in memory. ids: every chosen expert, token by
- * token. Returns 0 when all are; anything else fails the decode. */
-typedef int32_t (*hypura_miss_fn)(int32_t layer, const int32_t *ids, int32_t per_token, int32_t tokens);
+void hypura_reader_submit_as(hypura_reader *reader, const hypura_read *reads, int32_t count, hypura_batch *batch,
+                             hypura_urgency urgency);
+/* Makes what is still queued of an AHEAD batch DEMAND. */
+void hypura_reader_promote(hypura_reader *reader, hypura_batch *batch);
+/* Drops what is still queued of an AHEAD batch, and says how many chunks; what a thread has taken goes on. */
+int32_t hypura_reader_cancel(hypura_reader *reader, hypura_batch *batch);
+int32_t hypura_reader_wait(hypura_reader *reader, hypura_batch *batch);
+
+static inline bool hypura_pending(const hypura_batch *batch) {
+    return __atomic_load_n(&batch->pending, __ATOMIC_ACQUIRE) != 0;
+}
+
+/* ---- likelihood.c: how likely each expert is to be chosen again ---- */
+
+#define HYPURA_AVERAGES 10
+
+/* The twin of streaming/replacement/learned.py, which says what it does and why. */
+typedef struct {
+    int32_t layers, experts, per_token;
+    float *averages;   /* [layers][HYPURA_AVERAGES][experts] */
+    float *likelihood; /* [layers][experts], at least 0.0001 */
+    uint8_t *visited;  /* [layers] */
+    float *scratch;    /* [2][experts] */
+    float weights[HYPURA_AVERAGES];
+    double prior;      /* on the diagonal of the regression */
+    double seen[HYPURA_AVERAGES][HYPURA_AVERAGES];
+    double answers[HYPURA_AVERAGES];
+} hypura_likelihood;
+
+/* A layer chose ids[token][k]; probabilities[token][expert] is the router's, or NULL. */
+void hypura_likelihood_visit(hypura_likelihood *likelihood, int32_t layer, const int32_t *ids, int32_t per_token,
+                             int32_t tokens, const float *probabilities);
+/* Fit the weights to what was seen: once per token is often enough. */
+void hypura_likelihood_learn(hypura_likelihood *likelihood);
+
+/* ---- experts.c, cache.c, routers.c: experts in slots ---- */
+
+#define HYPURA_MAX_GUESSES 32
+#define HYPURA_MAX_WEIGHTS 4
+#define HYPURA_MAX_PARTS 12
+
+/* One tensor's share of the experts of a layer. Weights are read from a file; what is small
+ * and in memory already (biases, scales) is copied from rows. */
+typedef struct {
+    struct ggml_tensor *tensor;
+    uint8_t *pool;          /* the group's memory for this component */
+    int64_t stride_bytes;   /* from slot to slot */
+    int64_t shift_bytes;    /* from the start of a place to the slice */
+    int64_t slice_bytes;
+    int64_t offset_bytes;   /* of expert 0 in the file */
+    const uint8_t *rows;    /* NULL for weights */
+    int32_t fd;
+    int32_t bounce;
+} hypura_part;
 
 typedef struct {
-    int32_t experts;      /* 0: this layer is not streamed */
-    int32_t *slot_of;     /* by expert; -1: not in memory */
-    uint64_t *last_used;  /* by expert; the clock at its last use */
-    uint64_t *uses;       /* by expert; in how many visits it was chosen */
-} hypura_expert_layer;
+    int32_t layer;  /* -1: empty */
+    int32_t expert;
+    uint64_t used;  /* the visit that last used it */
+    int32_t ahead;  /* read on a guess that nothing has confirmed yet */
+    int32_t reading; /* some part may still be on its way */
+    hypura_batch parts[HYPURA_MAX_WEIGHTS];
+} hypura_slot;
+
+/* Layers that share slots. Expert e may be in slot s when e and s are equal modulo classes:
+ * slot addresses then have the remainder that direct reads of the expert's slices need. */
+typedef struct {
+    int32_t slots;
+    int32_t usable;
+    int32_t classes;
+    int32_t reserved;
+    hypura_slot *slot;
+} hypura_group;
+
+typedef enum { HYPURA_NO_GATING, HYPURA_SOFTMAX, HYPURA_SIGMOID } hypura_gating;
+
+/* A layer's router, learned from the graph when the layer is first computed. Its weights are kept in 8 bits
+ * for guessing: a quarter of the memory traffic, and the ranks stay the same but for near ties. */
+typedef struct {
+    const float *weights;      /* the original's [experts][width]; NULL: not known */
+    int8_t *rows;              /* [experts][width]; NULL: no memory for it */
+    float *scales;             /* [experts] of the rows */
+    const float *logit_bias;   /* [experts] or NULL; added before the gating function */
+    const float *choice_bias;  /* [experts] or NULL; added after it, for the choice alone */
+    int32_t width;
+    int32_t gating;            /* a hypura_gating */
+} hypura_router;
+
+typedef struct {
+    int32_t experts; /* 0: this layer is not streamed */
+    int32_t turn;    /* its place among the streamed layers */
+    int32_t next;    /* the streamed layer after this one; -1: none */
+    int32_t guessed; /* some slot may hold a guess for this layer */
+    int32_t *slot_of; /* by expert; -1: not in memory */
+    hypura_group *group;
+    int64_t expert_bytes; /* what reading an expert takes */
+    int32_t weight_count, part_count; /* weights come first */
+    hypura_part parts[HYPURA_MAX_PARTS];
+    int32_t order[HYPURA_MAX_WEIGHTS]; /* of its weights, as the graph uses them */
+    int32_t asked;   /* how many of them were asked about in this visit */
+    int32_t reserved;
+    hypura_router router;
+    int32_t guesses;    /* what the layer before foresaw of a single token, likeliest first … */
+    int32_t guess[HYPURA_MAX_GUESSES]; /* … -1 where it was in memory already */
+} hypura_layer;
+
+/* What the engine asks for; all since the load. */
+typedef struct {
+    uint64_t hits;   /* distinct experts per visit that were in memory or on their way */
+    uint64_t misses;
+    uint64_t ahead_bytes;        /* read on a guess */
+    uint64_t ahead_used_bytes;   /* of these, used */
+    uint64_t hook_ns;            /* in the hook, waiting for reads not counted */
+    int32_t failed;              /* 0, or a hypura_failure */
+    int32_t failed_layer, failed_expert, error;
+    char guard[2 * GGML_MAX_NAME + 8]; /* the node that broke the guard */
+} hypura_experts_figures;
+
+typedef enum { HYPURA_READ_FAILED = 1, HYPURA_GUARD, HYPURA_NO_SLOTS, HYPURA_NO_EXPERT, HYPURA_NO_MEMORY } hypura_failure;
 
 typedef struct {
     const hypura_ggml *ggml;
     hypura_arena *arena;
-    hypura_expert_layer *layers;
+    hypura_reader *reader;
+    hypura_layer *layers;
     int32_t layer_count;
-    int32_t failed;          /* 1: a miss could not be served; 2: the guard */
-    hypura_miss_fn miss;
+    int32_t streamed_count;  /* of them */
+    int32_t per_token;
+    int32_t offset_alignment_bytes;
+    hypura_likelihood *likelihood;
+    hypura_experts_figures figures;
     uint64_t clock;          /* visits of layers so far */
-    uint64_t hits;           /* distinct experts per visit, found in memory */
-    uint64_t misses;
+    int32_t current;         /* the layer being computed; -1 */
+    int32_t visit_tokens;
+    int32_t learning;        /* this pass only shows the graph: nothing is read, its results are thrown away */
+    int32_t warming;         /* some slot may still wait for a read that was asked for between passes */
     struct ggml_tensor *rewritten; /* the ids of this layer that are slots by now */
-    int32_t *ids;            /* scratch */
+    int32_t *ids;            /* scratch: ids of the visit */
     int64_t ids_capacity;
-    char guard[2 * GGML_MAX_NAME + 8]; /* the node that broke the guard */
+    int32_t *chosen;         /* [experts] the distinct experts of the visit */
+    int32_t chosen_count;
+    int32_t reserved;
+    float *probabilities;    /* scratch of the routers, for probabilities_capacity of them */
+    int64_t probabilities_capacity;
+    float *scores;           /* [experts] scratch of the routers */
+    int16_t *input;          /* [input_capacity] scratch of the routers: a gate input, scaled */
+    int64_t input_capacity;
+    int32_t *votes;          /* [experts] scratch of the routers */
+    int32_t *list;           /* [experts] scratch: what to read */
+    void *candidates;        /* [experts] scratch of the cache */
+    uint8_t *wanted;         /* [experts] chosen in this visit */
+    float ahead_least;       /* least share of guesses of a rank that came true, to read for it; above 1: never */
+    float reserved_;
+    float rank_seen[HYPURA_MAX_GUESSES];
+    float rank_true[HYPURA_MAX_GUESSES];
 } hypura_experts;
+
+/* cache.c. All of them on the engine's thread. */
+void hypura_cache_drop(hypura_experts *experts, hypura_group *group, int32_t slot);
+/* The slot of an expert whose bytes are there or on their way; -1 if there is none. */
+int32_t hypura_cache_find(hypura_experts *experts, int32_t layer, int32_t expert);
+/* Brings these experts of the layer into slots, where something worth less than limit gives way: true if there
+ * was room for all. */
+bool hypura_cache_read(hypura_experts *experts, int32_t layer, const int32_t *missing, int32_t count,
+                       hypura_urgency urgency, float limit);
+/* Between passes: reads an expert into an empty slot while nobody asks for anything; false if none is empty. */
+bool hypura_cache_warm(hypura_experts *experts, int32_t layer, int32_t expert);
+void hypura_cache_stop_warming(hypura_experts *experts);
+/* Makes what was guessed for this layer certain, or takes it back. */
+void hypura_cache_settle_guesses(hypura_experts *experts, int32_t layer);
+/* Waits for one part of every chosen expert; false, and the figures say why, if one failed. */
+bool hypura_cache_wait(hypura_experts *experts, int32_t layer, int32_t part);
+/* Whether a part of a chosen expert is still being read. */
+bool hypura_cache_waits(const hypura_experts *experts, int32_t layer);
+
+/* routers.c. node: the layer's weights node, just computed. */
+/* The gate input of the layer, where it is known; learns the layer's router on the way. */
+const struct ggml_tensor *hypura_routers_input(hypura_experts *experts, int32_t layer, const struct ggml_tensor *node);
+/* [tokens][experts] of this layer's router, or NULL. */
+const float *hypura_routers_probabilities(hypura_experts *experts, int32_t layer, const struct ggml_tensor *node);
+/* Foresees what the next layer will choose, and reads the likeliest of it that is missing. */
+void hypura_routers_look_ahead(hypura_experts *experts, int32_t layer, const struct ggml_tensor *input);
+void hypura_routers_free(hypura_layer *layer);
+/* Counts which guesses for this layer came true. */
+void hypura_routers_judge(hypura_experts *experts, int32_t layer);
 
 /* ---- dense.c ---- */
 

@@ -1,8 +1,10 @@
 /* Threads that read extents of files.
  *
- * One queue, first come first served, of chunks; each thread takes one, reads it whole
- * (a read may return less than it was asked for), and counts it off its batch. Waiting
- * is for a batch. Reads never write to the drive.
+ * Two queues of chunks, each first come first served: demand, and what is read ahead while
+ * there is no demand and at most ahead_limit threads are at it, so that demand finds the
+ * others free. A thread takes a chunk, reads it whole (a read may return less than it was
+ * asked for), and counts it off its batch. Waiting is for a batch. Reads never write to the
+ * drive.
  */
 #define _GNU_SOURCE
 #include "hook.h"
@@ -21,18 +23,25 @@ typedef struct {
     hypura_batch *batch;
 } job;
 
+typedef struct {
+    job *jobs; /* a ring that grows */
+    int64_t capacity, head, count;
+} queue;
+
 struct hypura_reader {
     pthread_mutex_t lock;
     pthread_cond_t work;
     pthread_cond_t done;
-    job *jobs; /* a ring that grows */
-    int64_t capacity, head, count;
+    queue queues[HYPURA_URGENCIES];
     int64_t chunk_bytes;
     bool ending;
     int32_t threads;
+    int32_t active;       /* chunks being read */
+    int32_t active_ahead; /* of them, ahead */
+    int32_t ahead_limit;
     pthread_t *ids;
-    uint64_t bytes;        /* read so far */
-    uint64_t wait_ns;      /* spent in hypura_reader_wait */
+    hypura_reader_figures figures;
+    uint64_t busy_since_ns;
     int32_t delay_ms;      /* for tests: each read is this late */
 };
 
@@ -40,6 +49,43 @@ static uint64_t now_ns(void) {
     struct timespec t;
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static job *at(const queue *q, int64_t index) {
+    return &q->jobs[(q->head + index) % q->capacity];
+}
+
+/* False when there is no memory for the queue. */
+static bool put(queue *q, const job *next) {
+    if (q->count == q->capacity) {
+        int64_t capacity = q->capacity ? 2 * q->capacity : 1024;
+        job *grown = malloc((size_t)capacity * sizeof(*grown));
+        if (grown == NULL) {
+            return false;
+        }
+        for (int64_t i = 0; i < q->count; i++) {
+            grown[i] = *at(q, i);
+        }
+        free(q->jobs);
+        *q = (queue){grown, capacity, 0, q->count};
+    }
+    *at(q, q->count++) = *next;
+    return true;
+}
+
+/* With the lock held: the next chunk to read, if this thread may take one. */
+static bool take(hypura_reader *reader, job *next, hypura_urgency *urgency) {
+    for (int32_t u = HYPURA_DEMAND; u < HYPURA_URGENCIES; u++) {
+        queue *q = &reader->queues[u];
+        if (q->count > 0 && (u == HYPURA_DEMAND || reader->active_ahead < reader->ahead_limit)) {
+            *next = *at(q, 0);
+            q->head = (q->head + 1) % q->capacity;
+            q->count--;
+            *urgency = u;
+            return true;
+        }
+    }
+    return false;
 }
 
 /* 0, an errno, or -1 when the file ended before required_bytes. */
@@ -76,20 +122,42 @@ static int32_t run(const hypura_read *read, uint8_t *bounce, uint64_t *bytes) {
     return error;
 }
 
+/* With the lock held: so many chunks of the batch need no longer be waited for. */
+static void finish(hypura_reader *reader, hypura_batch *batch, int32_t chunks) {
+    __atomic_store_n(&batch->pending, batch->pending - chunks, __ATOMIC_RELEASE);
+    if (batch->pending == 0) {
+        pthread_cond_broadcast(&reader->done);
+    }
+}
+
+/* With the lock held, after or before a thread's chunk. */
+static void count_active(hypura_reader *reader, int32_t change, hypura_urgency urgency) {
+    if (reader->active == 0) {
+        reader->busy_since_ns = now_ns();
+    }
+    reader->active += change;
+    reader->active_ahead += urgency == HYPURA_AHEAD ? change : 0;
+    if (reader->active == 0) {
+        reader->figures.busy_ns += now_ns() - reader->busy_since_ns;
+    }
+}
+
 static void *work(void *argument) {
     hypura_reader *reader = argument;
     uint8_t *bounce = NULL;
     pthread_mutex_lock(&reader->lock);
     for (;;) {
-        while (reader->count == 0 && !reader->ending) {
+        job next;
+        hypura_urgency urgency;
+        bool taken = false;
+        while (!reader->ending && !(taken = take(reader, &next, &urgency))) {
             pthread_cond_wait(&reader->work, &reader->lock);
         }
-        if (reader->ending) {
+        if (!taken) {
             break;
         }
-        job next = reader->jobs[reader->head];
-        reader->head = (reader->head + 1) % reader->capacity;
-        reader->count--;
+        next.batch->begun++;
+        count_active(reader, 1, urgency);
         int32_t delay_ms = reader->delay_ms;
         pthread_mutex_unlock(&reader->lock);
 
@@ -107,13 +175,15 @@ static void *work(void *argument) {
         int32_t error = run(&next.read, bounce, &bytes);
 
         pthread_mutex_lock(&reader->lock);
-        reader->bytes += bytes;
+        count_active(reader, -1, urgency);
+        reader->figures.bytes += bytes;
         if (error != 0 && next.batch->error == 0) {
             next.batch->error = error;
             next.batch->failed_tag = next.read.tag;
         }
-        if (--next.batch->pending == 0) {
-            pthread_cond_broadcast(&reader->done);
+        finish(reader, next.batch, 1);
+        if (urgency == HYPURA_AHEAD && reader->queues[HYPURA_AHEAD].count > 0) {
+            pthread_cond_signal(&reader->work); /* a thread may have been held back by the limit */
         }
     }
     pthread_mutex_unlock(&reader->lock);
@@ -121,12 +191,13 @@ static void *work(void *argument) {
     return NULL;
 }
 
-HYPURA_API hypura_reader *hypura_reader_new(int32_t threads, int64_t chunk_bytes) {
+HYPURA_API hypura_reader *hypura_reader_new(int32_t threads, int32_t ahead_limit, int64_t chunk_bytes) {
     hypura_reader *reader = calloc(1, sizeof(*reader));
     if (reader == NULL) {
         return NULL;
     }
     reader->chunk_bytes = chunk_bytes;
+    reader->ahead_limit = ahead_limit;
     reader->ids = calloc((size_t)threads, sizeof(pthread_t));
     if (reader->ids == NULL) {
         free(reader);
@@ -145,32 +216,12 @@ HYPURA_API int32_t hypura_reader_threads(const hypura_reader *reader) {
     return reader->threads;
 }
 
-/* With the lock held. False when there is no memory for the queue. */
-static bool push(hypura_reader *reader, const hypura_read *read, hypura_batch *batch) {
-    if (reader->count == reader->capacity) {
-        int64_t capacity = reader->capacity ? 2 * reader->capacity : 1024;
-        job *grown = malloc((size_t)capacity * sizeof(*grown));
-        if (grown == NULL) {
-            return false;
-        }
-        for (int64_t i = 0; i < reader->count; i++) {
-            grown[i] = reader->jobs[(reader->head + i) % reader->capacity];
-        }
-        free(reader->jobs);
-        reader->jobs = grown;
-        reader->head = 0;
-        reader->capacity = capacity;
-    }
-    reader->jobs[(reader->head + reader->count) % reader->capacity] = (job){*read, batch};
-    reader->count++;
-    batch->pending++;
-    return true;
-}
-
 /* Splits each read into chunks. A bounced read is cut so that the pieces it copies join. */
-HYPURA_API void hypura_reader_submit(hypura_reader *reader, const hypura_read *reads, int32_t count,
-                                     hypura_batch *batch) {
+void hypura_reader_submit_as(hypura_reader *reader, const hypura_read *reads, int32_t count, hypura_batch *batch,
+                             hypura_urgency urgency) {
+    queue *q = &reader->queues[urgency];
     pthread_mutex_lock(&reader->lock);
+    int64_t before = q->count;
     for (int32_t i = 0; i < count; i++) {
         hypura_read rest = reads[i];
         bool queued = true;
@@ -183,7 +234,7 @@ HYPURA_API void hypura_reader_submit(hypura_reader *reader, const hypura_read *r
             if (chunk.copy_dest != NULL && chunk.copy_bytes > reader->chunk_bytes - chunk.skip_bytes) {
                 chunk.copy_bytes = reader->chunk_bytes - chunk.skip_bytes;
             }
-            queued = push(reader, &chunk, batch);
+            queued = put(q, &(job){chunk, batch});
             rest.offset += reader->chunk_bytes;
             rest.length_bytes -= reader->chunk_bytes;
             rest.required_bytes -= chunk.required_bytes;
@@ -196,15 +247,54 @@ HYPURA_API void hypura_reader_submit(hypura_reader *reader, const hypura_read *r
             }
         }
         if (queued && rest.required_bytes > 0) {
-            queued = push(reader, &rest, batch);
+            queued = put(q, &(job){rest, batch});
         }
         if (!queued && batch->error == 0) {
             batch->error = ENOMEM;
             batch->failed_tag = reads[i].tag;
         }
     }
+    __atomic_store_n(&batch->pending, batch->pending + (int32_t)(q->count - before), __ATOMIC_RELEASE);
     pthread_cond_broadcast(&reader->work);
     pthread_mutex_unlock(&reader->lock);
+}
+
+HYPURA_API void hypura_reader_submit(hypura_reader *reader, const hypura_read *reads, int32_t count,
+                                     hypura_batch *batch) {
+    hypura_reader_submit_as(reader, reads, count, batch, HYPURA_DEMAND);
+}
+
+/* With the lock held: takes the batch's chunks out of the AHEAD queue, to DEMAND or away. */
+static int32_t withdraw(hypura_reader *reader, hypura_batch *batch, bool to_demand) {
+    queue *q = &reader->queues[HYPURA_AHEAD];
+    int64_t kept = 0;
+    for (int64_t i = 0; i < q->count; i++) {
+        job next = *at(q, i);
+        if (next.batch != batch || (to_demand && !put(&reader->queues[HYPURA_DEMAND], &next))) {
+            *at(q, kept++) = next;
+        }
+    }
+    int64_t taken = q->count - kept;
+    q->count = kept;
+    if (taken > 0 && to_demand) {
+        pthread_cond_broadcast(&reader->work);
+    } else if (taken > 0) {
+        finish(reader, batch, (int32_t)taken);
+    }
+    return (int32_t)taken;
+}
+
+void hypura_reader_promote(hypura_reader *reader, hypura_batch *batch) {
+    pthread_mutex_lock(&reader->lock);
+    withdraw(reader, batch, true);
+    pthread_mutex_unlock(&reader->lock);
+}
+
+int32_t hypura_reader_cancel(hypura_reader *reader, hypura_batch *batch) {
+    pthread_mutex_lock(&reader->lock);
+    int32_t taken = withdraw(reader, batch, false);
+    pthread_mutex_unlock(&reader->lock);
+    return taken;
 }
 
 /* Blocks until every read of the batch has ended; returns its error. */
@@ -215,17 +305,17 @@ HYPURA_API int32_t hypura_reader_wait(hypura_reader *reader, hypura_batch *batch
         while (batch->pending > 0) {
             pthread_cond_wait(&reader->done, &reader->lock);
         }
-        reader->wait_ns += now_ns() - start;
+        reader->figures.wait_ns += now_ns() - start;
     }
     int32_t error = batch->error;
     pthread_mutex_unlock(&reader->lock);
     return error;
 }
 
-HYPURA_API void hypura_reader_counters(hypura_reader *reader, uint64_t *bytes, uint64_t *wait_ns) {
+HYPURA_API void hypura_reader_read_figures(hypura_reader *reader, hypura_reader_figures *figures) {
     pthread_mutex_lock(&reader->lock);
-    *bytes = reader->bytes;
-    *wait_ns = reader->wait_ns;
+    *figures = reader->figures;
+    figures->busy_ns += reader->active > 0 ? now_ns() - reader->busy_since_ns : 0;
     pthread_mutex_unlock(&reader->lock);
 }
 
@@ -247,7 +337,9 @@ HYPURA_API void hypura_reader_free(hypura_reader *reader) {
     pthread_cond_destroy(&reader->work);
     pthread_cond_destroy(&reader->done);
     pthread_mutex_destroy(&reader->lock);
-    free(reader->jobs);
+    for (int32_t u = 0; u < HYPURA_URGENCIES; u++) {
+        free(reader->queues[u].jobs);
+    }
     free(reader->ids);
     free(reader);
 }

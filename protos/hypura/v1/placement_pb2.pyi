@@ -116,16 +116,18 @@ class ExpertGroup(_message.Message):
     def __init__(self, layers: _Optional[_Iterable[int]] = ..., slots: _Optional[int] = ..., slot_bytes: _Optional[int] = ...) -> None: ...
 
 class ExpertPlan(_message.Message):
-    __slots__ = ("groups", "experts_per_layer", "experts_per_token", "expert_bytes")
+    __slots__ = ("groups", "experts_per_layer", "experts_per_token", "expert_bytes", "statistics_path")
     GROUPS_FIELD_NUMBER: _ClassVar[int]
     EXPERTS_PER_LAYER_FIELD_NUMBER: _ClassVar[int]
     EXPERTS_PER_TOKEN_FIELD_NUMBER: _ClassVar[int]
     EXPERT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    STATISTICS_PATH_FIELD_NUMBER: _ClassVar[int]
     groups: _containers.RepeatedCompositeFieldContainer[ExpertGroup]
     experts_per_layer: int
     experts_per_token: int
     expert_bytes: int
-    def __init__(self, groups: _Optional[_Iterable[_Union[ExpertGroup, _Mapping]]] = ..., experts_per_layer: _Optional[int] = ..., experts_per_token: _Optional[int] = ..., expert_bytes: _Optional[int] = ...) -> None: ...
+    statistics_path: str
+    def __init__(self, groups: _Optional[_Iterable[_Union[ExpertGroup, _Mapping]]] = ..., experts_per_layer: _Optional[int] = ..., experts_per_token: _Optional[int] = ..., expert_bytes: _Optional[int] = ..., statistics_path: _Optional[str] = ...) -> None: ...
 
 class DensePlan(_message.Message):
     __slots__ = ("streamed_layers", "pinned_layers", "ring_depth", "ring_slot_bytes", "attention_streamed")

@@ -1,0 +1,1 @@
+"""The benchmark: runs that can be compared, and what they show."""

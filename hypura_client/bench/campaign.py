@@ -1,0 +1,139 @@
+"""A campaign: every contender's runs, alternated, each in a cgroup of its own with empty caches.
+
+round 1:  hypura  mmap  no_mmap      empty caches ─► drive's bandwidth ─► load ─► prompt ─► decode ─► bandwidth
+round 2:  hypura  mmap  no_mmap
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from hypura.v1 import placement_pb2 as placement
+from hypura_client.bench import caches, cgroup
+from hypura_client.bench.contenders import Contender
+from hypura_client.bench.drive import bandwidth
+from hypura_client.bench.figures import Bounds, Question, Run
+from hypura_client.bench.passage import PASSAGE
+from hypura_client.bench.process import BenchProcess, Killed
+from hypura_client.bench.stock import measure
+from hypura_client.bench.worker import BenchWorker
+from hypura_client.errors import DaemonError, DeadlineExceeded, InvalidRequest
+
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What is asked of every run. decode_seconds bounds its decoding, whatever the tokens."""
+
+    prompt_tokens: int
+    max_tokens: int
+    temperature: float
+    seed: int
+    rounds: int
+    bounds: Bounds
+
+
+@dataclass(slots=True)
+class Results:
+    """What the runs of each contender measured; failures: why one has none. Filled as the campaign goes on."""
+
+    runs: dict[str, list[Run]] = field(default_factory=dict)
+    failures: dict[str, str] = field(default_factory=dict)
+    caches_dropped: str = ""
+    cgroup: str = ""
+    no_cgroup: str = ""
+    prompt_ids: tuple[int, ...] = ()
+
+
+def contest(contenders: Sequence[Contender], order: Order, tell: Tell) -> Results:
+    """Run them all. A contender that is killed or fails has no further runs.
+
+    Raises InvalidRequest when the prompt does not fit, and whatever keeps the first contender from running.
+    """
+    results = Results()
+    for number in range(order.rounds):
+        for contender in contenders:
+            done = results.runs.setdefault(contender.name, [])
+            if contender.name in results.failures or (done and (contender.once or done[-1].killed)):
+                continue
+            tell(f"run {number + 1} of {order.rounds}: {contender.name}")
+            try:
+                done.append(_run(contender, order, results, tell))
+            except (DaemonError, DeadlineExceeded) as error:
+                if contender is contenders[0]:
+                    raise
+                results.failures[contender.name] = str(error)
+                tell(f"  {contender.name}: {error}")
+    return results
+
+
+def _run(contender: Contender, order: Order, results: Results, tell: Tell) -> Run:
+    files = [Path(file.path) for file in contender.plan.files]
+    results.caches_dropped = caches.drop(files)
+    streams = contender.stock is None and contender.plan.streamed_bytes > 0
+    before = bandwidth(files[0]) if streams else None
+    cage = _cage(contender, results)
+    try:
+        run = _one(contender, order, results, cage.prefix if cage else (), tell)
+        peak = cage.peak_bytes() if cage else None
+    except Killed:
+        tell(f"  {contender.name} was killed: its memory ran out")
+        return Run(killed=True)
+    finally:
+        if cage is not None:
+            cage.remove()
+    measured = [value for value in (before, bandwidth(files[0]) if streams else None) if value is not None]
+    if run.token_seconds is not None:
+        tell(f"  {1 / run.token_seconds:.3g} tok/s, first token after {run.ttft_seconds or 0:.1f} s")
+    return replace(
+        run,
+        peak_bytes=run.peak_bytes or peak,
+        drive_bytes_per_second=sum(measured) / len(measured) if measured else None,
+    )
+
+
+def _cage(contender: Contender, results: Results) -> cgroup.MemoryCgroup | None:
+    if contender.limit_bytes is None:
+        return None
+    try:
+        made = cgroup.make(contender.limit_bytes)
+    except cgroup.NoCgroup as error:
+        results.no_cgroup = str(error)
+        return None
+    results.cgroup = made.kind
+    return made
+
+
+def _one(contender: Contender, order: Order, results: Results, prefix: Sequence[str], tell: Tell) -> Run:
+    def question() -> Question:
+        ours = next((run.token_ids for run in results.runs.get("hypura", ()) if run.token_ids), ())
+        return Question(results.prompt_ids, order.max_tokens, order.temperature, order.seed, ours)
+
+    if contender.stock is not None:
+        with BenchProcess("hypura_worker.baseline", prefix, {}) as process:
+            return measure(process, contender.plan, contender.stock, question(), order.bounds)
+    with BenchProcess("hypura_worker", prefix, contender.environment) as process, BenchWorker(process) as worker:
+        began = time.monotonic()
+        worker.load(contender.plan, order.bounds.load_seconds)
+        load_seconds = time.monotonic() - began
+        if not results.prompt_ids:
+            results.prompt_ids = _prompt(worker.tokenize(PASSAGE), contender.plan, order)
+        tell(f"  loaded in {load_seconds:.1f} s; a prompt of {len(results.prompt_ids)} tokens, then {order.max_tokens}")
+        return worker.ask(question(), order.bounds, load_seconds)
+
+
+def _prompt(passage: Sequence[int], plan: placement.Plan, order: Order) -> tuple[int, ...]:
+    """So many tokens of the passage, which is repeated if it is too short."""
+    if order.prompt_tokens + order.max_tokens > plan.context_tokens:
+        raise InvalidRequest(
+            f"a prompt of {order.prompt_tokens} tokens and {order.max_tokens} more do not fit the context of "
+            f"{plan.context_tokens}; ask for fewer with --prompt-tokens and --tokens, or for more with --context"
+        )
+    if not passage:
+        raise InvalidRequest("the model's tokenizer makes nothing of English text; it cannot be benchmarked with it")
+    repeats = -(-order.prompt_tokens // len(passage))
+    return tuple((list(passage) * repeats)[: order.prompt_tokens])

@@ -1,0 +1,155 @@
+"""A memory cgroup of its own for one process, where the system lets us make one.
+
+v1   <memory mount>/<our cgroup>/hypura-bench-…       memory.limit_in_bytes
+v2   the nearest cgroup above that passes memory on   memory.max
+else a transient scope of the user's systemd          MemoryMax
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+import uuid
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+_REMOVE_SECONDS = 5.0
+_PAUSE_SECONDS = 0.05
+_NAME = "hypura-bench-"
+_ENTER = 'echo $$ > "$0/cgroup.procs" && exec "$@"'
+
+
+@dataclass(frozen=True, slots=True)
+class _Names:
+    """A memory controller's files. no_swap: what keeps the limit from being met by swapping, and its value."""
+
+    limit: str
+    peak: str
+    no_swap: tuple[str, str]
+
+
+_V1 = _Names("memory.limit_in_bytes", "memory.max_usage_in_bytes", ("memory.swappiness", "0"))
+_V2 = _Names("memory.max", "memory.peak", ("memory.swap.max", "0"))
+
+
+class NoCgroup(Exception):
+    """None can be made here; the message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryCgroup:
+    """A cgroup with a memory limit. prefix: put before a command, has it run inside. kind, for people."""
+
+    kind: str
+    prefix: tuple[str, ...]
+    folder: Path | None = None
+    peak_name: str = ""
+
+    def peak_bytes(self) -> int | None:
+        """The most memory that was in use at once, page cache included; None where it is not told."""
+        if self.folder is None:
+            return None
+        try:
+            return int((self.folder / self.peak_name).read_text())
+        except (OSError, ValueError):
+            return None  # memory.peak is younger than cgroup v2
+
+    def remove(self) -> None:
+        """Remove it; the processes in it must have ended. One that stays busy is left to the system."""
+        if self.folder is None:
+            return
+        deadline = time.monotonic() + _REMOVE_SECONDS
+        while True:
+            try:
+                self.folder.rmdir()
+                return
+            except FileNotFoundError:
+                return
+            except OSError:
+                if time.monotonic() > deadline:
+                    return
+                time.sleep(_PAUSE_SECONDS)  # the kernel empties it a moment after its last process
+
+
+def make(limit_bytes: int, process: Path = Path("/proc/self"), environ: dict[str, str] | None = None) -> MemoryCgroup:
+    """A new cgroup that allows so much memory and no swap. Raises NoCgroup with the reasons."""
+    reasons: list[str] = []
+    for names, parent in _parents(process):
+        _clear(parent)
+        folder = parent / f"{_NAME}{os.getpid()}-{uuid.uuid4().hex[:8]}"
+        try:
+            folder.mkdir()
+        except OSError as error:
+            reasons.append(f"{folder.parent} cannot be written ({error.strerror})")
+            continue
+        made = MemoryCgroup("v1" if names is _V1 else "v2", ("sh", "-c", _ENTER, str(folder)), folder, names.peak)
+        try:
+            (folder / names.limit).write_text(str(limit_bytes))
+            name, value = names.no_swap
+            if (folder / name).exists():
+                (folder / name).write_text(value)
+            return made
+        except OSError as error:
+            made.remove()
+            reasons.append(f"{folder.parent} takes no limit ({error.strerror})")
+    environ = dict(os.environ) if environ is None else environ
+    if shutil.which("systemd-run") and Path(environ.get("XDG_RUNTIME_DIR", "/nonexistent"), "systemd/private").exists():
+        limits = ("-p", f"MemoryMax={limit_bytes}", "-p", "MemorySwapMax=0")
+        return MemoryCgroup(
+            "systemd scope", ("systemd-run", "--user", "--scope", "--quiet", "--collect", *limits, "--")
+        )
+    raise NoCgroup("; ".join(reasons) or "this system has no memory cgroups")
+
+
+def _clear(parent: Path) -> None:
+    """Remove what a benchmark that was killed has left; one whose processes still run stays."""
+    for folder in parent.glob(f"{_NAME}*-*"):
+        number = folder.name.removeprefix(_NAME).partition("-")[0]
+        if number.isdecimal() and not Path("/proc", number).exists():
+            with contextlib.suppress(OSError):
+                folder.rmdir()
+
+
+def _parents(process: Path) -> list[tuple[_Names, Path]]:
+    """Where a child with a memory limit may be made, the nearest first."""
+    try:
+        memberships = (process / "cgroup").read_text(errors="surrogateescape").splitlines()
+        mounts = (process / "mountinfo").read_text(errors="surrogateescape").splitlines()
+    except OSError:
+        return []
+    found: list[tuple[_Names, Path]] = []
+    for line in memberships:
+        _, controllers, path = (*line.split(":", 2), "", "")[:3]
+        for mount in mounts:
+            before, _, after = mount.partition(" - ")
+            fields, tail = before.split(" "), after.split(" ")
+            if len(fields) < 5 or len(tail) < 3:
+                continue
+            root, point = fields[3], Path(fields[4])
+            if "memory" in controllers.split(",") and tail[0] == "cgroup" and "memory" in tail[2].split(","):
+                found.append((_V1, _levels(point, root, path)[0]))
+            elif controllers == "" and tail[0] == "cgroup2":
+                # With processes of its own, a v2 cgroup cannot limit children: only those above can.
+                found += [(_V2, level) for level in _levels(point, root, path) if _passes_memory_on(level)]
+    return found
+
+
+def _passes_memory_on(level: Path) -> bool:
+    try:
+        return "memory" in (level / "cgroup.subtree_control").read_text().split()
+    except OSError:
+        return False
+
+
+def _levels(point: Path, root: str, path: str) -> list[Path]:
+    """The folders of a cgroup and of all above it; a cgroup that is not mounted here is seen as the mount."""
+    try:
+        relative = PurePosixPath(path).relative_to(root)
+    except ValueError:
+        relative = PurePosixPath()
+    if ".." in relative.parts:
+        relative = PurePosixPath()
+    levels = [point.joinpath(*relative.parts[:depth]) for depth in range(len(relative.parts), -1, -1)]
+    return [level for level in levels if level.is_dir()] or [point]

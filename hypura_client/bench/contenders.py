@@ -1,0 +1,36 @@
+"""Who runs: hypura by its plan, and stock llama.cpp of the same build beside it. No effects."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from hypura.v1 import placement_pb2 as placement
+from hypura_client.bench.stock import Stock
+
+_STREAMING = (placement.MODE_EXPERT_STREAMING, placement.MODE_DENSE_STREAMING)
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One of those that are compared. stock: it is llama.cpp by itself, with the plan's threads and context.
+
+    limit_bytes: its cgroup's; None for no limit. once: one run tells all.
+    """
+
+    name: str
+    plan: placement.Plan
+    limit_bytes: int | None
+    stock: Stock | None = None
+    once: bool = False
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """As the daemon sets it: graphs of nodes whose weights move must not be replayed."""
+        graphs = self.plan.gpu_layers > 0 and self.plan.mode in _STREAMING
+        return {"GGML_CUDA_DISABLE_GRAPHS": "1"} if graphs else {}
+
+
+def fits(plan: placement.Plan, available_bytes: int) -> bool:
+    """Whether all of the model could be resident, with room for its buffers and the rest of the system."""
+    beside = sum(item.size_bytes for item in plan.memory if item.name not in ("weights", "expert slots", "ring"))
+    return plan.model_bytes + beside <= 0.85 * available_bytes

@@ -1,0 +1,54 @@
+"""The drive's bandwidth, measured by a process that reads the model's file directly."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hypura_client.errors import HypuraError
+
+MIB = 1 << 20
+QUICK = ((MIB, 1, 4), (MIB, 1, 8), (4 * MIB, 1, 4), (4 * MIB, 1, 8))
+"""(block bytes, reads in flight per thread, threads) where drives reach their limit."""
+_QUICK_SECONDS = 0.5
+_PATIENCE = 10.0
+
+
+class DriveUnreadable(HypuraError):
+    """The file cannot be read to measure its drive."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One measured point; direct: the page cache was bypassed."""
+
+    block_bytes: int
+    queue_depth: int
+    threads: int
+    bytes_per_second: float
+    direct: bool
+
+
+def sweep(file: Path, points: Sequence[tuple[int, int, int]], seconds: float) -> Iterator[Reading]:
+    """Each point's reading as it is measured, `seconds` long each. Raises DriveUnreadable."""
+    asked = [part for point in points for part in ("--point", ":".join(map(str, point)))]
+    command = [sys.executable, "-P", "-m", "hypura_worker.drive", str(file), "--seconds", f"{seconds:g}", *asked]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            for line in process.stdout or ():
+                found = json.loads(line)
+                if "error" in found:
+                    raise DriveUnreadable(str(found["error"]))
+                yield Reading(**found)
+        finally:
+            process.terminate()
+            process.wait(_PATIENCE)
+
+
+def bandwidth(file: Path) -> float | None:
+    """The best of a few points, in two seconds; None for a file too small to measure."""
+    return max((reading.bytes_per_second for reading in sweep(file, QUICK, _QUICK_SECONDS)), default=None)

@@ -1,0 +1,212 @@
+"""A worker process of the benchmark's own: the one that a daemon runs, but in a cgroup and closely watched.
+
+bench ──stdin: length, WorkerBootstrap──► worker in its cgroup (stays open: its end is the worker's end)
+      ◄──stdout: {"address": "unix:…"}──
+      ──gRPC: Load, Tokenize, Generate, Statistics──►
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import grpc
+
+from hypura.v1 import inference_pb2, placement_pb2, worker_pb2, worker_pb2_grpc
+from hypura_client.bench.figures import Bounds, Question, Run, less
+from hypura_client.bench.process import BenchProcess, Usage
+from hypura_client.channel import OPTIONS, target_of
+from hypura_client.errors import HypuraError, WorkerFailed, from_status
+
+_START_SECONDS = 60.0
+_SHORT_SECONDS = 30.0
+_LENGTH = struct.Struct("<I")
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """The worker's counters and the process's, about the moment `seconds`."""
+
+    seconds: float
+    statistics: worker_pb2.WorkerStatisticsResponse
+    usage: Usage
+
+
+class BenchWorker:
+    """A worker, asked through gRPC. Every call raises Killed when memory ran out, WorkerDied when
+    it died otherwise, and the tree of errors.py for what the worker itself answers.
+    """
+
+    def __init__(self, process: BenchProcess) -> None:
+        self._process = process
+        bootstrap = worker_pb2.WorkerBootstrap(
+            socket_path=str(process.folder / "worker.s"), model="bench", log_level="warning"
+        ).SerializeToString()
+        process.send(_LENGTH.pack(len(bootstrap)) + bootstrap)
+        try:
+            answer: dict[str, Any] = json.loads(process.line(_START_SECONDS))
+        except TimeoutError as error:
+            raise WorkerFailed(f"the worker did not start within {_START_SECONDS:g} s") from error
+        if "address" not in answer:
+            raise WorkerFailed(str(answer.get("error", "the worker gave no address")))
+        address = Path(str(answer["address"]).removeprefix("unix:"))
+        self._channel = grpc.insecure_channel(target_of(address), options=OPTIONS)
+        self._stub = worker_pb2_grpc.WorkerServiceStub(self._channel)  # type: ignore[no-untyped-call]
+
+    def load(self, plan: placement_pb2.Plan, seconds: float) -> worker_pb2.LoadedModel:
+        """Load the model as the plan says."""
+        with self._explained():
+            for message in self._stub.Load(worker_pb2.WorkerLoadRequest(plan=plan), timeout=seconds):
+                if message.HasField("loaded"):
+                    loaded: worker_pb2.LoadedModel = message.loaded
+                    return loaded
+        raise WorkerFailed("the load ended without saying that the model is ready")
+
+    def tokenize(self, text: str) -> list[int]:
+        """The text's tokens, with the model's begin-of-sequence token where it has one."""
+        with self._explained():
+            request = worker_pb2.WorkerTokenizeRequest(text=text, add_special=True)
+            return list(self._stub.Tokenize(request, timeout=_SHORT_SECONDS).token_ids)
+
+    def ask(self, question: Question, bounds: Bounds, load_seconds: float) -> Run:
+        """Continue the prompt until the tokens or the seconds are over, and say what it took."""
+        request = worker_pb2.WorkerGenerateRequest(
+            request_id="bench",
+            prompt_ids=inference_pb2.TokenIds(ids=question.prompt_ids),
+            sampling=inference_pb2.Sampling(
+                temperature=question.temperature, top_k=0, top_p=1.0, repeat_penalty=1.0, seed=question.seed
+            ),
+            limits=inference_pb2.Limits(max_tokens=question.max_tokens, ignore_eos=True),
+        )
+        began = time.monotonic()
+        call = self._stub.Generate(request)
+        clock = _Clock(call, bounds.prefill_seconds)
+        tokens: list[int] = []
+        first: _Reading | None = None
+        first_tokens, last = 0, began
+        finished: inference_pb2.RequestStatistics | None = None
+        try:
+            with self._explained():
+                for message in call:
+                    kind = message.WhichOneof("event")
+                    if kind == "finished":
+                        finished = message.finished.statistics
+                    elif kind == "chunk":
+                        last = time.monotonic()
+                        tokens += message.chunk.token_ids
+                        if first is None:
+                            clock.restart(bounds.decode_seconds)
+                            first, first_tokens = self._read(last), len(tokens)
+            cut = False
+        except HypuraError:
+            if not clock.over:
+                raise
+            cut = True
+        finally:
+            clock.stop()
+        run = Run(
+            cut=cut,
+            load_seconds=load_seconds,
+            prompt_tokens=len(question.prompt_ids),
+            token_ids=tuple(tokens),
+            ttft_seconds=first.seconds - began if first is not None else None,
+        )
+        if first is None or len(tokens) <= first_tokens:
+            return run
+        return _measured(run, first, self._read(last), len(tokens) - first_tokens, finished)
+
+    def close(self) -> None:
+        """Close the connection; the process is its owner's to end."""
+        self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @contextmanager
+    def _explained(self) -> Iterator[None]:
+        try:
+            yield
+        except grpc.RpcError as error:
+            code = error.code()
+            if code is grpc.StatusCode.UNAVAILABLE or self._process.ended:
+                raise self._process.death() from error
+            raise from_status(code.name, error.details(), error.trailing_metadata(), "the worker") from error
+
+    def _read(self, seconds: float) -> _Reading:
+        with self._explained():
+            statistics = self._stub.Statistics(worker_pb2.WorkerStatisticsRequest(), timeout=_SHORT_SECONDS)
+        return _Reading(seconds, statistics, self._process.usage())
+
+
+class _Clock:
+    """Cancels a call when its time is over."""
+
+    def __init__(self, call: Any, seconds: float) -> None:
+        self._call = call
+        self.over = False
+        self._timer = self._start(seconds)
+
+    def restart(self, seconds: float) -> None:
+        self._timer.cancel()
+        self._timer = self._start(seconds)
+
+    def stop(self) -> None:
+        self._timer.cancel()
+
+    def _start(self, seconds: float) -> threading.Timer:
+        timer = threading.Timer(seconds, self._expire)
+        timer.daemon = True
+        timer.start()
+        return timer
+
+    def _expire(self) -> None:
+        self.over = True
+        self._call.cancel()
+
+
+def _measured(
+    run: Run, first: _Reading, last: _Reading, decoded: int, finished: inference_pb2.RequestStatistics | None
+) -> Run:
+    """The run with its decoding split up, from the readings at its first token and its last."""
+    before, after = first.statistics, last.statistics
+    passes = max(1, after.passes - before.passes)
+    stall = (after.stall_seconds - before.stall_seconds) / passes
+    forward = (after.forward_seconds - before.forward_seconds) / passes
+    looked_up = after.expert_hits + after.expert_misses - before.expert_hits - before.expert_misses
+    streamed = (after.bytes_read - before.bytes_read) / passes
+    from_files = less(last.usage.read_bytes, first.usage.read_bytes)
+    read = streamed if streamed or from_files is None else from_files / passes
+    return replace(
+        run,
+        ttft_seconds=finished.ttft_seconds if finished is not None else run.ttft_seconds,
+        token_seconds=(last.seconds - first.seconds) / decoded
+        if finished is None or not finished.tok_per_second
+        else 1 / finished.tok_per_second,
+        compute_seconds=forward - stall,
+        stall_seconds=stall,
+        system_seconds=(last.usage.system_seconds - first.usage.system_seconds) / passes,
+        hit_rate=(after.expert_hits - before.expert_hits) / looked_up if looked_up else None,
+        read_bytes=read,
+        used_bytes=read - (_wasted_bytes(after) - _wasted_bytes(before)) / passes,
+        others_share=first.usage.others_share(last.usage),
+        written_bytes=less(last.usage.written_bytes, first.usage.written_bytes),
+        peak_bytes=after.peak_rss_bytes,
+    )
+
+
+def _wasted_bytes(statistics: worker_pb2.WorkerStatisticsResponse) -> int:
+    """Read ahead on a guess, and not used."""
+    return max(0, getattr(statistics, "ahead_bytes", 0) - getattr(statistics, "ahead_used_bytes", 0))

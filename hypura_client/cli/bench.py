@@ -1,0 +1,127 @@
+"""hypuractl bench: how fast a model runs here, and how fast it could."""
+
+from typing import Annotated
+
+import typer
+
+from hypura.v1 import control_pb2 as control
+from hypura.v1 import placement_pb2 as placement
+from hypura_client.bench import cgroup
+from hypura_client.bench.campaign import Order, contest
+from hypura_client.bench.contenders import Contender, fits
+from hypura_client.bench.figures import Bounds
+from hypura_client.bench.report import COLUMNS, facts, report, rows
+from hypura_client.bench.stock import Stock
+from hypura_client.cli.options import Context, Exact, Json, Memory, Model, WeightCacheLimit, load_options
+from hypura_client.cli.output import note, print_facts, print_json, print_table
+from hypura_client.cli.session import connected, registered
+from hypura_client.cli.sizes import size_text
+from hypura_client.errors import InvalidRequest
+
+_LOAD_SECONDS = 1800.0
+_PREFILL_SECONDS = 600.0
+_SAFE_SHARE = 0.9
+"""Of the available memory: what is left keeps the system answering."""
+
+
+def bench(
+    model: Model,
+    memory: Memory = None,
+    baseline: Annotated[
+        bool,
+        typer.Option("--baseline", help="Run stock llama.cpp too: with mmap, without, and all resident if it fits."),
+    ] = False,
+    tokens: Annotated[int, typer.Option("--tokens", metavar="N", min=2, max=100_000, help="Tokens to decode.")] = 128,
+    prompt_tokens: Annotated[
+        int, typer.Option("--prompt-tokens", metavar="N", min=1, max=1_000_000, help="Length of the prompt.")
+    ] = 512,
+    runs: Annotated[int, typer.Option("--runs", metavar="N", min=1, max=100, help="Runs of each, alternated.")] = 3,
+    seconds: Annotated[
+        float, typer.Option("--seconds", metavar="S", min=1, max=86_400, help="Longest decoding of one run.")
+    ] = 60.0,
+    temperature: Annotated[
+        float, typer.Option("--temperature", metavar="T", min=0, max=100, help="0 may send the text in circles.")
+    ] = 1.0,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, max=2**32 - 1, help="Of the dice.")] = 1,
+    context: Context = None,
+    weight_cache: WeightCacheLimit = None,
+    exact: Exact = False,
+    force: Annotated[bool, typer.Option("--force", help="Run what may exhaust the machine's memory.")] = False,
+    json_output: Json = False,
+) -> None:
+    """Measure a model: speed, what a token's time is spent on, and how near it comes to what the hardware allows.
+
+    Every run has a worker process of its own, on Linux in a memory cgroup of the size that
+    --memory says, with the page cache emptied before. All continue the same page of English
+    with the same dice (temperature 1, a fixed seed), so that no text that goes in circles
+    flatters a cache. Runs alternate; figures are medians.
+
+    \b
+    Examples:
+      hypuractl bench qwen3 --memory 4GB
+      hypuractl bench model.gguf --memory 4GB --baseline --json > bench.json
+      hypuractl bench qwen3 --runs 1 --tokens 64 --prompt-tokens 128
+    """
+    notes: list[str] = []
+    with connected() as client:
+        name = registered(client, model)
+        note("asking the daemon for a plan; the first one measures the drive …")
+        plan = client.plan(name, load_options(memory, context, weight_cache, exact)).plan
+        if not plan.tensors:
+            plan.tensors.extend(client.show(name).tensors)
+        repacks = client.profile(name).profile.extra_buffers_work if baseline else False
+        busy = [entry.name for entry in client.status().models if entry.state == control.MODEL_STATE_READY]
+    if busy:
+        notes.append(f"the daemon holds {', '.join(busy)} in memory, which may disturb; `hypuractl unload` it first")
+    import psutil  # only here: it costs every other command its import
+
+    available_bytes: int = psutil.virtual_memory().available
+    # What the daemon chooses by itself leaves the rest of the system its reserve.
+    _refuse_what_harms(plan, int(available_bytes * (1.0 if memory is None else _SAFE_SHARE)), force)
+    contenders = [Contender("hypura", plan, memory)]
+    if baseline:
+        contenders += _baselines(plan, memory, available_bytes, repacks, force, notes)
+    order = Order(
+        prompt_tokens, tokens, temperature, seed, runs, Bounds(_LOAD_SECONDS, max(_PREFILL_SECONDS, seconds), seconds)
+    )
+    made = report(plan, order, contest(contenders, order, note), notes)
+    if json_output:
+        print_json(made)
+        return
+    print_table(COLUMNS, rows(made))
+    print_facts(facts(made))
+
+
+def _refuse_what_harms(plan: placement.Plan, spare_bytes: int, force: bool) -> None:
+    if plan.memory_limit_bytes > spare_bytes and not force:
+        raise InvalidRequest(
+            f"{size_text(plan.memory_limit_bytes)} of memory are asked for and only {size_text(spare_bytes)} can be "
+            "spared now; close other programs, ask for less with --memory, or insist with --force"
+        )
+
+
+def _baselines(
+    plan: placement.Plan, memory: int | None, available_bytes: int, repacks: bool, force: bool, notes: list[str]
+) -> list[Contender]:
+    """Stock llama.cpp as it may safely be run here; what is left out is said in notes."""
+    made = [Contender("mmap", plan, memory, Stock(mmap=True, extra_buffers=False))]
+    roomy = fits(plan, available_bytes)
+    # Without a limit of its own, a model that does not fit would take all memory of the machine.
+    limit = memory if memory is not None or roomy else int(_SAFE_SHARE * available_bytes)
+    if roomy or force or _can_limit():
+        made.append(Contender("no_mmap", plan, limit, Stock(mmap=False, extra_buffers=repacks)))
+    else:
+        notes.append("llama.cpp without mmap was left out: the model does not fit and no cgroup can hold it")
+    if plan.streamed_bytes and roomy:
+        made.append(Contender("resident", plan, None, Stock(mmap=False, extra_buffers=False), once=True))
+    elif plan.streamed_bytes:
+        notes.append("the model does not fit into memory here, so the roofline takes the time that ours computes")
+    return made
+
+
+def _can_limit() -> bool:
+    try:
+        cgroup.make(1 << 30).remove()
+    except cgroup.NoCgroup:
+        return False
+    return True

@@ -1,0 +1,155 @@
+"""hypuractl trace: recorded routings, and what each replacement policy makes of them."""
+
+import contextlib
+import json
+import struct
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from hypura.v1 import placement_pb2 as placement
+from hypura_client.bench.passage import PASSAGE
+from hypura_client.cli.options import Context, Exact, Json, Memory, Model, WeightCacheLimit, load_options
+from hypura_client.cli.output import note, print_facts, print_json, print_line, print_table, stderr_console
+from hypura_client.cli.session import connected, registered
+from hypura_client.cli.sizes import size_text
+from hypura_client.errors import DeadlineExceeded, InvalidRequest, UnexpectedReply
+
+_REPLAY_SECONDS = 3600.0
+_END_SECONDS = 60.0
+_REPLAYED_BELOW = "hypura_worker.streaming.replacement.replay"
+
+app = typer.Typer(help="Record which experts a model routes to, and replay it against cache policies.")
+
+
+@app.command("replay")
+def replay(
+    file: Annotated[Path, typer.Argument(help="A recorded trace.")],
+    cache_mib: Annotated[
+        float, typer.Option("--cache-mib", metavar="MIB", min=0.001, max=2**30, help="Memory for experts, in MiB.")
+    ],
+    json_output: Json = False,
+) -> None:
+    """Say what share of a trace's experts each policy would have found in memory while decoding.
+
+    Belady's policy knows the future: no other can find more.
+
+    \b
+    Examples:
+      hypuractl trace replay routes.csv --cache-mib 2000
+      hypuractl trace replay routes.csv --cache-mib 700 --json
+    """
+    if not json_output:
+        note(f"replaying {file} …")
+    found = _answer([_REPLAYED_BELOW, str(file), "--cache-mib", repr(cache_mib)], _REPLAY_SECONDS)
+    if json_output:
+        print_json(found)
+        return
+    rates: dict[str, float] = found["policies"]
+    chosen, lru, best = found["default"], rates["lru"], rates["belady"]
+    print_table(
+        ("POLICY", ">HITS", ">OF THE GAP"),
+        (
+            (
+                f"{name} (default)" if name == chosen else name,
+                f"{rate:.1f} %",
+                f"{(rate - lru) / (best - lru):.0%}" if best > lru else "",
+            )
+            for name, rate in sorted(rates.items(), key=lambda entry: entry[1])
+        ),
+    )
+    print_facts(
+        (
+            ("slots", f"{found['slots']} of {size_text(found['expert_bytes'])}"),
+            ("a token's demand", f"fits {found['tokens_held']:.2f} times"),
+            ("replayed", f"{found['decode_visits']} visits of layers while decoding"),
+        )
+    )
+
+
+@app.command("record")
+def record(
+    model: Model,
+    out: Annotated[Path, typer.Option("--out", metavar="FILE", help="The trace to write.")],
+    tokens: Annotated[int, typer.Option("--tokens", metavar="N", min=1, max=1_000_000, help="Tokens to decode.")] = 256,
+    memory: Memory = None,
+    context: Context = None,
+    weight_cache: WeightCacheLimit = None,
+    exact: Exact = False,
+    json_output: Json = False,
+) -> None:
+    """Record which experts a mixture of experts routes to, token by token, in a process of its own.
+
+    The model reads a page of English and goes on from there, at temperature 1 with a fixed seed.
+
+    \b
+    Examples:
+      hypuractl trace record qwen3 --tokens 500 --out routes.csv
+      hypuractl trace record model.gguf --memory 4GB --out routes.csv
+    """
+    with connected() as client:
+        name = registered(client, model)
+        plan = client.plan(name, load_options(memory, context, weight_cache, exact)).plan
+    if tokens >= plan.context_tokens:
+        raise InvalidRequest(
+            f"{tokens} tokens do not fit the context of {plan.context_tokens}; ask for fewer, or raise --context"
+        )
+    done = _recorded(plan, out.expanduser().absolute(), tokens)
+    if json_output:
+        print_json({"model": name, "path": str(out), **done})
+    else:
+        print_line(f"{out}: {done['tokens']} tokens of {name}, {done['choices']} choices of experts")
+
+
+def _recorded(plan: placement.Plan, out: Path, tokens: int) -> dict[str, Any]:
+    """What the recorder says at its end; shows how far it is."""
+    command = [sys.executable, "-P", "-m", "hypura_worker.record", "--tokens", str(tokens), "--out", str(out)]
+    with (
+        tempfile.TemporaryFile() as words,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words) as process,
+        stderr_console().status("loading the model …") as waiting,
+    ):
+        try:
+            if process.stdin is None or process.stdout is None:
+                raise UnexpectedReply("the recorder was started without pipes")
+            with contextlib.suppress(BrokenPipeError):  # its exit code tells
+                for part in (plan.SerializeToString(), PASSAGE.encode()):
+                    process.stdin.write(struct.pack("<I", len(part)) + part)
+                process.stdin.close()
+            for line in process.stdout:
+                found: dict[str, Any] = json.loads(line)
+                if "error" in found:
+                    raise InvalidRequest(str(found["error"]))
+                if "done" in found:
+                    return dict(found["done"])
+                waiting.update(f"recorded {found['token']} of {tokens} tokens")
+            code = process.wait(_END_SECONDS)
+        finally:
+            process.terminate()
+        words.seek(0)
+        last = words.read().decode(errors="replace").strip().splitlines()
+    raise UnexpectedReply(f"the recorder ended with code {code}: {last[-1] if last else 'it said nothing'}")
+
+
+def _answer(command: list[str], seconds: float) -> dict[str, Any]:
+    """The JSON object that a module of the worker prints. Raises InvalidRequest with its reason if it refuses."""
+    try:
+        ended = subprocess.run(
+            [sys.executable, "-P", "-m", *command], capture_output=True, text=True, timeout=seconds, check=False
+        )
+    except subprocess.TimeoutExpired as error:
+        raise DeadlineExceeded(f"it was not done after {seconds:g} s; use a shorter trace") from error
+    try:
+        found: dict[str, Any] = json.loads(ended.stdout)
+    except ValueError as error:
+        words = ended.stderr.strip().splitlines()
+        raise UnexpectedReply(
+            f"{command[0]} ended with code {ended.returncode}: {words[-1] if words else ''}"
+        ) from error
+    if "error" in found:
+        raise InvalidRequest(str(found["error"]))
+    return found

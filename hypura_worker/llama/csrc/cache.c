@@ -1,0 +1,302 @@
+/* Which experts are in which slots.
+ *
+ *   empty ─read─► being read, part by part ─► there ─give way─► empty
+ *                    └ a guess that nobody confirmed is taken back while it is queued
+ *
+ * Who gives way: the one whose likelihood of being chosen, over the time its slot is held
+ * until it can be (its layer's next visit, and once around), is least. What the visit under
+ * way chose never does, nor a slot that is being read into.
+ */
+#include "hook.h"
+
+#include <math.h>
+#include <string.h>
+
+typedef struct {
+    float worth;
+    int32_t slot;
+} candidate;
+
+static bool being_read(hypura_slot *slot) {
+    for (int32_t p = 0; slot->reading && p < HYPURA_MAX_WEIGHTS; p++) {
+        if (hypura_pending(&slot->parts[p])) {
+            return true;
+        }
+    }
+    slot->reading = 0;
+    return false;
+}
+
+static bool has_error(const hypura_slot *slot) {
+    for (int32_t p = 0; p < HYPURA_MAX_WEIGHTS; p++) {
+        if (slot->parts[p].error != 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void hypura_cache_drop(hypura_experts *experts, hypura_group *group, int32_t index) {
+    hypura_slot *slot = &group->slot[index];
+    if (slot->layer >= 0) {
+        experts->layers[slot->layer].slot_of[slot->expert] = -1;
+        slot->layer = -1;
+    }
+    slot->ahead = 0;
+    slot->used = 0;
+}
+
+int32_t hypura_cache_find(hypura_experts *experts, int32_t layer, int32_t expert) {
+    hypura_group *group = experts->layers[layer].group;
+    int32_t index = experts->layers[layer].slot_of[expert];
+    if (index >= 0 && !being_read(&group->slot[index]) && has_error(&group->slot[index])) {
+        hypura_cache_drop(experts, group, index); /* a guess whose read failed: demand will tell whether it fails again */
+        return -1;
+    }
+    return index;
+}
+
+/* Use of the slot's time, until its expert's layer comes and once around. */
+static float worth_of(const hypura_experts *experts, const hypura_slot *slot) {
+    int32_t streamed = experts->streamed_count;
+    int32_t now = experts->current >= 0 ? experts->layers[experts->current].turn : streamed - 1;
+    int32_t distance = (experts->layers[slot->layer].turn - now - 1 + streamed) % streamed;
+    const hypura_likelihood *l = experts->likelihood;
+    return l->likelihood[(size_t)slot->layer * (size_t)l->experts + (size_t)slot->expert] / (float)(distance + 1 + streamed);
+}
+
+/* Up to count slots of this class that may be given away for something worth `limit`, the least worth
+ * first. protected: slots whose guess is for this layer stay; -1 for none. */
+static int32_t choose(hypura_experts *experts, hypura_group *group, int32_t class, int32_t count, float limit,
+                      int32_t protected, candidate *found) {
+    int32_t held = 0;
+    for (int32_t s = class; s < group->usable && count > 0; s += group->classes) {
+        hypura_slot *slot = &group->slot[s];
+        if (slot->layer >= 0 && (slot->used == experts->clock || (slot->ahead && slot->layer == protected))) {
+            continue;
+        }
+        float worth = slot->layer < 0 ? -1.0f : worth_of(experts, slot);
+        if (worth >= limit || (held == count && worth >= found[held - 1].worth) || being_read(slot)) {
+            continue;
+        }
+        int32_t place = held < count ? held++ : held - 1;
+        for (; place > 0 && found[place - 1].worth > worth; place--) {
+            found[place] = found[place - 1];
+        }
+        found[place] = (candidate){worth, s};
+    }
+    return held;
+}
+
+/* Takes back what was read ahead into slots of this class, and waits for what cannot be. */
+static void give_up_guesses(hypura_experts *experts, hypura_group *group, int32_t class) {
+    for (int32_t s = class; s < group->usable; s += group->classes) {
+        hypura_slot *slot = &group->slot[s];
+        if (!being_read(slot) || slot->used == experts->clock) {
+            continue;
+        }
+        for (int32_t p = 0; p < HYPURA_MAX_WEIGHTS; p++) {
+            hypura_reader_cancel(experts->reader, &slot->parts[p]);
+            hypura_reader_wait(experts->reader, &slot->parts[p]);
+        }
+        hypura_cache_drop(experts, group, s);
+    }
+}
+
+/* Mirrors geometry.py's Slices.reads for one expert. */
+static void submit(hypura_experts *experts, const hypura_part *part, hypura_slot *slot, int32_t slot_index,
+                   hypura_batch *batch, hypura_urgency urgency) {
+    int64_t step = experts->offset_alignment_bytes;
+    int64_t start = part->offset_bytes + (int64_t)slot->expert * part->slice_bytes;
+    int64_t front = start % step;
+    uint8_t *landing = part->pool + (int64_t)slot_index * part->stride_bytes + part->shift_bytes;
+    hypura_read read = {
+        .fd = part->fd,
+        .tag = slot->expert,
+        .offset = start - front,
+        .length_bytes = (front + part->slice_bytes + step - 1) / step * step,
+        .required_bytes = front + part->slice_bytes,
+    };
+    if (part->bounce) {
+        read.copy_dest = landing;
+        read.skip_bytes = front;
+        read.copy_bytes = part->slice_bytes;
+    } else {
+        read.dest = landing - front;
+    }
+    hypura_reader_submit_as(experts->reader, &read, 1, batch, urgency);
+}
+
+static void fill(hypura_experts *experts, int32_t index, const int32_t *list, int32_t count, hypura_urgency urgency) {
+    hypura_layer *layer = &experts->layers[index];
+    hypura_group *group = layer->group;
+    /* Demand: one part of all experts, then the next, as the layer computes. Ahead: one whole
+     * expert after the other, so that what is taken back leaves whole ones. */
+    bool by_part = urgency == HYPURA_DEMAND;
+    int32_t outer = by_part ? layer->weight_count : count, inner = by_part ? count : layer->weight_count;
+    for (int32_t i = 0; i < outer; i++) {
+        for (int32_t j = 0; j < inner; j++) {
+            int32_t part = by_part ? layer->order[i] : layer->order[j];
+            int32_t slot = layer->slot_of[list[by_part ? j : i]];
+            if (slot >= 0) {
+                hypura_slot *target = &group->slot[slot];
+                submit(experts, &layer->parts[part], target, slot, &target->parts[part], urgency);
+            }
+        }
+    }
+    for (int32_t p = layer->weight_count; p < layer->part_count; p++) {
+        const hypura_part *part = &layer->parts[p];
+        for (int32_t i = 0; i < count; i++) {
+            int32_t slot = layer->slot_of[list[i]];
+            if (slot >= 0) {
+                memcpy(part->pool + slot * part->stride_bytes + part->shift_bytes,
+                       part->rows + list[i] * part->slice_bytes, (size_t)part->slice_bytes);
+            }
+        }
+    }
+}
+
+bool hypura_cache_read(hypura_experts *experts, int32_t index, const int32_t *list, int32_t count,
+                       hypura_urgency urgency, float limit) {
+    hypura_layer *layer = &experts->layers[index];
+    hypura_group *group = layer->group;
+    bool demand = urgency == HYPURA_DEMAND;
+    candidate *found = experts->candidates;
+    bool room = true;
+    for (int32_t class = 0; class < group->classes; class++) {
+        int32_t wanted = 0, given = 0;
+        for (int32_t i = 0; i < count; i++) {
+            wanted += list[i] % group->classes == class;
+        }
+        int32_t held = choose(experts, group, class, wanted, limit, demand ? -1 : index, found);
+        if (demand && held < wanted) {
+            give_up_guesses(experts, group, class);
+            held = choose(experts, group, class, wanted, limit, -1, found);
+        }
+        room = room && held == wanted;
+        for (int32_t i = 0; i < count && given < held; i++) {
+            if (list[i] % group->classes != class) {
+                continue;
+            }
+            int32_t s = found[given++].slot;
+            hypura_cache_drop(experts, group, s);
+            hypura_slot *slot = &group->slot[s];
+            memset(slot->parts, 0, sizeof(slot->parts));
+            slot->layer = index;
+            slot->expert = list[i];
+            slot->used = demand ? experts->clock : 0;
+            slot->ahead = !demand;
+            slot->reading = 1;
+            layer->slot_of[list[i]] = s;
+            if (!demand) {
+                experts->figures.ahead_bytes += (uint64_t)layer->expert_bytes;
+            }
+        }
+    }
+    fill(experts, index, list, count, urgency);
+    return room;
+}
+
+bool hypura_cache_warm(hypura_experts *experts, int32_t layer, int32_t expert) {
+    if (experts->layers[layer].slot_of[expert] >= 0) {
+        return true;
+    }
+    uint64_t before = experts->figures.ahead_bytes;
+    bool room = hypura_cache_read(experts, layer, &expert, 1, HYPURA_AHEAD, 0); /* empty slots only */
+    if (room) {
+        experts->layers[layer].group->slot[experts->layers[layer].slot_of[expert]].ahead = 0;
+    }
+    experts->figures.ahead_bytes = before;
+    experts->warming = 1;
+    return room;
+}
+
+void hypura_cache_stop_warming(hypura_experts *experts) {
+    for (int32_t l = 0; l < experts->layer_count && experts->warming; l++) {
+        hypura_layer *layer = &experts->layers[l];
+        for (int32_t e = 0; e < layer->experts; e++) {
+            int32_t s = layer->slot_of[e], cancelled = 0;
+            for (int32_t p = 0; s >= 0 && p < layer->weight_count; p++) {
+                cancelled += hypura_reader_cancel(experts->reader, &layer->group->slot[s].parts[p]);
+            }
+            if (cancelled > 0) {
+                hypura_cache_drop(experts, layer->group, s);
+            }
+        }
+    }
+    experts->warming = 0;
+}
+
+void hypura_cache_settle_guesses(hypura_experts *experts, int32_t index) {
+    hypura_layer *layer = &experts->layers[index];
+    hypura_group *group = layer->group;
+    for (int32_t s = 0; s < group->usable && layer->guessed > 0; s++) {
+        hypura_slot *slot = &group->slot[s];
+        if (slot->layer != index || !slot->ahead) {
+            continue;
+        }
+        bool used = slot->used == experts->clock, complete = true;
+        for (int32_t p = 0; p < layer->weight_count && slot->reading; p++) {
+            hypura_batch *batch = &slot->parts[p];
+            if (!hypura_pending(batch)) {
+                continue;
+            }
+            if (used) {
+                hypura_reader_promote(experts->reader, batch);
+            } else if (hypura_reader_cancel(experts->reader, batch) > 0) {
+                complete = false;
+                experts->figures.ahead_bytes -= (uint64_t)layer->parts[p].slice_bytes;
+            }
+        }
+        if (used) {
+            slot->ahead = 0;
+            experts->figures.ahead_used_bytes += (uint64_t)layer->expert_bytes;
+        } else if (!complete) {
+            hypura_cache_drop(experts, group, s);
+        }
+    }
+    layer->guessed = 0;
+}
+
+/* After a failure: no chosen expert keeps a slot that was not filled. */
+static void forget_failed(hypura_experts *experts, hypura_layer *layer) {
+    for (int32_t i = 0; i < experts->chosen_count; i++) {
+        int32_t s = layer->slot_of[experts->chosen[i]];
+        for (int32_t p = 0; s >= 0 && p < layer->weight_count; p++) {
+            hypura_reader_wait(experts->reader, &layer->group->slot[s].parts[p]);
+        }
+        if (s >= 0 && has_error(&layer->group->slot[s])) {
+            hypura_cache_drop(experts, layer->group, s);
+        }
+    }
+}
+
+bool hypura_cache_wait(hypura_experts *experts, int32_t index, int32_t part) {
+    hypura_layer *layer = &experts->layers[index];
+    for (int32_t i = 0; i < experts->chosen_count; i++) {
+        hypura_batch *batch = &layer->group->slot[layer->slot_of[experts->chosen[i]]].parts[part];
+        int32_t error = hypura_pending(batch) ? hypura_reader_wait(experts->reader, batch) : batch->error;
+        if (error != 0) {
+            experts->figures.failed = HYPURA_READ_FAILED;
+            experts->figures.failed_layer = index;
+            experts->figures.failed_expert = batch->failed_tag;
+            experts->figures.error = error;
+            forget_failed(experts, layer);
+            return false;
+        }
+    }
+    return true;
+}
+
+bool hypura_cache_waits(const hypura_experts *experts, int32_t index) {
+    const hypura_layer *layer = &experts->layers[index];
+    for (int32_t i = 0; i < experts->chosen_count; i++) {
+        const hypura_slot *slot = &layer->group->slot[layer->slot_of[experts->chosen[i]]];
+        for (int32_t p = 0; p < layer->weight_count; p++) {
+            if (hypura_pending(&slot->parts[p])) {
+                return true;
+            }
+        }
+    }
+    return false;
+}

@@ -1,0 +1,228 @@
+"""The state of expert streaming as the compiled hook sees it: mirrors of hook.h, and the memory behind them."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import c_char, c_float, c_int32, c_int64, c_uint64, c_void_p
+
+import numpy as np
+import numpy.typing as npt
+
+from hypura_worker.errors import IncompatibleLibrary
+from hypura_worker.llama.library import hook
+from hypura_worker.streaming.reader import Batch
+
+MAX_WEIGHTS, MAX_PARTS, MAX_GUESSES = 4, 12, 32
+READ_FAILED, GUARD, NO_SLOTS, NO_EXPERT, NO_MEMORY = range(1, 6)
+AVERAGES, PRIOR_EXPERTS = 10, 80_000.0
+"""As in replacement/learned.py, whose twin likelihood.c is."""
+
+
+class Part(ctypes.Structure):
+    """hypura_part: one tensor's share of the experts of a layer."""
+
+    _fields_ = (
+        ("tensor", c_void_p),
+        ("pool", c_void_p),
+        ("stride_bytes", c_int64),
+        ("shift_bytes", c_int64),
+        ("slice_bytes", c_int64),
+        ("offset_bytes", c_int64),
+        ("rows", c_void_p),
+        ("fd", c_int32),
+        ("bounce", c_int32),
+    )
+
+
+class Slot(ctypes.Structure):
+    """hypura_slot: room for one expert."""
+
+    _fields_ = (
+        ("layer", c_int32),
+        ("expert", c_int32),
+        ("used", c_uint64),
+        ("ahead", c_int32),
+        ("reading", c_int32),
+        ("parts", Batch * MAX_WEIGHTS),
+    )
+
+
+class Group(ctypes.Structure):
+    """hypura_group: layers that share slots."""
+
+    _fields_ = (
+        ("slots", c_int32),
+        ("usable", c_int32),
+        ("classes", c_int32),
+        ("reserved", c_int32),
+        ("slot", ctypes.POINTER(Slot)),
+    )
+
+
+class Router(ctypes.Structure):
+    """hypura_router, which the hook fills in."""
+
+    _fields_ = (
+        ("weights", c_void_p),
+        ("rows", c_void_p),
+        ("scales", c_void_p),
+        ("logit_bias", c_void_p),
+        ("choice_bias", c_void_p),
+        ("width", c_int32),
+        ("gating", c_int32),
+    )
+
+
+class Layer(ctypes.Structure):
+    """hypura_layer."""
+
+    _fields_ = (
+        ("experts", c_int32),
+        ("turn", c_int32),
+        ("next", c_int32),
+        ("guessed", c_int32),
+        ("slot_of", c_void_p),
+        ("group", ctypes.POINTER(Group)),
+        ("expert_bytes", c_int64),
+        ("weight_count", c_int32),
+        ("part_count", c_int32),
+        ("parts", Part * MAX_PARTS),
+        ("order", c_int32 * MAX_WEIGHTS),
+        ("asked", c_int32),
+        ("reserved", c_int32),
+        ("router", Router),
+        ("guesses", c_int32),
+        ("guess", c_int32 * MAX_GUESSES),
+    )
+
+
+class Likelihood(ctypes.Structure):
+    """hypura_likelihood."""
+
+    _fields_ = (
+        ("layers", c_int32),
+        ("experts", c_int32),
+        ("per_token", c_int32),
+        ("averages", c_void_p),
+        ("likelihood", c_void_p),
+        ("visited", c_void_p),
+        ("scratch", c_void_p),
+        ("weights", c_float * AVERAGES),
+        ("prior", ctypes.c_double),
+        ("seen", ctypes.c_double * AVERAGES * AVERAGES),
+        ("answers", ctypes.c_double * AVERAGES),
+    )
+
+
+class Figures(ctypes.Structure):
+    """hypura_experts_figures: counters since the load, and why the last pass failed."""
+
+    _fields_ = (
+        ("hits", c_uint64),
+        ("misses", c_uint64),
+        ("ahead_bytes", c_uint64),
+        ("ahead_used_bytes", c_uint64),
+        ("hook_ns", c_uint64),
+        ("failed", c_int32),
+        ("failed_layer", c_int32),
+        ("failed_expert", c_int32),
+        ("error", c_int32),
+        ("guard", c_char * 136),
+    )
+
+
+class Experts(ctypes.Structure):
+    """hypura_experts: the context of the callbacks."""
+
+    _fields_ = (
+        ("ggml", c_void_p),
+        ("arena", c_void_p),
+        ("reader", c_void_p),
+        ("layers", c_void_p),
+        ("layer_count", c_int32),
+        ("streamed_count", c_int32),
+        ("per_token", c_int32),
+        ("offset_alignment_bytes", c_int32),
+        ("likelihood", c_void_p),
+        ("figures", Figures),
+        ("clock", c_uint64),
+        ("current", c_int32),
+        ("visit_tokens", c_int32),
+        ("learning", c_int32),
+        ("warming", c_int32),
+        ("rewritten", c_void_p),
+        ("ids", c_void_p),
+        ("ids_capacity", c_int64),
+        ("chosen", c_void_p),
+        ("chosen_count", c_int32),
+        ("reserved", c_int32),
+        ("probabilities", c_void_p),
+        ("probabilities_capacity", c_int64),
+        ("scores", c_void_p),
+        ("input", c_void_p),
+        ("input_capacity", c_int64),
+        ("votes", c_void_p),
+        ("list", c_void_p),
+        ("candidates", c_void_p),
+        ("wanted", c_void_p),
+        ("ahead_least", c_float),
+        ("reserved_float", c_float),
+        ("rank_seen", c_float * MAX_GUESSES),
+        ("rank_true", c_float * MAX_GUESSES),
+    )
+
+
+class Evidence:
+    """What likelihood.c keeps per expert, in numpy arrays: likelihood is [layers, experts]."""
+
+    def __init__(self, layers: int, experts: int, per_token: int) -> None:
+        base = per_token / experts
+        self.averages = np.full((layers, AVERAGES, experts), base, np.float32)
+        self.likelihood = np.full((layers, experts), base, np.float32)
+        self._visited = np.zeros(layers, np.uint8)
+        self._scratch = np.zeros((2, experts), np.float32)
+        self.state = Likelihood(
+            layers=layers,
+            experts=experts,
+            per_token=per_token,
+            averages=self.averages.ctypes.data,
+            likelihood=self.likelihood.ctypes.data,
+            visited=self._visited.ctypes.data,
+            scratch=self._scratch.ctypes.data,
+            prior=PRIOR_EXPERTS * base**2,
+        )
+        uses = AVERAGES - 2
+        self.state.weights[:uses] = [1 / uses] * uses
+
+    def recall(self, likelihood: npt.NDArray[np.float32]) -> None:
+        """Begin with what an earlier run found: every average says the same."""
+        self.likelihood[:] = likelihood
+        self.averages[:] = likelihood[:, np.newaxis]
+
+
+class Scratch:
+    """Room for what the hook works out during one visit; candidates are 8 bytes each."""
+
+    def __init__(self, experts: int) -> None:
+        self._integers: npt.NDArray[np.int32] = np.zeros((6, experts), np.int32)
+        self._scores = np.zeros(experts, np.float32)
+        self._wanted = np.zeros(experts, np.uint8)
+
+    def attach(self, state: Experts) -> None:
+        """Have the state point here; this object must outlive it."""
+        state.chosen, state.votes, state.list, state.candidates = (self._integers[i].ctypes.data for i in range(4))
+        state.scores = self._scores.ctypes.data
+        state.wanted = self._wanted.ctypes.data
+
+
+def check_layouts() -> None:
+    """Raise IncompatibleLibrary unless the compiled hook agrees with these mirrors."""
+    mirrors = (Part, Slot, Group, Layer, Likelihood, Figures, Experts)
+    sizes = (c_int64 * len(mirrors))()
+    hook().hypura_experts_sizes(sizes)
+    for mirror, size in zip(mirrors, sizes, strict=True):
+        if ctypes.sizeof(mirror) != size:
+            raise IncompatibleLibrary(
+                f"the compiled hook is from another version ({mirror.__name__} has {size} bytes, not "
+                f"{ctypes.sizeof(mirror)}); install hypura again"
+            )

@@ -1,0 +1,57 @@
+"""Expert statistics: what is kept of one load warms the next, and a damaged file is no statistics."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import llama_cpp  # noqa: F401 - before numpy
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hypura.v1 import placement_pb2 as pb
+from hypura_worker.streaming import statistics
+from tests.worker.conftest import running
+from tests.worker.plans import make_plan
+
+
+def test_likelihoods_come_back_in_their_order(tmp_path: Path) -> None:
+    wanted = np.random.default_rng(1).uniform(1e-4, 1, (5, 16)).astype(np.float32)
+    path = tmp_path / "new folder" / "model"
+    statistics.save(path, wanted)
+    found = statistics.load(path, 5, 16)
+    assert found is not None
+    assert np.abs(np.log10(found / wanted)).max() < 0.01
+    assert path.stat().st_size < 200
+    assert statistics.load(path, 16, 5) is None, "another model's statistics"
+    assert [p.name for p in path.parent.iterdir()] == ["model"]
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
+@given(data=st.binary(max_size=64))
+def test_a_damaged_file_is_no_statistics(tmp_path: Path, data: bytes) -> None:
+    path = tmp_path / "damaged"
+    path.write_bytes(data)
+    assert statistics.load(path, 2, 8) is None
+
+
+def test_the_next_load_begins_warm_and_says_the_same(moe_model: Path, tmp_path: Path) -> None:
+    """Warm slots must hold what their numbers say: a warmed run's tokens equal a cold one's."""
+    plan = make_plan(moe_model, pb.MODE_EXPERT_STREAMING, slots=12)
+    plan.experts.statistics_path = str(tmp_path / "experts")
+    with running(plan) as cold:
+        expected = cold.tokens([5, 6, 7], 60)
+    assert (tmp_path / "experts").stat().st_size < 1000
+    with running(plan) as warm:
+        assert warm.tokens([5, 6, 7], 60) == expected
+
+
+@pytest.mark.parametrize("content", [b"", b"junk" * 100])
+def test_junk_in_place_of_statistics_does_not_stop_a_load(moe_model: Path, tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "experts"
+    path.write_bytes(content)
+    plan = make_plan(moe_model, pb.MODE_EXPERT_STREAMING, slots=12)
+    plan.experts.statistics_path = str(path)
+    with running(plan) as engine:
+        assert len(engine.tokens([1, 2], 4)) == 4
