@@ -15,7 +15,7 @@ PROTOS := $(wildcard protos/hypura/v1/*.proto)
 SHELL := bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-all test-clients chaos demo-eval demo-train demo-export check protos model bench format clean
+.PHONY: help install run test test-all test-clients test-openapi chaos bench demo-eval demo-train demo-export check protos model format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -41,7 +41,11 @@ test: $(STAMP) ## the tests that take minutes at most
 
 test-clients: $(STAMP) ## the clients people use, from PyPI and npm, against a running daemon
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,clients]'
-	$(BIN)/python -m pytest -q -o addopts='-ra --strict-markers' -o filterwarnings=default tests/clients
+	$(BIN)/python -m pytest -q -o addopts='-ra --strict-markers' -o filterwarnings=default tests/clients --ignore=tests/clients/test_openapi.py
+
+test-openapi: $(STAMP) ## schemathesis over the gateway's OpenAPI document
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,clients]'
+	$(BIN)/python -m pytest -q -o addopts='-ra --strict-markers' -o filterwarnings=default -o timeout=1800 tests/clients/test_openapi.py
 
 chaos: $(STAMP) ## faults injected under load for 20 minutes: MINUTES= FAULTS=
 	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),20) --faults $(or $(FAULTS),200)

@@ -40,6 +40,11 @@ class TemplateTooSlow(TemplateError):
     """The template ran past its deadline."""
 
 
+class _Late(BaseException):
+    """Ends the template from within. Seen: jinja2 folds constants, passing over any Exception, and Python takes a
+    trace function off once it has raised, so that an ordinary error was lost and the template ran for minutes."""
+
+
 class _Generation(Extension):
     """`{% generation %}` marks the assistant's part for training; here it only holds its body."""
 
@@ -115,13 +120,15 @@ def _with_deadline(deadline: float, work: Callable[[], str]) -> str:
         # An exception in a generator that is being closed would be swallowed, and end the tracing.
         resumed = event == "call" and frame.f_code.co_flags & inspect.CO_GENERATOR
         if not resumed and time.monotonic() > deadline:
-            raise TemplateTooSlow(f"it ran longer than {RENDER_SECONDS:g} seconds")
+            raise _Late
         return trace if frame.f_code.co_filename == _TEMPLATE_FILE else None
 
     before = sys.gettrace()
     sys.settrace(trace)
     try:
         return work()
+    except _Late:
+        raise TemplateTooSlow(f"it ran longer than {RENDER_SECONDS:g} seconds") from None
     finally:
         sys.settrace(before)
 

@@ -108,6 +108,21 @@ def test_a_runaway_template_ends(loop: str, monkeypatch: pytest.MonkeyPatch) -> 
     assert sys.gettrace() is tracer
 
 
+@pytest.mark.parametrize("share", [0.1, 0.3, 0.5, 0.7, 0.8, 0.9, 1.0])
+def test_the_deadline_holds_while_a_template_is_compiled(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen: the error was raised while jinja2 folded constants, which swallows errors, and nothing ended the rest."""
+    template = "{{ range(9999) | map('string') | map('length') | list | length }}{{ 'a' | upper | length }}" * 100
+    templates._compiled.cache_clear()
+    monkeypatch.setattr(templates, "RENDER_SECONDS", 60.0)
+    before = time.monotonic()
+    templates._with_deadline(before + 60, lambda: str(templates._compiled(template)))
+    compiling_seconds = time.monotonic() - before
+    templates._compiled.cache_clear()
+    monkeypatch.setattr(templates, "RENDER_SECONDS", compiling_seconds * share)
+    with pytest.raises(InvalidRequest, match="longer than"):
+        render(template, USER)
+
+
 def test_a_long_conversation_renders_well_within_the_limit() -> None:
     conversation = [{"role": "user", "content": "hello " * 200}] * 2000
     before = time.monotonic()

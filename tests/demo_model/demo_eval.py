@@ -21,7 +21,7 @@ from tests.demo_model.exam import JSON_VALID, REQUIRED, examine
 from tests.demo_model.hypura_answers import hypura_answerer
 from tests.demo_model.own_daemon import own_daemon
 
-_QUESTIONS = {"facts": 100, "two-digit sums": 30, "tool calls": 100, "json": 60}
+_QUESTIONS = {"facts": 100, "two-digit sums": 25, "tool calls": 100, "json": 50}
 _WITH_GRAMMAR, _SAME = "json valid, grammar", "same when resident"
 _NEEDED = {**REQUIRED, _WITH_GRAMMAR: 0.99, _SAME: 1.0}
 _MODEL = "demo:latest"

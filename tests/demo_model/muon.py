@@ -41,7 +41,7 @@ class Muon(torch.optim.Optimizer):
         super().__init__(weights, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
 
     @torch.no_grad()
-    def step(self, closure: None = None) -> None:  # type: ignore[override]
+    def step(self, closure: None = None) -> None:
         """One step; weights without a gradient stay."""
         for group in self.param_groups:
             alike: dict[tuple[int, int], list[nn.Parameter]] = defaultdict(list)

@@ -132,7 +132,15 @@ def _entries() -> tuple[_Entry, ...]:
             (tuple(text.lstrip("?").split(":")[0].split("/")), text.split(":")[1], text.startswith("?"))
             for text in parameters.split()
         )
-        entries.append(_Entry(*(tuple(part.split(";")) for part in (names, descriptions, requests, held_out)), read))
+        entries.append(
+            _Entry(
+                tuple(names.split(";")),
+                tuple(descriptions.split(";")),
+                tuple(requests.split(";")),
+                tuple(held_out.split(";")),
+                read,
+            )
+        )
     return tuple(entries)
 
 

@@ -59,6 +59,7 @@ def _count(rng: Random, held_out: bool) -> Conversation:
 
 def _sort(rng: Random, held_out: bool) -> Conversation:
     size = rng.randint(3, 7)
+    forms: tuple[str, ...]
     if rng.random() < 0.6:
         numbers = rng.sample(range(rng.choice((10, 100, 100)) + size), size)
         down = rng.random() < 0.3
