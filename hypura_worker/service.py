@@ -213,6 +213,8 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
             statistics.expert_hits = counters.stream.hits
             statistics.expert_misses = counters.stream.misses
             statistics.stall_seconds = counters.stream.stall_seconds
+            statistics.ahead_bytes = counters.stream.ahead_bytes
+            statistics.ahead_used_bytes = counters.stream.ahead_used_bytes
             if self._model.streamer is not None:
                 statistics.slots = self._model.streamer.places
         return statistics

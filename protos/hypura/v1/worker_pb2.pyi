@@ -129,7 +129,7 @@ class WorkerStatisticsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class WorkerStatisticsResponse(_message.Message):
-    __slots__ = ("rss_bytes", "peak_rss_bytes", "active_requests", "queued_requests", "finished_requests", "failed_requests", "prompt_tokens", "output_tokens", "bytes_read", "expert_hits", "expert_misses", "stall_seconds", "forward_seconds", "passes", "slots")
+    __slots__ = ("rss_bytes", "peak_rss_bytes", "active_requests", "queued_requests", "finished_requests", "failed_requests", "prompt_tokens", "output_tokens", "bytes_read", "expert_hits", "expert_misses", "stall_seconds", "forward_seconds", "passes", "slots", "ahead_bytes", "ahead_used_bytes")
     RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
     PEAK_RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
     ACTIVE_REQUESTS_FIELD_NUMBER: _ClassVar[int]
@@ -145,6 +145,8 @@ class WorkerStatisticsResponse(_message.Message):
     FORWARD_SECONDS_FIELD_NUMBER: _ClassVar[int]
     PASSES_FIELD_NUMBER: _ClassVar[int]
     SLOTS_FIELD_NUMBER: _ClassVar[int]
+    AHEAD_BYTES_FIELD_NUMBER: _ClassVar[int]
+    AHEAD_USED_BYTES_FIELD_NUMBER: _ClassVar[int]
     rss_bytes: int
     peak_rss_bytes: int
     active_requests: int
@@ -160,4 +162,6 @@ class WorkerStatisticsResponse(_message.Message):
     forward_seconds: float
     passes: int
     slots: int
-    def __init__(self, rss_bytes: _Optional[int] = ..., peak_rss_bytes: _Optional[int] = ..., active_requests: _Optional[int] = ..., queued_requests: _Optional[int] = ..., finished_requests: _Optional[int] = ..., failed_requests: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., bytes_read: _Optional[int] = ..., expert_hits: _Optional[int] = ..., expert_misses: _Optional[int] = ..., stall_seconds: _Optional[float] = ..., forward_seconds: _Optional[float] = ..., passes: _Optional[int] = ..., slots: _Optional[int] = ...) -> None: ...
+    ahead_bytes: int
+    ahead_used_bytes: int
+    def __init__(self, rss_bytes: _Optional[int] = ..., peak_rss_bytes: _Optional[int] = ..., active_requests: _Optional[int] = ..., queued_requests: _Optional[int] = ..., finished_requests: _Optional[int] = ..., failed_requests: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., bytes_read: _Optional[int] = ..., expert_hits: _Optional[int] = ..., expert_misses: _Optional[int] = ..., stall_seconds: _Optional[float] = ..., forward_seconds: _Optional[float] = ..., passes: _Optional[int] = ..., slots: _Optional[int] = ..., ahead_bytes: _Optional[int] = ..., ahead_used_bytes: _Optional[int] = ...) -> None: ...
