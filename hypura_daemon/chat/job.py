@@ -72,7 +72,7 @@ def chat_job(request: inference_pb2.ChatRequest, model: Model, overrides: Overri
     capabilities = model.capabilities
     if request.template:
         capabilities = templated(capabilities, request.template, style_of(request.template))
-    thinking = _thinking(request)
+    thinking = _thinking(request, able="thinking" in capabilities)
     for wished, name in ((bool(tools), "tools"), (bool(thinking.asked), "thinking")):
         if wished and name not in capabilities:
             raise InvalidRequest(f'"{request.model}" does not support {name}')
@@ -111,11 +111,11 @@ def _template(request: inference_pb2.ChatRequest, model: Model, overrides: Overr
     return Template(text, "jinja", format_of(text))
 
 
-def _thinking(request: inference_pb2.ChatRequest) -> Thinking:
+def _thinking(request: inference_pb2.ChatRequest, *, able: bool) -> Thinking:
     level = request.think_level
     if level and level not in LEVELS:
         raise InvalidRequest(f"think_level is {level[:40]!r}; give one of {', '.join(LEVELS)}, or leave it out")
     asked = request.think if request.HasField("think") else None
-    if asked is None and level:
+    if asked is None and (level or (request.think_if_able and able)):
         asked = True
     return Thinking(asked, level if asked else "")

@@ -28,13 +28,13 @@ class Answer:
     finished: inference_pb2.Finished = field(default_factory=inference_pb2.Finished)
 
     def add(self, event: inference_pb2.ChatResponse | inference_pb2.GenerateResponse) -> None:
-        """Take the next event; logprobs are kept for the tokens outside the thinking."""
+        """Take the next event; of a chat's tokens, only those of the content keep their logprobs."""
         if event.HasField("chunk"):
             self.text += event.chunk.text
             self.thinking += event.chunk.thinking
             if event.chunk.thinking:
                 self.thinking_tokens += len(event.chunk.token_ids)
-            else:
+            elif event.chunk.text or isinstance(event, inference_pb2.GenerateResponse):
                 self.logprobs.extend(event.chunk.logprobs)
         elif event.HasField("finished"):
             self.finished = event.finished

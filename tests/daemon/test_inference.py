@@ -34,6 +34,7 @@ TEMPLATES = {
     "m": TEMPLATE,
     "dying": TEMPLATE,
     "thinker": LAST + "{# <think> #}",
+    "willing": LAST + "{# <think> #}{{ ' thinks' if enable_thinking }}",
     "caller": LAST + "{# tools <tool_call> #}",
 }
 OVERRIDES = {
@@ -80,7 +81,8 @@ class Shelf:
                 f"tokenizer.ggml.fim_{part}_token_id": number for number, part in enumerate(("pre", "suf", "mid"))
             }
         abilities: dict[str, tuple[str, ...]] = {
-            "m": ("completion", "tools"), "thinker": ("completion", "thinking"), "caller": ("completion", "tools"),
+            "m": ("completion", "tools"), "thinker": ("completion", "thinking"), "willing": ("completion", "thinking"),
+            "caller": ("completion", "tools"),
             "vectors": ("embedding",),
         }  # fmt: skip
         return Registered(name, OVERRIDES.get(name, Overrides()), metadata, abilities.get(name, ("completion",)))
@@ -167,6 +169,18 @@ async def events_of(served: Served, request: inference_pb2.ChatRequest) -> list[
             assert event.tool_call.id.startswith("call_")
             told.append(f"{event.tool_call.name}({event.tool_call.arguments_json})")
     return told
+
+
+async def test_a_model_that_can_think_does_where_the_client_says_so() -> None:
+    async with serving() as served:
+        said = {
+            wish: await text_of(served.stub.Chat(chat("willing", "x", **fields)))
+            for wish, fields in {
+                "nothing": {}, "able": {"think_if_able": True}, "no": {"think_if_able": True, "think": False},
+            }.items()
+        }  # fmt: skip
+        assert said == {"nothing": "x", "able": "x thinks", "no": "x"}
+        assert await text_of(served.stub.Chat(chat("m", "x", think_if_able=True))) == "x"
 
 
 async def test_thinking_and_calls_are_told_apart_and_every_token_once() -> None:

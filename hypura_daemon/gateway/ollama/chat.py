@@ -91,6 +91,7 @@ def chat_request(asked: ChatRequest) -> inference_pb2.ChatRequest:
         limits=limits_of(asked),
         use=use_of(asked.keep_alive, asked.options),
         think_level=level,
+        think_if_able=True,
     )
     if think is not None:
         request.think = think

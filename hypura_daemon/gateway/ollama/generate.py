@@ -86,6 +86,7 @@ def as_chat(asked: GenerateRequest) -> inference_pb2.ChatRequest:
         limits=limits_of(asked),
         use=use_of(asked.keep_alive, asked.options),
         think_level=level,
+        think_if_able=True,
         template=asked.template or "",
         report_prompt_ids=True,
     )

@@ -171,9 +171,9 @@ class ChatStream:
             self._answers[index].thinking_tokens += len(chunk.token_ids)
             thinking = json.dumps(chunk.thinking)
             told = self._delta(index, f'"reasoning":{thinking},"reasoning_content":{thinking}')
-        elif chunk.logprobs:
-            logprobs = logprobs_of(chunk.logprobs).ascii_json()
-        if chunk.text or logprobs != "null":
+        if chunk.text:
+            if chunk.logprobs:
+                logprobs = logprobs_of(chunk.logprobs).ascii_json()
             told += self._delta(index, f'"content":{json.dumps(chunk.text)}', logprobs)
         return told
 

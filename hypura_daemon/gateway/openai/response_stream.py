@@ -101,13 +101,12 @@ class ResponseStream:
         return told + self._text(f"{self._family}.delta", delta=text)
 
     def _say(self, chunk: inference_pb2.TokenChunk) -> bytes:
-        listed = [] if chunk.thinking else list(chunk.logprobs)
-        if not chunk.text and not (listed and isinstance(self._open, MessageItem)):
+        if not chunk.text:
             return b""
         told = b"" if isinstance(self._open, MessageItem) else self._begin(MessageItem(id=new_id("msg_")))
         part = self._part()
         part.text += chunk.text
-        logprobs = logprobs_of(listed).content
+        logprobs = logprobs_of(chunk.logprobs).content
         if isinstance(part, OutputText):
             part.logprobs.extend(logprobs)
         return told + self._text(

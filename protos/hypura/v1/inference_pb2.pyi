@@ -222,7 +222,7 @@ class ChatMessage(_message.Message):
     def __init__(self, role: _Optional[str] = ..., content: _Optional[str] = ..., thinking: _Optional[str] = ..., tool_calls_json: _Optional[str] = ..., tool_name: _Optional[str] = ..., tool_call_id: _Optional[str] = ...) -> None: ...
 
 class ChatRequest(_message.Message):
-    __slots__ = ("model", "messages", "tools_json", "think", "sampling", "limits", "use", "think_level", "tool_choice", "template", "context", "report_prompt_ids")
+    __slots__ = ("model", "messages", "tools_json", "think", "sampling", "limits", "use", "think_level", "tool_choice", "template", "context", "report_prompt_ids", "think_if_able")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     MESSAGES_FIELD_NUMBER: _ClassVar[int]
     TOOLS_JSON_FIELD_NUMBER: _ClassVar[int]
@@ -235,6 +235,7 @@ class ChatRequest(_message.Message):
     TEMPLATE_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_FIELD_NUMBER: _ClassVar[int]
     REPORT_PROMPT_IDS_FIELD_NUMBER: _ClassVar[int]
+    THINK_IF_ABLE_FIELD_NUMBER: _ClassVar[int]
     model: str
     messages: _containers.RepeatedCompositeFieldContainer[ChatMessage]
     tools_json: str
@@ -247,7 +248,8 @@ class ChatRequest(_message.Message):
     template: str
     context: TokenIds
     report_prompt_ids: bool
-    def __init__(self, model: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[ChatMessage, _Mapping]]] = ..., tools_json: _Optional[str] = ..., think: _Optional[bool] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., use: _Optional[_Union[ModelUse, _Mapping]] = ..., think_level: _Optional[str] = ..., tool_choice: _Optional[str] = ..., template: _Optional[str] = ..., context: _Optional[_Union[TokenIds, _Mapping]] = ..., report_prompt_ids: _Optional[bool] = ...) -> None: ...
+    think_if_able: bool
+    def __init__(self, model: _Optional[str] = ..., messages: _Optional[_Iterable[_Union[ChatMessage, _Mapping]]] = ..., tools_json: _Optional[str] = ..., think: _Optional[bool] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., use: _Optional[_Union[ModelUse, _Mapping]] = ..., think_level: _Optional[str] = ..., tool_choice: _Optional[str] = ..., template: _Optional[str] = ..., context: _Optional[_Union[TokenIds, _Mapping]] = ..., report_prompt_ids: _Optional[bool] = ..., think_if_able: _Optional[bool] = ...) -> None: ...
 
 class ChatResponse(_message.Message):
     __slots__ = ("prefill", "chunk", "finished", "tool_call")

@@ -22,6 +22,14 @@ def test_an_answer_keeps_all_that_was_told() -> None:
     assert (answer.prompt_tokens, answer.output_tokens, answer.cut_short) == (5, 4, False)
 
 
+def test_markup_has_no_logprobs_in_the_content() -> None:
+    """Clients count content tokens by their logprobs."""
+    answer = Answer()
+    for event in (says("a", logprob=-1.0), says("", logprob=-2.0), calls(1, "f", {}), ends()):
+        answer.add(event)
+    assert len(answer.logprobs) == 1
+
+
 def test_one_call_drops_the_others() -> None:
     """Clients that forbid parallel calls run the first and have nowhere to put a second."""
     answer = Answer(one_call=True)

@@ -95,6 +95,7 @@ def test_logprobs_are_those_of_the_content() -> None:
     impossible = whole(says("a", logprob=-math.inf), ends(), logprobs=True).choices[0].logprobs
     assert impossible and impossible.content[0].logprob == -9999.0
     assert whole(says("a"), ends()).choices[0].logprobs is None
+    assert len(streamed(says("", logprob=-1), ends())) == 2, "markup is not content"
 
 
 def test_several_answers_have_their_indices() -> None:
