@@ -17,4 +17,6 @@ def test_every_package_is_in_the_wheel() -> None:
         for init in (ROOT / top).rglob("__init__.py")
     }
     assert len(listed) == len(set(listed))
-    assert {name for name in listed if name.split(".")[0] in {"hypura_client", "hypura_daemon", "hypura_worker"}} == there
+    assert {
+        name for name in listed if name.split(".")[0] in {"hypura_client", "hypura_daemon", "hypura_worker"}
+    } == there
