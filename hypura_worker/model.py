@@ -52,6 +52,8 @@ class LlamaModel:
         watch: Callable[[PassHook | None], PassHook | None] = lambda hook: hook,
     ) -> None:
         self.plan = plan
+        self._limit_bytes = plan.memory_limit_bytes
+        self._cache_bytes = 0  # Of it, what slots or ring may take.
         self._watch = watch
         self.streamer: Streamer | None = None
         self._handle: int | None = None
@@ -82,6 +84,29 @@ class LlamaModel:
         if self.context is None:
             raise LoadFailed("the model is closed")
         return self.context
+
+    @property
+    def pass_tokens(self) -> int:
+        """The most tokens of a pass: fewer than planned where slots gave way."""
+        return self.streamer.pass_tokens if self.streamer is not None else self.plan.ubatch_tokens
+
+    @property
+    def memory_limits(self) -> tuple[int, int]:
+        """The least and the most that `resize` can make of the memory limit."""
+        if self.streamer is None:
+            return self._limit_bytes, self._limit_bytes
+        fixed = self._limit_bytes - self._cache_bytes
+        return fixed + self.streamer.least_bytes, fixed + self.streamer.most_bytes
+
+    def resize(self, memory_limit_bytes: int) -> int:
+        """Keep to another memory limit, or the nearest one possible, from now on, and say which; between passes."""
+        least, most = self.memory_limits
+        limit = min(max(memory_limit_bytes, least), most)
+        if self.streamer is not None:
+            self._cache_bytes += limit - self._limit_bytes
+            self._limit_bytes = limit
+            self.streamer.fit(self._cache_bytes)
+        return limit
 
     def slow_drive(self, milliseconds: int) -> None:
         """Make each read this much later, for tests."""
@@ -182,6 +207,7 @@ class LlamaModel:
         after = memory.allocated_bytes()
         if self.streamer is None:
             return
+        self._cache_bytes = self.streamer.place_bytes
         if before is None or after is None:
             return  # not known here: the plan's own figures hold
         sizes = {item.name: item.size_bytes for item in plan.memory}
@@ -193,6 +219,7 @@ class LlamaModel:
                 "slots give way to the real memory", planned_bytes=self.streamer.place_bytes, left_bytes=left
             )
             self.streamer.fit(max(left, 0))
+            self._cache_bytes = left
 
 
 def type_number(name: str) -> int:

@@ -192,6 +192,18 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
             await _abort(context, error)
         return worker_pb2.WorkerTokenizeResponse(token_ids=tokens)
 
+    async def Resize(  # noqa: N802
+        self, request: worker_pb2.WorkerResizeRequest, context: Context
+    ) -> worker_pb2.WorkerResizeResponse:
+        """Keeps to another memory limit from the next pass on."""
+        try:
+            model, running = self._ready()
+            limit = await asyncio.wrap_future(running.resize(request.memory_limit_bytes))
+        except WorkerError as error:
+            await _abort(context, error)
+        slots = model.streamer.places if model.streamer is not None else 0
+        return worker_pb2.WorkerResizeResponse(memory_limit_bytes=limit, slots=slots)
+
     async def Statistics(  # noqa: N802
         self, request: worker_pb2.WorkerStatisticsRequest, context: Context
     ) -> worker_pb2.WorkerStatisticsResponse:
@@ -250,6 +262,7 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
     def _loaded(self, seconds: float, bytes_read: int) -> worker_pb2.LoadedModel:
         model, _ = self._ready()
         vocabulary, context, streamer = model.vocabulary, model.ready(), model.streamer
+        least_bytes, most_bytes = model.memory_limits
         return worker_pb2.LoadedModel(
             load_seconds=seconds,
             bytes_read=bytes_read,
@@ -263,6 +276,8 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
             embedding_length=context.embedding_length,
             can_generate=context.generates,
             context_tokens=context.size_tokens,
+            least_memory_bytes=least_bytes,
+            most_memory_bytes=most_bytes,
         )
 
     def _response(self, event: engine.Event) -> worker_pb2.WorkerGenerateResponse:

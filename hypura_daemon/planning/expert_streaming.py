@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from hypura_daemon.models.hyperparameters import Hyperparameters
 from hypura_daemon.models.tensors import Role
@@ -45,6 +46,8 @@ def _with_slots(frame: Frame, sharing: Sequence[slots.ExpertClass], ubatch: int)
     left = frame.request.memory_bytes - sum(item.size_bytes for item in items)
     cache = frame.cache_limit(routed)
     groups = slots.share_out(sharing, hyper.expert_count, left if cache is None else min(left, cache))
+    if cache is not None:
+        groups = [replace(group, most_slots=group.slots) for group in groups]
     if left <= 0 or min(group.slots for group in groups) < _least_slots(hyper, ubatch):
         return None
     items.append(MemoryItem("expert slots", slots.slots_bytes(groups)))

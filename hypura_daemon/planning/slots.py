@@ -94,7 +94,8 @@ def share_out(found: Sequence[ExpertClass], experts: int, memory_bytes: int) -> 
         for i in range(count):
             members = layers[i * len(layers) // count : (i + 1) * len(layers) // count]
             fair = min(int(len(members) * experts * share), MAX_GROUP_SLOTS)
-            groups.append(ExpertGroup(members, fair, expert_class.slot_bytes))
+            most = min(len(members) * experts, MAX_GROUP_SLOTS)
+            groups.append(ExpertGroup(members, fair, expert_class.slot_bytes, most))
     return groups
 
 

@@ -79,11 +79,13 @@ class ModelFile:
 
 @dataclass(frozen=True, slots=True)
 class ExpertGroup:
-    """Layers that share slots; slot_bytes includes the padding for aligned reads."""
+    """Layers that share slots; slot_bytes includes the padding for aligned reads; most_slots: what they may
+    become when there is more memory later."""
 
     layers: tuple[int, ...]
     slots: int
     slot_bytes: int
+    most_slots: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,7 +79,9 @@ def plan_to_proto(plan: Plan, *, tensors: bool = True) -> placement_pb2.Plan:
         proto.experts.CopyFrom(
             placement_pb2.ExpertPlan(
                 groups=[
-                    placement_pb2.ExpertGroup(layers=g.layers, slots=g.slots, slot_bytes=g.slot_bytes)
+                    placement_pb2.ExpertGroup(
+                        layers=g.layers, slots=g.slots, slot_bytes=g.slot_bytes, most_slots=g.most_slots
+                    )
                     for g in plan.experts.groups
                 ],
                 experts_per_layer=plan.experts.experts_per_layer,

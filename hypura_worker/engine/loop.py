@@ -1,4 +1,4 @@
-"""The engine: one thread that runs forward passes for all requests of a model.
+"""One thread that runs forward passes for all requests of a model.
 
     submit ─► waiting ─► a sequence each ─► compose ─► pass ─► tokens to their requests
                               ▲                          │
@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from collections.abc import Sequence as Tokens
+from concurrent.futures import Future
 
 import structlog
 
@@ -23,6 +24,7 @@ from hypura_worker.engine.batching import Part, Placement, compose, make_room, o
 from hypura_worker.engine.counters import NOTHING_STREAMED, EngineCounters
 from hypura_worker.engine.embedding import embed
 from hypura_worker.engine.request import Chunk, EmbedRequest, Finished, Logprob, Prefill, Request
+from hypura_worker.engine.resizing import Resize
 from hypura_worker.engine.sequence import Sequence, State, Work
 from hypura_worker.engine.text import TextStream
 from hypura_worker.errors import (
@@ -49,10 +51,9 @@ class Engine:
         self._model = model
         self._context = model.ready()
         self._exact = model.plan.exact
-        # The slots may have given way to the real memory: then a pass takes fewer tokens than planned.
-        self._ubatch_tokens = model.streamer.pass_tokens if model.streamer else model.plan.ubatch_tokens
+        self._ubatch_tokens = model.pass_tokens
         self._sequences = [Sequence(i) for i in range(model.plan.sequences)]
-        self._inbox: queue.Queue[Request | EmbedRequest | None] = queue.Queue()
+        self._inbox: queue.Queue[Request | EmbedRequest | Resize | None] = queue.Queue()
         self._waiting: deque[Request | EmbedRequest] = deque()
         self._queue_limit = queue_limit
         self._on_broken = on_broken
@@ -83,6 +84,15 @@ class Engine:
         """End a request without an answer, before the next pass; from any thread."""
         request.cancelled = True
         self._inbox.put(None)
+
+    def resize(self, memory_limit_bytes: int) -> Future[int]:
+        """Keep to another memory limit, from the next pass on; from any thread. The limit that it became."""
+        change = Resize(memory_limit_bytes)
+        if self._ending or self._broken is not None:
+            change.refuse(self._broken or EngineBroken("the worker is ending"))
+        else:
+            self._inbox.put(change)
+        return change.done
 
     def stop(self) -> None:
         """End after the pass under way; unfinished requests are told."""
@@ -115,6 +125,10 @@ class Engine:
                 request = self._inbox.get(block=idle)
             except queue.Empty:
                 break
+            if isinstance(request, Resize):
+                request.make(self._model)
+                self._ubatch_tokens = self._model.pass_tokens
+                continue
             idle = False
             if request is not None:
                 self._waiting.append(request)
@@ -218,7 +232,7 @@ class Engine:
             sequence.held += work.wanted[len(sequence.held) : len(sequence.held) + part.count]
             sequence.used = self.counters.passes
             work.alone, work.failures = False, 0
-            self._account(work, state, before, len(parts))
+            work.request.costs.charge(before, self.counters.stream, len(parts), prefill=state is State.PREFILL)
             if state is State.PREFILL and not work.request.costs.output_tokens:
                 self.counters.prompt_tokens += part.count
                 work.request.emit(Prefill(len(sequence.held), work.request.costs.prompt_tokens))
@@ -353,19 +367,6 @@ class Engine:
         request.done(request.vectors)
         return True
 
-    def _account(self, work: Work, state: State, before: StreamCounters, members: int) -> None:
-        """Charge a pass to one of its members: its share of the bytes, and all of the waiting."""
-        costs, after = work.request.costs, self.counters.stream
-        bytes_read = (after.bytes_read - before.bytes_read) // members
-        if state is State.PREFILL or not costs.output_tokens:
-            costs.prefill_bytes += bytes_read
-            return
-        costs.decode_passes += 1
-        costs.decode_bytes += bytes_read
-        costs.hits += after.hits - before.hits
-        costs.misses += after.misses - before.misses
-        costs.stall_seconds += after.stall_seconds - before.stall_seconds
-
     def _stream_counters(self) -> StreamCounters:
         return self._model.streamer.counters() if self._model.streamer is not None else NOTHING_STREAMED
 
@@ -376,7 +377,10 @@ class Engine:
 
     def _fail_all(self, error: Exception) -> None:
         while not self._inbox.empty():  # this thread is the only one that takes
-            if (request := self._inbox.get_nowait()) is not None:
+            request = self._inbox.get_nowait()
+            if isinstance(request, Resize):
+                request.refuse(error)
+            elif request is not None:
                 self._waiting.append(request)
         for sequence in self._sequences:
             if sequence.work is not None:

@@ -14,6 +14,7 @@ from hypura_worker.errors import RequestError
 
 if TYPE_CHECKING:
     from hypura_worker.engine.sampler import Sampler
+    from hypura_worker.streaming.streamer import StreamCounters
 
 _MAX_TOP_LOGPROBS = 20
 _SEEDS = 2**32 - 1
@@ -139,6 +140,18 @@ class Costs:
     hits: int = 0
     misses: int = 0
     stall_seconds: float = 0.0
+
+    def charge(self, before: StreamCounters, after: StreamCounters, members: int, *, prefill: bool) -> None:
+        """Add a pass that it shared with others: its part of the bytes, and all of the waiting."""
+        bytes_read = (after.bytes_read - before.bytes_read) // members
+        if prefill or not self.output_tokens:
+            self.prefill_bytes += bytes_read
+            return
+        self.decode_passes += 1
+        self.decode_bytes += bytes_read
+        self.hits += after.hits - before.hits
+        self.misses += after.misses - before.misses
+        self.stall_seconds += after.stall_seconds - before.stall_seconds
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,8 @@ class DenseStreamer:
             raise LoadFailed(f"a ring of {depth} layers is too shallow; the least is {_LEAST_DEPTH}")
         self._place_bytes = max(unit.size_bytes for unit in self._units)
         self._pool = Pool(depth * self._place_bytes)
-        self._places = [_Place(self._pool.address + i * self._place_bytes) for i in range(depth)]
+        self._depth = depth
+        self._places = [self._place(number) for number in range(depth)]
         self._place_of: dict[int, _Place] = {}
         self._follower = {unit: (unit + 1) % len(self._units) for unit in range(len(self._units))}
         self._last_unit: int | None = None
@@ -140,21 +141,31 @@ class DenseStreamer:
         """As many as planned: a layer serves any number of tokens."""
         return self._ubatch_tokens
 
+    @property
+    def least_bytes(self) -> int:
+        """The least that `fit` can do with."""
+        return min(_LEAST_DEPTH, len(self._units)) * self._place_bytes
+
+    @property
+    def most_bytes(self) -> int:
+        """The ring as planned: what is pinned cannot be more later."""
+        return self._depth * self._place_bytes
+
     def fit(self, memory_bytes: int) -> None:
         """Use at most memory_bytes for the ring."""
-        depth = min(len(self._places), memory_bytes // self._place_bytes)
-        least = min(_LEAST_DEPTH, len(self._units))
-        if depth < least:
+        if memory_bytes < self.least_bytes:
             raise LoadFailed(
                 f"{memory_bytes / 1e6:.0f} MB are left for the ring, and the least is "
-                f"{least * self._place_bytes / 1e6:.0f} MB; raise --memory, or lower --context"
+                f"{self.least_bytes / 1e6:.0f} MB; raise --memory, or lower --context"
             )
+        depth = min(self._depth, memory_bytes // self._place_bytes)
+        self._state.held_count = 0
         for place in self._places[depth:]:
             self._settle(place)
-            if place.unit is not None:
-                del self._place_of[place.unit]
+            self._forget(place)
         del self._places[depth:]
         self._pool.release(depth * self._place_bytes)
+        self._places += [self._place(number) for number in range(len(self._places), depth)]
 
     def begin(self) -> None:
         """Forget the failure of the last pass."""
@@ -227,6 +238,9 @@ class DenseStreamer:
             unit = self._follower[unit]
             order.append(unit)
         return order
+
+    def _place(self, number: int) -> _Place:
+        return _Place(self._pool.address + number * self._place_bytes)
 
     def _read(self, number: int, place: _Place) -> None:
         self._settle(place)

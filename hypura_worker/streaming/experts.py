@@ -40,10 +40,14 @@ _AHEAD_LEAST = 0.5
 
 @dataclass(frozen=True, slots=True)
 class _Group:
-    """Layers that share slots: what the hook sees of it, and the memory behind."""
+    """Layers that share slots: what the hook sees of it, and the memory behind.
+
+    planned: slots in use at first; there is address space for all of `slots`.
+    """
 
     shared: state.Group
     slots: ctypes.Array[state.Slot]
+    planned: int
     stride_bytes: dict[str, int]
     pools: dict[str, Pool]
 
@@ -140,20 +144,27 @@ class ExpertStreamer:
         """So many that one layer's choices fit the slots of its group, even if all are of one class."""
         return min(self._ubatch_tokens, *(self._tokens_served(g.usable, g.shared.classes) for g in self._groups))
 
+    @property
+    def least_bytes(self) -> int:
+        """The least that `fit` can do with: every group then serves one token."""
+        planned = self._planned_bytes
+        return max(-(-self._fewest(g.shared.classes) * planned // g.planned) + 1 for g in self._groups)
+
+    @property
+    def most_bytes(self) -> int:
+        """What `fit` can make use of."""
+        return sum(len(group.slots) * group.slot_bytes for group in self._groups)
+
     def fit(self, memory_bytes: int) -> None:
-        """Use at most memory_bytes for slots: all groups give way alike."""
-        planned = sum(len(group.slots) * group.slot_bytes for group in self._groups)
-        share = min(1.0, memory_bytes / planned) if planned else 1.0
+        """Use at most memory_bytes for slots, and all of it if there are so many: every group gets the same share."""
+        if memory_bytes < self.least_bytes:
+            raise LoadFailed(
+                f"{memory_bytes / 1e6:.0f} MB are left for expert slots, and the least is "
+                f"{self.least_bytes / 1e6:.0f} MB; raise --memory, or lower --context"
+            )
+        share = memory_bytes / self._planned_bytes
         for group in self._groups:
-            usable = min(len(group.slots), int(len(group.slots) * share))
-            if self._tokens_served(usable, group.shared.classes) < 1:
-                fewest = min(self._per_token * group.shared.classes, self._experts)
-                least = sum(fewest * len(g.slots) / len(group.slots) * g.slot_bytes for g in self._groups)
-                raise LoadFailed(
-                    f"{memory_bytes / 1e6:.0f} MB are left for expert slots, and the least is {least / 1e6:.0f} MB; "
-                    "raise --memory, or lower --context"
-                )
-            self._shrink(group, usable)
+            self._resize(group, min(len(group.slots), int(group.planned * share)))
 
     def begin(self) -> None:
         """Forget the failure of the last pass."""
@@ -244,10 +255,21 @@ class ExpertStreamer:
             ctypes.addressof(self._state), ctypes.addressof(group.shared), min(usable, group.usable)
         )
 
-    def _shrink(self, group: _Group, usable: int) -> None:
+    def _resize(self, group: _Group, usable: int) -> None:
+        if usable >= group.usable:
+            group.shared.usable = usable
+            return
         self._drop_from(group, usable)
         for component, pool in group.pools.items():
             pool.release(usable * group.stride_bytes[component])
+
+    @property
+    def _planned_bytes(self) -> int:
+        return sum(group.planned * group.slot_bytes for group in self._groups)
+
+    def _fewest(self, classes: int) -> int:
+        """Slots with which a group serves one token, even if all that it chooses is of one class."""
+        return min(self._per_token * classes, self._experts)
 
     def _read_vectors(self, tensors: Sequence[StreamedTensor], experts: int) -> dict[int, npt.NDArray[np.uint8]]:
         """The biases and scales of the streamed layers, by tensor address: [experts, bytes]."""
@@ -278,12 +300,14 @@ class ExpertStreamer:
             stride = layouts[tensor.address].stride_bytes
             strides[tensor.component] = max(strides.get(tensor.component, 0), stride)
         slack = max(layout.slack_bytes for layout in layouts.values())
-        slots = (state.Slot * planned.slots)(*(state.Slot(layer=-1) for _ in range(planned.slots)))
+        most = max(planned.slots, planned.most_slots)
+        slots = (state.Slot * most)(*(state.Slot(layer=-1) for _ in range(most)))
         group = _Group(
-            shared=state.Group(slots=planned.slots, usable=planned.slots, classes=classes, slot=slots),
+            shared=state.Group(slots=most, usable=planned.slots, classes=classes, slot=slots),
             slots=slots,
+            planned=planned.slots,
             stride_bytes=strides,
-            pools={component: Pool(planned.slots * stride + slack) for component, stride in strides.items()},
+            pools={component: Pool(most * stride + slack) for component, stride in strides.items()},
         )
         self._groups.append(group)
         components: set[tuple[str, ...]] = set()

@@ -40,8 +40,19 @@ class Streamer(PassHook, Protocol):
     def pass_tokens(self) -> int:
         """The most tokens that one pass may compute with the places in use."""
 
+    @property
+    def least_bytes(self) -> int:
+        """The least memory that `fit` can do with."""
+
+    @property
+    def most_bytes(self) -> int:
+        """The most memory that `fit` can make use of."""
+
     def fit(self, memory_bytes: int) -> None:
-        """Use at most this much memory for places. Raises LoadFailed if too few would be left."""
+        """Use at most this much memory for places, fewer or more than now; between passes.
+
+        Raises LoadFailed for less than least_bytes.
+        """
 
     def counters(self) -> StreamCounters:
         """Counters since the load."""

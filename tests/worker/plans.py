@@ -119,9 +119,13 @@ def make_plan(
         plan.experts.experts_per_layer = experts
         plan.experts.experts_per_token = _field(reader, f"{architecture}.expert_used_count")
         for members in classes.values():
-            plan.experts.groups.append(pb.ExpertGroup(layers=members, slots=slots or experts * len(members)))
+            plan.experts.groups.append(_group(members, slots, experts * len(members)))
     if mode == pb.MODE_DENSE_STREAMING:
         plan.dense.streamed_layers.extend(sorted(streamed_layers))
         plan.dense.pinned_layers.extend(pinned)
         plan.dense.ring_depth = ring_depth
     return plan
+
+
+def _group(layers: list[int], slots: int, all_experts: int) -> pb.ExpertGroup:
+    return pb.ExpertGroup(layers=layers, slots=slots or all_experts, most_slots=all_experts)

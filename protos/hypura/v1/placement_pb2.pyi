@@ -106,14 +106,16 @@ class TensorPlacement(_message.Message):
     def __init__(self, name: _Optional[str] = ..., type: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., role: _Optional[_Union[TensorRole, str]] = ..., layer: _Optional[int] = ..., tier: _Optional[_Union[Tier, str]] = ..., extent: _Optional[_Union[Extent, _Mapping]] = ...) -> None: ...
 
 class ExpertGroup(_message.Message):
-    __slots__ = ("layers", "slots", "slot_bytes")
+    __slots__ = ("layers", "slots", "slot_bytes", "most_slots")
     LAYERS_FIELD_NUMBER: _ClassVar[int]
     SLOTS_FIELD_NUMBER: _ClassVar[int]
     SLOT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MOST_SLOTS_FIELD_NUMBER: _ClassVar[int]
     layers: _containers.RepeatedScalarFieldContainer[int]
     slots: int
     slot_bytes: int
-    def __init__(self, layers: _Optional[_Iterable[int]] = ..., slots: _Optional[int] = ..., slot_bytes: _Optional[int] = ...) -> None: ...
+    most_slots: int
+    def __init__(self, layers: _Optional[_Iterable[int]] = ..., slots: _Optional[int] = ..., slot_bytes: _Optional[int] = ..., most_slots: _Optional[int] = ...) -> None: ...
 
 class ExpertPlan(_message.Message):
     __slots__ = ("groups", "experts_per_layer", "experts_per_token", "expert_bytes", "statistics_path")

@@ -33,7 +33,7 @@ class WorkerLoadResponse(_message.Message):
     def __init__(self, progress: _Optional[float] = ..., loaded: _Optional[_Union[LoadedModel, _Mapping]] = ...) -> None: ...
 
 class LoadedModel(_message.Message):
-    __slots__ = ("load_seconds", "bytes_read", "rss_bytes", "slots", "slot_bytes", "vocabulary_tokens", "bos_text", "eos_text", "adds_bos", "embedding_length", "can_generate", "context_tokens")
+    __slots__ = ("load_seconds", "bytes_read", "rss_bytes", "slots", "slot_bytes", "vocabulary_tokens", "bos_text", "eos_text", "adds_bos", "embedding_length", "can_generate", "context_tokens", "least_memory_bytes", "most_memory_bytes")
     LOAD_SECONDS_FIELD_NUMBER: _ClassVar[int]
     BYTES_READ_FIELD_NUMBER: _ClassVar[int]
     RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -46,6 +46,8 @@ class LoadedModel(_message.Message):
     EMBEDDING_LENGTH_FIELD_NUMBER: _ClassVar[int]
     CAN_GENERATE_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_TOKENS_FIELD_NUMBER: _ClassVar[int]
+    LEAST_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MOST_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     load_seconds: float
     bytes_read: int
     rss_bytes: int
@@ -58,7 +60,23 @@ class LoadedModel(_message.Message):
     embedding_length: int
     can_generate: bool
     context_tokens: int
-    def __init__(self, load_seconds: _Optional[float] = ..., bytes_read: _Optional[int] = ..., rss_bytes: _Optional[int] = ..., slots: _Optional[int] = ..., slot_bytes: _Optional[int] = ..., vocabulary_tokens: _Optional[int] = ..., bos_text: _Optional[str] = ..., eos_text: _Optional[str] = ..., adds_bos: _Optional[bool] = ..., embedding_length: _Optional[int] = ..., can_generate: _Optional[bool] = ..., context_tokens: _Optional[int] = ...) -> None: ...
+    least_memory_bytes: int
+    most_memory_bytes: int
+    def __init__(self, load_seconds: _Optional[float] = ..., bytes_read: _Optional[int] = ..., rss_bytes: _Optional[int] = ..., slots: _Optional[int] = ..., slot_bytes: _Optional[int] = ..., vocabulary_tokens: _Optional[int] = ..., bos_text: _Optional[str] = ..., eos_text: _Optional[str] = ..., adds_bos: _Optional[bool] = ..., embedding_length: _Optional[int] = ..., can_generate: _Optional[bool] = ..., context_tokens: _Optional[int] = ..., least_memory_bytes: _Optional[int] = ..., most_memory_bytes: _Optional[int] = ...) -> None: ...
+
+class WorkerResizeRequest(_message.Message):
+    __slots__ = ("memory_limit_bytes",)
+    MEMORY_LIMIT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    memory_limit_bytes: int
+    def __init__(self, memory_limit_bytes: _Optional[int] = ...) -> None: ...
+
+class WorkerResizeResponse(_message.Message):
+    __slots__ = ("memory_limit_bytes", "slots")
+    MEMORY_LIMIT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    SLOTS_FIELD_NUMBER: _ClassVar[int]
+    memory_limit_bytes: int
+    slots: int
+    def __init__(self, memory_limit_bytes: _Optional[int] = ..., slots: _Optional[int] = ...) -> None: ...
 
 class WorkerGenerateRequest(_message.Message):
     __slots__ = ("request_id", "prompt", "prompt_ids", "sampling", "limits", "visible_tokens", "grammar_root", "report_prompt_ids")

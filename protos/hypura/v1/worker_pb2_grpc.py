@@ -56,6 +56,11 @@ class WorkerServiceStub:
                 request_serializer=hypura_dot_v1_dot_worker__pb2.WorkerTokenizeRequest.SerializeToString,
                 response_deserializer=hypura_dot_v1_dot_worker__pb2.WorkerTokenizeResponse.FromString,
                 _registered_method=True)
+        self.Resize = channel.unary_unary(
+                '/hypura.v1.WorkerService/Resize',
+                request_serializer=hypura_dot_v1_dot_worker__pb2.WorkerResizeRequest.SerializeToString,
+                response_deserializer=hypura_dot_v1_dot_worker__pb2.WorkerResizeResponse.FromString,
+                _registered_method=True)
         self.Statistics = channel.unary_unary(
                 '/hypura.v1.WorkerService/Statistics',
                 request_serializer=hypura_dot_v1_dot_worker__pb2.WorkerStatisticsRequest.SerializeToString,
@@ -96,6 +101,13 @@ class WorkerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Resize(self, request, context):
+        """Gives memory of slots or ring back, or takes more, between two passes; requests go on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Statistics(self, request, context):
         """Counters since the load.
         """
@@ -125,6 +137,11 @@ def add_WorkerServiceServicer_to_server(servicer, server):
                     servicer.Tokenize,
                     request_deserializer=hypura_dot_v1_dot_worker__pb2.WorkerTokenizeRequest.FromString,
                     response_serializer=hypura_dot_v1_dot_worker__pb2.WorkerTokenizeResponse.SerializeToString,
+            ),
+            'Resize': grpc.unary_unary_rpc_method_handler(
+                    servicer.Resize,
+                    request_deserializer=hypura_dot_v1_dot_worker__pb2.WorkerResizeRequest.FromString,
+                    response_serializer=hypura_dot_v1_dot_worker__pb2.WorkerResizeResponse.SerializeToString,
             ),
             'Statistics': grpc.unary_unary_rpc_method_handler(
                     servicer.Statistics,
@@ -242,6 +259,33 @@ class WorkerService:
             '/hypura.v1.WorkerService/Tokenize',
             hypura_dot_v1_dot_worker__pb2.WorkerTokenizeRequest.SerializeToString,
             hypura_dot_v1_dot_worker__pb2.WorkerTokenizeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Resize(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hypura.v1.WorkerService/Resize',
+            hypura_dot_v1_dot_worker__pb2.WorkerResizeRequest.SerializeToString,
+            hypura_dot_v1_dot_worker__pb2.WorkerResizeResponse.FromString,
             options,
             channel_credentials,
             insecure,
