@@ -50,6 +50,7 @@ def model_status(
         loaded_at_seconds=snapshot.loaded_at_seconds,
         pinned=snapshot.pinned,
         expires_at_seconds=snapshot.expires_at_seconds,
+        memory_bytes=snapshot.memory_bytes,
     )
 
 

@@ -126,7 +126,7 @@ def _row(model: control.ModelStatus) -> tuple[str, ...]:
         enum_text(control.ModelState.DESCRIPTOR, model.state) or "",
         mode_text(model.plan.mode),
         size_text(counters.rss_bytes or model.loaded.rss_bytes),
-        size_text(model.plan.memory_limit_bytes),
+        size_text(model.memory_bytes or model.plan.memory_limit_bytes),
         size_text(model.plan.streamed_bytes),
         f"{counters.expert_hits / chosen:.1%}" if chosen else "",
         f"{counters.active_requests}+{counters.queued_requests}",

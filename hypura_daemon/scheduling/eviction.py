@@ -12,6 +12,8 @@ class Holder:
     name: str
     memory_bytes: int
     kept: str = ""  # Why it cannot leave now, for people; empty when it can.
+    giveable_bytes: int = 0  # Of its memory, what it can give back without leaving.
+    usable_bytes: int = 0  # What it could use beside its memory.
     leaving: bool = False  # Being unloaded already; its memory comes back without a decision.
     pinned: bool = False  # Stays until it is unloaded by name.
     expires_seconds: float = math.inf

@@ -81,7 +81,9 @@ class Drafting:
             self.fail(entry, error)
             return
         reachable_bytes = self._holdings.reachable_bytes(entry.name)
-        if draft.memory_bytes < error.required_bytes <= reachable_bytes:
+        if draft.memory_bytes < error.required_bytes <= self._holdings.most_spare_bytes(entry.name):
+            self.begin(entry, draft.request, error.required_bytes)  # Others can give way so far.
+        elif draft.memory_bytes < error.required_bytes <= reachable_bytes:
             self.wait_for_room(entry, draft, error.required_bytes)
         elif draft.memory_bytes < reachable_bytes:
             self.begin(entry, draft.request, reachable_bytes)  # For an answer that holds at any time.

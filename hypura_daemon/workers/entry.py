@@ -39,6 +39,9 @@ class Entry:
     least_context_tokens: int = 0  # What a request needed; it stays so until the model has been idle long enough.
     asked_keep_alive_seconds: float | None = None  # What a request named last.
     cap_bytes: int = 0  # After it ran out of memory; 0 for none.
+    limit_bytes: int = 0  # What its worker may take now: its plan's limit, or what it was resized to.
+    resizing_to_bytes: int = 0  # 0 while it is not being resized.
+    rigid: bool = False  # Its worker did not keep to a limit it was given.
     pinned: bool = False
     generation: int = 0  # Counts tenures, so that late news of an earlier one is told apart.
     tenure: asyncio.Task[HypuraError] | None = None
@@ -146,16 +149,29 @@ class Entry:
             kept = f"answers {self.leases} requests" if self.leases > 1 else "answers 1 request"
         else:
             kept = "pinned" if self.pinned else "" if self.state is ModelState.READY else self.state.value
+        giveable_bytes, usable_bytes = self._elasticity()
         return Holder(
             name=self.name,
-            memory_bytes=self.plan.memory_limit_bytes,
+            memory_bytes=max(self.limit_bytes, self.resizing_to_bytes),
             kept=kept,
+            giveable_bytes=giveable_bytes,
+            usable_bytes=usable_bytes,
             leaving=self.state is ModelState.UNLOADING,
             pinned=self.pinned,
             expires_seconds=self.expires_seconds,
             last_used_seconds=self.idle_since_seconds,
             resident_since_seconds=self.resident_since_seconds,
         )
+
+    def _elasticity(self) -> tuple[int, int]:
+        """What it can give back, and what it could use beside what it has; what it was asked for is a limit."""
+        if self.state is not ModelState.READY or self.loaded is None or self.resizing_to_bytes or self.rigid:
+            return 0, 0
+        most_bytes = self.loaded.most_memory_bytes
+        for limit_bytes in (self.request.memory_bytes, self.cap_bytes):
+            most_bytes = min(most_bytes, limit_bytes) if limit_bytes else most_bytes
+        least_bytes = min(self.loaded.least_memory_bytes or self.limit_bytes, self.limit_bytes)
+        return self.limit_bytes - least_bytes, max(0, most_bytes - self.limit_bytes)
 
     def snapshot(self, now_seconds: float) -> ModelSnapshot:
         """The entry as others may see it."""

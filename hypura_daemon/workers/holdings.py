@@ -1,15 +1,24 @@
 """What the models hold of the budget, and what is told to those who find no room."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from hypura_daemon.errors import ServerBusy
+from hypura_daemon.scheduling.elastic import giveable_bytes, shrunk
 from hypura_daemon.scheduling.eviction import Holder, evict, spare_bytes, told
 from hypura_daemon.scheduling.turns import Wish
 from hypura_daemon.workers.entry import Entry
 
 
 @dataclass(frozen=True, slots=True)
+class Room:
+    """How room is made: models to unload, and the memory that others are left with."""
+
+    victims: tuple[str, ...] = ()
+    limits: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
 class Holdings:
     """One budget for all models; the entries are the supervisor's."""
 
@@ -22,16 +31,45 @@ class Holdings:
         return [holder for holder in holders if holder is not None]
 
     def spare_bytes(self, name: str) -> int:
-        """What a load of this model may take at most now."""
-        return spare_bytes(self.budget_bytes, self.holders(without=name))
+        """What a load of this model is offered now: idle models go, and busy ones give it half of their caches."""
+        staying = [holder for holder in self.holders(without=name) if not holder.movable]
+        return spare_bytes(self.budget_bytes, self.holders(without=name)) + giveable_bytes(staying) // 2
+
+    def most_spare_bytes(self, name: str) -> int:
+        """What a load of this model may take at most now: busy models give all that they can."""
+        staying = [holder for holder in self.holders(without=name) if not holder.movable]
+        return spare_bytes(self.budget_bytes, self.holders(without=name)) + giveable_bytes(staying)
 
     def reachable_bytes(self, name: str) -> int:
         """What a load of this model may take once all that are busy have ended."""
-        return self.budget_bytes - sum(h.memory_bytes for h in self.holders(without=name) if h.pinned)
+        return self.budget_bytes - sum(
+            holder.memory_bytes - holder.giveable_bytes for holder in self.holders(without=name) if holder.pinned
+        )
 
-    def victims(self, name: str, wanted_bytes: int) -> tuple[str, ...] | None:
-        """The models to unload for this one; None when there is no room."""
-        return evict(self.budget_bytes, self.holders(without=name), wanted_bytes)
+    def room(self, name: str, wanted_bytes: int) -> Room | None:
+        """How this model finds room: idle models leave, and if that is not enough, busy ones shrink. None: not now."""
+        holders = self.holders(without=name)
+        victims = evict(self.budget_bytes, holders, wanted_bytes)
+        if victims is not None:
+            return Room(victims)
+        staying = [holder for holder in holders if not holder.movable and not holder.leaving]
+        missing_bytes = wanted_bytes + sum(holder.memory_bytes for holder in staying) - self.budget_bytes
+        limits = shrunk(staying, missing_bytes)
+        return Room(tuple(h.name for h in holders if h.movable), limits) if limits is not None else None
+
+    def excess(self) -> Room:
+        """What must go, or shrink, after the budget has become smaller: caches first, then idle models."""
+        holders = self.holders()
+        excess_bytes = sum(holder.memory_bytes for holder in holders if not holder.leaving) - self.budget_bytes
+        can_give_bytes = giveable_bytes(holders)
+        if excess_bytes <= 0:
+            return Room()
+        victims: tuple[str, ...] = ()
+        if excess_bytes > can_give_bytes:
+            movable = tuple(holder.name for holder in holders if holder.movable)
+            victims = evict(self.budget_bytes + can_give_bytes, holders, 0) or movable
+        left = [holder for holder in holders if holder.name not in victims]
+        return Room(victims, shrunk(left, min(excess_bytes, giveable_bytes(left))) or {})
 
     def wishes(self) -> list[Wish]:
         """The models that wait for memory, the oldest first."""

@@ -20,6 +20,7 @@ from hypura_daemon.errors import ShuttingDown, WorkerDied
 from hypura_daemon.planning.types import LoadRequest, Mode
 from hypura_daemon.scheduling import turns
 from hypura_daemon.scheduling.crashes import Crashes
+from hypura_daemon.scheduling.elastic import grown
 from hypura_daemon.scheduling.rules import Rules
 from hypura_daemon.workers.admission import admit, deadline, dismissal, enqueue
 from hypura_daemon.workers.drafting import Drafting, Planner
@@ -27,7 +28,8 @@ from hypura_daemon.workers.entry import Entry
 from hypura_daemon.workers.holdings import Holdings
 from hypura_daemon.workers.loads import Loads
 from hypura_daemon.workers.process import WorkerProcess, WorkerState
-from hypura_daemon.workers.snapshot import ModelSnapshot, ModelState
+from hypura_daemon.workers.resizing import Resizing
+from hypura_daemon.workers.snapshot import LoadEvent, ModelSnapshot, ModelState
 from hypura_daemon.workers.use import AS_IT_IS
 from hypura_daemon.workers.waiter import Waiter
 
@@ -57,11 +59,12 @@ class Lifecycle:
         self.holdings = Holdings(budget_bytes, self._entries)
         self._drafting = Drafting(planner, self.holdings, post)
         self._loads = Loads(make_worker, self._entries, post, clock)
+        self._resizing = Resizing(self._entries, post)
         self._yielding: frozenset[str] = frozenset()
 
     def run_in(self, group: asyncio.TaskGroup) -> None:
         """Where the tasks of loads run."""
-        self._loads.group = self._drafting.group = group
+        self._loads.group = self._drafting.group = self._resizing.group = group
 
     @property
     def busy(self) -> bool:
@@ -151,6 +154,10 @@ class Lifecycle:
         if entry.worker.pid == worker_pid and not (entry.leases and entry.plan.mode is Mode.RESIDENT):
             self._loads.end(entry, "its files changed")
 
+    def limit(self, memory_bytes: int) -> None:
+        """Another budget from now on."""
+        self.holdings.budget_bytes = memory_bytes
+
     def close(self) -> None:
         """Refuse those who wait and those who come."""
         self.closing = True
@@ -181,6 +188,7 @@ class Lifecycle:
             if not self.closing and now_seconds >= entry.restart_at_seconds:
                 self._restart(entry)
         if not self.closing:
+            self._keep_to_budget()
             self._pursue_all(now_seconds)
         for entry in list(self._entries.values()):
             self._settle(entry)
@@ -239,18 +247,30 @@ class Lifecycle:
         draft = entry.draft
         if draft is None:
             self._drafting.begin(entry, wanted)
-        elif draft.planning is not None or self.holdings.spare_bytes(entry.name) < draft.wanted_bytes:
+        elif draft.planning is not None or self.holdings.most_spare_bytes(entry.name) < draft.wanted_bytes:
             return
         elif draft.plan is None:
-            self._drafting.begin(entry, wanted)
-        elif (victims := self.holdings.victims(entry.name, draft.plan.memory_limit_bytes)) is None:
+            self._drafting.begin(entry, wanted, max(self.holdings.spare_bytes(entry.name), draft.wanted_bytes))
+        elif (room := self.holdings.room(entry.name, draft.plan.memory_limit_bytes)) is None:
             self._drafting.wait_for_room(entry, draft, draft.plan.memory_limit_bytes)
+        elif room.limits:
+            entry.tell(LoadEvent(stage=f"taking memory from {', '.join(room.limits)}"))
+            self._resizing.begin(room.limits)
         elif entry.state is not ModelState.READY:
-            self._loads.begin(entry, draft, victims)
+            self._loads.begin(entry, draft, room.victims)
         elif entry.leases:
             draft.wanted_bytes = 0  # There is room: it only waits for those that run.
         else:
             self._loads.end(entry, "loaded anew with other options")
+
+    def _keep_to_budget(self) -> None:
+        """Caches shrink when the budget did, and grow again when nobody waits for what is free."""
+        excess = self.holdings.excess()
+        for name in excess.victims:
+            self._loads.end(self._entries[name], "the system needs its memory")
+        self._resizing.begin(excess.limits)
+        if not excess.limits and not any(entry.draft or entry.unserved() for entry in self._entries.values()):
+            self._resizing.begin(grown(self.holdings.budget_bytes, self.holdings.holders()))
 
     def _restart(self, entry: Entry) -> None:
         """A pinned model comes back by itself, as if somebody had asked for it who wants no answer."""

@@ -52,6 +52,7 @@ class Loads:
         entry.request, entry.least_context_tokens = base_of(draft.request), draft.request.least_context_tokens
         entry.plan, entry.state = draft.plan, ModelState.LOADING
         entry.loaded, entry.progress, entry.error = None, 0.0, ""
+        entry.limit_bytes, entry.resizing_to_bytes, entry.rigid = draft.plan.memory_limit_bytes, 0, False
         entry.generation, entry.restart_at_seconds = next(self._generations), math.inf
         tell = partial(self._post, self._heard, entry, entry.generation)
         work = tenure(partial(self._make_worker, entry.name), draft.plan, leaving, tell)

@@ -168,6 +168,13 @@ class WorkerProcess:
         with self._pulse.call():
             return await self._answer(call, None)
 
+    async def resize(self, memory_limit_bytes: int) -> int:
+        """Have it keep to another memory limit from its next pass on; the limit that it keeps."""
+        request = worker_pb2.WorkerResizeRequest(memory_limit_bytes=memory_limit_bytes)
+        call: Awaitable[worker_pb2.WorkerResizeResponse] = self._serving().Resize(request)
+        with self._pulse.call():
+            return (await self._answer(call, None)).memory_limit_bytes
+
     async def tokenize(self, request: worker_pb2.WorkerTokenizeRequest) -> worker_pb2.WorkerTokenizeResponse:
         """Turn text into token ids."""
         call: Awaitable[worker_pb2.WorkerTokenizeResponse] = self._serving().Tokenize(request)

@@ -251,7 +251,7 @@ class UnloadResponse(_message.Message):
     def __init__(self, was_loaded: _Optional[bool] = ...) -> None: ...
 
 class ModelStatus(_message.Message):
-    __slots__ = ("name", "state", "worker_pid", "plan", "loaded", "statistics", "error", "load_progress", "loaded_at_seconds", "pinned", "expires_at_seconds")
+    __slots__ = ("name", "state", "worker_pid", "plan", "loaded", "statistics", "error", "load_progress", "loaded_at_seconds", "pinned", "expires_at_seconds", "memory_bytes")
     NAME_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     WORKER_PID_FIELD_NUMBER: _ClassVar[int]
@@ -263,6 +263,7 @@ class ModelStatus(_message.Message):
     LOADED_AT_SECONDS_FIELD_NUMBER: _ClassVar[int]
     PINNED_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_AT_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     name: str
     state: ModelState
     worker_pid: int
@@ -274,7 +275,8 @@ class ModelStatus(_message.Message):
     loaded_at_seconds: float
     pinned: bool
     expires_at_seconds: float
-    def __init__(self, name: _Optional[str] = ..., state: _Optional[_Union[ModelState, str]] = ..., worker_pid: _Optional[int] = ..., plan: _Optional[_Union[_placement_pb2.Plan, _Mapping]] = ..., loaded: _Optional[_Union[_worker_pb2.LoadedModel, _Mapping]] = ..., statistics: _Optional[_Union[_worker_pb2.WorkerStatisticsResponse, _Mapping]] = ..., error: _Optional[str] = ..., load_progress: _Optional[float] = ..., loaded_at_seconds: _Optional[float] = ..., pinned: _Optional[bool] = ..., expires_at_seconds: _Optional[float] = ...) -> None: ...
+    memory_bytes: int
+    def __init__(self, name: _Optional[str] = ..., state: _Optional[_Union[ModelState, str]] = ..., worker_pid: _Optional[int] = ..., plan: _Optional[_Union[_placement_pb2.Plan, _Mapping]] = ..., loaded: _Optional[_Union[_worker_pb2.LoadedModel, _Mapping]] = ..., statistics: _Optional[_Union[_worker_pb2.WorkerStatisticsResponse, _Mapping]] = ..., error: _Optional[str] = ..., load_progress: _Optional[float] = ..., loaded_at_seconds: _Optional[float] = ..., pinned: _Optional[bool] = ..., expires_at_seconds: _Optional[float] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
 
 class StatusRequest(_message.Message):
     __slots__ = ()

@@ -11,6 +11,8 @@ mute-load       never goes on with Load
 die-answer      dies by SIGSEGV after two tokens
 mute-answer     never goes on after one token
 deaf            ignores TERM
+elastic         can do with 2 bytes of memory, and use 30
+stubborn        says so, and refuses
 noisy           fills standard output and standard error before it loads
 """
 
@@ -87,11 +89,17 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
                 "the file changed; load it again",
                 (("hypura-error", "ModelFileChanged"),),
             )
-        yield worker_pb2.WorkerLoadResponse(
-            loaded=worker_pb2.LoadedModel(
-                load_seconds=0.1, bos_text="<s>", eos_text="</s>", adds_bos=True, can_generate=True
-            )
+        loaded = worker_pb2.LoadedModel(
+            load_seconds=0.1, bos_text="<s>", eos_text="</s>", adds_bos=True, can_generate=True
         )
+        if self.mode in ("elastic", "stubborn"):
+            loaded.least_memory_bytes, loaded.most_memory_bytes = 2, 30
+        yield worker_pb2.WorkerLoadResponse(loaded=loaded)
+
+    async def Resize(self, request: Any, context: Any) -> Any:  # noqa: N802
+        if self.mode == "stubborn":
+            await context.abort(grpc.StatusCode.INTERNAL, "no")
+        return worker_pb2.WorkerResizeResponse(memory_limit_bytes=request.memory_limit_bytes)
 
     async def Generate(self, request: Any, context: Any) -> AsyncIterator[Any]:  # noqa: N802
         """Repeats the prompt's words; "forever" never ends, "flood" is as many tokens as asked, at once."""
