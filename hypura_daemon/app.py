@@ -28,6 +28,7 @@ from hypura_daemon.models.registry import Registry
 from hypura_daemon.models.shop import Shop
 from hypura_daemon.models.stores.places import stores_at
 from hypura_daemon.notify import Notifier
+from hypura_daemon.pressure import watch_pressure
 from hypura_daemon.rpc import ErrorInterceptor
 from hypura_daemon.scheduling.budget import default_budget_bytes
 from hypura_daemon.settings import Settings
@@ -100,7 +101,10 @@ async def _serve(settings: Settings, ending: Ending) -> None:
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(supervisor.run(), name="supervisor")
-        watchdog = tasks.create_task(notifier.watch(), name="watchdog")
+        watching = (
+            tasks.create_task(notifier.watch(), name="watchdog"),
+            tasks.create_task(watch_pressure(supervisor, current()), name="memory pressure"),
+        )
         try:
             await server.start()
             tasks.create_task(gateway.run(), name="gateway")
@@ -122,7 +126,8 @@ async def _serve(settings: Settings, ending: Ending) -> None:
         finally:
             gateway.end()
             supervisor.end()
-            watchdog.cancel()
+            for task in watching:
+                task.cancel()
             await server.stop(CLOSE_SECONDS)
     _log.info("ended")
 

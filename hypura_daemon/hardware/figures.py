@@ -1,6 +1,7 @@
 """What a platform tells of the machine: plain figures, the same on every platform."""
 
 from dataclasses import dataclass
+from enum import IntEnum
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +31,11 @@ class Alignment:
 
     offset_bytes: int
     memory_bytes: int
+
+
+class Pressure(IntEnum):
+    """How short of memory the system finds itself."""
+
+    CALM = 0
+    TIGHT = 1
+    CRITICAL = 2

@@ -8,11 +8,13 @@ from pathlib import Path
 import psutil
 
 from hypura_daemon.hardware.cgroups import cgroup_cpu_quota, cgroup_memory, cgroup_oom_kills, read_mounts
-from hypura_daemon.hardware.figures import Alignment, Memory, Mount
+from hypura_daemon.hardware.figures import Alignment, Memory, Mount, Pressure
 
 # They accept O_DIRECT (tmpfs since Linux 6.6) and read from memory all the same.
 _MEMORY_FILESYSTEMS = frozenset({"tmpfs", "ramfs", "hugetlbfs", "devtmpfs"})
 _USUAL_ALIGNMENT = Alignment(4096, 4096)
+
+_STALLED_PERCENT = 10.0
 
 # statx(2), linux/stat.h: DIOALIGN is known since Linux 6.1.
 _AT_FDCWD = -100
@@ -55,6 +57,17 @@ class Linux:
         if container.available_bytes is not None:
             available = min(available, container.available_bytes)
         return Memory(total, limit, available)
+
+    def pressure(self) -> Pressure:
+        """From the time that processes waited for memory (PSI), averaged over ten seconds."""
+        try:
+            lines = (self.proc / "pressure/memory").read_text().splitlines()
+        except OSError:
+            return Pressure.CALM  # A kernel without PSI.
+        waiting = {line.split(" ", 1)[0]: _percent(line) for line in lines}
+        if waiting.get("full", 0.0) >= _STALLED_PERCENT:
+            return Pressure.CRITICAL
+        return Pressure.TIGHT if waiting.get("some", 0.0) >= _STALLED_PERCENT else Pressure.CALM
 
     def page_bytes(self) -> int:
         """As the C library says."""
@@ -131,6 +144,15 @@ def statx_direct_alignment(path: Path) -> Alignment | None:
     if not field(_MASK_OFFSET) & _STATX_DIOALIGN:
         return None
     return Alignment(field(_OFFSET_ALIGN_OFFSET), field(_MEMORY_ALIGN_OFFSET))
+
+
+def _percent(line: str) -> float:
+    """avg10 of a line such as "some avg10=1.23 avg60=0.40 avg300=0.08 total=4711"; 0 where there is none."""
+    fields = dict(part.split("=", 1) for part in line.split() if "=" in part)
+    try:
+        return float(fields.get("avg10", "0"))
+    except ValueError:
+        return 0.0
 
 
 def _kilobyte_fields(path: Path) -> dict[str, int]:

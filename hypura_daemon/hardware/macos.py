@@ -11,7 +11,7 @@ from pathlib import Path
 
 import psutil
 
-from hypura_daemon.hardware.figures import Alignment, Memory, Mount
+from hypura_daemon.hardware.figures import Alignment, Memory, Mount, Pressure
 
 Runner = Callable[[Sequence[str]], str]
 
@@ -66,6 +66,11 @@ class MacOS:
             found = re.search(rf"^{name}:\s+(\d+)\.?$", text, re.MULTILINE)
             pages += int(found[1]) if found else 0
         return Memory(total, total, min(total, pages * page_bytes))
+
+    def pressure(self) -> Pressure:
+        """The level that the kernel tells programs: 1 is normal, 2 a warning, 4 critical."""
+        level = self._sysctl("kern.memorystatus_vm_pressure_level")
+        return {"2": Pressure.TIGHT, "4": Pressure.CRITICAL}.get(level or "", Pressure.CALM)
 
     def page_bytes(self) -> int:
         """16 KiB on Apple silicon."""

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Protocol
 
 from hypura_daemon.errors import SettingsError
-from hypura_daemon.hardware.figures import Alignment, Memory, Mount
+from hypura_daemon.hardware.figures import Alignment, Memory, Mount, Pressure
 from hypura_daemon.hardware.linux import Linux
 from hypura_daemon.hardware.macos import MacOS
 
@@ -25,6 +25,9 @@ class Platform(Protocol):
 
     def memory(self) -> Memory:
         """The machine's memory now."""
+
+    def pressure(self) -> Pressure:
+        """How short of memory the system finds itself; CALM where it does not tell."""
 
     def page_bytes(self) -> int:
         """The page size."""

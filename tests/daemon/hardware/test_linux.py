@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hypura_daemon.hardware.figures import Mount
+from hypura_daemon.hardware.figures import Mount, Pressure
 from hypura_daemon.hardware.linux import Linux, statx_direct_alignment
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads Linux's /proc")
@@ -115,3 +115,18 @@ def test_what_statx_tells_suffices_for_a_direct_read(tmp_path: Path) -> None:
 def test_memory_file_systems_have_no_direct_reads() -> None:
     if Linux().mount_of(Path("/dev/shm")).filesystem == "tmpfs":
         assert Linux().direct_alignment(Path("/dev/shm")) is None
+
+
+@pytest.mark.parametrize(
+    ("some", "full", "pressure"),
+    [("0.00", "0.00", Pressure.CALM), ("12.5", "3.1", Pressure.TIGHT), ("80.0", "45.0", Pressure.CRITICAL)],
+)
+def test_time_spent_waiting_for_memory(tmp_path: Path, some: str, full: str, pressure: Pressure) -> None:
+    linux = fake_proc(tmp_path)
+    assert linux.pressure() is Pressure.CALM, "a kernel without PSI tells nothing"
+    (tmp_path / "pressure").mkdir()
+    lines = (
+        f"{kind} avg10={avg} avg60=1.00 avg300=0.00 total=47798447\n" for kind, avg in (("some", some), ("full", full))
+    )
+    (tmp_path / "pressure/memory").write_text("".join(lines))
+    assert linux.pressure() is pressure

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hypura_daemon.hardware.figures import Alignment, Memory, Mount
+from hypura_daemon.hardware.figures import Alignment, Memory, Mount, Pressure
 from hypura_daemon.hardware.macos import MacOS, run_tool
 
 VM_STAT = """Mach Virtual Memory Statistics: (page size of 16384 bytes)
@@ -118,3 +118,10 @@ def test_a_tool_that_fails_or_is_missing_is_an_os_error() -> None:
         run_tool(("false",))
     with pytest.raises(FileNotFoundError):
         run_tool(("no-such-tool-of-hypura",))
+
+
+def test_the_kernel_says_how_short_memory_is() -> None:
+    level = "kern.memorystatus_vm_pressure_level"
+    assert MacOS(Tools(SYSCTL)).pressure() is Pressure.CALM
+    levels = {"1": Pressure.CALM, "2": Pressure.TIGHT, "4": Pressure.CRITICAL}
+    assert {number: MacOS(Tools({level: number})).pressure() for number in levels} == levels

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from pathlib import Path
 
 from hypura_daemon.errors import ServerBusy
+from hypura_daemon.hardware.figures import Memory, Pressure
 from hypura_daemon.planning.types import LoadRequest
+from hypura_daemon.pressure import watch_pressure
 from hypura_daemon.scheduling.rules import Rules
 from hypura_daemon.workers.snapshot import ModelState
 from tests.daemon.workers.house import House, expect, house
@@ -92,3 +95,35 @@ async def test_a_smaller_budget_shrinks_caches_before_idle_models_leave(folder: 
         home.supervisor.limit(10)
         await held(home, first=6)
         assert home.supervisor.budget_bytes == 10
+
+
+@dataclass
+class Tight:
+    """A platform with so much memory left."""
+
+    available_bytes: int = 1000
+
+    def memory(self) -> Memory:
+        return Memory(1000, 1000, self.available_bytes)
+
+    def pressure(self) -> Pressure:
+        return Pressure.CALM
+
+
+async def test_memory_pressure_from_outside_shrinks_caches_and_lets_them_grow_again(folder: Path) -> None:
+    async with house(folder) as home:
+        home.modes["first"] = "elastic"
+        platform = Tight()
+        watching = asyncio.ensure_future(watch_pressure(home.supervisor, platform, look_seconds=0.01))  # type: ignore[arg-type]
+        async with home.lease("first"):
+            await held(home, first=10)
+            platform.available_bytes = 35  # 5 less than the reserve of 40.
+            while home.one("first").memory_bytes == 10:
+                await home.settled()
+            platform.available_bytes = 60  # Neither short nor ample.
+            await home.settled()
+            assert home.one("first").memory_bytes <= 5
+            platform.available_bytes = 1000
+            await held(home, first=10)
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
