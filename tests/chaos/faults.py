@@ -16,6 +16,8 @@ from tests.chaos.world import MODELS, World
 
 Fault = Callable[[World], AbstractContextManager[object]]
 CONNECTIONS = 1000
+OUT_OF_MEMORY = "a worker takes all memory (OOM kill)"
+"""Only where the world could be put into a cgroup."""
 
 
 def _worker(world: World) -> psutil.Process | None:
@@ -170,6 +172,7 @@ FAULTS: dict[str, Fault] = {
     "slow reads": shim("slow 30"),
     "clock an hour ahead": shim("clock 3600"),
     "clock a day back": shim("clock -86400"),
+    "disk full": shim("full 0"),
     "request lost on its way to a worker": shim("request 0"),
     "reply lost on its way from a worker": shim("reply 0"),
     "model file truncated in use": truncate_model,
@@ -180,4 +183,5 @@ FAULTS: dict[str, Fault] = {
     "client does not read": slow_reader,
     "1,000 silent connections": many_connections,
     "prompt beyond the context": oversized_prompt,
+    OUT_OF_MEMORY: shim("hog 0"),
 }

@@ -6,9 +6,11 @@
  *   end 0        they return nothing, as if the file ended
  *   slow MS      they are so late
  *   clock S      the wall clock is so many seconds off
+ *   full 0       nothing can be written to files: the disk is full
  *   request 0    the next message that a worker receives is lost, and its connection with it
  *   reply 0      the next message that a worker sends is lost likewise
- * The last two are done once by one process, which then removes the file.
+ *   hog 0        the next worker that reads a model takes all the memory there is
+ * The last three are done once by one process, which then removes the file.
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -18,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/time.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -30,12 +33,14 @@ typedef struct {
 
 static int (*real_clock_gettime)(clockid_t, struct timespec *);
 static ssize_t (*real_pread)(int, void *, size_t, off_t);
+static ssize_t (*real_write)(int, const void *, size_t);
 static ssize_t (*real_recvmsg)(int, struct msghdr *, int);
 static ssize_t (*real_sendmsg)(int, const struct msghdr *, int);
 
 __attribute__((constructor)) static void find(void) {
     real_clock_gettime = dlsym(RTLD_NEXT, "clock_gettime");
     real_pread = dlsym(RTLD_NEXT, "pread64");
+    real_write = dlsym(RTLD_NEXT, "write");
     real_recvmsg = dlsym(RTLD_NEXT, "recvmsg");
     real_sendmsg = dlsym(RTLD_NEXT, "sendmsg");
 }
@@ -79,6 +84,28 @@ static int is_worker(void) {
     return known;
 }
 
+/* Until the system kills this process; beyond a limit of our own, where no cgroup does. */
+static void hog(void) {
+    for (size_t taken = 0; taken < (size_t)8 << 30; taken += 16 << 20) {
+        char *more = malloc(16 << 20);
+        if (more == NULL) {
+            break;
+        }
+        memset(more, 1, 16 << 20);
+    }
+    abort();
+}
+
+ssize_t write(int descriptor, const void *buffer, size_t length) {
+    struct stat status;
+    fault found = now();
+    if (is(&found, "full") && fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode)) {
+        errno = ENOSPC;
+        return -1;
+    }
+    return real_write(descriptor, buffer, length);
+}
+
 ssize_t pread64(int descriptor, void *buffer, size_t length, off_t offset) {
     fault found = now();
     if (found.what[0] != 0 && is_model(descriptor)) {
@@ -91,6 +118,9 @@ ssize_t pread64(int descriptor, void *buffer, size_t length, off_t offset) {
         }
         if (is(&found, "short") && length >= 8192) {
             length = length / 2 / 4096 * 4096; /* direct reads stay aligned */
+        }
+        if (is(&found, "hog") && is_worker() && unlink(getenv("HYPURA_FAULTS")) == 0) {
+            hog();
         }
         if (is(&found, "slow")) {
             usleep((useconds_t)found.amount * 1000);

@@ -15,6 +15,7 @@ from random import Random
 import psutil
 
 from hypura.v1 import control_pb2 as control
+from hypura_client.bench import cgroup
 from hypura_client.errors import HypuraError
 from hypura_client.sync import Client
 from tests.models.writer import write_synthetic_model
@@ -34,6 +35,7 @@ class World:
     folder: Path
     random: Random
     daemon: subprocess.Popen[bytes] = field(init=False)
+    cage: cgroup.MemoryCgroup | None = None
 
     @property
     def home(self) -> Path:
@@ -46,6 +48,14 @@ class World:
     @property
     def log(self) -> Path:
         return self.folder / "daemon.log"
+
+    def confine(self, limit_bytes: int) -> str:
+        """Put the daemon and its workers into a cgroup from the next start on; why not, or nothing."""
+        try:
+            self.cage = cgroup.make(limit_bytes)
+        except cgroup.NoCgroup as error:
+            return str(error)
+        return ""
 
     def model_file(self, name: str) -> Path:
         return self.folder / "models" / f"{name}.gguf"
@@ -73,7 +83,9 @@ class World:
             "LD_PRELOAD": str(self._shim()),
         }
         with self.log.open("wb") as log:
-            self.daemon = subprocess.Popen([sys.executable, "-m", "hypura_daemon", *flags], env=environment, stderr=log)
+            command = [sys.executable, "-m", "hypura_daemon", *flags]
+            prefix = self.cage.prefix if self.cage is not None else ()
+            self.daemon = subprocess.Popen([*prefix, *command], env=environment, stderr=log)
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
