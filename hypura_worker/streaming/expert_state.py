@@ -166,7 +166,9 @@ class Experts(ctypes.Structure):
         ("candidates", c_void_p),
         ("wanted", c_void_p),
         ("ahead_least", c_float),
-        ("reserved_float", c_float),
+        ("voted", c_int32),
+        ("unvoted_seen", c_float),
+        ("unvoted_true", c_float),
         ("rank_seen", c_float * MAX_GUESSES),
         ("rank_true", c_float * MAX_GUESSES),
     )

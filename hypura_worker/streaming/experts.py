@@ -114,6 +114,9 @@ class ExpertStreamer:
             likelihood=ctypes.addressof(self.evidence.state),
             current=-1,
             ahead_least=_AHEAD_LEAST,
+            voted=-1,
+            unvoted_seen=2.0,
+            unvoted_true=1.0,
         )
         self._state.rank_seen[:] = [2.0] * state.MAX_GUESSES
         self._state.rank_true[:] = [1.0] * state.MAX_GUESSES

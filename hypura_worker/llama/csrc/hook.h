@@ -251,7 +251,9 @@ typedef struct {
     void *candidates;        /* [experts] scratch of the cache */
     uint8_t *wanted;         /* [experts] chosen in this visit */
     float ahead_least;       /* least share of guesses of a rank that came true, to read for it; above 1: never */
-    float reserved_;
+    int32_t voted;           /* the layer that votes are of; -1 */
+    float unvoted_seen;      /* experts that no sampled token of a prompt foresaw … */
+    float unvoted_true;      /* … and how many of them were chosen all the same */
     float rank_seen[HYPURA_MAX_GUESSES];
     float rank_true[HYPURA_MAX_GUESSES];
 } hypura_experts;

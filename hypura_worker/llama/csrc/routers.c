@@ -14,7 +14,7 @@
 #include <string.h>
 
 #define CHAIN 16        /* nodes between the ids and the router's product, at most */
-#define SAMPLED 16      /* tokens of a prompt whose routing is foreseen */
+#define SAMPLED 64      /* tokens of a prompt whose routing is foreseen */
 #define FADING 0.9998f  /* of the counts by rank: a memory of some hundred tokens */
 #define TYPE_F32 0
 #define INPUT_STEPS 1023
@@ -201,8 +201,8 @@ static int32_t guess_one(hypura_experts *experts, int32_t next, const float *inp
     return count;
 }
 
-/* Of a prompt: every expert that a sample of its tokens will choose, most wanted first; and all
- * others behind them where the whole of it is likely to want them too. */
+/* Of a prompt: every expert that a sample of its tokens will choose, most wanted first; and all others
+ * behind them where, layers before, most of such were wanted too. */
 static int32_t guess_many(hypura_experts *experts, int32_t next, const struct ggml_tensor *input, int32_t tokens) {
     hypura_layer *layer = &experts->layers[next];
     int32_t ranked[HYPURA_MAX_GUESSES], count = 0;
@@ -217,7 +217,9 @@ static int32_t guess_many(hypura_experts *experts, int32_t next, const struct gg
             experts->votes[ranked[k]]++;
         }
     }
-    int32_t fewest = (int64_t)tokens * per_token >= 4 * (int64_t)layer->experts ? 0 : 1;
+    bool others = tokens > sampled && experts->unvoted_true >= experts->ahead_least * experts->unvoted_seen;
+    int32_t fewest = others ? 0 : 1;
+    experts->voted = tokens > sampled ? next : -1;
     for (int32_t votes = sampled; votes >= fewest; votes--) {
         for (int32_t e = 0; e < layer->experts; e++) {
             if (experts->votes[e] == votes && hypura_cache_find(experts, next, e) < 0) {
@@ -256,6 +258,13 @@ void hypura_routers_judge(hypura_experts *experts, int32_t index) {
         }
     }
     layer->guesses = 0;
+    for (int32_t e = 0; experts->voted == index && e < layer->experts; e++) {
+        if (experts->votes[e] == 0) {
+            experts->unvoted_seen = FADING * experts->unvoted_seen + 1;
+            experts->unvoted_true = FADING * experts->unvoted_true + experts->wanted[e];
+        }
+    }
+    experts->voted = -1;
 }
 
 const float *hypura_routers_probabilities(hypura_experts *experts, int32_t index, const struct ggml_tensor *node) {
