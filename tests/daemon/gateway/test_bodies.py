@@ -28,6 +28,8 @@ from hypura_daemon.gateway.ollama.generate import GenerateRequest, as_chat, chec
         (b'{"model": 5}', "model is 5"),
         (b'{"options": {"temperature": "hot"}}', "options.temperature"),
         (b'{"messages": [{"content": "x"}]}', "messages.0.role is required"),
+        (b'{"format": ["a"]}', r'^format is \["a"\]'),
+        (b'{"keep_alive": true}', "^keep_alive is true"),
         (b"[" * 100_000, "no valid JSON"),
     ],
 )
