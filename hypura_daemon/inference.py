@@ -124,10 +124,13 @@ class Inference:
         )
         async with self._lease(request.model, request.use) as lease:
             answer = await lease.worker.embed(asked)
+            load_seconds = lease.load_seconds
         vectors: Iterable[inference_pb2.Embedding] = answer.embeddings
         if request.dimensions:
             vectors = [_cut(vector.values, request.dimensions, request.normalize) for vector in vectors]
-        return inference_pb2.EmbedResponse(embeddings=vectors, prompt_tokens=answer.prompt_tokens)
+        return inference_pb2.EmbedResponse(
+            embeddings=vectors, prompt_tokens=answer.prompt_tokens, load_seconds=load_seconds
+        )
 
     async def tokenize(self, request: inference_pb2.TokenizeRequest) -> inference_pb2.TokenizeResponse:
         """Turns text into token ids. Raises HypuraError."""
