@@ -219,8 +219,9 @@ class Engine:
             sequence.used = self.counters.passes
             work.alone, work.failures = False, 0
             self._account(work, state, before, len(parts))
-            if state is State.PREFILL and not work.request.costs.output_tokens:
-                self.counters.prompt_tokens += part.count
+            if not work.request.costs.output_tokens:
+                # Also of a prompt found whole in memory: clients learn its length before the first token.
+                self.counters.prompt_tokens += part.count if state is State.PREFILL else 0
                 work.request.emit(Prefill(len(sequence.held), work.request.costs.prompt_tokens))
         for sequence, index in outputs:
             try:
