@@ -38,6 +38,12 @@ def test_what_is_wrong_is_told(body: bytes, words: str) -> None:
         shaped(body, ChatRequest)
 
 
+def test_roles_may_be_written_in_any_case() -> None:
+    """Ollama reads "User" as "user"."""
+    asked = ChatRequest.model_validate({"model": "m", "messages": [{"role": "User", "content": "hi"}]})
+    assert chat_request(asked).messages[0].role == "user"
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
