@@ -109,6 +109,11 @@ class Inference:
         async with self._supervisor.lease(name, use=job.use) as lease:
             return await _length(lease, job, await asyncio.to_thread(_rendered, lease, job))
 
+    async def hold(self, name: str, use: inference_pb2.ModelUse) -> None:
+        """Loads the model as its answers will want it, so that the first need not load it anew. Raises HypuraError."""
+        async with self._lease(name, use):
+            pass
+
     async def embed(self, request: inference_pb2.EmbedRequest) -> inference_pb2.EmbedResponse:
         """Turns texts into vectors. Raises HypuraError."""
         count = len(request.texts) + len(request.token_texts)
@@ -140,8 +145,9 @@ class Inference:
 
     @asynccontextmanager
     async def _lease(self, name: str, asked: inference_pb2.ModelUse) -> AsyncIterator[Lease]:
-        entry = await asyncio.to_thread(self._registry.get, name)
-        async with self._supervisor.lease(entry.name, use=use_with(asked, (), 0)) as lease:
+        entry, model = await asyncio.to_thread(self._opened, name)
+        use = use_with(asked, entry.overrides.parameters, model.hyperparameters.context_length)
+        async with self._supervisor.lease(entry.name, use=use) as lease:
             yield lease
 
     def _opened(self, name: str) -> tuple[Entry, Model]:

@@ -10,29 +10,25 @@ from hypura.v1 import inference_pb2
 from hypura_daemon.gateway.core import Core
 from hypura_daemon.gateway.ollama.options import AnswerRequest, now, use_of
 from hypura_daemon.gateway.streams import unless_gone
-from hypura_daemon.workers.use import Use
 
 
 async def held(core: Core, request: Request, asked: AnswerRequest, *, chat: bool) -> Response:
     """Load the model as the request wants it held; with a keep_alive of 0, unload it. Raises HypuraError."""
     use = use_of(asked.keep_alive, asked.options)
-    unloads = use.HasField("keep_alive_seconds") and use.keep_alive_seconds == 0
     await hold(core, request, asked.model, use)
     empty: dict[str, Any] = {"message": {"role": "assistant", "content": ""}} if chat else {"response": ""}
-    reason = "unload" if unloads else "load"
+    reason = "unload" if unloads(use) else "load"
     return JSONResponse({"model": asked.model, "created_at": now()} | empty | {"done": True, "done_reason": reason})
 
 
 async def hold(core: Core, request: Request, model: str, use: inference_pb2.ModelUse) -> None:
     """The same without an answer. Raises HypuraError, ClientGone."""
-    name = (await asyncio.to_thread(core.registry.get, model)).name
-    seconds = use.keep_alive_seconds if use.HasField("keep_alive_seconds") else None
-    if seconds == 0:
-        await core.supervisor.retire(name)
+    if unloads(use):
+        await core.supervisor.retire((await asyncio.to_thread(core.registry.get, model)).name)
     else:
-        await unless_gone(request, _load(core, name, Use(seconds, use.context_tokens)))
+        await unless_gone(request, core.inference.hold(model, use))
 
 
-async def _load(core: Core, name: str, use: Use) -> None:
-    async with core.supervisor.lease(name, use=use):
-        pass
+def unloads(use: inference_pb2.ModelUse) -> bool:
+    """Whether the model is to go at once."""
+    return use.HasField("keep_alive_seconds") and use.keep_alive_seconds == 0
