@@ -109,6 +109,11 @@ class Inference:
         async with self._supervisor.lease(name, use=job.use) as lease:
             return await _length(lease, job, await asyncio.to_thread(_rendered, lease, job))
 
+    async def hold(self, name: str, use: inference_pb2.ModelUse) -> None:
+        """Loads the model as its answers will want it, so that the first need not load it anew. Raises HypuraError."""
+        async with self._lease(name, use):
+            pass
+
     async def embed(self, request: inference_pb2.EmbedRequest) -> inference_pb2.EmbedResponse:
         """Turns texts into vectors. Raises HypuraError."""
         count = len(request.texts) + len(request.token_texts)
@@ -124,10 +129,13 @@ class Inference:
         )
         async with self._lease(request.model, request.use) as lease:
             answer = await lease.worker.embed(asked)
+            load_seconds = lease.load_seconds
         vectors: Iterable[inference_pb2.Embedding] = answer.embeddings
         if request.dimensions:
             vectors = [_cut(vector.values, request.dimensions, request.normalize) for vector in vectors]
-        return inference_pb2.EmbedResponse(embeddings=vectors, prompt_tokens=answer.prompt_tokens)
+        return inference_pb2.EmbedResponse(
+            embeddings=vectors, prompt_tokens=answer.prompt_tokens, load_seconds=load_seconds
+        )
 
     async def tokenize(self, request: inference_pb2.TokenizeRequest) -> inference_pb2.TokenizeResponse:
         """Turns text into token ids. Raises HypuraError."""
@@ -137,8 +145,9 @@ class Inference:
 
     @asynccontextmanager
     async def _lease(self, name: str, asked: inference_pb2.ModelUse) -> AsyncIterator[Lease]:
-        entry = await asyncio.to_thread(self._registry.get, name)
-        async with self._supervisor.lease(entry.name, use=use_with(asked, (), 0)) as lease:
+        entry, model = await asyncio.to_thread(self._opened, name)
+        use = use_with(asked, entry.overrides.parameters, model.hyperparameters.context_length)
+        async with self._supervisor.lease(entry.name, use=use) as lease:
             yield lease
 
     def _opened(self, name: str) -> tuple[Entry, Model]:

@@ -315,7 +315,7 @@ def _fit(tokens: list[int], limit: int, cut_to: int, truncate: bool) -> list[int
         return tokens
     if not truncate:
         raise PromptTooLong(
-            f"the prompt has {len(tokens)} tokens, and the context holds {limit + 1} with one to answer; "
+            f"the prompt has {len(tokens)} tokens, and at most {limit} of them fit into the context; "
             "shorten it, or load the model with a larger context"
         )
     return tokens[-cut_to:]

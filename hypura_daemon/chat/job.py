@@ -116,6 +116,6 @@ def _thinking(request: inference_pb2.ChatRequest, *, able: bool) -> Thinking:
     if level and level not in LEVELS:
         raise InvalidRequest(f"think_level is {level[:40]!r}; give one of {', '.join(LEVELS)}, or leave it out")
     asked = request.think if request.HasField("think") else None
-    if asked is None and (level or (request.think_if_able and able)):
+    if asked is None and (able if request.think_if_able else level):
         asked = True
     return Thinking(asked, level if asked else "")

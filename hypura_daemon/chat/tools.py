@@ -60,7 +60,7 @@ def toolbox(tools: Iterable[Mapping[str, Any]]) -> Toolbox:
         name = function.get("name") if isinstance(function, Mapping) else None
         if not isinstance(name, str) or not name:
             raise InvalidRequest(
-                f"tool {number} is {str(tool)[:80]!r}; "
+                f"tool {number} is {json.dumps(tool)[:80]}; "
                 'give {"type": "function", "function": {"name", "parameters"}}'
             )
         parameters = function.get("parameters") or {}

@@ -38,33 +38,45 @@ def shaped(body: bytes, shape: type[Shape]) -> Shape:
     try:
         return shape.model_validate(value)
     except ValidationError as error:
-        raise InvalidRequest(_explained(error)) from error
+        raise InvalidRequest(_explained(error, value)) from error
 
 
 async def _whole(request: Request) -> bytes:
     limit_bytes: int = request.app.state.body_limit_bytes
+    too_large = BodyTooLarge(f"the request body has more than {limit_bytes} bytes; send less")
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and (len(announced) > 18 or int(announced) > limit_bytes):
+        raise too_large  # Before it is sent: a client that waits to be asked for it would wait for ever.
     pieces, size_bytes = [], 0
     async for piece in request.stream():
         size_bytes += len(piece)
         if size_bytes > limit_bytes:
-            raise BodyTooLarge(f"the request body has more than {limit_bytes} bytes; send less")
+            raise too_large
         pieces.append(piece)
     return b"".join(pieces)
 
 
-def _explained(error: ValidationError) -> str:
+def _explained(error: ValidationError, value: dict[str, Any]) -> str:
     """The first defect, with where it is and what was given."""
     detail = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in detail["loc"] if not _is_variant(part))
+    where = _where(detail["loc"], value, missing=detail["type"] == "missing")
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
     if detail["type"] == "missing":
         return f"{where} is required"
     return f"{where} is {_shown(detail['input'])}: {message[:1].lower()}{message[1:]}" if where else message
 
 
-def _is_variant(part: int | str) -> bool:
-    """pydantic names the member of a union that it tried, which the client has not written."""
-    return isinstance(part, str) and not part.replace("_", "").isalnum()
+def _where(location: tuple[int | str, ...], value: Any, *, missing: bool) -> str:
+    """The path of a defect. pydantic also names the members of unions that it tried, which no client has written."""
+    place: list[str] = []
+    for part in location:
+        inside: Any = value
+        if (isinstance(value, dict) and part in value) or (isinstance(value, list) and isinstance(part, int)):
+            place.append(str(part))
+            value = inside[part]
+    if missing:
+        place.append(str(location[-1]))
+    return ".".join(place)
 
 
 def _shown(value: Any) -> str:

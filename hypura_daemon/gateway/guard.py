@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
 from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hypura_daemon.gateway.listening import is_loopback
@@ -42,7 +43,8 @@ def host_allowed(rules: Rules, host: str) -> bool:
     # one, an address is safe, since a rebound name is none.
     if not is_loopback(rules.bound_host) and (rules.api_key or _is_address(name)):
         return True
-    return name in (*_LOCAL_HOSTS, rules.bound_host, *rules.hosts) or is_loopback(name)
+    # What ends in .internal resolves nowhere but in private networks; containers reach this machine by such a name.
+    return name in (*_LOCAL_HOSTS, rules.bound_host, *rules.hosts) or is_loopback(name) or name.endswith(".internal")
 
 
 def origin_allowed(rules: Rules, origin: str, host: str) -> bool:
@@ -80,11 +82,22 @@ class Guard:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
-        host, origin = headers.get("host", ""), headers.get("origin")
-        if not host_allowed(self._rules, _without_port(host)):
+        hosts, origin = headers.getlist("host"), headers.get("origin")
+        host = hosts[0] if hosts else ""
+        if len(hosts) > 1 or (not hosts and scope["http_version"] != "1.0"):
+            # RFC 9112, 3.2. Of two, a proxy in between may have looked at the other.
+            words = f"the request has {len(hosts)} Host headers; send one"
+            await refusal(scope["path"], 400, words)(scope, receive, send)
+            return
+        # No Host at all is an HTTP/1.0 client, which is no browser.
+        if hosts and not host_allowed(self._rules, _without_port(host)):
             words = f"the Host header names {host[:100]!r}, which is not this server; use localhost or set http_hosts"
         elif origin is not None and not origin_allowed(self._rules, origin, host):
             words = f"pages of {origin[:100]!r} may not ask; add it to http_origins if they should"
+        elif scope["method"] == "OPTIONS" and "access-control-request-method" not in headers:
+            # No preflight, and yet Ollama is content with it.
+            await Response(status_code=204)(scope, receive, send)
+            return
         else:
             await self._app(scope, receive, send)
             return

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import uvicorn
 from starlette.types import ASGIApp
 
+from hypura_daemon.gateway.http10 import Protocol
 from hypura_daemon.gateway.listening import told
 
 KEEP_ALIVE_SECONDS = 75
@@ -20,7 +21,7 @@ class GatewayServer:
         self.address = told(listeners[0])
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=Protocol,
             ws="none",
             lifespan="off",
             loop="none",

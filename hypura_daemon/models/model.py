@@ -82,17 +82,19 @@ class Model:
 
 
 def templated(capabilities: tuple[str, ...], template: str, style: TemplateStyle) -> tuple[str, ...]:
-    """The capabilities with another chat template than the file's: tools, thinking and filling in are the template's.
+    """The capabilities with another chat template than the file's: tools and thinking are the template's.
 
-    A jinja template says nothing of filling in, which then stays as the file has it.
+    Filling in is that of the file's tokens, whatever the template says, or of a Go template that knows a suffix.
     """
     if not template or "completion" not in capabilities:
         return capabilities
     if style == "go":
-        marks = {"tools": (".Tools",), "thinking": (".Think", ".IsThinkSet"), "insert": (".Suffix",)}
+        marks = {"tools": (".Tools",), "thinking": (".Think", ".IsThinkSet")}
     else:
         marks = {"tools": ("tools",), "thinking": _THINKING_MARKS}
     had = [name for name in capabilities if name not in marks]
+    if style == "go" and ".Suffix" in template and "insert" not in had:
+        had.append("insert")
     return (*had, *(name for name, texts in marks.items() if any(text in template for text in texts)))
 
 

@@ -122,7 +122,7 @@ def make_frame(model: Model, hardware: HardwareProfile, drive: DriveProfile | No
     if context > trained:
         raise ContextTooLong(
             f"a context of {context} tokens is more than the {trained} that {model.name} was trained for; "
-            f"ask for at most --context {trained}"
+            f"ask for at most {trained}"
         )
     sequences = 1 if request.exact else request.sequences or DEFAULT_SEQUENCES
     if not 1 <= sequences <= _MAX_SEQUENCES:

@@ -191,4 +191,5 @@ class Entry:
             memory_bytes=holder.memory_bytes if holder is not None else 0,
             worker=self.worker if self.state is ModelState.READY else None,
             expires_at_seconds=None if expires_seconds == math.inf else time.time() + expires_seconds - now_seconds,
+            keep_alive_seconds=self.keep_alive_seconds,
         )

@@ -35,6 +35,7 @@ class ModelSnapshot:
     memory_bytes: int  # What it holds of the budget.
     worker: WorkerProcess | None
     expires_at_seconds: float | None = None  # Since the epoch; None while it is used, and for never.
+    keep_alive_seconds: float = -1.0  # How long it stays after its last request; negative is for ever.
 
 
 @dataclass(frozen=True, slots=True)

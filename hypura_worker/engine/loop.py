@@ -125,12 +125,11 @@ class Engine:
                 request = self._inbox.get(block=idle)
             except queue.Empty:
                 break
+            idle = False
             if isinstance(request, Resize):
                 request.make(self._model)
                 self._ubatch_tokens = self._model.pass_tokens
-                continue
-            idle = False
-            if request is not None:
+            elif request is not None:
                 self._waiting.append(request)
         self.counters.queued = len(self._waiting)
 
@@ -233,8 +232,9 @@ class Engine:
             sequence.used = self.counters.passes
             work.alone, work.failures = False, 0
             work.request.costs.charge(before, self.counters.stream, len(parts), prefill=state is State.PREFILL)
-            if state is State.PREFILL and not work.request.costs.output_tokens:
-                self.counters.prompt_tokens += part.count
+            if not work.request.costs.output_tokens:
+                # Also of a prompt found whole in memory: clients learn its length before the first token.
+                self.counters.prompt_tokens += part.count if state is State.PREFILL else 0
                 work.request.emit(Prefill(len(sequence.held), work.request.costs.prompt_tokens))
         for sequence, index in outputs:
             try:

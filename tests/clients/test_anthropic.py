@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import anthropic
+import httpx
 import pytest
 
 from tests.clients.asked import (
@@ -112,3 +113,20 @@ def test_errors_have_their_classes(client: anthropic.Anthropic) -> None:
     image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}}
     with pytest.raises(anthropic.BadRequestError):
         client.messages.create(model=MODEL, max_tokens=5, messages=[{"role": "user", "content": [image]}])
+
+
+def test_a_stream_tells_the_prompts_length_first(client: anthropic.Anthropic) -> None:
+    """Also of a prompt whose tokens are all in memory: programs for coding add the usage of message_start up."""
+    for _ in range(2):
+        with client.messages.create(model=MODEL, max_tokens=4, messages=FACT, stream=True) as events:
+            started = next(iter(events))
+            assert started.type == "message_start" and started.message.usage.input_tokens > 0
+
+
+def test_a_model_that_cannot_think_answers_without(client: anthropic.Anthropic, address: str) -> None:
+    """Programs for coding ask for thinking whatever the model; Ollama answers them, and so must this."""
+    made = {"model": "thoughtless", "from": MODEL, "template": "{{ .Prompt }}", "stream": False}
+    httpx.post(f"{address}/api/create", json=made, timeout=60).raise_for_status()
+    answer = client.messages.create(model="thoughtless", max_tokens=4, messages=FACT, thinking=THINKING)
+    assert answer.stop_reason in ("end_turn", "max_tokens") and {block.type for block in answer.content} <= {"text"}
+    httpx.request("DELETE", f"{address}/api/delete", json={"model": "thoughtless"}).raise_for_status()

@@ -128,6 +128,18 @@ def test_embeddings(client: ollama.Client) -> None:
     assert client.embeddings(MODEL, "the sky").embedding
 
 
+def test_embedding_nothing_loads_the_model(client: ollama.Client) -> None:
+    for empty in ("", []):
+        client.generate(MODEL, keep_alive=0)
+        assert client.embed(MODEL, empty, keep_alive="10m").embeddings == []
+        [running] = [m for m in client.ps().models if m.model == f"{MODEL}:latest"]
+        assert running.expires_at and running.expires_at > datetime.now(UTC) + timedelta(minutes=8)
+    for refused in (lambda: client.embed("nobody", ""), lambda: client.embeddings("nobody", "")):
+        with pytest.raises(ollama.ResponseError, match="not found") as caught:
+            refused()
+        assert caught.value.status_code == 404
+
+
 def test_the_model_is_listed_shown_and_seen_running(client: ollama.Client) -> None:
     [listed] = [m for m in client.list().models if m.model == f"{MODEL}:latest"]
     assert listed.size and len(listed.digest or "") >= 12 and listed.modified_at

@@ -43,6 +43,7 @@ OVERRIDES = {
         messages=(("user", "a"), ("assistant", "b")), parameters=(("stop", "x"), ("num_predict", "2")),
     ),
     "old": Overrides(template="{{ .System }}|{{ .Prompt }}>{{ .Response }}<", template_style="go"),
+    "wide": Overrides(parameters=(("num_ctx", "3000"),)),
     "filler": Overrides(template="P {{ .Prompt }} S {{ .Suffix }} M", template_style="go"),
 }  # fmt: skip
 
@@ -96,11 +97,15 @@ class Served:
     stub: Any
     supervisor: Supervisor
     inference: Inference
+    planned: list[LoadRequest]
 
 
 @asynccontextmanager
 async def serving() -> AsyncIterator[Served]:
+    planned: list[LoadRequest] = []
+
     async def planner(name: str, request: LoadRequest, *, whole: bool) -> Plan:
+        planned.append(request)
         return make_plan(name, 1)
 
     with tempfile.TemporaryDirectory(prefix="hyp") as folder:
@@ -119,7 +124,7 @@ async def serving() -> AsyncIterator[Served]:
             tasks.create_task(supervisor.run())
             async with grpc.aio.insecure_channel(f"unix:{folder}/t.sock") as channel:
                 try:
-                    yield Served(inference_pb2_grpc.InferenceServiceStub(channel), supervisor, inference)
+                    yield Served(inference_pb2_grpc.InferenceServiceStub(channel), supervisor, inference, planned)
                 finally:
                     supervisor.end()
                     await server.stop(0.1)
@@ -338,3 +343,14 @@ def test_every_error_has_a_status() -> None:
             if kind in (errors.HypuraError, errors.SettingsError):
                 continue
             assert status_of(kind("x"))[2] == kind.__name__
+
+
+@pytest.mark.parametrize("asks", [False, True])
+async def test_loading_asks_for_the_context_that_answers_will_want(asks: bool) -> None:
+    """A model that was loaded with less than its Modelfile's num_ctx was loaded anew by the first question."""
+    async with serving() as served:
+        if asks:
+            await served.inference.embed(inference_pb2.EmbedRequest(model="wide", texts=["x"]))
+        else:
+            await served.inference.hold("wide", inference_pb2.ModelUse())
+        assert [request.least_context_tokens for request in served.planned] == [3000]

@@ -87,13 +87,14 @@ class MessagesRequest(CountRequest):
 def prompt_request(asked: CountRequest) -> inference_pb2.ChatRequest:
     """What decides the prompt. Raises InvalidRequest."""
     tools = [_tool(tool) for tool in asked.tools or ()]
-    think, level = _thinking(asked)
+    think, if_able, level = _thinking(asked)
     return inference_pb2.ChatRequest(
         model=asked.model,
         messages=chat_messages(asked.system, asked.messages),
         tools_json=json.dumps(tools) if tools else "",
         tool_choice=_choice(asked.tool_choice, [tool.name for tool in asked.tools or ()]),
         think=think,
+        think_if_able=if_able,
         think_level=level,
     )
 
@@ -149,12 +150,15 @@ def _choice(choice: ToolChoice | None, names: list[str]) -> str:
             raise InvalidRequest(f"tool_choice has the type {other[:40]!r}; give auto, any, tool or none")
 
 
-def _thinking(asked: CountRequest) -> tuple[bool | None, str]:
-    """think and think_level; as with Anthropic's own models, who does not ask for thinking gets none."""
+def _thinking(asked: CountRequest) -> tuple[bool | None, bool, str]:
+    """think, think_if_able and think_level; as with Anthropic's own models, who does not ask for thinking gets none.
+
+    Programs for coding always ask for it, so a model that cannot think answers without.
+    """
     effort = asked.output_config.effort if asked.output_config else None
     if effort is not None and effort not in _LEVELS:
         raise InvalidRequest(f"output_config: the effort is {effort[:40]!r}; give one of {', '.join(_LEVELS)}")
     kind = asked.thinking.type if asked.thinking else "disabled"
     if kind == "disabled":
-        return False, ""
-    return True if kind == "enabled" else None, _LEVELS[effort] if effort else ""
+        return False, False, ""
+    return None, kind == "enabled" or effort is not None, _LEVELS[effort] if effort else ""

@@ -105,7 +105,7 @@ def _message(message: AskedMessage) -> inference_pb2.ChatMessage:
         for call in message.tool_calls or ()
     ]
     return inference_pb2.ChatMessage(
-        role=message.role,
+        role=message.role.lower(),  # As Ollama reads it.
         content=message.content or "",
         thinking=message.thinking or "",
         tool_calls_json=json.dumps(calls) if calls else "",

@@ -79,5 +79,5 @@ ENDPOINT = Endpoint(
     request=CreateRequest,
     response=Progress,
     stream=Progress,
-    errors=(400, 404),
+    errors=(400, 404, 502),
 )

@@ -1,19 +1,19 @@
 """POST /api/embed and its older form /api/embeddings."""
 
 import time
-from collections.abc import Coroutine
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, Field
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from hypura.v1 import inference_pb2
-from hypura_daemon.errors import ModelNotFound
+from hypura_daemon.errors import InvalidRequest, ModelNotFound
 from hypura_daemon.gateway.bodies import parsed
 from hypura_daemon.gateway.core import Core
 from hypura_daemon.gateway.endpoint import Endpoint
 from hypura_daemon.gateway.ollama.answers import nanoseconds
+from hypura_daemon.gateway.ollama.loading import hold
 from hypura_daemon.gateway.ollama.options import KeepAlive, Options, use_of
 from hypura_daemon.gateway.shapes import Asked
 from hypura_daemon.gateway.streams import unless_gone
@@ -58,9 +58,11 @@ class EmbeddingsAnswer(BaseModel):
 
 
 async def embed(core: Core, request: Request) -> Response:
-    """Vectors of length 1."""
+    """Vectors of length 1; no text loads the model."""
     asked = await parsed(request, EmbedRequest)
-    texts = [asked.input] if isinstance(asked.input, str) else asked.input or []
+    if not asked.model:
+        raise ModelNotFound("model '' not found", "")
+    texts = asked.input if isinstance(asked.input, list) else [asked.input] if asked.input else []
     began_seconds = time.monotonic()
     wanted = inference_pb2.EmbedRequest(
         model=asked.model,
@@ -70,39 +72,41 @@ async def embed(core: Core, request: Request) -> Response:
         dimensions=asked.dimensions or 0,
         use=use_of(asked.keep_alive, asked.options),
     )
-    answer = await unless_gone(request, _embedded(core, wanted)) if texts else inference_pb2.EmbedResponse()
+    answer = await _embedded(core, request, wanted)
     return JSONResponse(
         {
             "model": asked.model,
             "embeddings": [list(vector.values) for vector in answer.embeddings],
             "total_duration": nanoseconds(time.monotonic() - began_seconds),
-            "load_duration": 0,
+            "load_duration": nanoseconds(answer.load_seconds),
             "prompt_eval_count": answer.prompt_tokens,
         }
     )
 
 
 async def embeddings(core: Core, request: Request) -> Response:
-    """One vector, not normalised; none for no text."""
+    """One vector, not normalised; no text loads the model."""
     asked = await parsed(request, EmbeddingsRequest)
+    if not asked.model:
+        raise InvalidRequest("model is required")
     wanted = inference_pb2.EmbedRequest(
         model=asked.model,
-        texts=[asked.prompt or ""],
+        texts=[asked.prompt] if asked.prompt else [],
         truncate=True,
         use=use_of(asked.keep_alive, asked.options),
     )
-    answer = await unless_gone(request, _embedded(core, wanted)) if asked.prompt else None
-    return JSONResponse({"embedding": list(answer.embeddings[0].values) if answer is not None else []})
+    answer = await _embedded(core, request, wanted)
+    return JSONResponse({"embedding": list(answer.embeddings[0].values) if answer.embeddings else []})
 
 
-def _embedded(core: Core, wanted: inference_pb2.EmbedRequest) -> Coroutine[Any, Any, inference_pb2.EmbedResponse]:
-    async def work() -> inference_pb2.EmbedResponse:
-        try:
-            return await core.inference.embed(wanted)
-        except ModelNotFound as error:
-            raise ModelNotFound(f'model "{wanted.model}" not found, try pulling it first', "") from error
-
-    return work()
+async def _embedded(core: Core, request: Request, wanted: inference_pb2.EmbedRequest) -> inference_pb2.EmbedResponse:
+    try:
+        if wanted.texts:
+            return await unless_gone(request, core.inference.embed(wanted))
+        await hold(core, request, wanted.model, wanted.use)
+    except ModelNotFound as error:
+        raise ModelNotFound(f'model "{wanted.model}" not found, try pulling it first', "") from error
+    return inference_pb2.EmbedResponse()
 
 
 ENDPOINTS = (

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import math
+import time
 from datetime import UTC, datetime
 from importlib import metadata
 from typing import Any
@@ -17,6 +19,7 @@ from hypura_daemon.gateway.ollama.naming import Named
 from hypura_daemon.gateway.ollama.shapes import ModelDetails
 from hypura_daemon.models.summary import ModelSummary, summarize
 from hypura_daemon.models.wire import shown_model
+from hypura_daemon.scheduling.rules import expiry
 from hypura_daemon.workers.snapshot import ModelSnapshot, ModelState
 
 OLLAMA_VERSION = "0.12.0"
@@ -82,6 +85,13 @@ class ShownTensor(BaseModel):
     shape: list[int]
 
 
+class ShownMessage(BaseModel):
+    """A message that every conversation begins with."""
+
+    role: str
+    content: str
+
+
 class Shown(BaseModel):
     """A model's description."""
 
@@ -90,6 +100,7 @@ class Shown(BaseModel):
     parameters: str | None = None
     template: str
     system: str | None = None
+    messages: list[ShownMessage] | None = None
     details: ModelDetails
     model_info: dict[str, Any]
     capabilities: list[str]
@@ -112,8 +123,9 @@ async def tags(core: Core, request: Request) -> Response:
 
 
 async def ps(core: Core, request: Request) -> Response:
-    snapshots = [s for s in core.supervisor.status() if s.state in (ModelState.READY, ModelState.UNLOADING)]
-    return JSONResponse({"models": await asyncio.to_thread(lambda: [_running(core, s) for s in snapshots])})
+    loaded = [s for s in core.supervisor.status() if s.state in (ModelState.READY, ModelState.UNLOADING)]
+    loaded.sort(key=leaves_seconds, reverse=True)
+    return JSONResponse({"models": await asyncio.to_thread(lambda: [_running(core, s) for s in loaded])})
 
 
 async def show(core: Core, request: Request) -> Response:
@@ -135,17 +147,28 @@ def _tag(summary: ModelSummary) -> dict[str, Any]:
 
 def _running(core: Core, snapshot: ModelSnapshot) -> dict[str, Any]:
     summary = core.registry.summary(snapshot.name)
-    plan, expires = snapshot.plan, snapshot.expires_at_seconds
+    plan, leaves = snapshot.plan, leaves_seconds(snapshot)
     return {
         "name": snapshot.name,
         "model": snapshot.name,
         "size": snapshot.memory_bytes,
         "digest": summary.digest,
         "details": _details(summary),
-        "expires_at": NEVER if expires is None else _time(expires),
+        "expires_at": NEVER if leaves == math.inf else _time(leaves),
         "size_vram": 0,
         "context_length": snapshot.loaded.context_tokens if snapshot.loaded else plan.context_tokens if plan else 0,
     }
+
+
+def leaves_seconds(snapshot: ModelSnapshot) -> float:
+    """When it leaves, since the epoch: of one that is used, as if its last request ended now; infinite for never."""
+    if snapshot.state is ModelState.UNLOADING:
+        return time.time()
+    if snapshot.expires_at_seconds is not None:
+        return snapshot.expires_at_seconds
+    if not snapshot.running_requests or snapshot.pinned:
+        return math.inf
+    return expiry(time.time(), snapshot.keep_alive_seconds)
 
 
 def _shown(core: Core, name: str, verbose: bool) -> dict[str, Any]:
@@ -163,6 +186,8 @@ def _shown(core: Core, name: str, verbose: bool) -> dict[str, Any]:
     for key in ("license", "parameters", "system"):
         if text := getattr(told, key):
             shown[key] = text
+    if entry.overrides.messages:
+        shown["messages"] = [{"role": role, "content": content} for role, content in entry.overrides.messages]
     if verbose:
         shown["tensors"] = [{"name": t.name, "type": t.type, "shape": list(t.shape)} for t in told.tensors]
     return shown

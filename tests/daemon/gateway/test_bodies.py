@@ -28,12 +28,20 @@ from hypura_daemon.gateway.ollama.generate import GenerateRequest, as_chat, chec
         (b'{"model": 5}', "model is 5"),
         (b'{"options": {"temperature": "hot"}}', "options.temperature"),
         (b'{"messages": [{"content": "x"}]}', "messages.0.role is required"),
+        (b'{"format": ["a"]}', r'^format is \["a"\]'),
+        (b'{"keep_alive": true}', "^keep_alive is true"),
         (b"[" * 100_000, "no valid JSON"),
     ],
 )
 def test_what_is_wrong_is_told(body: bytes, words: str) -> None:
     with pytest.raises(InvalidRequest, match=words):
         shaped(body, ChatRequest)
+
+
+def test_roles_may_be_written_in_any_case() -> None:
+    """Ollama reads "User" as "user"."""
+    asked = ChatRequest.model_validate({"model": "m", "messages": [{"role": "User", "content": "hi"}]})
+    assert chat_request(asked).messages[0].role == "user"
 
 
 JSON = st.recursive(

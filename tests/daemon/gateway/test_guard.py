@@ -28,6 +28,8 @@ ANONYMOUS = Rules("0.0.0.0")
         (LOOPBACK, "localhost.evil.com", False),
         (LOOPBACK, "192.168.1.4", False),
         (LOOPBACK, "", False),
+        (LOOPBACK, "host.docker.internal", True),
+        (LOOPBACK, "internal.evil.com", False),
         (Rules("127.0.0.1", hosts=("box.lan",)), "box.lan", True),
         (OPEN, "box.lan", True),
         (ANONYMOUS, "192.168.1.4", True),
@@ -98,3 +100,16 @@ async def test_a_page_that_may_ask_gets_its_preflight_without_a_key() -> None:
         assert preflight.headers["access-control-allow-origin"] == "http://localhost:3000"
         foreign = await http.options("/api/chat", headers=headers | {"origin": "https://evil.com"})
         assert foreign.status_code == 403
+
+
+async def test_options_without_an_origin_are_no_error() -> None:
+    async with client(LOOPBACK) as http:
+        assert (await http.options("/api/tags")).status_code == 204
+        assert (await http.options("/api/tags", headers={"host": "evil.com"})).status_code == 403
+
+
+async def test_two_host_headers_are_refused_whatever_they_name() -> None:
+    """Of two, a proxy in between may have looked at the one and this server at the other."""
+    async with client(LOOPBACK) as http:
+        refused = await http.get("/api/tags", headers=[("host", "localhost"), ("host", "evil.com")])
+        assert refused.status_code == 400 and "2 Host headers" in refused.json()["error"]

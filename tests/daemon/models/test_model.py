@@ -7,7 +7,8 @@ import pytest
 
 from hypura_daemon.errors import ModelFileError, UnsupportedModel
 from hypura_daemon.models.architectures import DIFFUSERS, ENCODERS, KNOWN, NO_LANGUAGE_MODELS
-from hypura_daemon.models.model import Model, open_model
+from hypura_daemon.models.model import Model, open_model, templated
+from hypura_daemon.models.overrides import TemplateStyle
 from hypura_daemon.models.tensors import Role
 from tests.daemon.models.files import (
     DENSE,
@@ -227,3 +228,19 @@ def test_a_tensor_in_two_parts(tmp_path: Path) -> None:
 def test_impossible_part_names(name: str, tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match="cannot be part"):
         open_model(write_model(tmp_path / name), "m")
+
+
+@pytest.mark.parametrize(
+    ("had", "template", "style", "capabilities"),
+    [
+        (("completion", "tools", "insert"), "{{ .Prompt }}", "go", ("completion", "insert")),
+        (("completion",), "{{ .Prompt }}{{ .Suffix }}{{ .Tools }}", "go", ("completion", "insert", "tools")),
+        (("completion", "insert"), "{{ messages }}{{ tools }}", "jinja", ("completion", "insert", "tools")),
+        (("embedding",), "{{ .Tools }}", "go", ("embedding",)),
+    ],
+)
+def test_a_template_says_what_a_model_can(
+    had: tuple[str, ...], template: str, style: TemplateStyle, capabilities: tuple[str, ...]
+) -> None:
+    """A model whose file has the tokens for a gap fills it whatever its template is, so it must say so."""
+    assert templated(had, template, style) == capabilities
