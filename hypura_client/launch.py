@@ -123,7 +123,7 @@ def _spawn(location: Location, environ: Mapping[str, str]) -> tuple[subprocess.P
 
 def _execute(environ: Mapping[str, str], folder: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "hypura_daemon"],
+        [sys.executable, "-P", "-m", "hypura_daemon", "--service"],
         cwd=folder,
         env=environ,
         stdin=subprocess.DEVNULL,

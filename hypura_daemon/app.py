@@ -28,6 +28,7 @@ from hypura_daemon.models.registry import Registry
 from hypura_daemon.models.shop import Shop
 from hypura_daemon.models.stores.places import stores_at
 from hypura_daemon.notify import Notifier
+from hypura_daemon.preload import preload
 from hypura_daemon.rpc import ErrorInterceptor
 from hypura_daemon.scheduling.budget import default_budget_bytes
 from hypura_daemon.settings import Settings
@@ -90,7 +91,7 @@ async def _serve(settings: Settings, ending: Ending) -> None:
         rules=settings.rules,
     )
     shop = Shop(registry, settings.home, supervisor.unload)
-    inference = Inference(supervisor, registry)
+    inference = Inference(supervisor, registry, log_content=settings.log_content)
     core = Core(inference, registry, supervisor, settings, shop)
     gateway = await asyncio.to_thread(open_gateway, core, os.environ)
     reporter = StatusReporter(settings, supervisor, gateway.address)
@@ -113,7 +114,9 @@ async def _serve(settings: Settings, ending: Ending) -> None:
                 version=version(),
             )
             notifier.ready(f"serving on {gateway.address or settings.socket}")
+            preloading = tasks.create_task(preload(settings.preload, registry, supervisor), name="preload")
             await ending.asked.wait()
+            preloading.cancel()
             _log.info("ending", grace_seconds=ending.grace_seconds)
             notifier.stopping(ending.grace_seconds)
             gateway.end()

@@ -17,6 +17,8 @@ from hypura_client.service.manager import ServiceStatus, written
 SETTLE_SECONDS = 75.0
 """bootout returns before the agent has ended, and that may take its ExitTimeOut of 60 s."""
 PAUSE_SECONDS = 0.25
+DAEMON_LOG = "daemon.log"
+"""Where a daemon with --service logs, beside what it said before."""
 NOT_INSTALLED = "hypurad is not installed as a service; `hypuractl service install` does that"
 
 
@@ -99,8 +101,8 @@ class Launchd:
         self._must_exist()
         import plistlib
 
-        log_path = plistlib.loads(self._file.read_bytes())["StandardErrorPath"]
-        return ["tail", "-n", str(lines), *(["-F"] if follow else []), log_path]
+        before = Path(plistlib.loads(self._file.read_bytes())["StandardErrorPath"])
+        return ["tail", "-n", str(lines), *(["-F"] if follow else []), str(before), str(before.with_name(DAEMON_LOG))]
 
     def _must_exist(self) -> None:
         if not self._file.exists():
