@@ -63,11 +63,13 @@ def start_daemon(
     *,
     start_seconds: float = START_SECONDS,
     on_spawn: Callable[[], None] = lambda: None,
+    start_service: Callable[[], None] | None = None,
 ) -> None:
     """Returns once a daemon serves at location, starting one unless HYPURA_NO_START is 1.
 
-    Raises CannotConnect when none runs and none may be started, DaemonStartFailed when the one
-    that was started ends or does not serve within start_seconds.
+    start_service: starts the installed service that serves there; then nothing is spawned beside it.
+    Raises what start_service raises, CannotConnect when none runs and none may be started, DaemonStartFailed when the
+    one that was started ends or does not serve within start_seconds.
     """
     deadline = time.monotonic() + start_seconds
     child: subprocess.Popen[bytes] | None = None
@@ -83,7 +85,11 @@ def start_daemon(
                     f"no daemon answers at {location.socket_path}; start one with `hypurad`, "
                     "or unset HYPURA_NO_START to have it started"
                 )
-            if time.monotonic() >= spawn_after:
+            if start_service is not None:
+                on_spawn()
+                start_service()
+                start_service, spawn_after = None, deadline + 1.0
+            elif time.monotonic() >= spawn_after:
                 child, log_start_bytes = _spawn(location, environ)
                 spawn_after = time.monotonic() + _RESPAWN_SECONDS
                 on_spawn()
@@ -145,6 +151,8 @@ def _quoted(lines: list[str]) -> str:
 
 
 def _last_lines(path: Path, start_bytes: int) -> list[str]:
+    if not path.exists():
+        return []  # A service's daemon may have nothing said yet.
     with path.open("rb") as log:
         size_bytes = log.seek(0, os.SEEK_END)
         log.seek(max(start_bytes, size_bytes - 65536))

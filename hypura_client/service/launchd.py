@@ -4,6 +4,7 @@ The `launchd` package from PyPI knows the legacy load and unload alone, which te
 are written by plistlib and launchctl is called as launchctl(1) describes bootstrap, bootout, kickstart, kill, print.
 """
 
+import plistlib
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -97,10 +98,14 @@ class Launchd:
         detail = (state[1] if state else "loaded") + (f", last exit code {last[1]}" if last and not pid else "")
         return ServiceStatus(bool(files), pid is not None, int(pid[1]) if pid else 0, detail, files)
 
+    def installed_arguments(self) -> Sequence[str]:
+        if not self._file.exists():
+            return ()
+        arguments: list[str] = plistlib.loads(self._file.read_bytes())["ProgramArguments"]
+        return arguments
+
     def log_command(self, lines: int, *, follow: bool) -> Sequence[str]:
         self._must_exist()
-        import plistlib
-
         before = Path(plistlib.loads(self._file.read_bytes())["StandardErrorPath"])
         return ["tail", "-n", str(lines), *(["-F"] if follow else []), str(before), str(before.with_name(DAEMON_LOG))]
 

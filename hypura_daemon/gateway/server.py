@@ -1,5 +1,6 @@
 """uvicorn in the daemon's own event loop."""
 
+import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator, Sequence
@@ -11,6 +12,7 @@ from hypura_daemon.gateway.listening import told
 
 KEEP_ALIVE_SECONDS = 75
 MAX_HEADER_BYTES = 64 << 10
+TICK_SECONDS = 1.0
 
 
 class GatewayServer:
@@ -42,10 +44,23 @@ class GatewayServer:
     def end(self) -> None:
         """Have `run` return."""
         self._server.should_exit = True
+        self._server.ended.set()
 
 
 class _Server(uvicorn.Server):
-    """The daemon handles its signals itself."""
+    """The daemon handles its signals itself, and an idle one sleeps: uvicorn wakes ten times a second."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ended = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        # Every tenth tick of uvicorn's writes the Date header anew, and is all that is needed.
+        while not await self.on_tick(0):
+            try:
+                await asyncio.wait_for(self.ended.wait(), TICK_SECONDS)
+            except TimeoutError:
+                pass
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
