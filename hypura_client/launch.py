@@ -71,6 +71,8 @@ def start_daemon(
     Raises what start_service raises, CannotConnect when none runs and none may be started, DaemonStartFailed when the
     one that was started ends or does not serve within start_seconds.
     """
+    if not environ.get("HYPURA_SOCKET"):
+        _check_owner(location.socket_path)
     deadline = time.monotonic() + start_seconds
     child: subprocess.Popen[bytes] | None = None
     log_start_bytes = 0
@@ -104,6 +106,13 @@ def start_daemon(
                 f"its log is {location.log_path}" + _quoted(_last_lines(location.log_path, log_start_bytes))
             )
         time.sleep(_PAUSE_SECONDS)
+
+
+def _check_owner(socket_path: Path) -> None:
+    """In a shared folder for temporary files, another user may have been there first, to be told what we ask."""
+    for path in (socket_path, socket_path.parent, socket_path.parent.parent):
+        if path.exists() and path.lstat().st_uid not in (os.getuid(), 0):
+            raise CannotConnect(f"{path} belongs to another user; set HYPURA_SOCKET or HYPURA_HOME to a path of yours")
 
 
 def _spawn(location: Location, environ: Mapping[str, str]) -> tuple[subprocess.Popen[bytes], int]:

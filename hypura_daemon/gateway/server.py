@@ -9,9 +9,9 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from hypura_daemon.gateway.listening import told
+from hypura_daemon.gateway.protocol import BoundedProtocol
 
 KEEP_ALIVE_SECONDS = 75
-MAX_HEADER_BYTES = 64 << 10
 TICK_SECONDS = 1.0
 
 
@@ -22,7 +22,7 @@ class GatewayServer:
         self.address = told(listeners[0])
         config = uvicorn.Config(
             app,
-            http="httptools",
+            http=BoundedProtocol,
             ws="none",
             lifespan="off",
             loop="none",
@@ -32,7 +32,6 @@ class GatewayServer:
             proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=max(1, int(grace_seconds)),
-            h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         )
         self._server = _Server(config)
         self._listeners = list(listeners)
