@@ -63,12 +63,16 @@ def start_daemon(
     *,
     start_seconds: float = START_SECONDS,
     on_spawn: Callable[[], None] = lambda: None,
+    start_service: Callable[[], None] | None = None,
 ) -> None:
     """Returns once a daemon serves at location, starting one unless HYPURA_NO_START is 1.
 
-    Raises CannotConnect when none runs and none may be started, DaemonStartFailed when the one
-    that was started ends or does not serve within start_seconds.
+    start_service: starts the installed service that serves there; then nothing is spawned beside it.
+    Raises what start_service raises, CannotConnect when none runs and none may be started, DaemonStartFailed when the
+    one that was started ends or does not serve within start_seconds.
     """
+    if not environ.get("HYPURA_SOCKET"):
+        _check_owner(location.socket_path)
     deadline = time.monotonic() + start_seconds
     child: subprocess.Popen[bytes] | None = None
     log_start_bytes = 0
@@ -83,7 +87,11 @@ def start_daemon(
                     f"no daemon answers at {location.socket_path}; start one with `hypurad`, "
                     "or unset HYPURA_NO_START to have it started"
                 )
-            if time.monotonic() >= spawn_after:
+            if start_service is not None:
+                on_spawn()
+                start_service()
+                start_service, spawn_after = None, deadline + 1.0
+            elif time.monotonic() >= spawn_after:
                 child, log_start_bytes = _spawn(location, environ)
                 spawn_after = time.monotonic() + _RESPAWN_SECONDS
                 on_spawn()
@@ -98,6 +106,13 @@ def start_daemon(
                 f"its log is {location.log_path}" + _quoted(_last_lines(location.log_path, log_start_bytes))
             )
         time.sleep(_PAUSE_SECONDS)
+
+
+def _check_owner(socket_path: Path) -> None:
+    """In a shared folder for temporary files, another user may have been there first, to be told what we ask."""
+    for path in (socket_path, socket_path.parent, socket_path.parent.parent):
+        if path.exists() and path.lstat().st_uid not in (os.getuid(), 0):
+            raise CannotConnect(f"{path} belongs to another user; set HYPURA_SOCKET or HYPURA_HOME to a path of yours")
 
 
 def _spawn(location: Location, environ: Mapping[str, str]) -> tuple[subprocess.Popen[bytes], int]:
@@ -123,7 +138,7 @@ def _spawn(location: Location, environ: Mapping[str, str]) -> tuple[subprocess.P
 
 def _execute(environ: Mapping[str, str], folder: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
-        [sys.executable, "-P", "-m", "hypura_daemon"],
+        [sys.executable, "-P", "-m", "hypura_daemon", "--service"],
         cwd=folder,
         env=environ,
         stdin=subprocess.DEVNULL,
@@ -145,6 +160,8 @@ def _quoted(lines: list[str]) -> str:
 
 
 def _last_lines(path: Path, start_bytes: int) -> list[str]:
+    if not path.exists():
+        return []  # A service's daemon may have nothing said yet.
     with path.open("rb") as log:
         size_bytes = log.seek(0, os.SEEK_END)
         log.seek(max(start_bytes, size_bytes - 65536))

@@ -5,6 +5,10 @@ import asyncio
 import os
 import sys
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from hypura_daemon.settings import Settings
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -42,6 +46,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--context", metavar="TOKENS", help="context of a model that is loaded without saying (4096)")
     parser.add_argument("--sequences", metavar="N", help="requests that one model answers at once (4)")
     parser.add_argument("--log-level", metavar="LEVEL", help="debug, info, warning or error")
+    parser.add_argument("--log-file", metavar="PATH", help="a log of at most 80 MiB, or off (HYPURA_LOG_FILE)")
+    parser.add_argument(
+        "--log-content", action="store_const", const="true", help="log prompts and answers, too (HYPURA_LOG_CONTENT)"
+    )
+    parser.add_argument("--preload", metavar="NAMES", help="models to load at the start, with commas between")
+    parser.add_argument(
+        "--service", action="store_const", const="true", help="runs unattended: HOME/logs/daemon.log unless --log-file"
+    )
     parser.add_argument("--grace-seconds", metavar="S", help="how long running answers may go on at the end (10)")
     parser.add_argument("--version", action="store_true", help="print the version and exit")
     return parser
@@ -66,11 +78,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     # gRPC's own handlers for fork are not needed, since workers are exec'd, and complain at every one.
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-    from hypura_daemon.app import serve
-    from hypura_daemon.endpoint import AlreadyRunning
     from hypura_daemon.logs import configure_logs
 
-    configure_logs(settings.log_level)
+    log = configure_logs(settings.log_level, settings.log_file)
+    code = EXIT_FAILED
+    try:
+        code = _run(settings)
+    finally:
+        if not log.close():
+            os._exit(code)  # The log's thread hangs in a write, and Python would wait for it.
+    return code
+
+
+def _run(settings: "Settings") -> int:
+    from hypura_daemon.app import serve
+    from hypura_daemon.endpoint import AlreadyRunning
+    from hypura_daemon.errors import SettingsError
+
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:
             runner.run(serve(settings))

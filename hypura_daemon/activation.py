@@ -8,43 +8,48 @@ import ctypes
 import os
 import socket
 import sys
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 
 import structlog
 
 FIRST_DESCRIPTOR = 3
 MAX_SOCKETS = 64
-HTTP = "http"
-"""What the service files in launchd/ call the gateway's socket."""
+HTTP, CONTROL = "http", "control"
+"""What the service manager's files call the gateway's socket, and the control socket where they open that, too."""
 
 _log = structlog.get_logger()
 
 
-def handed_sockets(environ: MutableMapping[str, str], name: str = HTTP) -> list[socket.socket]:
-    """The listening sockets of this name; none when the daemon was not started by a service manager.
+def handed_sockets(environ: MutableMapping[str, str]) -> Mapping[str, Sequence[socket.socket]]:
+    """The listening sockets by HTTP and CONTROL; none when the daemon was not started by a service manager.
 
     Takes systemd's variables out of the environment, so that workers do not believe the sockets to be theirs.
     """
     if sys.platform == "darwin":
-        return [socket.socket(fileno=descriptor) for descriptor in launchd_descriptors(name, _launch_activate_socket())]
-    return [socket.socket(fileno=descriptor) for descriptor in systemd_descriptors(environ, name, os.getpid())]
+        activate = _launch_activate_socket()
+        found = {name: launchd_descriptors(name, activate) for name in (HTTP, CONTROL)}
+    else:
+        found = systemd_descriptors(environ, os.getpid())
+    return {name: [socket.socket(fileno=descriptor) for descriptor in found.get(name, ())] for name in (HTTP, CONTROL)}
 
 
-def systemd_descriptors(environ: MutableMapping[str, str], name: str, pid: int) -> list[int]:
-    """The descriptors of this name that LISTEN_FDS announces to this process; one without a name counts."""
+def systemd_descriptors(environ: MutableMapping[str, str], pid: int) -> Mapping[str, Sequence[int]]:
+    """The descriptors that LISTEN_FDS announces to this process, by name; one without a name is the gateway's."""
     given = {key: environ.pop(key, "") for key in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES")}
     if given["LISTEN_PID"] != str(pid) or not given["LISTEN_FDS"].isdecimal():
-        return []
+        return {}
     count = min(int(given["LISTEN_FDS"]), MAX_SOCKETS)
     names = given["LISTEN_FDNAMES"].split(":") if given["LISTEN_FDNAMES"] else []
-    found = []
+    found: dict[str, list[int]] = {}
     for index in range(count):
         descriptor = FIRST_DESCRIPTOR + index
         os.set_inheritable(descriptor, False)
-        if index >= len(names) or names[index] in (name, "unknown", ""):
-            found.append(descriptor)
+        name = names[index] if index < len(names) and names[index] not in ("unknown", "") else HTTP
+        if name in (HTTP, CONTROL):
+            found.setdefault(name, []).append(descriptor)
         else:
-            _log.warning("a socket that was handed over has a name that is not known", name=names[index])
+            _log.warning("a socket that was handed over has a name that is not known", name=name)
+            os.close(descriptor)  # Who connects shall be told, and not wait for ever.
     return found
 
 

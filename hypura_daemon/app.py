@@ -3,7 +3,8 @@
 import asyncio
 import os
 import signal
-from collections.abc import Coroutine
+import socket
+from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,9 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from hypura.v1 import control_pb2_grpc, inference_pb2_grpc
+from hypura_daemon.activation import CONTROL, HTTP, handed_sockets
 from hypura_daemon.control import ControlServicer
+from hypura_daemon.control_relay import RELAYED_SOCKET, relay
 from hypura_daemon.endpoint import locked_home, prepare_socket
 from hypura_daemon.errors import SettingsError
 from hypura_daemon.gateway.core import Core
@@ -28,6 +31,7 @@ from hypura_daemon.models.registry import Registry
 from hypura_daemon.models.shop import Shop
 from hypura_daemon.models.stores.places import stores_at
 from hypura_daemon.notify import Notifier
+from hypura_daemon.preload import preload
 from hypura_daemon.pressure import watch_pressure
 from hypura_daemon.rpc import ErrorInterceptor
 from hypura_daemon.scheduling.budget import default_budget_bytes
@@ -63,18 +67,24 @@ class Ending:
 async def serve(settings: Settings) -> None:
     """Run the daemon until SIGTERM, SIGINT or Shutdown. Raises SettingsError, AlreadyRunning."""
     with locked_home(settings.home):
-        await asyncio.to_thread(prepare_socket, settings.socket, private_folder=settings.private_socket_folder)
+        handed = handed_sockets(os.environ)
+        grpc_socket = settings.socket
+        if handed[CONTROL]:
+            grpc_socket = settings.socket.with_name(RELAYED_SOCKET)
+        await asyncio.to_thread(prepare_socket, grpc_socket, private_folder=settings.private_socket_folder)
         ending = Ending(settings.grace_seconds)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, ending.ask)
         try:
-            await _serve(settings, ending)
+            await _serve(settings, ending, handed, grpc_socket)
         finally:
-            settings.socket.unlink(missing_ok=True)
+            grpc_socket.unlink(missing_ok=True)
 
 
-async def _serve(settings: Settings, ending: Ending) -> None:
+async def _serve(
+    settings: Settings, ending: Ending, handed: Mapping[str, Sequence[socket.socket]], grpc_socket: Path
+) -> None:
     budget_bytes = settings.memory_bytes
     if budget_bytes is None:
         memory = current().memory()
@@ -91,16 +101,17 @@ async def _serve(settings: Settings, ending: Ending) -> None:
         rules=settings.rules,
     )
     shop = Shop(registry, settings.home, supervisor.unload)
-    inference = Inference(supervisor, registry)
+    inference = Inference(supervisor, registry, log_content=settings.log_content)
     core = Core(inference, registry, supervisor, settings, shop)
-    gateway = await asyncio.to_thread(open_gateway, core, os.environ)
+    gateway = await asyncio.to_thread(open_gateway, core, handed[HTTP])
     reporter = StatusReporter(settings, supervisor, gateway.address)
     control = ControlServicer(registry, hardware, planner, supervisor, reporter, shop, ending.ask)
-    server, healthy = _make_server(settings, control, InferenceServicer(inference))
+    server, healthy = _make_server(grpc_socket, control, InferenceServicer(inference))
     notifier = Notifier(os.environ)
 
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(supervisor.run(), name="supervisor")
+        relays: list[asyncio.Task[None]] = []
         watching = (
             tasks.create_task(notifier.watch(), name="watchdog"),
             tasks.create_task(watch_pressure(supervisor, current()), name="memory pressure"),
@@ -108,6 +119,8 @@ async def _serve(settings: Settings, ending: Ending) -> None:
         try:
             await server.start()
             tasks.create_task(gateway.run(), name="gateway")
+            for listener in handed[CONTROL]:
+                relays.append(tasks.create_task(relay(listener, grpc_socket), name="control relay"))
             await _say(healthy, health_pb2.HealthCheckResponse.SERVING)
             _log.info(
                 "serving",
@@ -117,7 +130,9 @@ async def _serve(settings: Settings, ending: Ending) -> None:
                 version=version(),
             )
             notifier.ready(f"serving on {gateway.address or settings.socket}")
+            preloading = tasks.create_task(preload(settings.preload, registry, supervisor), name="preload")
             await ending.asked.wait()
+            preloading.cancel()
             _log.info("ending", grace_seconds=ending.grace_seconds)
             notifier.stopping(ending.grace_seconds)
             gateway.end()
@@ -129,12 +144,12 @@ async def _serve(settings: Settings, ending: Ending) -> None:
             for task in watching:
                 task.cancel()
             await server.stop(CLOSE_SECONDS)
+            for passing in relays:
+                passing.cancel()
     _log.info("ended")
 
 
-def _make_server(
-    settings: Settings, control: ControlServicer, inference: InferenceServicer
-) -> tuple[grpc.aio.Server, Any]:
+def _make_server(path: Path, control: ControlServicer, inference: InferenceServicer) -> tuple[grpc.aio.Server, Any]:
     server = grpc.aio.server(
         interceptors=[ErrorInterceptor()],
         options=[
@@ -148,11 +163,11 @@ def _make_server(
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     before = os.umask(0o177)  # The socket must not be open to others even for a moment.
     try:
-        server.add_insecure_port(f"unix:{quote(str(settings.socket))}")  # an address is a URI
-        settings.socket.chmod(0o600)
+        server.add_insecure_port(f"unix:{quote(str(path))}")  # an address is a URI
+        path.chmod(0o600)
     except (RuntimeError, OSError) as error:
         raise SettingsError(
-            f"the control socket {settings.socket} cannot be made: {error}; set HYPURA_SOCKET to another path"
+            f"the control socket {path} cannot be made: {error}; set HYPURA_SOCKET to another path"
         ) from error
     finally:
         os.umask(before)

@@ -27,6 +27,7 @@ def locked_home(home: Path) -> Iterator[None]:
     try:
         for folder in (home, path.parent):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _must_be_ours(home)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
         raise SettingsError(f"the home {home} cannot be used: {error}; set HYPURA_HOME to a folder of yours") from error
@@ -55,6 +56,7 @@ def prepare_socket(path: Path, *, private_folder: bool) -> None:
         if private_folder:
             for folder in (path.parent.parent, path.parent):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            _must_be_ours(path.parent.parent)
             _make_private(path.parent)
         else:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -83,6 +85,16 @@ def answers(path: Path) -> bool:
         except OSError as error:
             raise SettingsError(f"the control socket {path} cannot be used: {error}; set HYPURA_SOCKET") from error
     return True
+
+
+def _must_be_ours(folder: Path) -> None:
+    """Whoever may rename what lies in it could put a daemon or a home of his own there. Raises SettingsError."""
+    mode, owners = folder.stat().st_mode, {folder.lstat().st_uid, folder.stat().st_uid}
+    if not owners <= {os.getuid(), 0} or (mode & stat.S_IWOTH and not mode & stat.S_ISVTX):
+        raise SettingsError(
+            f"{folder} belongs to, or may be written by, another user; take that away (chmod o-w), or set HYPURA_HOME "
+            "and HYPURA_SOCKET to folders of yours"
+        )
 
 
 def _make_private(folder: Path) -> None:

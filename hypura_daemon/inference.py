@@ -5,7 +5,6 @@ errors. Closing an answer's iterator cancels it in the worker.
 """
 
 import asyncio
-import itertools
 import math
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
@@ -23,6 +22,7 @@ from hypura_daemon.models.entry import Entry
 from hypura_daemon.models.model import Model
 from hypura_daemon.models.overrides import Overrides, style_of
 from hypura_daemon.models.registry import Registry
+from hypura_daemon.tally import current
 from hypura_daemon.workers.snapshot import Lease
 from hypura_daemon.workers.supervisor import Supervisor
 
@@ -35,10 +35,10 @@ _log = structlog.get_logger()
 class Inference:
     """Answers requests with the models that the supervisor loads."""
 
-    def __init__(self, supervisor: Supervisor, registry: Registry) -> None:
+    def __init__(self, supervisor: Supervisor, registry: Registry, *, log_content: bool = False) -> None:
         self._supervisor = supervisor
         self._registry = registry
-        self._numbers = itertools.count(1)
+        self._log_content = log_content
 
     async def generate(
         self, request: inference_pb2.GenerateRequest
@@ -48,6 +48,7 @@ class Inference:
         Raises HypuraError.
         """
         entry, model = await asyncio.to_thread(self._opened, request.model)
+        current().model = entry.name
         if not model.generates:
             raise InvalidRequest(f'"{request.model}" does not support generate')
         parameters = entry.overrides.parameters
@@ -83,6 +84,7 @@ class Inference:
     async def chat(self, request: inference_pb2.ChatRequest) -> AsyncGenerator[inference_pb2.ChatResponse, None]:
         """Answers a conversation; the last message has `finished` set. Raises HypuraError."""
         name, job = await asyncio.to_thread(self._chat_job, request)
+        current().model = name
         async with self._supervisor.lease(name, use=job.use) as lease:
             prompt = await self._chat_prompt(lease, job)
             asked = worker_pb2.WorkerGenerateRequest(
@@ -106,6 +108,7 @@ class Inference:
     async def count_chat_tokens(self, request: inference_pb2.ChatRequest) -> int:
         """Tokens of the prompt that `chat` would make of the request. Raises HypuraError."""
         name, job = await asyncio.to_thread(self._chat_job, request)
+        current().model = name
         async with self._supervisor.lease(name, use=job.use) as lease:
             return await _length(lease, job, await asyncio.to_thread(_rendered, lease, job))
 
@@ -130,6 +133,7 @@ class Inference:
         async with self._lease(request.model, request.use) as lease:
             answer = await lease.worker.embed(asked)
             load_seconds = lease.load_seconds
+        current().prompt_tokens += answer.prompt_tokens
         vectors: Iterable[inference_pb2.Embedding] = answer.embeddings
         if request.dimensions:
             vectors = [_cut(vector.values, request.dimensions, request.normalize) for vector in vectors]
@@ -146,6 +150,7 @@ class Inference:
     @asynccontextmanager
     async def _lease(self, name: str, asked: inference_pb2.ModelUse) -> AsyncIterator[Lease]:
         entry, model = await asyncio.to_thread(self._opened, name)
+        current().model = entry.name
         use = use_with(asked, entry.overrides.parameters, model.hyperparameters.context_length)
         async with self._supervisor.lease(entry.name, use=use) as lease:
             yield lease
@@ -186,10 +191,18 @@ class Inference:
     async def _answer(
         self, lease: Lease, asked: worker_pb2.WorkerGenerateRequest
     ) -> AsyncGenerator[worker_pb2.WorkerGenerateResponse, None]:
-        asked.request_id = f"r{next(self._numbers)}"
+        tally = current()
+        asked.request_id = tally.answer_id()
+        said: list[str] = []
         async with aclosing(lease.worker.generate(asked)) as messages:
             async for message in messages:
+                if self._log_content:
+                    said.append(message.chunk.text)
                 if message.HasField("finished"):
+                    tally.prompt_tokens += message.finished.statistics.prompt_tokens
+                    tally.output_tokens += message.finished.statistics.output_tokens
+                    if self._log_content:
+                        _log.info("content", answer=asked.request_id, prompt=asked.prompt, output="".join(said))
                     message.finished.load_seconds = lease.load_seconds
                     yield message
                     return

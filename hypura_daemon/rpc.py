@@ -1,9 +1,10 @@
 """Errors on their way out through gRPC: every one becomes a status here, and nowhere else.
 
 The status code is the error tree's (see errors.py), the message is the error's, and the trailing
-metadata `hypura-error` names its class.
+metadata `hypura-error` names its class. Every call gets an id, `x-request-id`, in its trailing metadata.
 """
 
+import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from typing import Any, NoReturn
@@ -23,6 +24,7 @@ from hypura_daemon.errors import (
     WorkerDied,
     WorkerFailed,
 )
+from hypura_daemon.tally import MAX_ROUTE_CHARACTERS, REQUEST_ID, Tally, begin
 
 METADATA_KEY = "hypura-error"
 # Status messages travel in HTTP/2 headers, which gRPC limits to 8 KiB, up to three bytes for one.
@@ -76,35 +78,50 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
 
 def _unary(method: str, behaviour: Callable[[Any, Any], Awaitable[Any]]) -> Any:
     async def call(request: Any, context: Any) -> Any:
+        tally = _tally(method, request, context)
         try:
             return await behaviour(request, context)
-        except grpc.aio.AbortError:
+        except (grpc.aio.AbortError, asyncio.CancelledError) as error:
+            tally.failed(error)
             raise
         except Exception as error:
-            await _refuse(method, context, error)
+            await _refuse(tally, context, error)
+        finally:
+            tally.end()
 
     return call
 
 
 def _stream(method: str, behaviour: Callable[[Any, Any], AsyncGenerator[Any, None]]) -> Any:
     async def call(request: Any, context: Any) -> AsyncIterator[Any]:
+        tally = _tally(method, request, context)
         try:
             async with aclosing(behaviour(request, context)) as messages:
                 async for message in messages:
                     yield message
-        except grpc.aio.AbortError:
+        except (grpc.aio.AbortError, asyncio.CancelledError, GeneratorExit) as error:
+            tally.failed(error)
             raise
         except Exception as error:
-            await _refuse(method, context, error)
+            await _refuse(tally, context, error)
+        finally:
+            tally.end()
 
     return call
 
 
-async def _refuse(method: str, context: Any, error: Exception) -> NoReturn:
+def _tally(method: str, request: Any, context: Any) -> Tally:
+    given_id = next((value for key, value in context.invocation_metadata() or () if key == REQUEST_ID), "")
+    tally = begin(given_id if isinstance(given_id, str) else "", method)
+    tally.model = getattr(request, "model", "")[:MAX_ROUTE_CHARACTERS]
+    context.set_trailing_metadata(((REQUEST_ID, tally.id),))
+    return tally
+
+
+async def _refuse(tally: Tally, context: Any, error: Exception) -> NoReturn:
     code, message, name = status_of(error)
+    tally.outcome = name
     if name == "Internal":
-        _log.error("a call met a defect", method=method, exc_info=error)
-    else:
-        _log.info("call refused", method=method, code=code.name, error=name)
-    await context.abort(code, message, ((METADATA_KEY, name),))
+        _log.error("a call met a defect", method=tally.route, exc_info=error)
+    await context.abort(code, message, ((METADATA_KEY, name), (REQUEST_ID, tally.id)))
     raise error  # abort raises; this is for the type checker

@@ -84,6 +84,9 @@ class Settings:
     answer_stall_seconds: float
     reload_wait_seconds: float
     worker_deaf_seconds: float = 14.0
+    log_file: Path | None = None  # Beside, or instead of, standard error.
+    log_content: bool = False
+    preload: tuple[str, ...] = ()
     rules: Rules = Rules()  # noqa: RUF009 - it is frozen
     stores: tuple[str, ...] = ()  # Of others' models: which are looked at.
     gateway: GatewaySettings = GatewaySettings()
@@ -197,6 +200,9 @@ class _Sources(BaseSettings):
     context: Annotated[int, Field(ge=1, le=1 << 24)] = 4096
     sequences: Annotated[int, Field(ge=1, le=256)] = 4
     log_level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_level)] = "info"
+    log_file: str = ""
+    log_content: bool = False
+    preload: Words = ()
     grace_seconds: Annotated[float, Field(ge=0, le=86400, allow_inf_nan=False)] = 10.0
     worker_start_seconds: Seconds = 60.0
     load_stall_seconds: Seconds = 180.0
@@ -264,13 +270,21 @@ def _explained(error: ValidationError, flags: Mapping[str, object], config: Mapp
     return f"{source} is {value!r}: {remedy[:1].lower()}{remedy[1:]}"
 
 
+def _log_file(home: Path, given: str, *, service: bool) -> Path | None:
+    """The file that was given, or none for "off"; else one in the home where nobody keeps standard error in bounds."""
+    if not given:
+        return home / "logs" / "daemon.log" if service else None
+    return None if given == "off" else Path(given).expanduser().absolute()
+
+
 def load_settings(flags: Mapping[str, str | None]) -> Settings:
-    """The settings; flags are "home" and the names in config.toml, as text. Raises SettingsError."""
+    """The settings; flags are "home", "service" (any text for yes: see _log_file) and the names in config.toml, as
+    text. Raises SettingsError."""
     environ = dict(os.environ)
     if flags.get("home"):
         environ["HYPURA_HOME"] = str(flags["home"])
     home = default_home(environ)
-    given = {key: value for key, value in flags.items() if value is not None and key != "home"}
+    given = {key: value for key, value in flags.items() if value is not None and key not in ("home", "service")}
     config = _read_config(home / "config.toml")
     try:
         merged = _merge(given, config)
@@ -293,6 +307,9 @@ def load_settings(flags: Mapping[str, str | None]) -> Settings:
         context_tokens=merged.context,
         sequences=merged.sequences,
         log_level=merged.log_level,
+        log_file=_log_file(home, merged.log_file, service=bool(flags.get("service"))),
+        log_content=merged.log_content,
+        preload=merged.preload,
         grace_seconds=merged.grace_seconds,
         worker_start_seconds=merged.worker_start_seconds,
         load_stall_seconds=merged.load_stall_seconds,

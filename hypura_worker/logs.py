@@ -6,6 +6,7 @@ import logging
 import sys
 
 import structlog
+from structlog.typing import EventDict
 
 
 def configure(level: str, model: str) -> None:
@@ -14,6 +15,7 @@ def configure(level: str, model: str) -> None:
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
+            _with_request_id,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
@@ -24,3 +26,10 @@ def configure(level: str, model: str) -> None:
         cache_logger_on_first_use=True,
     )
     structlog.contextvars.bind_contextvars(model=model)
+
+
+def _with_request_id(logger: object, method: str, event: EventDict) -> EventDict:
+    """The engine's thread serves many requests and says `request`; all others are told by their task's context."""
+    if "request" in event:
+        event["request_id"] = event.pop("request")
+    return event

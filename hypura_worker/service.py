@@ -96,6 +96,8 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
         self, request: worker_pb2.WorkerGenerateRequest, context: Context
     ) -> AsyncIterator[worker_pb2.WorkerGenerateResponse]:
         """Continues a prompt; a cancelled call ends it before the next pass."""
+        structlog.contextvars.bind_contextvars(request_id=request.request_id)
+        structlog.get_logger().debug("answering")
         try:
             model, running = self._ready()
             prompt = await self._prompt(model, request)

@@ -105,7 +105,7 @@ def logs(
 
 
 def _definition(location: Location) -> Definition:
-    arguments = [sys.executable, "-P", "-m", "hypura_daemon"]
+    arguments = [sys.executable, "-P", "-m", "hypura_daemon", "--service"]
     if os.environ.get("HYPURA_HOME"):
         arguments += ["--home", str(location.home)]
     host, port = _http(location)

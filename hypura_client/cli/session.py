@@ -9,6 +9,8 @@ from hypura_client.cli.output import note
 from hypura_client.discovery import locate
 from hypura_client.errors import InvalidRequest
 from hypura_client.launch import start_daemon
+from hypura_client.service.manager import current
+from hypura_client.service.starting import service_starter
 from hypura_client.sync import Client
 
 
@@ -16,7 +18,12 @@ from hypura_client.sync import Client
 def connected() -> Iterator[Client]:
     """A client of this environment's daemon, which is started where none runs."""
     location = locate(os.environ)
-    start_daemon(location, os.environ, on_spawn=lambda: note("starting the hypura daemon …"))
+    start_daemon(
+        location,
+        os.environ,
+        on_spawn=lambda: note("starting the hypura daemon …"),
+        start_service=service_starter(current(), location, os.environ),
+    )
     with Client(location.socket_path) as client:
         yield client
 

@@ -4,6 +4,7 @@ The `launchd` package from PyPI knows the legacy load and unload alone, which te
 are written by plistlib and launchctl is called as launchctl(1) describes bootstrap, bootout, kickstart, kill, print.
 """
 
+import plistlib
 import re
 import time
 from collections.abc import Callable, Sequence
@@ -17,6 +18,8 @@ from hypura_client.service.manager import ServiceStatus, written
 SETTLE_SECONDS = 75.0
 """bootout returns before the agent has ended, and that may take its ExitTimeOut of 60 s."""
 PAUSE_SECONDS = 0.25
+DAEMON_LOG = "daemon.log"
+"""Where a daemon with --service logs, beside what it said before."""
 NOT_INSTALLED = "hypurad is not installed as a service; `hypuractl service install` does that"
 
 
@@ -95,12 +98,16 @@ class Launchd:
         detail = (state[1] if state else "loaded") + (f", last exit code {last[1]}" if last and not pid else "")
         return ServiceStatus(bool(files), pid is not None, int(pid[1]) if pid else 0, detail, files)
 
+    def installed_arguments(self) -> Sequence[str]:
+        if not self._file.exists():
+            return ()
+        arguments: list[str] = plistlib.loads(self._file.read_bytes())["ProgramArguments"]
+        return arguments
+
     def log_command(self, lines: int, *, follow: bool) -> Sequence[str]:
         self._must_exist()
-        import plistlib
-
-        log_path = plistlib.loads(self._file.read_bytes())["StandardErrorPath"]
-        return ["tail", "-n", str(lines), *(["-F"] if follow else []), log_path]
+        before = Path(plistlib.loads(self._file.read_bytes())["StandardErrorPath"])
+        return ["tail", "-n", str(lines), *(["-F"] if follow else []), str(before), str(before.with_name(DAEMON_LOG))]
 
     def _must_exist(self) -> None:
         if not self._file.exists():

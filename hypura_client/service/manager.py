@@ -43,6 +43,9 @@ class ServiceManager(Protocol):
     def status(self) -> ServiceStatus:
         """How it is."""
 
+    def installed_arguments(self) -> Sequence[str]:
+        """The program and its arguments, as installed; empty when it is not installed. Asks nobody but the files."""
+
     def log_command(self, lines: int, *, follow: bool) -> Sequence[str]:
         """The command that shows the log."""
 

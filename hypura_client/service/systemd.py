@@ -1,5 +1,6 @@
 """hypurad as a unit of systemd's user manager."""
 
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -71,6 +72,14 @@ class Systemd:
         detail = f"{state} ({self._shown('SubState')})" + (f", {result}" if result not in ("", "success") else "")
         number = int(pid) if pid.isdecimal() else 0
         return ServiceStatus(True, number > 0, number, detail, files)
+
+    def installed_arguments(self) -> Sequence[str]:
+        file = self._folder / SERVICE
+        if not file.exists():
+            return ()
+        lines = (line.partition("=") for line in file.read_text("utf-8").splitlines())
+        command = next((value for key, _, value in lines if key == "ExecStart"), "")
+        return shlex.split(command.replace("%%", "%").replace("$$", "$"))
 
     def log_command(self, lines: int, *, follow: bool) -> Sequence[str]:
         self._must_exist()

@@ -55,12 +55,12 @@ class Template:
     def _jinja_prompt(
         self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], thinking: Thinking, bos: str, eos: str
     ) -> str:
-        from hypura_daemon.chat.templates import render  # jinja2 is not needed until somebody chats.
+        from hypura_daemon.chat.renderer import renderer
 
         level = thinking.level
         if self.form.is_harmony:
             level = _HARMONY_LEVELS.get(level, level) or ("low" if thinking.asked is False else "")
-        return render(self.text, messages, tools, think=thinking.asked, level=level, bos=bos, eos=eos)
+        return renderer.render(self.text, messages, tools, think=thinking.asked, level=level, bos=bos, eos=eos)
 
 
 def _go_prompt(

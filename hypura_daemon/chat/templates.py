@@ -2,9 +2,8 @@
 
 A template is code that came with the model, so it runs in jinja2's immutable sandbox, with a limit on
 its source, its output, its ranges, the size of what `*`, `**` and `%` make, and on its time: a trace
-function ends any template that runs past its deadline, loops without output included. What remains is
-memory: a template that doubles a string again and again (`~`, `join`, `replace`), or gives a format a
-width of many digits, is stopped by its deadline alone.
+function ends any template that runs past its deadline, loops without output included. What remains, memory
+and single calls of C that never end, is bounded by the process that this runs in: see renderer.py.
 
 Names and filters are those that Hugging Face transformers offers, which templates are written for:
 https://huggingface.co/docs/transformers/chat_templating_writing

@@ -1,6 +1,6 @@
 """The gateway as an ASGI application: the dialects' routes behind the guard, and every error in its dialect's shape.
 
-request ─► Host, Origin ─► CORS ─► key ─► route ─► handler(core, request)
+request ─► id ─► Host, Origin ─► CORS ─► key ─► route ─► handler(core, request)
                                             │ error ─► refusal(path, status, words)
 """
 
@@ -23,6 +23,8 @@ from hypura_daemon.gateway.ollama import ENDPOINTS as OLLAMA
 from hypura_daemon.gateway.openai.routes import ENDPOINTS as OPENAI
 from hypura_daemon.gateway.openapi import document
 from hypura_daemon.gateway.refusal import refusal
+from hypura_daemon.gateway.tallying import Tallying
+from hypura_daemon.tally import current
 
 ENDPOINTS: tuple[Endpoint, ...] = (*OLLAMA, *OPENAI, *ANTHROPIC)
 _CLIENT_CLOSED_REQUEST = 499  # nginx's number; nobody is there to read it.
@@ -45,7 +47,7 @@ def build(core: Core, rules: Rules, body_limit_bytes: int) -> ASGIApp:
         exception_handlers={HTTPException: _refused, Exception: _failed, ClientGone: _left},
     )
     app.state.body_limit_bytes = body_limit_bytes
-    return guarded(app, rules)
+    return Tallying(guarded(app, rules))
 
 
 def _by_path(endpoints: Sequence[Endpoint]) -> list[Endpoint]:
@@ -69,8 +71,7 @@ def _told(request: Request, error: Exception) -> Response:
     status = http_status(error)
     if status == 500:
         _log.error("a request met a defect", path=request.url.path, exc_info=error)
-    else:
-        _log.info("request refused", path=request.url.path, status=status, error=type(error).__name__)
+    current().failed(error)
     return refusal(request.url.path, status, message_of(error))
 
 
@@ -88,4 +89,5 @@ async def _failed(request: Request, error: Exception) -> Response:
 
 
 async def _left(request: Request, error: Exception) -> Response:
+    current().failed(error)
     return Response(status_code=_CLIENT_CLOSED_REQUEST)

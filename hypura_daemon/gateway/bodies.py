@@ -1,21 +1,24 @@
 """Request bodies: read whole up to a bound, then checked against their shape."""
 
+import asyncio
 import json
+from collections.abc import AsyncIterator
 from typing import Any, NoReturn, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
 from hypura_daemon.errors import InvalidRequest
-from hypura_daemon.gateway.errors import BodyTooLarge
+from hypura_daemon.gateway.errors import BodyTooLarge, BodyTooSlow
 
+STALL_SECONDS = 60.0
 Shape = TypeVar("Shape", bound=BaseModel)
 
 
 async def parsed(request: Request, shape: type[Shape]) -> Shape:
     """The body as `shape`, whatever its content type says: curl -d calls JSON a form.
 
-    Raises InvalidRequest, BodyTooLarge.
+    Raises InvalidRequest, BodyTooLarge, BodyTooSlow.
     """
     return shaped(await _whole(request), shape)
 
@@ -48,12 +51,21 @@ async def _whole(request: Request) -> bytes:
     if announced.isdecimal() and (len(announced) > 18 or int(announced) > limit_bytes):
         raise too_large  # Before it is sent: a client that waits to be asked for it would wait for ever.
     pieces, size_bytes = [], 0
-    async for piece in request.stream():
+    stream = aiter(request.stream())
+    while (piece := await _next(stream)) is not None:
         size_bytes += len(piece)
         if size_bytes > limit_bytes:
             raise too_large
         pieces.append(piece)
     return b"".join(pieces)
+
+
+async def _next(stream: AsyncIterator[bytes]) -> bytes | None:
+    try:
+        async with asyncio.timeout(STALL_SECONDS):
+            return await anext(stream, None)
+    except TimeoutError as error:
+        raise BodyTooSlow(f"the rest of the request body has not come for {STALL_SECONDS:g} seconds") from error
 
 
 def _explained(error: ValidationError, value: dict[str, Any]) -> str:

@@ -31,6 +31,10 @@ class BodyTooLarge(HypuraError):
     """The request's body is larger than the setting allows."""
 
 
+class BodyTooSlow(HypuraError):
+    """The client does not send the rest of its request."""
+
+
 class ClientGone(Exception):
     """The client hung up; nobody reads what is answered."""
 
@@ -39,6 +43,8 @@ def http_status(error: Exception) -> int:
     """The status an error leaves with; 500 for a defect of hypura's own."""
     if isinstance(error, BodyTooLarge):
         return 413
+    if isinstance(error, BodyTooSlow):
+        return 408
     return next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
 
 

@@ -1,13 +1,11 @@
 """Opens the gateway as the settings say: its sockets, its guard, its server."""
 
-import os
 import socket
-from collections.abc import MutableMapping
+from collections.abc import Sequence
 from typing import Protocol
 
 import structlog
 
-from hypura_daemon.activation import handed_sockets
 from hypura_daemon.errors import SettingsError
 from hypura_daemon.gateway.core import Core
 from hypura_daemon.gateway.listening import is_loopback, listen, told
@@ -37,10 +35,9 @@ class NoGateway:
         """Nothing to end."""
 
 
-def open_gateway(core: Core, environ: MutableMapping[str, str] = os.environ) -> Gateway:
-    """The gateway, listening but not serving yet. Raises SettingsError."""
+def open_gateway(core: Core, handed: Sequence[socket.socket] = ()) -> Gateway:
+    """The gateway, listening but not serving yet; handed: sockets that listen already. Raises SettingsError."""
     settings = core.settings
-    handed = handed_sockets(environ)
     if settings.http is None and not handed:
         return NoGateway()
     # Starlette and uvicorn are not needed by a daemon without a gateway.

@@ -1,5 +1,6 @@
 """uvicorn in the daemon's own event loop."""
 
+import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator, Sequence
@@ -7,11 +8,11 @@ from collections.abc import Iterator, Sequence
 import uvicorn
 from starlette.types import ASGIApp
 
-from hypura_daemon.gateway.http10 import Protocol
 from hypura_daemon.gateway.listening import told
+from hypura_daemon.gateway.protocol import BoundedProtocol
 
 KEEP_ALIVE_SECONDS = 75
-MAX_HEADER_BYTES = 64 << 10
+TICK_SECONDS = 1.0
 
 
 class GatewayServer:
@@ -21,7 +22,7 @@ class GatewayServer:
         self.address = told(listeners[0])
         config = uvicorn.Config(
             app,
-            http=Protocol,
+            http=BoundedProtocol,
             ws="none",
             lifespan="off",
             loop="none",
@@ -31,7 +32,6 @@ class GatewayServer:
             proxy_headers=False,
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=max(1, int(grace_seconds)),
-            h11_max_incomplete_event_size=MAX_HEADER_BYTES,
         )
         self._server = _Server(config)
         self._listeners = list(listeners)
@@ -43,10 +43,23 @@ class GatewayServer:
     def end(self) -> None:
         """Have `run` return."""
         self._server.should_exit = True
+        self._server.ended.set()
 
 
 class _Server(uvicorn.Server):
-    """The daemon handles its signals itself."""
+    """The daemon handles its signals itself, and an idle one sleeps: uvicorn wakes ten times a second."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.ended = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        # Every tenth tick of uvicorn's writes the Date header anew, and is all that is needed.
+        while not await self.on_tick(0):
+            try:
+                await asyncio.wait_for(self.ended.wait(), TICK_SECONDS)
+            except TimeoutError:
+                pass
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -16,6 +16,7 @@ from starlette.types import Receive, Scope, Send
 
 from hypura_daemon.errors import HypuraError
 from hypura_daemon.gateway.errors import ClientGone
+from hypura_daemon.tally import current
 
 MAX_WAITING = 256
 """Pieces that may wait for a slow client before its answer is held up."""
@@ -95,6 +96,7 @@ class _Feed:
                 batch.append(self._waiting.get_nowait())
             self._ended = batch[-1] is None
             if self._ended and self._error is not None:
+                current().failed(self._error)
                 if not isinstance(self._error, HypuraError):
                     _log.error("an answer met a defect", exc_info=self._error)
                 batch.append(self._failed(self._error))
@@ -122,6 +124,8 @@ class _Streamed(Response):
             await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
             if sending.done():
                 sending.result()
+            else:
+                current().failed(ClientGone())
         finally:
             await _cancelled(sending, leaving)
             await self._feed.close()

@@ -38,6 +38,7 @@ from hypura_daemon.hardware.platform import current
 from hypura_daemon.workers.bootstrap import DEATH_SECONDS, exchange
 from hypura_daemon.workers.death import Death
 from hypura_daemon.workers.failures import named_error
+from hypura_daemon.workers.lines import said
 from hypura_daemon.workers.pulse import Pulse
 
 MAX_MESSAGE_BYTES = 64 << 20
@@ -277,9 +278,10 @@ class WorkerProcess:
     def _keep(self, line: bytes) -> None:
         text = line[:MAX_LINE_BYTES].decode("utf-8", "replace").strip()
         if text:
-            if not any(f'"level": "{level}"' in text for level in ("debug", "info")):
+            told = said(text)
+            if not told.news:
                 self._lines.append(text)  # what may explain a death; news does not
-            _log.debug("worker says", model=self.model, pid=self.pid, line=text)
+            getattr(_log, told.level)(told.event, **told.fields, model=self.model, pid=self.pid)
 
     async def _connect(self, address: str) -> None:
         options = [

@@ -114,8 +114,8 @@ class World:
             return max(client.plan(name, self.options()).plan.memory_limit_bytes for name, _, _ in MODELS)
 
     def workers(self) -> list[psutil.Process]:
-        """The daemon's children."""
-        return psutil.Process(self.daemon.pid).children()
+        """The daemon's children that hold models; the one that renders templates ends by itself."""
+        return [child for child in psutil.Process(self.daemon.pid).children() if "hypura_worker" in _command(child)]
 
     def say(self, fault: str) -> None:
         """Have the shim do something; nothing for an empty word."""
@@ -169,3 +169,11 @@ class World:
         source = Path(__file__).with_name("preload.c")
         subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", shim, source, "-ldl"], check=True)
         return shim
+
+
+def _command(process: psutil.Process) -> list[str]:
+    """Empty for one that has just gone."""
+    try:
+        return process.cmdline()
+    except (psutil.NoSuchProcess, psutil.ZombieProcess):
+        return []

@@ -17,6 +17,7 @@ from hypura_daemon.gateway.endpoint import Endpoint
 from hypura_daemon.gateway.ids import new_id
 from hypura_daemon.gateway.streams import streamed, unless_gone
 from hypura_daemon.gateway.writing import written
+from hypura_daemon.tally import current
 
 ERRORS = (400, 404, 500, 503)
 
@@ -25,7 +26,7 @@ async def messages(core: Core, request: Request) -> Response:
     """Answers a conversation."""
     asked = await parsed(request, MessagesRequest)
     chat = chat_request(asked)
-    message_id, request_id = new_id("msg_"), new_id("req_")
+    message_id, request_id = new_id("msg_"), current().id
     if asked.stream:
         writer = MessageStream(message_id, asked.model, one_call=asked.one_call)
         pieces = written(core.inference.chat(chat), writer.begin, writer.add, writer.end)
@@ -39,7 +40,7 @@ async def count_tokens(core: Core, request: Request) -> Response:
     """Counts the tokens of a prompt."""
     asked = await parsed(request, CountRequest)
     counted = await unless_gone(request, core.inference.count_chat_tokens(prompt_request(asked)))
-    return _told(TokenCount(input_tokens=counted), new_id("req_"))
+    return _told(TokenCount(input_tokens=counted), current().id)
 
 
 def _told(body: BaseModel, request_id: str) -> Response:

@@ -19,7 +19,7 @@ from hypura_daemon.gateway.openai.response_answer import DeletedResponse, Respon
 from hypura_daemon.gateway.openai.response_memory import Remembered, ResponseMemory
 from hypura_daemon.gateway.openai.response_request import ResponseRequest, input_messages, response_request
 from hypura_daemon.gateway.openai.response_stream import ResponseEvent, ResponseStream, whole
-from hypura_daemon.gateway.openai.serving import ERRORS, identified, streaming, told
+from hypura_daemon.gateway.openai.serving import ERRORS, streaming, told
 from hypura_daemon.gateway.streams import unless_gone
 from hypura_daemon.gateway.writing import written
 
@@ -51,14 +51,14 @@ class Responses:
         """Gives a remembered response again."""
         remembered = self._memory.get(request.path_params["id"])
         if remembered is None:
-            return identified(not_found(_unknown(request.path_params["id"])))
-        return identified(Response(remembered.body, media_type="application/json"))
+            return not_found(_unknown(request.path_params["id"]))
+        return Response(remembered.body, media_type="application/json")
 
     async def delete(self, core: Core, request: Request) -> Response:
         """Forgets a response."""
         response_id = request.path_params["id"]
         if not self._memory.forget(response_id):
-            return identified(not_found(_unknown(response_id)))
+            return not_found(_unknown(response_id))
         return told(DeletedResponse(id=response_id))
 
     def endpoints(self) -> tuple[Endpoint, ...]:

@@ -9,7 +9,6 @@ from starlette.responses import Response
 
 from hypura.v1 import inference_pb2
 from hypura_daemon.gateway.answer import merged
-from hypura_daemon.gateway.ids import new_id
 from hypura_daemon.gateway.openai.errors import error_event
 from hypura_daemon.gateway.streams import streamed
 from hypura_daemon.gateway.writing import written
@@ -31,12 +30,12 @@ class Writer(Protocol[EventIn]):
 
 def told(body: BaseModel) -> Response:
     """A whole answer."""
-    return identified(Response(body.model_dump_json(), media_type="application/json"))
+    return Response(body.model_dump_json(), media_type="application/json")
 
 
 async def streaming(request: Request, told: AsyncGenerator[bytes, None]) -> Response:
     """An answer as it comes; an error before its first piece is raised."""
-    return identified(await streamed(request, told, SSE, error_event))
+    return await streamed(request, told, SSE, error_event)
 
 
 def pieces(
@@ -44,9 +43,3 @@ def pieces(
 ) -> AsyncGenerator[bytes, None]:
     """The stream of several answers."""
     return written(merged(makers), lambda _: writer.begin(), lambda pair: writer.add(*pair), writer.end)
-
-
-def identified(response: Response) -> Response:
-    """With the header by which OpenAI's clients name a request."""
-    response.headers["x-request-id"] = new_id("req_")
-    return response

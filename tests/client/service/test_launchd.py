@@ -168,5 +168,6 @@ def test_the_log_is_the_plists(tmp_path: Path) -> None:
     manager = service(FakeLaunchd(), tmp_path)
     manager.install(definition(tmp_path))
     log = str(tmp_path / "logs" / "service.log")
-    assert manager.log_command(20, follow=False) == ["tail", "-n", "20", log]
-    assert manager.log_command(20, follow=True) == ["tail", "-n", "20", "-F", log]
+    daemon_log = str(tmp_path / "logs" / "daemon.log")
+    assert manager.log_command(20, follow=False) == ["tail", "-n", "20", log, daemon_log]
+    assert manager.log_command(20, follow=True) == ["tail", "-n", "20", "-F", log, daemon_log]

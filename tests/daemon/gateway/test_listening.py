@@ -55,13 +55,13 @@ def test_loopback(host: str, loopback: bool) -> None:
 def test_beyond_loopback_needs_a_key_or_an_explicit_word(settings: Settings) -> None:
     beyond = replace(settings, http=HttpAddress("0.0.0.0", 0))
     with pytest.raises(SettingsError, match="HYPURA_HTTP_API_KEY"):
-        open_gateway(core(beyond), {})
+        open_gateway(core(beyond), ())
     with pytest.raises(SettingsError, match="HYPURA_HTTP_API_KEY"):
-        open_gateway(core(replace(beyond, gateway=GatewaySettings(origins=("*",)))), {})
+        open_gateway(core(replace(beyond, gateway=GatewaySettings(origins=("*",)))), ())
 
 
 def test_off_means_no_gateway(settings: Settings) -> None:
-    assert open_gateway(core(replace(settings, http=None)), {}).address == ""
+    assert open_gateway(core(replace(settings, http=None)), ()).address == ""
 
 
 def test_the_keys_stay_out_of_sight(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

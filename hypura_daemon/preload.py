@@ -1,0 +1,36 @@
+"""Loads the models that shall be there from the start, one after the other, while the daemon serves already.
+
+They are kept as by a keep-alive that never ends, not pinned: when another model's request needs the room, they leave
+as any idle model does, and come back by the next request. `hypuractl load --pin` is for those that must not.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+
+import structlog
+
+from hypura_daemon.errors import HypuraError, ShuttingDown
+from hypura_daemon.models.registry import Registry
+from hypura_daemon.workers.supervisor import Supervisor
+from hypura_daemon.workers.use import Use
+
+FOR_EVER = Use(keep_alive_seconds=-1.0)
+
+_log = structlog.get_logger()
+
+
+async def preload(names: Sequence[str], registry: Registry, supervisor: Supervisor) -> None:
+    """A model that cannot be loaded is told in the log, and the next one is tried; returns when the daemon ends."""
+    for name in names:
+        begun = time.monotonic()
+        try:
+            entry = await asyncio.to_thread(registry.get, name)
+            async with supervisor.lease(entry.name, use=FOR_EVER):
+                _log.info("preloaded", model=entry.name, seconds=round(time.monotonic() - begun, 3))
+        except ShuttingDown:
+            return
+        except HypuraError as error:
+            _log.error("a model cannot be preloaded", model=name, error=str(error))
+        except Exception:
+            _log.exception("preloading met a defect", model=name)

@@ -1,0 +1,78 @@
+"""A template that no deadline reaches, or that wants all memory, costs its own process and one refused request."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from itertools import pairwise
+
+import psutil
+import pytest
+
+from hypura_daemon.chat import renderer as module
+from hypura_daemon.chat.render_main import MEMORY_BYTES
+from hypura_daemon.chat.renderer import Renderer
+from hypura_daemon.errors import InvalidRequest
+
+USER = [{"role": "user", "content": "Zürich <b> \ud800"}]
+NESTED = "{% set n = namespace(a=[1]) %}{% for i in range(60) %}{% set n.a = [n.a, n.a] %}{% endfor %}"
+DOUBLED = "{% set n = namespace(a='xxxxxxxxxxxxxxxx') %}{% for i in range(40) %}{% set n.a = n.a ~ n.a %}{% endfor %}"
+
+
+@pytest.fixture
+def renderer() -> Iterator[Renderer]:
+    renderer = Renderer()
+    yield renderer
+    renderer._end()
+
+
+def test_it_renders_as_the_sandbox_does_and_refuses_in_its_words(renderer: Renderer) -> None:
+    assert renderer.render("{{ messages[0].content }}{{ eos_token }}", USER, [], eos="</s>") == "Zürich <b> \ud800</s>"
+    with pytest.raises(InvalidRequest, match="roles must alternate"):
+        renderer.render("{{ raise_exception('roles must alternate') }}", USER, [])
+
+
+@pytest.mark.parametrize("end", ["{{ n.a | tojson }}", "{{ n.a | string }}", "{{ n.a }}"])
+def test_a_call_that_no_deadline_reaches_is_killed(
+    renderer: Renderer, end: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen: the text of a list that holds itself twice, 60 deep. Within the daemon it held everything up for ever."""
+    monkeypatch.setattr(module, "ANSWER_SECONDS", 3.0)
+    ticks: list[float] = []
+    ended = threading.Event()
+
+    def tick() -> None:
+        while not ended.wait(0.05):
+            ticks.append(time.monotonic())
+
+    ticking = threading.Thread(target=tick)
+    ticking.start()
+    try:
+        with pytest.raises(InvalidRequest, match=r"failed on this conversation: no end"):
+            renderer.render(NESTED + end, USER, [])
+    finally:
+        ended.set()
+        ticking.join()
+    assert max(later - sooner for sooner, later in pairwise(ticks)) < 1.0, "the daemon stood still"
+    assert renderer.render("{{ messages | length }}", USER, []) == "1"
+
+
+@pytest.mark.skipif(not psutil.LINUX, reason="macOS has no limit of a process's address space")
+@pytest.mark.parametrize(
+    "template",
+    [DOUBLED, "{% set a = 'x' * 99999 %}{% set b = a | replace('x', a) %}", "{{ '%9999999999d' | format(1) }}"],
+)
+def test_memory_ends_early(renderer: Renderer, template: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"memory|MemoryError|process ended"):
+        renderer.render(template, USER, [])
+    renderer.render("x", USER, [])
+    assert renderer._process is not None
+    assert psutil.Process(renderer._process.pid).memory_info().vms <= MEMORY_BYTES
+
+
+def test_one_that_has_ended_is_replaced(renderer: Renderer) -> None:
+    renderer.render("x", USER, [])
+    assert renderer._process is not None
+    renderer._process.kill()
+    assert renderer.render("y", USER, []) == "y"
