@@ -24,7 +24,7 @@ def test_enums_presence_and_numbers() -> None:
     assert found["mode"] == "expert-streaming"
     assert found["model_bytes"] == 2**63
     assert found["dense"] is None
-    assert found["experts"]["groups"] == [{"layers": [1, 2], "slots": 3, "slot_bytes": 0}]
+    assert found["experts"]["groups"] == [{"layers": [1, 2], "slots": 3, "slot_bytes": 0, "most_slots": 0}]
     assert found["estimate"]["tok_per_second"] is None
     assert found["estimate"]["bound"] is None
     assert "tensors" not in found
