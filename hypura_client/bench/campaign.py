@@ -87,12 +87,15 @@ def _run(contender: Contender, order: Order, results: Results, tell: Tell) -> Ru
         if cage is not None:
             cage.remove()
     measured = [value for value in (before, bandwidth(files[0]) if streams else None) if value is not None]
+    drive = sum(measured) / len(measured) if measured else None
+    if drive is not None and run.read_bytes and run.token_seconds:
+        drive = max(drive, run.read_bytes / run.token_seconds)  # It gave at least what the run took from it.
     if run.token_seconds is not None:
         tell(f"  {1 / run.token_seconds:.3g} tok/s, first token after {run.ttft_seconds or 0:.1f} s")
     return replace(
         run,
         peak_bytes=run.peak_bytes or peak,
-        drive_bytes_per_second=sum(measured) / len(measured) if measured else None,
+        drive_bytes_per_second=drive,
     )
 
 

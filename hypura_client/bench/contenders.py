@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 
 from hypura.v1 import placement_pb2 as placement
@@ -25,9 +26,10 @@ class Contender:
 
     @property
     def environment(self) -> dict[str, str]:
-        """As the daemon sets it: graphs of nodes whose weights move must not be replayed."""
+        """As the daemon sets it: huge pages, and graphs of nodes whose weights move must not be replayed."""
         graphs = self.plan.gpu_layers > 0 and self.plan.mode in _STREAMING
-        return {"GGML_CUDA_DISABLE_GRAPHS": "1"} if graphs else {}
+        pages = {"GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")}
+        return pages | ({"GGML_CUDA_DISABLE_GRAPHS": "1"} if graphs else {})
 
 
 def fits(plan: placement.Plan, available_bytes: int) -> bool:

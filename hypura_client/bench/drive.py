@@ -12,7 +12,7 @@ from pathlib import Path
 from hypura_client.errors import HypuraError
 
 MIB = 1 << 20
-QUICK = ((MIB, 1, 4), (MIB, 1, 8), (4 * MIB, 1, 4), (4 * MIB, 1, 8))
+QUICK = ((MIB, 1, 2), (MIB, 1, 4), (4 * MIB, 1, 4), (4 * MIB, 1, 8))
 """(block bytes, reads in flight per thread, threads) where drives reach their limit."""
 _QUICK_SECONDS = 0.5
 _PATIENCE = 10.0

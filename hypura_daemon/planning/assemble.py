@@ -17,6 +17,8 @@ from hypura_daemon.planning.types import (
 )
 
 _CHUNK_BYTES = 4 << 20
+_LEAST_QUEUE_DEPTH = 4
+"""Even where the drive needs no more: demand finds a reader free while others read ahead."""
 _QUEUE_DEPTH = 4
 
 
@@ -64,7 +66,9 @@ def assemble(
         dense=dense,
         io=IoPlan(
             chunk_bytes=max(drive.best_block_bytes, 1 << 20) if measured and drive is not None else _CHUNK_BYTES,
-            queue_depth=max(drive.best_queue_depth, 2) if measured and drive is not None else _QUEUE_DEPTH,
+            queue_depth=max(drive.best_queue_depth, _LEAST_QUEUE_DEPTH)
+            if measured and drive is not None
+            else _QUEUE_DEPTH,
             direct=drive.direct if drive is not None else True,
             offset_alignment_bytes=frame.alignment(lambda d: d.offset_alignment_bytes),
             memory_alignment_bytes=frame.alignment(lambda d: d.memory_alignment_bytes),

@@ -27,6 +27,8 @@ def worker_environment(plan: Plan) -> dict[str, str]:
     environment = dict(os.environ)
     # It would run a debugger on itself, whose output hides the failed assertion's message.
     environment.setdefault("GGML_NO_BACKTRACE", "1")
+    # Weights in huge pages where the system leaves that to programs; other C libraries than glibc do not look.
+    environment.setdefault("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
     if plan.mode in (Mode.EXPERT_STREAMING, Mode.DENSE_STREAMING):
         # A recorded CUDA graph replays addresses, and streamed weights move.
         environment["GGML_CUDA_DISABLE_GRAPHS"] = "1"

@@ -9,11 +9,14 @@ import numpy.typing as npt
 
 
 class Pool:
-    """size_bytes of page-aligned memory at `address`."""
+    """size_bytes of page-aligned memory at `address`, in huge pages where the system has them: fewer misses when
+    weights are multiplied, and fewer pages to pin for a direct read."""
 
     def __init__(self, size_bytes: int) -> None:
         flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | getattr(mmap, "MAP_NORESERVE", 0)
         self._map = mmap.mmap(-1, max(size_bytes, mmap.PAGESIZE), flags=flags)
+        if hasattr(mmap, "MADV_HUGEPAGE"):
+            self._map.madvise(mmap.MADV_HUGEPAGE)
         self.bytes: npt.NDArray[np.uint8] = np.frombuffer(self._map, np.uint8)
         self.address = int(self.bytes.ctypes.data)
 
