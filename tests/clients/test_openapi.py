@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import schemathesis
@@ -15,7 +16,8 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.clients.conftest import MODEL
 
-EXAMPLES = 4
+EXAMPLES = int(os.environ.get("OPENAPI_EXAMPLES", "4"))
+"""Of each route; the same ones every time."""
 FEW_TOKENS = 4
 TOKEN_LIMITS = ("max_tokens", "max_completion_tokens", "max_output_tokens")
 """How the dialects with a flat request name the limit; Ollama's is options.num_predict."""
