@@ -64,7 +64,7 @@ def _with_slots(frame: Frame, sharing: Sequence[slots.ExpertClass], ubatch: int)
             for tensor in model.tensors
         },
         gpu_layers=layers,
-        streaming=Streaming(slot_share=count / total, below_one_token=count < layer_count * hyper.expert_used_count),
+        streaming=Streaming(slot_share=count / total),
         experts=ExpertPlan(
             groups=tuple(groups),
             experts_per_layer=hyper.expert_count,
