@@ -13,7 +13,8 @@ from pathlib import Path
 from hypura_client.errors import ServiceFailed
 from hypura_client.service.commands import Runner, must
 from hypura_client.service.definition import LABEL, Definition, plist
-from hypura_client.service.manager import ServiceStatus, written
+from hypura_client.service.files import written
+from hypura_client.service.interface import ServiceStatus
 
 SETTLE_SECONDS = 75.0
 """bootout returns before the agent has ended, and that may take its ExitTimeOut of 60 s."""

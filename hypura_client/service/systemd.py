@@ -7,7 +7,8 @@ from pathlib import Path
 from hypura_client.errors import ServiceFailed
 from hypura_client.service.commands import Outcome, Runner
 from hypura_client.service.definition import Definition, units
-from hypura_client.service.manager import ServiceStatus, written
+from hypura_client.service.files import written
+from hypura_client.service.interface import ServiceStatus
 
 SERVICE, SOCKET = "hypurad.service", "hypurad.socket"
 NOT_INSTALLED = "hypurad is not installed as a service; `hypuractl service install` does that"
