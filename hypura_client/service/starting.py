@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from hypura_client.discovery import Location
-from hypura_client.service.manager import ServiceManager
+from hypura_client.service.interface import ServiceManager
 
 
 def service_starter(
