@@ -73,8 +73,10 @@ def speed_plot(entries: Sequence[Mapping[str, Any]], path: Path, title: str) -> 
                 style,
             )
         axes.set_yscale("log")
-        for ticks in (axes.yaxis.set_major_formatter, axes.yaxis.set_minor_formatter):
-            ticks("{x:g}")
+        axes.set_yticks([step * 10.0**power for power in range(-3, 4) for step in (1, 2, 5)])
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.set_yticks([], minor=True)
+        axes.set_ylim(*_limits(entries))
         axes.set(xlabel="memory limit, GB", ylabel="tok/s")
         axes.legend()
 
@@ -107,3 +109,11 @@ def _line(axes: Axes, entries: Sequence[Mapping[str, Any]], figure: Any, label: 
     points = [(entry["memory_limit_bytes"] / 1e9, figure(entry)) for entry in entries if figure(entry)]
     if points:
         axes.plot(*zip(*sorted(points), strict=True), style, label=label)
+
+
+def _limits(entries: Sequence[Mapping[str, Any]]) -> tuple[float, float]:
+    """Of an axis of speeds, with room at both ends."""
+    found = [entry[key] for entry in entries for key in ("decode_tok_per_second", "roofline_tok_per_second")]
+    found += [b.get("decode_tok_per_second") for entry in entries for b in entry["baselines"].values()]
+    speeds = [speed for speed in found if speed] or [1.0]
+    return min(speeds) / 1.5, max(speeds) * 1.5
