@@ -1,6 +1,7 @@
 """Watches the system's memory while models are loaded, and limits them when others need it."""
 
 import asyncio
+from contextlib import aclosing
 
 import structlog
 
@@ -17,9 +18,10 @@ async def watch_pressure(supervisor: Supervisor, platform: Platform, look_second
     """Runs until it is cancelled; sleeps while no model is loaded."""
     limit_bytes = supervisor.budget_bytes
     while True:
-        async for snapshots in supervisor.watch():
-            if snapshots:
-                break
+        async with aclosing(supervisor.watch()) as changes:
+            async for snapshots in changes:
+                if any(snapshot.memory_bytes for snapshot in snapshots):
+                    break
         memory, pressure = await asyncio.to_thread(lambda: (platform.memory(), platform.pressure()))
         held_bytes = sum(snapshot.memory_bytes for snapshot in supervisor.status())
         new_bytes = limited_bytes(limit_bytes, supervisor.budget_bytes, held_bytes, memory, pressure)
