@@ -52,7 +52,9 @@ class GgmlCalls(ctypes.Structure):
     )
 
 
-class _InitParams(ctypes.Structure):
+class InitParams(ctypes.Structure):
+    """ggml_init_params."""
+
     _fields_ = (("mem_size", c_size_t), ("mem_buffer", c_void_p), ("no_alloc", c_bool))
 
 
@@ -71,7 +73,7 @@ def ggml() -> ctypes.CDLL:
         "ggml_op_name": (c_char_p, [c_int32]),
         "ggml_type_name": (c_char_p, [c_int32]),
         "ggml_tensor_overhead": (c_size_t, []),
-        "ggml_init": (c_void_p, [_InitParams]),
+        "ggml_init": (c_void_p, [InitParams]),
         "ggml_free": (None, [c_void_p]),
         "ggml_new_tensor_3d": (c_void_p, [c_void_p, c_int32, c_int64, c_int64, c_int64]),
         "ggml_set_name": (c_void_p, [c_void_p, c_char_p]),
@@ -129,6 +131,8 @@ def hook() -> ctypes.CDLL:
         "hypura_reader_delay": (None, [c_void_p, c_int32]),
         "hypura_reader_free": (None, [c_void_p]),
         "hypura_dense_insert": (None, [c_void_p, c_void_p, c_int32]),
+        "hypura_products_new": (c_void_p, [c_void_p]),
+        "hypura_products_free": (None, [c_void_p]),
         "hypura_experts_sizes": (None, [POINTER(c_int64)]),
         "hypura_experts_begin": (None, [c_void_p, c_bool]),
         "hypura_experts_warm": (None, [c_void_p, c_void_p, c_void_p, c_int32]),
@@ -196,7 +200,7 @@ def _check_layouts(library: ctypes.CDLL) -> None:
             f"ggml's tensor is {base.ggml_tensor_overhead() - _OBJECT_OVERHEAD_BYTES} bytes where the hook "
             f"expects {library.hypura_tensor_size()}; install llama-cpp-python 0.3.36"
         )
-    context = base.ggml_init(_InitParams(16 * base.ggml_tensor_overhead(), None, True))
+    context = base.ggml_init(InitParams(16 * base.ggml_tensor_overhead(), None, True))
     try:
         rows = base.ggml_new_tensor_3d(context, _TYPE_F32, 3, 5, 7)
         base.ggml_set_name(rows, b"rows under test")

@@ -22,6 +22,7 @@ import structlog
 from hypura.v1 import placement_pb2
 from hypura_worker.errors import DecodeFailed, EngineBroken, LoadFailed, ReadFailed
 from hypura_worker.llama.arena import Arena
+from hypura_worker.llama.graph import Products
 from hypura_worker.llama.hooks import Callbacks
 from hypura_worker.llama.library import address_of, ggml_calls, hook
 from hypura_worker.streaming import expert_state as state
@@ -102,6 +103,7 @@ class ExpertStreamer:
             self._layers[number].next = streamed[turn + 1] if turn + 1 < len(streamed) else -1
         self.evidence = state.Evidence(layer_count, experts, self._per_token)
         self._scratch = state.Scratch(experts)
+        self._products = Products(plan.threads)
         self._state = state.Experts(
             ggml=ctypes.addressof(ggml_calls()),
             arena=arena.handle,
@@ -112,6 +114,7 @@ class ExpertStreamer:
             per_token=self._per_token,
             offset_alignment_bytes=self._alignment.offset_bytes,
             likelihood=ctypes.addressof(self.evidence.state),
+            products=self._products.handle,
             current=-1,
             ahead_least=_AHEAD_LEAST,
             voted=-1,
@@ -141,6 +144,11 @@ class ExpertStreamer:
     def place_bytes(self) -> int:
         """Memory of all slots in use when they are filled."""
         return sum(group.usable * group.slot_bytes for group in self._groups)
+
+    @property
+    def rows_apart(self) -> int:
+        """Rows of products that were computed while other experts of their node were still being read."""
+        return int(self._state.figures.rows_apart)
 
     @property
     def pass_tokens(self) -> int:
@@ -215,6 +223,7 @@ class ExpertStreamer:
         for group in self._groups:
             for pool in group.pools.values():
                 pool.close()
+        self._products.close()
         self._hook.hypura_experts_free_scratch(ctypes.addressof(self._state))
 
     def warm(self) -> None:

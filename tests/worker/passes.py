@@ -9,12 +9,19 @@ import numpy.typing as npt
 from hypura.v1 import placement_pb2 as pb
 from hypura_worker.llama.context import BatchToken
 from hypura_worker.model import LlamaModel
+from hypura_worker.streaming.experts import ExpertStreamer
 
 
-def all_logits(plan: pb.Plan, tokens: list[int], decode_from: int) -> npt.NDArray[np.float32]:
-    """[outputs, vocabulary]: the prompt in ubatches, then each token from decode_from on by itself."""
+def all_logits(
+    plan: pb.Plan, tokens: list[int], decode_from: int, late_milliseconds: int = 0
+) -> npt.NDArray[np.float32]:
+    """[outputs, vocabulary]: the prompt in ubatches, then each token from decode_from on by itself.
+
+    late_milliseconds: every read takes so much longer, so that products of experts are computed row by row.
+    """
     model = LlamaModel(plan)
     try:
+        model.slow_drive(late_milliseconds)
         context = model.ready()
         rows = []
         position = 0
@@ -24,6 +31,8 @@ def all_logits(plan: pb.Plan, tokens: list[int], decode_from: int) -> npt.NDArra
             context.decode(batch)
             rows.append(context.logits(count - 1).copy())
             position += count
+        if late_milliseconds and isinstance(model.streamer, ExpertStreamer):
+            assert model.streamer.rows_apart > 0, "no product was computed row by row"
         return np.stack(rows)
     finally:
         model.close()

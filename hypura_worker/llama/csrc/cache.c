@@ -271,16 +271,19 @@ static void forget_failed(hypura_experts *experts, hypura_layer *layer) {
     }
 }
 
-bool hypura_cache_wait(hypura_experts *experts, int32_t index, int32_t part) {
+static hypura_batch *batch_of(const hypura_layer *layer, int32_t expert, int32_t part) {
+    return &layer->group->slot[layer->slot_of[expert]].parts[part];
+}
+
+bool hypura_cache_sound(hypura_experts *experts, int32_t index, int32_t part) {
     hypura_layer *layer = &experts->layers[index];
     for (int32_t i = 0; i < experts->chosen_count; i++) {
-        hypura_batch *batch = &layer->group->slot[layer->slot_of[experts->chosen[i]]].parts[part];
-        int32_t error = hypura_pending(batch) ? hypura_reader_wait(experts->reader, batch) : batch->error;
-        if (error != 0) {
+        hypura_batch *batch = batch_of(layer, experts->chosen[i], part);
+        if (!hypura_pending(batch) && batch->error != 0) {
             experts->figures.failed = HYPURA_READ_FAILED;
             experts->figures.failed_layer = index;
             experts->figures.failed_expert = batch->failed_tag;
-            experts->figures.error = error;
+            experts->figures.error = batch->error;
             forget_failed(experts, layer);
             return false;
         }
@@ -288,14 +291,29 @@ bool hypura_cache_wait(hypura_experts *experts, int32_t index, int32_t part) {
     return true;
 }
 
-bool hypura_cache_waits(const hypura_experts *experts, int32_t index) {
-    const hypura_layer *layer = &experts->layers[index];
+bool hypura_cache_wait(hypura_experts *experts, int32_t index, int32_t part) {
     for (int32_t i = 0; i < experts->chosen_count; i++) {
-        const hypura_slot *slot = &layer->group->slot[layer->slot_of[experts->chosen[i]]];
-        for (int32_t p = 0; p < layer->weight_count; p++) {
-            if (hypura_pending(&slot->parts[p])) {
-                return true;
-            }
+        hypura_batch *batch = batch_of(&experts->layers[index], experts->chosen[i], part);
+        if (hypura_pending(batch)) {
+            hypura_reader_wait(experts->reader, batch);
+        }
+    }
+    return hypura_cache_sound(experts, index, part);
+}
+
+bool hypura_cache_waits_for(const hypura_experts *experts, int32_t index, int32_t part) {
+    for (int32_t i = 0; i < experts->chosen_count; i++) {
+        if (hypura_pending(batch_of(&experts->layers[index], experts->chosen[i], part))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+bool hypura_cache_waits(const hypura_experts *experts, int32_t index) {
+    for (int32_t p = 0; p < experts->layers[index].weight_count; p++) {
+        if (hypura_cache_waits_for(experts, index, p)) {
+            return true;
         }
     }
     return false;

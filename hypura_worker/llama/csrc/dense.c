@@ -33,11 +33,6 @@ HYPURA_API void hypura_dense_insert(hypura_dense *dense, struct ggml_tensor *ten
     dense->table[at].unit = unit;
 }
 
-static bool moves_no_bytes(const hypura_ggml *ggml, int32_t op) {
-    return op == ggml->op_none || op == ggml->op_reshape || op == ggml->op_view || op == ggml->op_permute ||
-           op == ggml->op_transpose;
-}
-
 static bool contains(const int32_t *units, int32_t count, int32_t unit) {
     for (int32_t i = 0; i < count; i++) {
         if (units[i] == unit) {
@@ -53,7 +48,7 @@ HYPURA_API bool hypura_dense_eval(struct ggml_tensor *node, bool ask, void *cont
     if (!ask) {
         return true;
     }
-    if (moves_no_bytes(dense->ggml, node->op)) {
+    if (hypura_moves_no_bytes(dense->ggml, node->op)) {
         return false;
     }
     int32_t units[GGML_MAX_SRC];

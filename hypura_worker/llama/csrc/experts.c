@@ -184,9 +184,9 @@ static void visit(hypura_experts *experts, int32_t index, struct ggml_tensor *no
     experts->figures.hook_ns += work_ns() - start;
 }
 
-/* Before a node that multiplies with streamed experts: have its part of them. True to be
- * called when it is computed: there is something to wait for before the next. */
-static bool await_part(hypura_experts *experts, const struct ggml_tensor *node) {
+/* Before a node that multiplies with streamed experts: have its part of them, or have it computed by rows as
+ * they arrive. True to be called when it is computed: there is something to wait for before the next. */
+static bool await_part(hypura_experts *experts, struct ggml_tensor *node) {
     const struct ggml_tensor *weights = node->src[0]->view_src ? node->src[0]->view_src : node->src[0];
     if (node->op != experts->ggml->op_mul_mat_id || experts->current < 0 || experts->figures.failed ||
         !hypura_in_arena(experts->arena, weights)) {
@@ -204,13 +204,26 @@ static bool await_part(hypura_experts *experts, const struct ggml_tensor *node) 
                 layer->order[was] = layer->order[layer->asked];
                 layer->order[layer->asked++] = p;
             }
-            return !experts->learning && hypura_cache_wait(experts, experts->current, p) &&
-                   hypura_cache_waits(experts, experts->current);
+            if (experts->learning) {
+                return false;
+            }
+            if (hypura_cache_waits_for(experts, experts->current, p) && hypura_products_skip(experts, node, p)) {
+                return true;
+            }
+            return hypura_cache_wait(experts, experts->current, p) && hypura_cache_waits(experts, experts->current);
         }
     }
     snprintf(experts->figures.guard, sizeof(experts->figures.guard), "%s of %s", node->name, weights->name);
     experts->figures.failed = HYPURA_GUARD; /* another layer's experts, by this layer's ids */
     return false;
+}
+
+/* Rows of products that are left must be there before a node may use them, or reuse what they are made from. */
+static void close_products(hypura_experts *experts, const struct ggml_tensor *node) {
+    if (experts->products != NULL && experts->products->count > 0 && !hypura_moves_no_bytes(experts->ggml, node->op) &&
+        !hypura_products_joins(experts, node)) {
+        hypura_products_finish(experts);
+    }
 }
 
 /* The ggml_backend_sched_eval_callback; context is a hypura_experts. */
@@ -219,6 +232,7 @@ HYPURA_API bool hypura_experts_eval(struct ggml_tensor *node, bool ask, void *co
     if (ask) {
         int32_t op = node->op;
         const hypura_ggml *ggml = experts->ggml;
+        close_products(experts, node);
         if (op != ggml->op_mul_mat_id && op != ggml->op_get_rows && op != ggml->op_add_id) {
             return false;
         }
@@ -228,6 +242,10 @@ HYPURA_API bool hypura_experts_eval(struct ggml_tensor *node, bool ask, void *co
         }
         check_guard(experts, node);
         return await_part(experts, node);
+    }
+    if (experts->products != NULL && experts->products->skipped == node) {
+        hypura_products_resume(experts, node);
+        return true;
     }
     int32_t layer = weights_layer(experts, node);
     if (layer >= 0) {
@@ -248,6 +266,10 @@ HYPURA_API void hypura_experts_begin(hypura_experts *experts, bool learning) {
     experts->figures.failed = 0;
     experts->rewritten = NULL;
     experts->current = -1;
+    if (experts->products != NULL) {
+        experts->products->count = 0;
+        experts->products->skipped = NULL;
+    }
 }
 
 /* Fills empty slots with these experts, the first first, until the next pass begins. */

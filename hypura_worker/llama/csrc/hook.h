@@ -6,6 +6,7 @@
  *   cache.c       which experts are in which slots
  *   routers.c     which experts the next layer will choose
  *   experts.c     per-node callback for streamed experts: rewrites expert ids to slots
+ *   products.c    products of experts, row by row as the experts arrive
  *   dense.c       per-node callback for streamed layers: waits for a layer's weights
  *
  * Python lays everything out before the context is made; from then on C answers what
@@ -54,6 +55,11 @@ typedef struct {
     int32_t op_none, op_get_rows, op_mul_mat_id, op_add_id, op_repeat, op_mul_mat, op_add, op_soft_max, op_unary;
     int32_t op_reshape, op_view, op_permute, op_transpose;
 } hypura_ggml;
+
+static inline bool hypura_moves_no_bytes(const hypura_ggml *ggml, int32_t op) {
+    return op == ggml->op_none || op == ggml->op_reshape || op == ggml->op_view || op == ggml->op_permute ||
+           op == ggml->op_transpose;
+}
 
 /* ---- abi.c: tensors without bytes ---- */
 
@@ -139,6 +145,8 @@ void hypura_likelihood_learn(hypura_likelihood *likelihood);
 #define HYPURA_MAX_GUESSES 32
 #define HYPURA_MAX_WEIGHTS 4
 #define HYPURA_MAX_PARTS 12
+#define HYPURA_MAX_ROWS 64 /* experts per token whose products are computed one by one */
+#define HYPURA_MAX_VIEWS (HYPURA_MAX_ROWS / 2 * HYPURA_MAX_WEIGHTS) /* every second row of each */
 
 /* One tensor's share of the experts of a layer. Weights are read from a file; what is small
  * and in memory already (biases, scales) is copied from rows. */
@@ -212,10 +220,41 @@ typedef struct {
     uint64_t ahead_bytes;        /* read on a guess */
     uint64_t ahead_used_bytes;   /* of these, used */
     uint64_t hook_ns;            /* in the hook, waiting for reads not counted */
+    uint64_t rows_apart;         /* of products, computed apart from the rest while experts were still being read */
     int32_t failed;              /* 0, or a hypura_failure */
     int32_t failed_layer, failed_expert, error;
     char guard[2 * GGML_MAX_NAME + 8]; /* the node that broke the guard */
 } hypura_experts_figures;
+
+/* A graph of our own, and what computes it: as many threads as llama.cpp uses for single tokens. */
+typedef struct {
+    void *backend, *graph;
+    void (*clear)(void *graph);
+    void (*add_node)(void *graph, struct ggml_tensor *node);
+    int32_t (*compute)(void *backend, void *graph);
+} hypura_graph_calls;
+
+/* products.c's state: nodes that llama.cpp skipped, and which of their rows (bits) are not computed yet. */
+typedef struct {
+    struct ggml_tensor *node;
+    int32_t part;
+    int32_t reserved;
+    uint64_t left;
+} hypura_product;
+
+typedef struct {
+    struct ggml_tensor node, input, ids;
+} hypura_rows;
+
+typedef struct {
+    hypura_graph_calls calls;
+    struct ggml_tensor *skipped; /* the next to be computed here */
+    int32_t skipped_part;
+    int32_t count;
+    hypura_product open[HYPURA_MAX_WEIGHTS];
+    int32_t view_count;
+    hypura_rows views[HYPURA_MAX_VIEWS];
+} hypura_products;
 
 typedef enum { HYPURA_READ_FAILED = 1, HYPURA_GUARD, HYPURA_NO_SLOTS, HYPURA_NO_EXPERT, HYPURA_NO_MEMORY } hypura_failure;
 
@@ -229,6 +268,7 @@ typedef struct {
     int32_t per_token;
     int32_t offset_alignment_bytes;
     hypura_likelihood *likelihood;
+    hypura_products *products; /* NULL: nodes are computed whole */
     hypura_experts_figures figures;
     uint64_t clock;          /* visits of layers so far */
     int32_t current;         /* the layer being computed; -1 */
@@ -275,6 +315,20 @@ void hypura_cache_settle_guesses(hypura_experts *experts, int32_t layer);
 bool hypura_cache_wait(hypura_experts *experts, int32_t layer, int32_t part);
 /* Whether a part of a chosen expert is still being read. */
 bool hypura_cache_waits(const hypura_experts *experts, int32_t layer);
+/* Whether this part is still being read of a chosen expert. */
+bool hypura_cache_waits_for(const hypura_experts *experts, int32_t layer, int32_t part);
+/* False, and the figures say why, if this part of a chosen expert could not be read. */
+bool hypura_cache_sound(hypura_experts *experts, int32_t layer, int32_t part);
+
+/* products.c. Before a node that multiplies with a part that is still being read: llama.cpp is to compute what is
+ * before the node, skip it, and call back; false where it cannot be done by rows. */
+bool hypura_products_skip(hypura_experts *experts, struct ggml_tensor *node, int32_t part);
+/* The node was skipped: computes the rows whose experts are there. */
+void hypura_products_resume(hypura_experts *experts, struct ggml_tensor *node);
+/* Whether the node may be computed while rows of others are left: it reads the same memory as they. */
+bool hypura_products_joins(const hypura_experts *experts, const struct ggml_tensor *node);
+/* Computes all rows that are left, as their experts arrive. */
+void hypura_products_finish(hypura_experts *experts);
 
 /* routers.c. node: the layer's weights node, just computed. */
 /* The gate input of the layer, where it is known; learns the layer's router on the way. */

@@ -1,0 +1,78 @@
+"""A small graph of the hook's own, computed on the CPU as llama.cpp computes its graphs."""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import c_bool, c_char_p, c_int32, c_size_t, c_void_p
+
+from hypura_worker.errors import IncompatibleLibrary, LoadFailed
+from hypura_worker.llama.library import InitParams, cpu_device, ggml, hook
+
+_NODES = 128  # HYPURA_MAX_VIEWS
+
+
+class _Calls(ctypes.Structure):
+    """hypura_graph_calls of hook.h."""
+
+    _fields_ = tuple((name, c_void_p) for name in ("backend", "graph", "clear", "add_node", "compute"))
+
+
+class Products:
+    """What products.c needs: a CPU backend with so many threads, a graph of at most _NODES nodes, and its own state.
+
+    Raises LoadFailed when there is no memory for it, IncompatibleLibrary when ggml lacks what it takes.
+    """
+
+    def __init__(self, threads: int) -> None:
+        base = _prototypes(ggml())
+        self._backend = base.ggml_backend_dev_init(cpu_device(), None)
+        if not self._backend:
+            raise LoadFailed("llama.cpp could not make a CPU backend")
+        registry = base.ggml_backend_dev_backend_reg(cpu_device())
+        set_threads = base.ggml_backend_reg_get_proc_address(registry, b"ggml_backend_set_n_threads")
+        if not set_threads:
+            raise IncompatibleLibrary("ggml's CPU backend has no ggml_backend_set_n_threads")
+        ctypes.CFUNCTYPE(None, c_void_p, c_int32)(set_threads)(self._backend, threads)
+        size = base.ggml_graph_overhead_custom(_NODES, False) + base.ggml_tensor_overhead()
+        self._context = base.ggml_init(InitParams(size, None, True))
+        if not self._context:
+            raise LoadFailed(f"no memory for a graph of {_NODES} nodes")
+        calls = _Calls(
+            backend=self._backend,
+            graph=base.ggml_new_graph_custom(self._context, _NODES, False),
+            **{
+                field: ctypes.cast(getattr(base, symbol), c_void_p)
+                for field, symbol in (
+                    ("clear", "ggml_graph_clear"),
+                    ("add_node", "ggml_graph_add_node"),
+                    ("compute", "ggml_backend_graph_compute"),
+                )
+            },
+        )
+        self.handle: int = hook().hypura_products_new(ctypes.addressof(calls))
+        if not self.handle:
+            raise LoadFailed("no memory for the products of experts")
+
+    def close(self) -> None:
+        """Free all of it."""
+        hook().hypura_products_free(self.handle)
+        ggml().ggml_free(self._context)
+        ggml().ggml_backend_free(self._backend)
+
+
+def _prototypes(base: ctypes.CDLL) -> ctypes.CDLL:
+    prototypes: dict[str, tuple[object, list[object]]] = {
+        "ggml_backend_dev_init": (c_void_p, [c_void_p, c_char_p]),
+        "ggml_backend_dev_backend_reg": (c_void_p, [c_void_p]),
+        "ggml_backend_reg_get_proc_address": (c_void_p, [c_void_p, c_char_p]),
+        "ggml_backend_free": (None, [c_void_p]),
+        "ggml_graph_overhead_custom": (c_size_t, [c_size_t, c_bool]),
+        "ggml_new_graph_custom": (c_void_p, [c_void_p, c_size_t, c_bool]),
+    }
+    for name, (result, arguments) in prototypes.items():
+        function = getattr(base, name, None)
+        if function is None:
+            raise IncompatibleLibrary(f"libggml-base has no {name}; install llama-cpp-python 0.3.36")
+        function.restype = result
+        function.argtypes = arguments
+    return base
