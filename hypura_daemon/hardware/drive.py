@@ -26,6 +26,9 @@ QUEUE_DEPTHS = (1, 2, 4, 8)
 SMALL_FILE_BYTES = 64 << 20
 """Below this a drive's own cache may hold the file, so the figure is provisional."""
 
+BUSY_BYTES = 64 << 20
+"""With more than this to be written, as after a download, drives read slowly."""
+
 _POINT_SECONDS = 0.15
 _WARM_UP_SECONDS = 0.03
 _NEAR_BEST = 0.95
@@ -66,6 +69,7 @@ def measure_drive(
         offset_alignment_bytes=alignment.offset_bytes,
         memory_alignment_bytes=alignment.memory_bytes,
         provisional=status.st_size < SMALL_FILE_BYTES,
+        busy=platform.unwritten_bytes() > BUSY_BYTES,
     )
     if descriptor is None:
         return profile

@@ -69,6 +69,11 @@ class Linux:
             return Pressure.CRITICAL
         return Pressure.TIGHT if waiting.get("some", 0.0) >= _STALLED_PERCENT else Pressure.CALM
 
+    def unwritten_bytes(self) -> int:
+        """Dirty, and under way."""
+        fields = _kilobyte_fields(self.proc / "meminfo")
+        return fields.get("Dirty", 0) + fields.get("Writeback", 0)
+
     def page_bytes(self) -> int:
         """As the C library says."""
         return os.sysconf("SC_PAGE_SIZE")

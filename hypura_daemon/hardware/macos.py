@@ -72,6 +72,10 @@ class MacOS:
         level = self._sysctl("kern.memorystatus_vm_pressure_level")
         return {"2": Pressure.TIGHT, "4": Pressure.CRITICAL}.get(level or "", Pressure.CALM)
 
+    def unwritten_bytes(self) -> int:
+        """The kernel does not tell."""
+        return 0
+
     def page_bytes(self) -> int:
         """16 KiB on Apple silicon."""
         return int(self._sysctl("hw.pagesize") or os.sysconf("SC_PAGE_SIZE"))

@@ -29,6 +29,9 @@ class Platform(Protocol):
     def pressure(self) -> Pressure:
         """How short of memory the system finds itself; CALM where it does not tell."""
 
+    def unwritten_bytes(self) -> int:
+        """What the page cache still has to write to drives; 0 where the system does not tell."""
+
     def page_bytes(self) -> int:
         """The page size."""
 

@@ -38,7 +38,8 @@ class DrivePoint:
 class DriveProfile:
     """What the drive that holds a model can do; measured_at_seconds is 0 when nothing could be read.
 
-    provisional: the file was too small for a lasting figure (not in the proto).
+    provisional: the file was too small for a lasting figure; busy: much was being written when it was
+    measured (neither is in the proto).
     """
 
     mount: str
@@ -53,6 +54,7 @@ class DriveProfile:
     bytes_per_second: Real = 0.0
     measured_at_seconds: Real = 0.0
     provisional: bool = False
+    busy: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

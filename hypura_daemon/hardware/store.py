@@ -28,6 +28,7 @@ from hypura_daemon.hardware.profile import DriveProfile, GpuDevice, HardwareProf
 
 FORMAT = 1
 _PROBE_SECONDS = 120.0  # a GPU driver's first start may take half a minute
+_BUSY_SECONDS = 60.0
 _MAX_FILE_BYTES = 4 << 20
 _log = structlog.get_logger()
 
@@ -129,7 +130,7 @@ class HardwareStore:
         mount, size_bytes = await asyncio.to_thread(_locate, self._platform, file)
         known = self._known()
         kept = next((drive for drive in known.drives if _is_at(drive, mount)), None)
-        outgrown = kept is None or (kept.provisional and size_bytes >= SMALL_FILE_BYTES)
+        outgrown = kept is None or (kept.provisional and size_bytes >= SMALL_FILE_BYTES) or _is_over(kept)
         if kept is not None and not outgrown and (not refresh or self._since(mount.point, asked_at)):
             return kept
         drive = await asyncio.to_thread(self._measure, file)
@@ -226,6 +227,11 @@ def _locate(platform: Platform, file: Path) -> tuple[Mount, int]:
 
 def _is_at(drive: DriveProfile, mount: Mount) -> bool:
     return (drive.mount, drive.device, drive.filesystem) == (mount.point, mount.device, mount.filesystem)
+
+
+def _is_over(drive: DriveProfile) -> bool:
+    """Whether what made the drive slow may have ended."""
+    return drive.busy and time.time() - drive.measured_at_seconds >= _BUSY_SECONDS
 
 
 def _describe(platform: Platform, probe: ProbeResult, drives: tuple[DriveProfile, ...]) -> HardwareProfile:

@@ -34,7 +34,7 @@ def to_proto(profile: HardwareProfile) -> placement_pb2.HardwareProfile:
 
 
 def drive_to_proto(drive: DriveProfile) -> placement_pb2.DriveProfile:
-    """The message of a drive; `provisional` stays behind."""
+    """The message of a drive; `provisional` and `busy` stay behind."""
     return placement_pb2.DriveProfile(
         mount=drive.mount,
         device=drive.device,

@@ -56,12 +56,14 @@ def test_a_container_limits_memory_and_cores(tmp_path: Path) -> None:
     proc.mkdir()
     linux = fake_proc(
         proc,
-        meminfo="MemTotal:       8000 kB\nMemFree:        100 kB\nMemAvailable:   6000 kB\nHugePages_Total:       0\n",
+        meminfo="MemTotal:       8000 kB\nMemFree:        100 kB\nMemAvailable:   6000 kB\nDirty:  30 kB\n"
+        "Writeback:  5 kB\nHugePages_Total:       0\n",
         mountinfo=f"30 22 0:26 / {cgroup} rw - cgroup2 cgroup rw\n",
         cgroup="0::/\n",
     )
     memory = linux.memory()
     assert (memory.total_bytes, memory.limit_bytes, memory.available_bytes) == (8_192_000, 1_000_000, 600_000)
+    assert linux.unwritten_bytes() == 35 * 1024
     assert linux.usable_cores() == 1
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -127,6 +128,20 @@ async def test_a_small_files_figure_gives_way_to_a_large_files(tmp_path: Path, m
     for path in (large, model):
         assert not (await store.profile(path)).drives[0].provisional
     assert counted.drives == 2
+
+
+async def test_a_drive_measured_while_it_was_written_to_is_measured_again_a_minute_later(
+    tmp_path: Path, model: Path
+) -> None:
+    counted = Counted()
+    await counted.store(tmp_path).profile(model)
+    file = tmp_path / "hardware.json"
+    saved = load(file)
+    for age_seconds, measured in ((5.0, 1), (61.0, 2)):
+        then = time.time() - age_seconds
+        write(file, replace(saved, drives=(replace(saved.drives[0], busy=True, measured_at_seconds=then),)))
+        await counted.store(tmp_path).profile(model)
+        assert counted.drives == measured
 
 
 @pytest.mark.parametrize(

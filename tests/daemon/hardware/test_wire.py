@@ -52,7 +52,7 @@ def test_every_field_of_the_message_is_filled() -> None:
 def test_the_names_are_the_protos() -> None:
     for kind, message, own in (
         (HardwareProfile, placement_pb2.HardwareProfile, set()),
-        (DriveProfile, placement_pb2.DriveProfile, {"provisional"}),
+        (DriveProfile, placement_pb2.DriveProfile, {"provisional", "busy"}),
         (DrivePoint, placement_pb2.DrivePoint, set()),
         (GpuDevice, placement_pb2.GpuDevice, set()),
     ):
