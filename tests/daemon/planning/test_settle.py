@@ -78,7 +78,7 @@ def test_how_idle_threads_wait_reaches_the_worker(made: Plan, monkeypatch: pytes
     ],
 )
 def test_what_cannot_be_is_refused(wrong: RunSettings) -> None:
-    with pytest.raises(InvalidRequest, match="is not possible|no multiple"):
+    with pytest.raises(InvalidRequest, match=r"is not possible|no multiple"):
         checked(wrong, usable_cores=2)
 
 
