@@ -105,6 +105,20 @@ def plan(model: str, options: control.LoadOptions | None) -> Call[control.PlanRe
     return _control("Plan", request, control.PlanResponse, Patience.MEASURING)
 
 
+def show_tuning(model: str) -> Call[control.ShowTuningResponse]:
+    request = control.ShowTuningRequest(model=model)
+    return _control("ShowTuning", request, control.ShowTuningResponse, Patience.MEASURING)
+
+
+def keep_tuning(model: str, tuning: control.Tuning) -> Call[control.KeepTuningResponse]:
+    request = control.KeepTuningRequest(model=model, tuning=tuning)
+    return _control("KeepTuning", request, control.KeepTuningResponse, Patience.MEASURING)
+
+
+def forget_tuning(model: str) -> Call[control.ForgetTuningResponse]:
+    return _control("ForgetTuning", control.ForgetTuningRequest(model=model), control.ForgetTuningResponse)
+
+
 def load(model: str, options: control.LoadOptions | None) -> Call[control.LoadResponse]:
     request = control.LoadRequest(model=model, options=options)
     return _control("Load", request, control.LoadResponse, Patience.STREAM)

@@ -164,6 +164,18 @@ class AsyncClient:
         """How a model would be loaded."""
         return await self._unary(calls.plan(model, options))
 
+    async def show_tuning(self, model: str) -> control.ShowTuningResponse:
+        """What tuning found for a model."""
+        return await self._unary(calls.show_tuning(model))
+
+    async def keep_tuning(self, model: str, tuning: control.Tuning) -> control.KeepTuningResponse:
+        """Keeps what tuning found for a mode of a model."""
+        return await self._unary(calls.keep_tuning(model, tuning))
+
+    async def forget_tuning(self, model: str) -> control.ForgetTuningResponse:
+        """Forgets what tuning found for a model."""
+        return await self._unary(calls.forget_tuning(model))
+
     def load_events(self, model: str, options: control.LoadOptions | None = None) -> AsyncStream[control.LoadResponse]:
         """Loads a model and reports progress; the last message has loaded set."""
         return self._stream(calls.load(model, options))

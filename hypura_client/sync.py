@@ -159,6 +159,18 @@ class Client:
         """How a model would be loaded."""
         return self._unary(calls.plan(model, options))
 
+    def show_tuning(self, model: str) -> control.ShowTuningResponse:
+        """What tuning found for a model."""
+        return self._unary(calls.show_tuning(model))
+
+    def keep_tuning(self, model: str, tuning: control.Tuning) -> control.KeepTuningResponse:
+        """Keeps what tuning found for a mode of a model."""
+        return self._unary(calls.keep_tuning(model, tuning))
+
+    def forget_tuning(self, model: str) -> control.ForgetTuningResponse:
+        """Forgets what tuning found for a model."""
+        return self._unary(calls.forget_tuning(model))
+
     def load_events(self, model: str, options: control.LoadOptions | None = None) -> Stream[control.LoadResponse]:
         """Loads a model and reports progress; the last message has loaded set."""
         return self._stream(calls.load(model, options))

@@ -37,6 +37,7 @@ from hypura_daemon.rpc import ErrorInterceptor
 from hypura_daemon.scheduling.budget import default_budget_bytes
 from hypura_daemon.settings import Settings
 from hypura_daemon.status import StatusReporter, version
+from hypura_daemon.tunings import Tunings
 from hypura_daemon.workers.process import MAX_MESSAGE_BYTES, WorkerDeadlines, WorkerProcess
 from hypura_daemon.workers.supervisor import Supervisor
 
@@ -92,7 +93,10 @@ async def _serve(
     stores = stores_at(settings.stores, os.environ, Path.home())
     registry = await asyncio.to_thread(Registry, settings.home, stores)
     hardware = HardwareStore(settings.home)
-    planner = LoadPlanner(registry, hardware, settings.context_tokens, settings.sequences, settings.home / "experts")
+    tunings = Tunings(settings.home / "tuning")
+    planner = LoadPlanner(
+        registry, hardware, settings.context_tokens, settings.sequences, settings.home / "experts", tunings
+    )
     supervisor = Supervisor(
         planner,
         partial(_make_worker, settings),
@@ -105,7 +109,7 @@ async def _serve(
     core = Core(inference, registry, supervisor, settings, shop)
     gateway = await asyncio.to_thread(open_gateway, core, handed[HTTP])
     reporter = StatusReporter(settings, supervisor, gateway.address)
-    control = ControlServicer(registry, hardware, planner, supervisor, reporter, shop, ending.ask)
+    control = ControlServicer(registry, hardware, planner, supervisor, reporter, shop, tunings, ending.ask)
     server, healthy = _make_server(grpc_socket, control, InferenceServicer(inference))
     notifier = Notifier(os.environ)
 

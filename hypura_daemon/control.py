@@ -20,6 +20,8 @@ from hypura_daemon.models.wire import model_summary, pull_response, shown_model
 from hypura_daemon.planning.types import LoadRequest
 from hypura_daemon.planning.wire import load_request, plan_to_proto
 from hypura_daemon.status import StatusReporter
+from hypura_daemon.tuning_wire import tuning_of, tuning_to_proto
+from hypura_daemon.tunings import Tunings, machine_of
 from hypura_daemon.workers.snapshot import LoadEvent
 from hypura_daemon.workers.supervisor import Supervisor
 from hypura_daemon.workers.use import Use
@@ -38,6 +40,7 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         supervisor: Supervisor,
         reporter: StatusReporter,
         shop: Shop,
+        tunings: Tunings,
         shut_down: Callable[[float | None], None],
     ) -> None:
         self._registry = registry
@@ -46,6 +49,7 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         self._supervisor = supervisor
         self._reporter = reporter
         self._shop = shop
+        self._tunings = tunings
         self._shut_down = shut_down
 
     async def Profile(  # noqa: N802
@@ -130,6 +134,38 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         spare_bytes = self._supervisor.spare_bytes(name)
         plan = await self._planner.preview(name, wanted, spare_bytes=spare_bytes)
         return control_pb2.PlanResponse(plan=plan_to_proto(plan))
+
+    async def ShowTuning(  # noqa: N802
+        self, request: control_pb2.ShowTuningRequest, context: Any
+    ) -> control_pb2.ShowTuningResponse:
+        """Says what tuning found."""
+        model = await asyncio.to_thread(self._registry.open, request.model)
+        machine = machine_of(await self._hardware.profile(measured_file(model)))
+        tunings = await self._tunings.read(model.digest)
+        return control_pb2.ShowTuningResponse(
+            model=model.name,
+            tunings=[tuning_to_proto(tuning, machine) for tuning in tunings],
+            path=str(self._tunings.path(model.digest)),
+        )
+
+    async def KeepTuning(  # noqa: N802
+        self, request: control_pb2.KeepTuningRequest, context: Any
+    ) -> control_pb2.KeepTuningResponse:
+        """Keeps what tuning found."""
+        tuning = tuning_of(request.tuning)
+        model = await asyncio.to_thread(self._registry.open, request.model)
+        hardware = await self._hardware.profile(measured_file(model))
+        kept = await self._tunings.keep(model.digest, tuning, hardware)
+        return control_pb2.KeepTuningResponse(
+            tuning=tuning_to_proto(kept, kept.machine), path=str(self._tunings.path(model.digest))
+        )
+
+    async def ForgetTuning(  # noqa: N802
+        self, request: control_pb2.ForgetTuningRequest, context: Any
+    ) -> control_pb2.ForgetTuningResponse:
+        """Forgets what tuning found."""
+        model = await asyncio.to_thread(self._registry.open, request.model)
+        return control_pb2.ForgetTuningResponse(was_kept=await self._tunings.forget(model.digest))
 
     async def Load(  # noqa: N802
         self, request: control_pb2.LoadRequest, context: Any

@@ -12,8 +12,10 @@ from hypura_daemon.hardware.store import HardwareStore
 from hypura_daemon.models.model import Model
 from hypura_daemon.models.registry import Registry
 from hypura_daemon.planning.plan import largest_context, plan
-from hypura_daemon.planning.types import LoadRequest, Plan
+from hypura_daemon.planning.settle import checked, settled
+from hypura_daemon.planning.types import LoadRequest, Plan, RunSettings
 from hypura_daemon.scheduling.context import LEAST_STEP_TOKENS, context_for
+from hypura_daemon.tunings import Tunings
 
 NEED_MARGIN = 1.1
 """What a resident model is given over the sum of its plan's items: the items are estimates."""
@@ -29,9 +31,11 @@ class LoadPlanner:
         context_tokens: int,
         sequences: int,
         statistics_folder: Path | None = None,
+        tunings: Tunings | None = None,
     ) -> None:
         self._registry = registry
         self._statistics_folder = statistics_folder
+        self._tunings = tunings
         self._hardware = hardware
         self._context_tokens = context_tokens
         self._sequences = sequences
@@ -44,7 +48,12 @@ class LoadPlanner:
         """
         model = await asyncio.to_thread(self._registry.open, name)
         profile = await self._hardware.profile(measured_file(model))
+        given = checked(request.settings, profile.usable_cores)
         made = await asyncio.to_thread(self._plan, model, profile, request)
+        found = RunSettings()
+        if self._tunings is not None and not request.untuned:
+            found = await self._tunings.found(model.digest, made.mode, profile)
+        made = settled(made, given, found)
         if made.experts is not None and self._statistics_folder is not None:
             path = str(self._statistics_folder / statistics_name(made))
             made = replace(made, experts=replace(made.experts, statistics_path=path))

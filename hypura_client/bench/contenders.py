@@ -26,10 +26,14 @@ class Contender:
 
     @property
     def environment(self) -> dict[str, str]:
-        """As the daemon sets it: huge pages, and graphs of nodes whose weights move must not be replayed."""
+        """As the daemon sets it: huge pages, OpenMP's waiting as planned unless the user's environment says, and
+        graphs of nodes whose weights move must not be replayed."""
         graphs = self.plan.gpu_layers > 0 and self.plan.mode in _STREAMING
         pages = {"GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")}
-        return pages | ({"GGML_CUDA_DISABLE_GRAPHS": "1"} if graphs else {})
+        waiting = {"GOMP_SPINCOUNT": str(self.plan.spin_count)} if self.plan.HasField("spin_count") else {}
+        if os.environ.keys() & {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}:
+            waiting = {}
+        return pages | waiting | ({"GGML_CUDA_DISABLE_GRAPHS": "1"} if graphs else {})
 
 
 def fits(plan: placement.Plan, available_bytes: int) -> bool:

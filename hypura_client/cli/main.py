@@ -19,6 +19,7 @@ from hypura_client.cli import (
     service,
     status,
     trace,
+    tune,
 )
 from hypura_client.cli.output import note, print_json
 from hypura_client.errors import Cancelled, CannotConnect, DeadlineExceeded, HypuraError, LocationError
@@ -72,6 +73,7 @@ app.command("show")(models.show)
 app.command("profile")(planning.profile)
 app.command("bench")(bench.bench)
 app.command("iobench")(iobench.iobench)
+app.command("tune")(tune.tune)
 app.add_typer(trace.app, name="trace")
 app.command("stop")(status.stop)
 app.add_typer(service.app, name="service")

@@ -142,6 +142,7 @@ def _plan_facts(made: placement.Plan) -> Iterable[tuple[str, str]]:
         f"{size_text(made.io.chunk_bytes)} × {made.io.queue_depth}, "
         f"{'direct' if made.io.direct else 'through the page cache'}",
     )
+    yield "tuned", f"{', '.join(made.tuned)} (`hypuractl tune {made.model} --show`)" if made.tuned else ""
     yield (
         "estimate",
         f"{estimate.tok_per_second:.2f} tok/s, limited by {bound or 'nothing known'}; "

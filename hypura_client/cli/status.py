@@ -63,6 +63,8 @@ def status(json_output: Json = False) -> None:
             (_row(model) for model in answer.models),
         )
     for model in answer.models:
+        if model.plan.tuned:
+            print_line(f"{model.name}: tuned {', '.join(model.plan.tuned)}")
         if model.error:
             print_line(f"{model.name}: {model.error}")
 

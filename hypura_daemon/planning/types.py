@@ -33,6 +33,17 @@ class Bound(Enum):
 
 
 @dataclass(frozen=True, slots=True)
+class RunSettings:
+    """How a model is computed and read, as far as `tune` tries it; None: not said. See placement.proto."""
+
+    threads: int | None = None
+    batch_threads: int | None = None
+    queue_depth: int | None = None
+    chunk_bytes: int | None = None
+    spin_count: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class LoadRequest:
     """What a load may use.
 
@@ -40,6 +51,7 @@ class LoadRequest:
     context_tokens, sequences: 0 for the defaults. least_context_tokens: what requests need, where that is
     more than context_tokens or the default. weight_cache_bytes or weight_cache_percent
     (0 to 100) limit how much of the streamable weights stays in memory. kv_type: ggml type name.
+    settings go before what tuning found. untuned: a trial, for which nothing that tuning found counts.
     """
 
     memory_bytes: int = 0
@@ -50,6 +62,8 @@ class LoadRequest:
     exact: bool = False
     kv_type: str = ""
     least_context_tokens: int = 0
+    settings: RunSettings = RunSettings()
+    untuned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +159,10 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the daemon decides and the worker obeys."""
+    """What the daemon decides and the worker obeys.
+
+    spin_count: None for OpenMP's own. tuned: the fields of RunSettings that tuning found.
+    """
 
     model: str
     architecture: str
@@ -170,6 +187,8 @@ class Plan:
     extra_buffers: bool
     exact: bool
     estimate: Estimate
+    spin_count: int | None = None
+    tuned: tuple[str, ...] = ()
 
     @property
     def model_bytes(self) -> int:

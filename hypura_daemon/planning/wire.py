@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
+
 from hypura.v1 import control_pb2, placement_pb2
-from hypura_daemon.planning.types import Bound, LoadRequest, Mode, Plan, Tier
+from hypura_daemon.errors import InvalidRequest
+from hypura_daemon.planning.types import Bound, LoadRequest, Mode, Plan, RunSettings, Tier
 
 _TIERS = {Tier.GPU: placement_pb2.TIER_GPU, Tier.RAM: placement_pb2.TIER_RAM, Tier.NVME: placement_pb2.TIER_NVME}
 _MODES = {
@@ -25,7 +28,32 @@ def load_request(options: control_pb2.LoadOptions) -> LoadRequest:
         weight_cache_percent=options.weight_cache_percent if options.HasField("weight_cache_percent") else None,
         exact=options.exact,
         kv_type=options.kv_type,
+        settings=run_settings(options.settings),
+        untuned=options.untuned,
     )
+
+
+def run_settings(message: placement_pb2.RunSettings) -> RunSettings:
+    """The settings of a message; ranges are checked by settle.checked."""
+    return RunSettings(**{f.name: getattr(message, f.name) for f in fields(RunSettings) if message.HasField(f.name)})
+
+
+def settings_to_proto(settings: RunSettings) -> placement_pb2.RunSettings:
+    """The message of some settings."""
+    return placement_pb2.RunSettings(**{f.name: getattr(settings, f.name) for f in fields(RunSettings)})
+
+
+def mode_to_proto(mode: Mode) -> placement_pb2.Mode:
+    """The number of a mode."""
+    return _MODES[mode]
+
+
+def mode_of(number: int) -> Mode:
+    """The mode of a number. Raises InvalidRequest for one that is none."""
+    for mode, known in _MODES.items():
+        if known == number:
+            return mode
+    raise InvalidRequest(f"{number} is no mode of a model; give one of those in placement.proto")
 
 
 def plan_to_proto(plan: Plan, *, tensors: bool = True) -> placement_pb2.Plan:
@@ -49,6 +77,8 @@ def plan_to_proto(plan: Plan, *, tensors: bool = True) -> placement_pb2.Plan:
         gpu_layers=plan.gpu_layers,
         extra_buffers=plan.extra_buffers,
         exact=plan.exact,
+        spin_count=plan.spin_count,
+        tuned=plan.tuned,
         model_bytes=plan.model_bytes,
         resident_bytes=plan.resident_bytes,
         streamed_bytes=plan.streamed_bytes,

@@ -140,6 +140,8 @@ class Entry:
         """What requests asked for beside the load's options holds no longer."""
         self.asked_keep_alive_seconds = None
         self.least_context_tokens = self.cap_bytes = 0
+        if self.request.untuned:  # A tune that was killed must not leave its last candidate behind.
+            self.request = LoadRequest()
 
     def holder(self) -> Holder | None:
         """Its part of the budget; None when it has none."""

@@ -32,6 +32,8 @@ def worker_environment(plan: Plan) -> dict[str, str]:
     if plan.mode in (Mode.EXPERT_STREAMING, Mode.DENSE_STREAMING):
         # A recorded CUDA graph replays addresses, and streamed weights move.
         environment["GGML_CUDA_DISABLE_GRAPHS"] = "1"
+    if plan.spin_count is not None and not environment.keys() & {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}:
+        environment["GOMP_SPINCOUNT"] = str(plan.spin_count)
     return environment
 
 

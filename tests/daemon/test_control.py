@@ -22,6 +22,7 @@ from hypura_daemon.planning.types import LoadRequest, MemoryItem, Plan
 from hypura_daemon.rpc import ErrorInterceptor
 from hypura_daemon.settings import HttpAddress, Settings
 from hypura_daemon.status import StatusReporter
+from hypura_daemon.tunings import Tunings
 from hypura_daemon.workers.process import WorkerDeadlines, WorkerProcess
 from hypura_daemon.workers.supervisor import Supervisor
 from tests.daemon.models.files import write_model
@@ -87,6 +88,7 @@ async def serving(mode: str = "well", home: Path | None = None) -> AsyncIterator
             supervisor,
             StatusReporter(settings, supervisor),
             Shop(registry, home or folder, supervisor.unload, QUICK),
+            Tunings(folder / "tuning"),
             desk.graces.append,
         )
         server = grpc.aio.server(interceptors=[ErrorInterceptor()])

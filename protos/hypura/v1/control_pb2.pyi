@@ -185,7 +185,7 @@ class ShowModelResponse(_message.Message):
     def __init__(self, model: _Optional[_Union[ModelSummary, _Mapping]] = ..., metadata_json: _Optional[str] = ..., chat_template: _Optional[str] = ..., capabilities: _Optional[_Iterable[str]] = ..., tensors: _Optional[_Iterable[_Union[_placement_pb2.TensorPlacement, _Mapping]]] = ..., context_tokens: _Optional[int] = ..., files: _Optional[_Iterable[_Union[_placement_pb2.ModelFile, _Mapping]]] = ..., parameters: _Optional[str] = ..., system: _Optional[str] = ..., license: _Optional[str] = ..., modelfile: _Optional[str] = ...) -> None: ...
 
 class LoadOptions(_message.Message):
-    __slots__ = ("memory_bytes", "context_tokens", "weight_cache_bytes", "weight_cache_percent", "exact", "kv_type", "pin", "sequences", "keep_alive_seconds")
+    __slots__ = ("memory_bytes", "context_tokens", "weight_cache_bytes", "weight_cache_percent", "exact", "kv_type", "pin", "sequences", "keep_alive_seconds", "settings", "untuned")
     MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_CACHE_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -195,6 +195,8 @@ class LoadOptions(_message.Message):
     PIN_FIELD_NUMBER: _ClassVar[int]
     SEQUENCES_FIELD_NUMBER: _ClassVar[int]
     KEEP_ALIVE_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    UNTUNED_FIELD_NUMBER: _ClassVar[int]
     memory_bytes: int
     context_tokens: int
     weight_cache_bytes: int
@@ -204,7 +206,9 @@ class LoadOptions(_message.Message):
     pin: bool
     sequences: int
     keep_alive_seconds: float
-    def __init__(self, memory_bytes: _Optional[int] = ..., context_tokens: _Optional[int] = ..., weight_cache_bytes: _Optional[int] = ..., weight_cache_percent: _Optional[float] = ..., exact: _Optional[bool] = ..., kv_type: _Optional[str] = ..., pin: _Optional[bool] = ..., sequences: _Optional[int] = ..., keep_alive_seconds: _Optional[float] = ...) -> None: ...
+    settings: _placement_pb2.RunSettings
+    untuned: bool
+    def __init__(self, memory_bytes: _Optional[int] = ..., context_tokens: _Optional[int] = ..., weight_cache_bytes: _Optional[int] = ..., weight_cache_percent: _Optional[float] = ..., exact: _Optional[bool] = ..., kv_type: _Optional[str] = ..., pin: _Optional[bool] = ..., sequences: _Optional[int] = ..., keep_alive_seconds: _Optional[float] = ..., settings: _Optional[_Union[_placement_pb2.RunSettings, _Mapping]] = ..., untuned: _Optional[bool] = ...) -> None: ...
 
 class PlanRequest(_message.Message):
     __slots__ = ("model", "options")
@@ -219,6 +223,68 @@ class PlanResponse(_message.Message):
     PLAN_FIELD_NUMBER: _ClassVar[int]
     plan: _placement_pb2.Plan
     def __init__(self, plan: _Optional[_Union[_placement_pb2.Plan, _Mapping]] = ...) -> None: ...
+
+class Tuning(_message.Message):
+    __slots__ = ("mode", "settings", "memory_limit_bytes", "decode_gain", "prompt_gain", "measured_at_seconds", "stale")
+    MODE_FIELD_NUMBER: _ClassVar[int]
+    SETTINGS_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_LIMIT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    DECODE_GAIN_FIELD_NUMBER: _ClassVar[int]
+    PROMPT_GAIN_FIELD_NUMBER: _ClassVar[int]
+    MEASURED_AT_SECONDS_FIELD_NUMBER: _ClassVar[int]
+    STALE_FIELD_NUMBER: _ClassVar[int]
+    mode: _placement_pb2.Mode
+    settings: _placement_pb2.RunSettings
+    memory_limit_bytes: int
+    decode_gain: float
+    prompt_gain: float
+    measured_at_seconds: float
+    stale: bool
+    def __init__(self, mode: _Optional[_Union[_placement_pb2.Mode, str]] = ..., settings: _Optional[_Union[_placement_pb2.RunSettings, _Mapping]] = ..., memory_limit_bytes: _Optional[int] = ..., decode_gain: _Optional[float] = ..., prompt_gain: _Optional[float] = ..., measured_at_seconds: _Optional[float] = ..., stale: _Optional[bool] = ...) -> None: ...
+
+class ShowTuningRequest(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    def __init__(self, model: _Optional[str] = ...) -> None: ...
+
+class ShowTuningResponse(_message.Message):
+    __slots__ = ("model", "tunings", "path")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    TUNINGS_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    tunings: _containers.RepeatedCompositeFieldContainer[Tuning]
+    path: str
+    def __init__(self, model: _Optional[str] = ..., tunings: _Optional[_Iterable[_Union[Tuning, _Mapping]]] = ..., path: _Optional[str] = ...) -> None: ...
+
+class KeepTuningRequest(_message.Message):
+    __slots__ = ("model", "tuning")
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    TUNING_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    tuning: Tuning
+    def __init__(self, model: _Optional[str] = ..., tuning: _Optional[_Union[Tuning, _Mapping]] = ...) -> None: ...
+
+class KeepTuningResponse(_message.Message):
+    __slots__ = ("tuning", "path")
+    TUNING_FIELD_NUMBER: _ClassVar[int]
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    tuning: Tuning
+    path: str
+    def __init__(self, tuning: _Optional[_Union[Tuning, _Mapping]] = ..., path: _Optional[str] = ...) -> None: ...
+
+class ForgetTuningRequest(_message.Message):
+    __slots__ = ("model",)
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    model: str
+    def __init__(self, model: _Optional[str] = ...) -> None: ...
+
+class ForgetTuningResponse(_message.Message):
+    __slots__ = ("was_kept",)
+    WAS_KEPT_FIELD_NUMBER: _ClassVar[int]
+    was_kept: bool
+    def __init__(self, was_kept: _Optional[bool] = ...) -> None: ...
 
 class LoadRequest(_message.Message):
     __slots__ = ("model", "options")

@@ -83,6 +83,21 @@ class ControlServiceStub:
                 request_serializer=hypura_dot_v1_dot_control__pb2.PlanRequest.SerializeToString,
                 response_deserializer=hypura_dot_v1_dot_control__pb2.PlanResponse.FromString,
                 _registered_method=True)
+        self.ShowTuning = channel.unary_unary(
+                '/hypura.v1.ControlService/ShowTuning',
+                request_serializer=hypura_dot_v1_dot_control__pb2.ShowTuningRequest.SerializeToString,
+                response_deserializer=hypura_dot_v1_dot_control__pb2.ShowTuningResponse.FromString,
+                _registered_method=True)
+        self.KeepTuning = channel.unary_unary(
+                '/hypura.v1.ControlService/KeepTuning',
+                request_serializer=hypura_dot_v1_dot_control__pb2.KeepTuningRequest.SerializeToString,
+                response_deserializer=hypura_dot_v1_dot_control__pb2.KeepTuningResponse.FromString,
+                _registered_method=True)
+        self.ForgetTuning = channel.unary_unary(
+                '/hypura.v1.ControlService/ForgetTuning',
+                request_serializer=hypura_dot_v1_dot_control__pb2.ForgetTuningRequest.SerializeToString,
+                response_deserializer=hypura_dot_v1_dot_control__pb2.ForgetTuningResponse.FromString,
+                _registered_method=True)
         self.Load = channel.unary_stream(
                 '/hypura.v1.ControlService/Load',
                 request_serializer=hypura_dot_v1_dot_control__pb2.LoadRequest.SerializeToString,
@@ -180,6 +195,27 @@ class ControlServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ShowTuning(self, request, context):
+        """Says what tuning found for a model.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def KeepTuning(self, request, context):
+        """Keeps what tuning found for a model, in place of what it found before; later loads use it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ForgetTuning(self, request, context):
+        """Forgets what tuning found for a model.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def Load(self, request, context):
         """Loads a model; the last message has loaded set.
         """
@@ -262,6 +298,21 @@ def add_ControlServiceServicer_to_server(servicer, server):
                     servicer.Plan,
                     request_deserializer=hypura_dot_v1_dot_control__pb2.PlanRequest.FromString,
                     response_serializer=hypura_dot_v1_dot_control__pb2.PlanResponse.SerializeToString,
+            ),
+            'ShowTuning': grpc.unary_unary_rpc_method_handler(
+                    servicer.ShowTuning,
+                    request_deserializer=hypura_dot_v1_dot_control__pb2.ShowTuningRequest.FromString,
+                    response_serializer=hypura_dot_v1_dot_control__pb2.ShowTuningResponse.SerializeToString,
+            ),
+            'KeepTuning': grpc.unary_unary_rpc_method_handler(
+                    servicer.KeepTuning,
+                    request_deserializer=hypura_dot_v1_dot_control__pb2.KeepTuningRequest.FromString,
+                    response_serializer=hypura_dot_v1_dot_control__pb2.KeepTuningResponse.SerializeToString,
+            ),
+            'ForgetTuning': grpc.unary_unary_rpc_method_handler(
+                    servicer.ForgetTuning,
+                    request_deserializer=hypura_dot_v1_dot_control__pb2.ForgetTuningRequest.FromString,
+                    response_serializer=hypura_dot_v1_dot_control__pb2.ForgetTuningResponse.SerializeToString,
             ),
             'Load': grpc.unary_stream_rpc_method_handler(
                     servicer.Load,
@@ -536,6 +587,87 @@ class ControlService:
             '/hypura.v1.ControlService/Plan',
             hypura_dot_v1_dot_control__pb2.PlanRequest.SerializeToString,
             hypura_dot_v1_dot_control__pb2.PlanResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ShowTuning(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hypura.v1.ControlService/ShowTuning',
+            hypura_dot_v1_dot_control__pb2.ShowTuningRequest.SerializeToString,
+            hypura_dot_v1_dot_control__pb2.ShowTuningResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def KeepTuning(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hypura.v1.ControlService/KeepTuning',
+            hypura_dot_v1_dot_control__pb2.KeepTuningRequest.SerializeToString,
+            hypura_dot_v1_dot_control__pb2.KeepTuningResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ForgetTuning(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/hypura.v1.ControlService/ForgetTuning',
+            hypura_dot_v1_dot_control__pb2.ForgetTuningRequest.SerializeToString,
+            hypura_dot_v1_dot_control__pb2.ForgetTuningResponse.FromString,
             options,
             channel_credentials,
             insecure,
