@@ -14,7 +14,7 @@ def dense_streaming(frame: Frame) -> Plan | None:
     """Layers through the ring; None if two of them do not fit."""
     model = frame.model
     for attention in (False, True):
-        layers = ring.streamable(model.tensors, frame.padding_bytes(), attention=attention)
+        layers = ring.streamable(model.tensors, frame.padding_bytes(1 << 20), attention=attention)
         if not layers.size_bytes:
             continue
         streamable = sum(layers.size_bytes.values())

@@ -18,7 +18,7 @@ from hypura_daemon.planning.types import ExpertPlan, MemoryItem, Mode, Plan, Tie
 def expert_streaming(frame: Frame) -> Plan | None:
     """Slots for as many experts as there is memory left; None if there is too little for one token's."""
     hyper = frame.model.hyperparameters
-    found = slots.classes(frame.model.tensors, hyper.expert_count, frame.padding_bytes())
+    found = slots.classes(frame.model.tensors, hyper.expert_count, frame.padding_bytes)
     shared = slots.merged(found)
     sharings = [found] if len(shared) == len(found) else [found, shared]
     fallback: Plan | None = None

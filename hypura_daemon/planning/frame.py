@@ -28,6 +28,8 @@ _USUAL_WORKER_BYTES = 150_000_000
 _USUAL_ALIGNMENT_BYTES = 4096
 _TOKEN_BYTES = 170
 """llama.cpp's tables take this much per token of the vocabulary: 25 MB for 152k."""
+_PAGE_BYTES, _PADDED_BYTES = 4096, 256 << 10
+"""Slices from this size on are read in whole pages."""
 _MAX_MEMORY_BYTES = 1 << 50
 
 
@@ -66,9 +68,10 @@ class Frame:
             MemoryItem("reserve", max(_RESERVE_BYTES, int(limit * _RESERVE_SHARE))),
         ]
 
-    def padding_bytes(self) -> int:
-        """Room beside a slice that an aligned read may need."""
-        return 2 * self.alignment(lambda drive: drive.offset_alignment_bytes)
+    def padding_bytes(self, slice_bytes: int) -> int:
+        """Room beside a slice that an aligned read may need; large ones are read in whole pages."""
+        least = _PAGE_BYTES if slice_bytes >= _PADDED_BYTES else 0
+        return 2 * max(least, self.alignment(lambda drive: drive.offset_alignment_bytes))
 
     def alignment(self, which: Callable[[DriveProfile], int]) -> int:
         return (which(self.drive) if self.drive is not None else 0) or _USUAL_ALIGNMENT_BYTES

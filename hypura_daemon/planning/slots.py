@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from hypura_daemon.models.model import ModelTensor
@@ -43,14 +43,14 @@ class ExpertClass:
         return sum(part.read_bytes for part in self.parts)
 
 
-def classes(tensors: Sequence[ModelTensor], experts: int, padding_bytes: int) -> list[ExpertClass]:
-    """The model's expert classes. padding_bytes: room that an aligned read may need beside each part."""
+def classes(tensors: Sequence[ModelTensor], experts: int, padding_bytes: Callable[[int], int]) -> list[ExpertClass]:
+    """The model's expert classes. padding_bytes: room that an aligned read may need beside a part of that size."""
     parts: dict[int, list[Part]] = defaultdict(list)
     for tensor in tensors:
         if tensor.role in (Role.ROUTED_EXPERT, Role.EXPERT_VECTOR):
             component, size = tensor.name.split(".", 2)[2], tensor.size_bytes // experts
             read = tensor.role is Role.ROUTED_EXPERT
-            room = size + padding_bytes if read else size
+            room = size + padding_bytes(size) if read else size
             parts[tensor.layer].append(Part(component, tensor.type, room, size if read else 0))
     members: dict[tuple[Part, ...], list[int]] = defaultdict(list)
     for layer, found in sorted(parts.items()):

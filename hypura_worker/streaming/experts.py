@@ -10,7 +10,6 @@ instead of all; the hook rewrites expert ids to slot numbers.
 from __future__ import annotations
 
 import ctypes
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,10 +29,10 @@ from hypura_worker.streaming import statistics
 from hypura_worker.streaming.geometry import Slices, lay_out
 from hypura_worker.streaming.memory import Pool
 from hypura_worker.streaming.reader import Alignment, Batch, Reader, describe_error
+from hypura_worker.streaming.slot_layout import FusedTensor, lay_out_slots
 from hypura_worker.streaming.streamer import StreamCounters
 from hypura_worker.streaming.tensors import StreamedTensor
 
-_MAX_CLASSES = 16
 _WORTH_KEEPING_PASSES = 32
 _AHEAD_LEAST = 0.5
 """Guesses are read from ranks that come true at least this often; above 1 none is."""
@@ -112,7 +111,6 @@ class ExpertStreamer:
             layer_count=layer_count,
             streamed_count=len(streamed),
             per_token=self._per_token,
-            offset_alignment_bytes=self._alignment.offset_bytes,
             likelihood=ctypes.addressof(self.evidence.state),
             products=self._products.handle,
             current=-1,
@@ -306,7 +304,24 @@ class ExpertStreamer:
 
     def _add_group(self, planned: placement_pb2.ExpertGroup, tensors: Sequence[StreamedTensor]) -> None:
         """Make the pools of one group and point its tensors at them."""
-        layouts, classes = self._lay_out_group(planned, tensors)
+        experts = self._experts
+        weights = [
+            FusedTensor(
+                t.address, self._descriptors[t.file], t.offset_bytes, t.length_bytes // self._experts, t.component
+            )
+            for t in tensors
+            if t.address not in self._rows
+        ]
+        layouts, classes = lay_out_slots(
+            weights,
+            experts,
+            self._alignment,
+            planned.slots,
+            lambda classes: self._tokens_served(planned.slots, classes) >= self._ubatch_tokens,
+        )
+        for tensor in tensors:
+            size = tensor.length_bytes // experts
+            layouts.setdefault(tensor.address, Slices(-1, 0, size, 0, size, False, self._alignment))
         strides: dict[str, int] = {}
         for tensor in tensors:
             stride = layouts[tensor.address].stride_bytes
@@ -333,27 +348,6 @@ class ExpertStreamer:
         if len(components) > 1:
             raise LoadFailed("the plan groups layers whose experts have different parts; plan again")
 
-    def _lay_out_group(
-        self, planned: placement_pb2.ExpertGroup, tensors: Sequence[StreamedTensor]
-    ) -> tuple[dict[int, Slices], int]:
-        """The layout of each tensor, and in how many classes the group's slots fall: as many as spare a copy,
-        unless the slots are too few to be divided."""
-        layouts = {t.address: self._lay_out(t, max_classes=_MAX_CLASSES) for t in tensors}
-        classes = math.lcm(*(layout.classes for layout in layouts.values()))
-        sizes = {(t.component, t.length_bytes) for t in tensors}
-        alike = len(sizes) == len({component for component, _ in sizes})
-        if classes > 1 and (not alike or self._tokens_served(planned.slots, classes) < self._ubatch_tokens):
-            return {t.address: self._lay_out(t, max_classes=1) for t in tensors}, 1
-        return layouts, classes
-
-    def _lay_out(self, tensor: StreamedTensor, *, max_classes: int) -> Slices:
-        slice_bytes = tensor.length_bytes // self._experts
-        if tensor.address in self._rows:
-            return Slices(-1, 0, slice_bytes, 0, slice_bytes, False, self._alignment)
-        descriptor = self._descriptors[tensor.file]
-        offset_bytes, count = tensor.offset_bytes, self._experts
-        return lay_out(descriptor, offset_bytes, slice_bytes, count, self._alignment, max_classes=max_classes)
-
     def _add_layer(self, number: int, group: _Group, own: Sequence[tuple[StreamedTensor, Slices]]) -> None:
         """Describe one layer to the hook; weights come first in `own`."""
         weights = [slices for tensor, slices in own if tensor.address not in self._rows]
@@ -377,6 +371,7 @@ class ExpertStreamer:
                 shift_bytes=slices.shift_bytes,
                 slice_bytes=slices.slice_bytes,
                 offset_bytes=slices.offset_bytes,
+                step_bytes=slices.alignment.offset_bytes,
                 rows=rows.ctypes.data if rows is not None else None,
                 fd=slices.descriptor,
                 bounce=slices.bounce,

@@ -26,6 +26,8 @@ import numpy.typing as npt
 
 from hypura_worker.streaming.reader import READ, Alignment
 
+PAGE_BYTES = 4096
+"""Reads of whole pages, in the file and in memory, are the fastest that there are."""
 _FINE_BYTES = 32
 """GGUF aligns tensors to at least this: an address alignment up to it can always be met."""
 _PLACE_BYTES = 64

@@ -106,7 +106,7 @@ static void give_up_guesses(hypura_experts *experts, hypura_group *group, int32_
 /* Mirrors geometry.py's Slices.reads for one expert. */
 static void submit(hypura_experts *experts, const hypura_part *part, hypura_slot *slot, int32_t slot_index,
                    hypura_batch *batch, hypura_urgency urgency) {
-    int64_t step = experts->offset_alignment_bytes;
+    int64_t step = part->step_bytes;
     int64_t start = part->offset_bytes + (int64_t)slot->expert * part->slice_bytes;
     int64_t front = start % step;
     uint8_t *landing = part->pool + (int64_t)slot_index * part->stride_bytes + part->shift_bytes;

@@ -157,6 +157,7 @@ typedef struct {
     int64_t shift_bytes;    /* from the start of a place to the slice */
     int64_t slice_bytes;
     int64_t offset_bytes;   /* of expert 0 in the file */
+    int64_t step_bytes;     /* reads start and end at multiples of this in the file */
     const uint8_t *rows;    /* NULL for weights */
     int32_t fd;
     int32_t bounce;
@@ -266,7 +267,7 @@ typedef struct {
     int32_t layer_count;
     int32_t streamed_count;  /* of them */
     int32_t per_token;
-    int32_t offset_alignment_bytes;
+    int32_t padding;
     hypura_likelihood *likelihood;
     hypura_products *products; /* NULL: nodes are computed whole */
     hypura_experts_figures figures;
