@@ -181,22 +181,27 @@ class LlamaModel:
             self.streamer = kind(self._arena, plan, tensors, self._files.descriptors, self._reader)
 
     def _learn(self) -> None:
-        """Show an expert streamer the graph before the first request, which then reads ahead from its first layer on.
+        """Show the streamer the graph before the first request, which is then read ahead for from its start.
 
-        A model that the guard stops is refused here, not in the middle of an answer.
+        A model that the guard of streamed experts stops is refused here, not in the middle of an answer.
         """
         context = self.ready()
-        if not isinstance(self.streamer, ExpertStreamer) or not context.generates:
+        streamer = self.streamer
+        if not isinstance(streamer, ExpertStreamer | DenseStreamer) or not context.generates:
             return
-        self.streamer.learning = True
+        streamer.learning = True
         try:
-            context.decode([BatchToken(0, 0, 0, True)])
+            with log.hushed():
+                context.decode([BatchToken(0, 0, 0, True)])
         except (DecodeFailed, EngineBroken) as error:
-            raise LoadFailed(str(error)) from error
+            # Where layers are streamed this is how it ends: aborted before anything is computed.
+            if isinstance(streamer, ExpertStreamer) or isinstance(error, EngineBroken):
+                raise LoadFailed(str(error)) from error
         finally:
-            self.streamer.learning = False
+            streamer.learning = False
         context.cut(0, 0)
-        self.streamer.warm()
+        if isinstance(streamer, ExpertStreamer):
+            streamer.warm()
 
     def _make_context(self) -> None:
         """Make the context, and let the slots or the ring give way to what it really takes."""

@@ -124,8 +124,9 @@ def _plan_facts(made: placement.Plan) -> Iterable[tuple[str, str]]:
     if made.HasField("dense"):
         yield (
             "layers",
-            f"{len(made.dense.pinned_layers)} pinned, {len(made.dense.streamed_layers)} streamed "
-            f"through a ring of {made.dense.ring_depth}",
+            f"{made.dense.streamed_tensors} of {made.dense.streamed_tensors + made.dense.pinned_tensors} large tensors "
+            f"streamed through a ring of {size_text(made.dense.ring_depth * made.dense.ring_slot_bytes)}, "
+            f"the others pinned",
         )
     yield (
         "context",

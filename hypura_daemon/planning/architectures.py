@@ -34,4 +34,4 @@ DENSE_STREAMING = frozenset(
     xverse
     """.split()
 )
-"""Whole layers through the ring."""
+"""Tensors of layers through the ring."""

@@ -7,7 +7,6 @@ from hypura_daemon.planning.frame import Frame
 from hypura_daemon.planning.types import (
     DensePlan,
     ExpertPlan,
-    IoPlan,
     MemoryItem,
     Mode,
     ModelFile,
@@ -15,11 +14,6 @@ from hypura_daemon.planning.types import (
     TensorPlacement,
     Tier,
 )
-
-_CHUNK_BYTES = 4 << 20
-_LEAST_QUEUE_DEPTH = 4
-"""Even where the drive needs no more: demand finds a reader free while others read ahead."""
-_QUEUE_DEPTH = 4
 
 
 def assemble(
@@ -38,7 +32,6 @@ def assemble(
 ) -> Plan:
     model, drive, hardware = frame.model, frame.drive, frame.hardware
     threads = max(1, hardware.usable_cores)
-    measured = drive is not None and drive.best_queue_depth > 0
     return Plan(
         model=model.name,
         architecture=model.architecture,
@@ -64,15 +57,7 @@ def assemble(
         gpu_layers=gpu_layers,
         experts=experts,
         dense=dense,
-        io=IoPlan(
-            chunk_bytes=max(drive.best_block_bytes, 1 << 20) if measured and drive is not None else _CHUNK_BYTES,
-            queue_depth=max(drive.best_queue_depth, _LEAST_QUEUE_DEPTH)
-            if measured and drive is not None
-            else _QUEUE_DEPTH,
-            direct=drive.direct if drive is not None else True,
-            offset_alignment_bytes=frame.alignment(lambda d: d.offset_alignment_bytes),
-            memory_alignment_bytes=frame.alignment(lambda d: d.memory_alignment_bytes),
-        ),
+        io=frame.io(),
         extra_buffers=extra_buffers,
         exact=frame.request.exact,
         estimate=estimate(

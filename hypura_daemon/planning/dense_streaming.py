@@ -1,7 +1,10 @@
-"""Dense-streaming plans: whole layers through a ring, as many as fit pinned."""
+"""Dense-streaming plans: tensors through a ring, as many as fit pinned."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from hypura_daemon.models.model import ModelTensor
 from hypura_daemon.planning import ring
 from hypura_daemon.planning.assemble import assemble
 from hypura_daemon.planning.estimate import Streaming
@@ -11,49 +14,57 @@ from hypura_daemon.planning.types import DensePlan, MemoryItem, Mode, Plan, Tier
 
 
 def dense_streaming(frame: Frame) -> Plan | None:
-    """Layers through the ring; None if two of them do not fit."""
-    model = frame.model
+    """Layers through the ring; None if the two largest tensors do not fit."""
     for attention in (False, True):
-        layers = ring.streamable(model.tensors, frame.padding_bytes(1 << 20), attention=attention)
-        if not layers.size_bytes:
-            continue
-        streamable = sum(layers.size_bytes.values())
-        cache = frame.cache_limit(streamable)
-        for ubatch in frame.ubatches:
-            everything = frozenset().union(*layers.names.values())
-            gpu_layers, on_gpu = offload(frame, ubatch, streamed=everything)
-            bare = sum(t.size_bytes for t in model.tensors if t.name not in everything)
-            items = [MemoryItem("weights", bare - on_gpu), *frame.buffers(ubatch, model.hyperparameters.expert_count)]
-            fixed = sum(item.size_bytes for item in items)
-            left = frame.request.memory_bytes - fixed
-            if cache is not None:
-                left = min(left, max(cache, ring.LEAST_DEPTH * layers.largest_bytes))
-            chosen = ring.pin(layers, left)
-            if chosen is None or (
-                not frame.buffers_are_modest(ubatch, model.hyperparameters.expert_count)
-                and ubatch > 1
-                and not frame.request.exact
-            ):
-                continue
-            pinned, depth = chosen
-            streamed = {name for layer, names in layers.names.items() if layer not in pinned for name in names}
-            kept = sum(t.size_bytes for t in model.tensors if t.name in everything - streamed)
-            items[0] = MemoryItem("weights", items[0].size_bytes + kept)
-            items.append(MemoryItem("ring", depth * layers.largest_bytes))
-            tiers = {
-                t.name: Tier.NVME if t.name in streamed else resident_tier(t, gpu_layers, model) for t in model.tensors
-            }
-            order = tuple(sorted(layer for layer in layers.size_bytes if layer not in pinned))
-            return assemble(
-                frame,
-                Mode.DENSE_STREAMING,
-                f"{len(order)} of {len(layers.size_bytes)} layers are read in every pass"
-                + (", attention included" if attention else ""),
-                ubatch,
-                items,
-                tiers,
-                gpu_layers=gpu_layers,
-                streaming=Streaming(dense_bytes=sum(t.size_bytes for t in model.tensors if t.name in streamed)),
-                dense=DensePlan(order, pinned, depth, layers.largest_bytes, attention),
-            )
+        tensors = ring.streamable(frame.model.tensors, attention=attention)
+        for ubatch in frame.ubatches if tensors else ():
+            if (made := _with_ubatch(frame, tensors, ubatch, attention=attention)) is not None:
+                return made
     return None
+
+
+def _with_ubatch(frame: Frame, tensors: Sequence[ModelTensor], ubatch: int, *, attention: bool) -> Plan | None:
+    """The plan that may stream these; None if it does not fit, or too little is left beside its buffers."""
+    model, experts = frame.model, frame.model.hyperparameters.expert_count
+    if not frame.buffers_are_modest(ubatch, experts) and ubatch > 1 and not frame.request.exact:
+        return None
+    names = frozenset(tensor.name for tensor in tensors)
+    gpu_layers, on_gpu = offload(frame, ubatch, streamed=names)
+    bare = sum(t.size_bytes for t in model.tensors if t.name not in names)
+    items = [MemoryItem("weights", bare - on_gpu), *frame.buffers(ubatch, experts)]
+    left = frame.request.memory_bytes - sum(item.size_bytes for item in items)
+    largest = max(t.size_bytes for t in tensors)
+    place = largest + frame.padding_bytes(largest)
+    cache = frame.cache_limit(sum(t.size_bytes for t in tensors))
+    if cache is not None:
+        left = min(left, max(cache, min(ring.LEAST_DEPTH, len(tensors)) * place))
+    io = frame.io()
+    chosen = ring.divide(tensors, left, place_bytes=place, in_flight_bytes=2 * io.chunk_bytes * io.queue_depth)
+    if chosen is None:
+        return None
+    streamed = [t for t in tensors if t.name not in chosen.pinned]
+    kept = sum(t.size_bytes for t in tensors if t.name in chosen.pinned)
+    items[0] = MemoryItem("weights", items[0].size_bytes + kept)
+    items.append(MemoryItem("ring", chosen.depth * place))
+    nvme = {t.name for t in streamed}
+    layers = tuple(sorted({t.layer for t in streamed}))
+    return assemble(
+        frame,
+        Mode.DENSE_STREAMING,
+        f"{len(streamed)} of {len(tensors)} large tensors are read in every pass"
+        + (", attention included" if attention else ""),
+        ubatch,
+        items,
+        {t.name: Tier.NVME if t.name in nvme else resident_tier(t, gpu_layers, model) for t in model.tensors},
+        gpu_layers=gpu_layers,
+        streaming=Streaming(dense_bytes=sum(t.size_bytes for t in streamed)),
+        dense=DensePlan(
+            streamed_layers=layers,
+            pinned_layers=tuple(sorted({t.layer for t in tensors} - set(layers))),
+            ring_depth=chosen.depth,
+            ring_slot_bytes=place,
+            attention_streamed=attention,
+            streamed_tensors=len(streamed),
+            pinned_tensors=len(chosen.pinned),
+        ),
+    )

@@ -10,7 +10,7 @@ from hypura_daemon.errors import BudgetTooSmall, ContextTooLong, InvalidRequest
 from hypura_daemon.hardware.profile import DriveProfile, HardwareProfile
 from hypura_daemon.models.model import Model
 from hypura_daemon.planning import footprint
-from hypura_daemon.planning.types import LoadRequest, MemoryItem
+from hypura_daemon.planning.types import IoPlan, LoadRequest, MemoryItem
 
 DEFAULT_CONTEXT_TOKENS = 4096
 DEFAULT_SEQUENCES = 4
@@ -31,6 +31,10 @@ _TOKEN_BYTES = 170
 _PAGE_BYTES, _PADDED_BYTES = 4096, 256 << 10
 """Slices from this size on are read in whole pages."""
 _MAX_MEMORY_BYTES = 1 << 50
+_CHUNK_BYTES = 4 << 20
+_LEAST_QUEUE_DEPTH = 4
+"""Even where the drive needs no more: demand finds a reader free while others read ahead."""
+_QUEUE_DEPTH = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +79,20 @@ class Frame:
 
     def alignment(self, which: Callable[[DriveProfile], int]) -> int:
         return (which(self.drive) if self.drive is not None else 0) or _USUAL_ALIGNMENT_BYTES
+
+    def io(self) -> IoPlan:
+        """How to read from the model's drive."""
+        drive = self.drive
+        measured = drive is not None and drive.best_queue_depth > 0
+        return IoPlan(
+            chunk_bytes=max(drive.best_block_bytes, 1 << 20) if measured and drive is not None else _CHUNK_BYTES,
+            queue_depth=max(drive.best_queue_depth, _LEAST_QUEUE_DEPTH)
+            if measured and drive is not None
+            else _QUEUE_DEPTH,
+            direct=drive.direct if drive is not None else True,
+            offset_alignment_bytes=self.alignment(lambda d: d.offset_alignment_bytes),
+            memory_alignment_bytes=self.alignment(lambda d: d.memory_alignment_bytes),
+        )
 
     def cache_limit(self, streamable_bytes: int) -> int | None:
         """How many of these bytes may stay in memory by --weight-cache; None for no limit."""

@@ -2,7 +2,7 @@
 
 all weights + KV + buffers fit ───────────────► resident
 else routed experts, architecture proven ─────► expert-streaming: the rest stays, slots get what is left
-else architecture proven ─────────────────────► dense-streaming: layers pinned while they fit,
+else architecture proven ─────────────────────► dense-streaming: tensors pinned while they fit,
                                                 FFN streams first, then attention too
 else ─────────────────────────────────────────► llama.cpp's own mmap, with a word to the user
 """

@@ -116,13 +116,19 @@ class ExpertPlan:
 
 @dataclass(frozen=True, slots=True)
 class DensePlan:
-    """How layers are streamed."""
+    """How layers are streamed, tensor by tensor.
+
+    streamed_layers: those of which something is read; ring_slot_bytes: the largest streamed tensor;
+    ring_depth: how many of it the ring holds.
+    """
 
     streamed_layers: tuple[int, ...]
     pinned_layers: tuple[int, ...]
     ring_depth: int
     ring_slot_bytes: int
     attention_streamed: bool
+    streamed_tensors: int
+    pinned_tensors: int
 
 
 @dataclass(frozen=True, slots=True)

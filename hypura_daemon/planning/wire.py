@@ -128,6 +128,8 @@ def plan_to_proto(plan: Plan, *, tensors: bool = True) -> placement_pb2.Plan:
                 ring_depth=plan.dense.ring_depth,
                 ring_slot_bytes=plan.dense.ring_slot_bytes,
                 attention_streamed=plan.dense.attention_streamed,
+                streamed_tensors=plan.dense.streamed_tensors,
+                pinned_tensors=plan.dense.pinned_tensors,
             )
         )
     if tensors:

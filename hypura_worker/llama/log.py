@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ctypes
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import llama_cpp
 import structlog
@@ -14,6 +16,7 @@ _WARNING = 3
 _CONTINUATION = 5
 
 _kept: deque[str] = deque(maxlen=_KEPT_LINES)
+_hushed = False
 
 
 def last_errors() -> str:
@@ -26,6 +29,17 @@ def forget_errors() -> None:
     _kept.clear()
 
 
+@contextmanager
+def hushed() -> Iterator[None]:
+    """Warnings are of no interest within: what they warn of is meant."""
+    global _hushed
+    _hushed = True
+    try:
+        yield
+    finally:
+        _hushed = False
+
+
 @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
 def _write(level: int, text: bytes, _: ctypes.c_void_p) -> None:
     line = text.decode(errors="replace").strip()
@@ -35,7 +49,7 @@ def _write(level: int, text: bytes, _: ctypes.c_void_p) -> None:
         _kept.append(line)
     # llama.cpp's "info" is chatter to a user of hypura.
     name = _LEVELS.get(level, "debug")
-    structlog.get_logger("llama.cpp").log(30 if name in ("warning", "error") else 10, line)
+    structlog.get_logger("llama.cpp").log(30 if name in ("warning", "error") and not _hushed else 10, line)
 
 
 def redirect() -> None:

@@ -1,16 +1,18 @@
-"""Whole layers through a ring of places, read ahead of the forward pass.
+"""Streamed tensors through a ring, read ahead of the forward pass.
 
-    layer order    0  1  2* 3  4* 5  6* …        * streamed, the others pinned
-    ring, depth 3  [ 2: computing ][ 4: read ][ 6: being read ]
-                     └ free as soon as a node needs layer 4; then 8 is read into it
+    order of use   up0 gate0 down0 up1 gate1* down1 …                  * stays in memory, never read
+    ring           [ up0: computing ][ gate0: read ][ down0: being read ][ up1: queued ]
+                     └ free as soon as its node is computed; the next is queued there at once
 
-The order of layers is not assumed: which unit followed which is remembered from pass to
-pass, and a unit that nobody foresaw is read on demand.
+Small tensors share what a large one takes. A pass without computing shows the order of use
+when the model is loaded; if a later pass does it otherwise, its units are read on demand,
+and its order is believed from then on.
 """
 
 from __future__ import annotations
 
 import ctypes
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -23,12 +25,17 @@ from hypura_worker.llama.hooks import Callbacks
 from hypura_worker.llama.library import address_of, ggml_calls, hook
 from hypura_worker.streaming.geometry import Slices, lay_out
 from hypura_worker.streaming.memory import Pool
+from hypura_worker.streaming.order import Order
 from hypura_worker.streaming.reader import Alignment, Batch, Reader
+from hypura_worker.streaming.ring import Ring
 from hypura_worker.streaming.streamer import StreamCounters
-from hypura_worker.streaming.tensors import StreamedTensor
+from hypura_worker.streaming.tensors import StreamedTensor, kept_of_the_same_kind
 
 _ACQUIRE = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.POINTER(ctypes.c_int32), ctypes.c_int32)
+_RELEASE = ctypes.CFUNCTYPE(ctypes.c_int32)
 _LEAST_DEPTH = 2
+"""Of the largest tensor: one is read while the other computes."""
+_DONE_WITH = -1
 
 
 class _Entry(ctypes.Structure):
@@ -47,34 +54,34 @@ class _State(ctypes.Structure):
         ("table_length", ctypes.c_int32),
         ("failed", ctypes.c_int32),
         ("acquire", _ACQUIRE),
-        ("held", ctypes.c_int32 * 10),
-        ("held_count", ctypes.c_int32),
-        ("reserved", ctypes.c_int32),
+        ("release", _RELEASE),
+        ("holding", ctypes.c_int32),
+        ("learning", ctypes.c_int32),
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Unit:
-    """One layer's streamed tensors: (address, layout, where in the place it goes)."""
+    """One streamed tensor: the ggml_tensor's address, and its layout in the ring."""
 
-    layer: int
-    parts: tuple[tuple[int, Slices, int], ...]
-    size_bytes: int
+    name: str
+    address: int
+    slices: Slices
 
 
 @dataclass(slots=True)
-class _Place:
-    """Room for one unit. unit: which is in it, or being read into it, by `batch`."""
+class _Loaded:
+    """A unit in the ring, or on its way there. until: the last turn that is known to use it."""
 
-    address: int
-    unit: int | None = None
+    unit: int
+    until: int
     batch: Batch = field(default_factory=Batch)
 
 
 class DenseStreamer:
-    """Serves the layers that a pass computes with; see the module's docstring.
+    """Serves the tensors that a pass computes with; see the module's docstring.
 
-    tensors: those of the streamed layers. Raises LoadFailed for a ring too shallow.
+    Raises LoadFailed for a ring too small.
     """
 
     def __init__(
@@ -88,34 +95,46 @@ class DenseStreamer:
         self._hook = hook()
         self._reader = reader
         self._failure: Exception | None = None
+        self.learning = False
+        """Whether the next pass only shows the order of use; it ends as if aborted."""
         alignment = Alignment(plan.io.offset_alignment_bytes, plan.io.memory_alignment_bytes)
-        self._units = _units(tensors, descriptors, alignment)
+        in_order = sorted(tensors, key=lambda t: (t.layer, t.file, t.offset_bytes))
+        self._units = [
+            _Unit(
+                f"{t.component} of layer {t.layer}",
+                t.address,
+                lay_out(descriptors[t.file], t.offset_bytes, t.length_bytes, 1, alignment),
+            )
+            for t in in_order
+        ]
         depth = min(plan.dense.ring_depth, len(self._units))
-        if depth < min(_LEAST_DEPTH, len(self._units)):
-            raise LoadFailed(f"a ring of {depth} layers is too shallow; the least is {_LEAST_DEPTH}")
-        self._place_bytes = max(unit.size_bytes for unit in self._units)
-        self._pool = Pool(depth * self._place_bytes)
-        self._depth = depth
-        self._places = [self._place(number) for number in range(depth)]
-        self._place_of: dict[int, _Place] = {}
-        self._follower = {unit: (unit + 1) % len(self._units) for unit in range(len(self._units))}
-        self._last_unit: int | None = None
+        self._least_depth = min(_LEAST_DEPTH, len(self._units))
+        if depth < self._least_depth:
+            raise LoadFailed(f"a ring of {depth} tensors is too small; the least is {self._least_depth}")
+        self._largest_bytes = max(unit.slices.stride_bytes for unit in self._units)
+        self._planned_bytes = depth * self._largest_bytes
+        self._pool = Pool(self._planned_bytes)
+        self._ring = Ring(self._planned_bytes)
+        self._loaded: deque[_Loaded] = deque()  # As in the ring, oldest first.
+        self._found: dict[int, _Loaded] = {}
+        self._order = Order(range(len(self._units)))
+        self._ahead = 0  # The first turn that nothing is read for yet.
         self._ubatch_tokens = plan.ubatch_tokens
-        self._pinned = len(plan.dense.pinned_layers)
+        self._kept = kept_of_the_same_kind(plan, tensors)
         self._uses = self._misses = 0
         table_length = 1 << (4 * len(tensors)).bit_length()
         self._table = (_Entry * table_length)()
-        self._acquire = _ACQUIRE(self._on_acquire)
+        self._acquire, self._release = _ACQUIRE(self._on_acquire), _RELEASE(self._on_release)
         self._state = _State(
             ggml=ctypes.addressof(ggml_calls()),
             arena=arena.handle,
             table=ctypes.addressof(self._table),
             table_length=table_length,
             acquire=self._acquire,
+            release=self._release,
         )
         for number, unit in enumerate(self._units):
-            for address, _, _ in unit.parts:
-                self._hook.hypura_dense_insert(ctypes.addressof(self._state), address, number)
+            self._hook.hypura_dense_insert(ctypes.addressof(self._state), unit.address, number)
 
     @property
     def callbacks(self) -> Callbacks:
@@ -128,28 +147,28 @@ class DenseStreamer:
 
     @property
     def places(self) -> int:
-        """Ring places in use."""
-        return len(self._places)
+        """How many of the largest tensor have room."""
+        return self._ring.capacity_bytes // self._largest_bytes
 
     @property
     def place_bytes(self) -> int:
         """Memory of the ring when it is filled."""
-        return len(self._places) * self._place_bytes
+        return self._ring.capacity_bytes
 
     @property
     def pass_tokens(self) -> int:
-        """As many as planned: a layer serves any number of tokens."""
+        """As many as planned: a tensor serves any number of tokens."""
         return self._ubatch_tokens
 
     @property
     def least_bytes(self) -> int:
         """The least that `fit` can do with."""
-        return min(_LEAST_DEPTH, len(self._units)) * self._place_bytes
+        return self._least_depth * self._largest_bytes
 
     @property
     def most_bytes(self) -> int:
-        """The ring as planned: what is pinned cannot be more later."""
-        return self._depth * self._place_bytes
+        """The ring as planned: what is kept beside it cannot be more later."""
+        return self._planned_bytes
 
     def fit(self, memory_bytes: int) -> None:
         """Use at most memory_bytes for the ring."""
@@ -158,27 +177,26 @@ class DenseStreamer:
                 f"{memory_bytes / 1e6:.0f} MB are left for the ring, and the least is "
                 f"{self.least_bytes / 1e6:.0f} MB; raise --memory, or lower --context"
             )
-        depth = min(self._depth, memory_bytes // self._place_bytes)
-        self._state.held_count = 0
-        for place in self._places[depth:]:
-            self._settle(place)
-            self._forget(place)
-        del self._places[depth:]
-        self._pool.release(depth * self._place_bytes)
-        self._places += [self._place(number) for number in range(len(self._places), depth)]
+        self._empty()
+        self._ring = Ring(min(self._planned_bytes, memory_bytes))
+        self._pool.release(self._ring.capacity_bytes)
 
     def begin(self) -> None:
-        """Forget the failure of the last pass."""
+        """Learn from the last pass, or forget its failure."""
         if self._state.failed:
-            self._state.held_count = 0
+            self._order.forget()
+        elif self._order.learn(whole=not self._state.learning):
+            self._empty()
         self._failure = None
-        self._state.failed = 0
-        self._uses += self._pinned
+        self._state.failed = self._state.holding = 0
+        self._state.learning = self.learning
+        if not self.learning:
+            self._uses += self._kept
 
     def failure(self) -> Exception | None:
         """Why the last pass failed, if it did."""
         if self._state.failed:
-            return self._failure or DecodeFailed("a streamed layer could not be served")
+            return self._failure or DecodeFailed("a streamed tensor could not be served")
         return None
 
     def counters(self) -> StreamCounters:
@@ -194,106 +212,119 @@ class DenseStreamer:
 
     def close(self) -> None:
         """Release the memory."""
-        for place in self._places:
-            self._settle(place)
+        self._empty()
         self._pool.close()
 
     def _on_acquire(self, units: ctypes._Pointer[ctypes.c_int32], count: int) -> int:
         # ctypes prints an exception raised in a callback and goes on: nothing may escape.
         wanted = [units[i] for i in range(count)]
         try:
-            self._serve(wanted)
+            if self._state.learning:
+                self._order.note(wanted)
+                self._point_somewhere(wanted)
+            else:
+                self._serve(wanted)
         except Exception as error:
             self._failure = error
             self._point_somewhere(wanted)
             return 1
         return 0
 
+    def _on_release(self) -> int:
+        try:
+            self._order.computed()
+            self._read_ahead()
+        except Exception as error:
+            self._failure = error
+            return 1
+        return 0
+
     def _serve(self, wanted: list[int]) -> None:
         """Have these units in memory; whatever else the ring holds may give way."""
-        for unit in wanted:
-            if self._last_unit is not None and self._last_unit != unit:
-                self._follower[self._last_unit] = unit
-            self._last_unit = unit
+        self._order.use(wanted)
         self._uses += len(wanted)
-        keep = list(dict.fromkeys([*wanted, *self._ahead(wanted[-1])]))[: max(len(self._places), len(wanted))]
-        if len(wanted) > len(self._places):
-            raise DecodeFailed(f"one node needs {len(wanted)} streamed layers, the ring holds {len(self._places)}")
-        free = [place for place in self._places if place.unit not in keep]
-        for unit in keep:
-            if unit not in self._place_of:
-                self._read(unit, free.pop())
+        if not self._have(wanted):
+            self._empty()
+            if not self._have(wanted):
+                needed = sum(self._units[unit].slices.stride_bytes for unit in wanted)
+                raise DecodeFailed(
+                    f"one node needs {needed / 1e6:.1f} MB of streamed weights, and the ring holds "
+                    f"{self._ring.capacity_bytes / 1e6:.1f} MB; raise --memory"
+                )
+        self._read_ahead()
         for unit in wanted:
-            place = self._place_of[unit]
+            loaded = self._found[unit]
             try:
-                self._reader.wait(place.batch)
+                self._reader.wait(loaded.batch)
             except ReadFailed as error:
-                self._forget(place)
-                raise ReadFailed(f"layer {self._units[unit].layer}: {error}") from error
+                self._forget(loaded)
+                raise ReadFailed(f"{self._units[unit].name}: {error}") from error
 
-    def _ahead(self, unit: int) -> list[int]:
-        """The units expected after this one, as many as the ring holds."""
-        order = []
-        for _ in self._places:
-            unit = self._follower[unit]
-            order.append(unit)
-        return order
+    def _have(self, wanted: list[int]) -> bool:
+        return all(self._bring(unit, self._order.now) for unit in wanted)
 
-    def _place(self, number: int) -> _Place:
-        return _Place(self._pool.address + number * self._place_bytes)
+    def _read_ahead(self) -> None:
+        """Queue what comes next until the ring is full."""
+        now = self._order.now
+        self._ahead = max(self._ahead, now)
+        while self._ahead < now + len(self._order) and self._bring(self._order.unit(self._ahead), self._ahead):
+            self._ahead += 1
 
-    def _read(self, number: int, place: _Place) -> None:
-        self._settle(place)
-        self._forget(place)
+    def _bring(self, unit: int, turn: int) -> bool:
+        """Have the unit in the ring for this turn, or on its way; False if there is no room."""
+        if unit in self._found:
+            loaded = self._found[unit]
+            loaded.until = max(loaded.until, turn)
+            return True
+        slices = self._units[unit].slices
+        while (start := self._ring.take(slices.stride_bytes)) is None:
+            if not self._loaded or self._loaded[0].until >= self._order.now:
+                return False
+            self._drop_oldest()
+        place = self._pool.address + start
+        loaded = _Loaded(unit, turn)
+        self._loaded.append(loaded)
+        self._found[unit] = loaded
         self._misses += 1
-        place.batch = Batch()
-        first = np.zeros(1, np.int64)
-        reads = []
-        for address, slices, offset in self._units[number].parts:
-            start = place.address + offset
-            reads.append(slices.reads(first, np.array([start], np.uint64)))
-            self._hook.hypura_tensor_place(address, start + slices.shift_bytes)
-        whole = np.concatenate(reads)
-        place.unit = number
-        self._place_of[number] = place
-        self._reader.submit(whole, place.batch)
+        self._hook.hypura_tensor_place(self._units[unit].address, place + slices.shift_bytes)
+        self._reader.submit(slices.reads(np.zeros(1, np.int64), np.array([place], np.uint64)), loaded.batch)
+        return True
 
-    def _settle(self, place: _Place) -> None:
-        """Wait until nothing is read into the place any more; what failed there is nobody's yet."""
-        if place.unit is not None:
-            try:
-                self._reader.wait(place.batch)
-            except ReadFailed:
-                self._forget(place)
+    def _drop_oldest(self) -> None:
+        """Free its room, when nothing is read into it any more; what failed there is nobody's yet."""
+        loaded = self._loaded[0]
+        self._settle(loaded)
+        self._forget(loaded)
+        self._loaded.popleft()
+        self._ring.give_back()
 
-    def _forget(self, place: _Place) -> None:
-        if place.unit is not None:
-            del self._place_of[place.unit]
-        place.unit = None
+    def _empty(self) -> None:
+        while self._loaded:
+            self._drop_oldest()
+        self._ahead = self._order.now
+
+    def _settle(self, loaded: _Loaded) -> None:
+        try:
+            self._reader.wait(loaded.batch)
+        except ReadFailed:
+            self._forget(loaded)
+
+    def _forget(self, loaded: _Loaded) -> None:
+        """Its bytes are not to be used; its room is free when it is the oldest."""
+        if self._found.get(loaded.unit) is loaded:
+            del self._found[loaded.unit]
+        loaded.until = _DONE_WITH
 
     def _point_somewhere(self, units: list[int]) -> None:
-        """After a failure llama.cpp computes up to the next check all the same: let it find memory.
+        """llama.cpp computes up to its next check all the same: let it find memory.
 
-        What is pointed elsewhere is no longer where its place is, so the place forgets it.
+        What is pointed elsewhere is no longer where the ring has it, so the ring forgets it.
         """
         for unit in units:
-            if unit in self._place_of:
-                self._settle(self._place_of[unit])
-            if unit in self._place_of:
-                self._forget(self._place_of[unit])
-            for address, slices, offset in self._units[unit].parts:
-                self._hook.hypura_tensor_place(address, self._pool.address + offset + slices.shift_bytes)
-
-
-def _units(tensors: Sequence[StreamedTensor], descriptors: Sequence[int], alignment: Alignment) -> list[_Unit]:
-    """One unit per layer, tensors in file order."""
-    units = []
-    for layer in sorted({tensor.layer for tensor in tensors}):
-        parts, offset = [], 0
-        members = (tensor for tensor in tensors if tensor.layer == layer)
-        for tensor in sorted(members, key=lambda t: (t.file, t.offset_bytes)):
-            slices = lay_out(descriptors[tensor.file], tensor.offset_bytes, tensor.length_bytes, 1, alignment)
-            parts.append((tensor.address, slices, offset))
-            offset += slices.stride_bytes
-        units.append(_Unit(layer, tuple(parts), offset))
-    return units
+            if unit in self._found:
+                loaded = self._found[unit]
+                self._settle(loaded)
+                self._forget(loaded)
+            self._hook.hypura_tensor_place(
+                self._units[unit].address, self._pool.address + self._units[unit].slices.shift_bytes
+            )

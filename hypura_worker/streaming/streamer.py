@@ -11,7 +11,7 @@ from hypura_worker.llama.hooks import PassHook
 @dataclass(frozen=True, slots=True)
 class StreamCounters:
     """Since the load. hits and misses: routed experts that a layer's visit found in memory
-    or had to read, or, where layers are streamed, layers; stall_seconds: computing waited
+    or had to read, or, where layers are streamed, tensors; stall_seconds: computing waited
     that long for reads; ahead_bytes: read on a guess, and of these the ones used; drive_seconds:
     with a read under way; hook_seconds: our own work between the nodes."""
 
@@ -30,7 +30,7 @@ class Streamer(PassHook, Protocol):
 
     @property
     def places(self) -> int:
-        """Slots or ring places in use."""
+        """Slots in use, or how many of the largest streamed tensor the ring holds."""
 
     @property
     def place_bytes(self) -> int:

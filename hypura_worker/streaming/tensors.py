@@ -66,6 +66,16 @@ def arrived(
     return tensors
 
 
+def kept_of_the_same_kind(plan: placement_pb2.Plan, streamed: Sequence[StreamedTensor]) -> int:
+    """How many tensors stay in memory that have the component of a streamed one in another layer."""
+    components = {tensor.component for tensor in streamed}
+    return sum(
+        placement.tier != placement_pb2.TIER_NVME
+        for placement in plan.tensors
+        if (match := _BLOCK.match(placement.name)) and match[2] in components
+    )
+
+
 def override_patterns(placements: Sequence[placement_pb2.TensorPlacement]) -> list[str]:
     """Regular expressions that match exactly these names, one per component: the loader
     compiles each of them for each tensor of the model."""

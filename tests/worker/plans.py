@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 
 import llama_cpp  # noqa: F401 - before numpy, see hypura_worker.llama.library
@@ -29,6 +30,7 @@ def make_plan(
     slots: int | None = None,
     ring_depth: int = 2,
     pinned: tuple[int, ...] = (),
+    kept: Callable[[str], bool] = lambda name: False,
     everything: bool = False,
     context_tokens: int = 256,
     ubatch_tokens: int = 8,
@@ -40,7 +42,8 @@ def make_plan(
     threads: int = 2,
 ) -> pb.Plan:
     """A plan for the file. slots: per group (layers with equal experts share a group); everything:
-    dense streaming takes every matrix of a block, not only the feed-forward ones."""
+    dense streaming takes every matrix of a block, not only the feed-forward ones, but for layers that are
+    pinned and tensors that are kept."""
     reader = GGUFReader(path)
     architecture_field = reader.get_field("general.architecture")
     architecture = bytes(architecture_field.parts[architecture_field.data[0]]).decode()
@@ -90,7 +93,7 @@ def make_plan(
             elif _VECTOR.match(name):
                 role = pb.TENSOR_ROLE_EXPERT_VECTOR
                 layers[layer].append((name.split(".", 2)[2], int(tensor.n_bytes)))
-        elif mode == pb.MODE_DENSE_STREAMING and layer >= 0 and layer not in pinned:
+        elif mode == pb.MODE_DENSE_STREAMING and layer >= 0 and layer not in pinned and not kept(name):
             ffn = "ffn_" in name and not name.endswith(("norm.weight", "gate_inp.weight"))
             matrix = _MATRIX.match(name) and "norm" not in name and len(tensor.shape) >= 2
             if (everything and matrix) or (not everything and ffn and matrix):

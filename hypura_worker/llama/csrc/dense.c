@@ -1,9 +1,11 @@
 /* Per-node callback for streamed layers.
  *
- * A unit is one layer's streamed tensors. Every node that uses one is a stop: when the
- * first node of the next unit is asked about, all nodes of the units before are computed,
- * so their memory may be read into while this call waits for the next unit's weights.
- * This knows no architecture: it looks only at which tensors a node uses.
+ * A unit is one streamed tensor. Every node that uses one is a stop: the call before it waits
+ * for the unit's weights, the call after it lets the next be read into its memory. This knows
+ * no architecture: it looks only at which tensors a node uses.
+ *
+ * In a learning pass no node is a stop, so that llama.cpp asks about all nodes before it
+ * computes the first of them, and is then told to abort: the order of use, for nothing.
  */
 #include "hook.h"
 
@@ -46,6 +48,10 @@ static bool contains(const int32_t *units, int32_t count, int32_t unit) {
 HYPURA_API bool hypura_dense_eval(struct ggml_tensor *node, bool ask, void *context) {
     hypura_dense *dense = context;
     if (!ask) {
+        if (dense->holding && !dense->failed && dense->release() != 0) {
+            dense->failed = 1;
+        }
+        dense->holding = 0;
         return true;
     }
     if (hypura_moves_no_bytes(dense->ggml, node->op)) {
@@ -53,7 +59,6 @@ HYPURA_API bool hypura_dense_eval(struct ggml_tensor *node, bool ask, void *cont
     }
     int32_t units[GGML_MAX_SRC];
     int32_t count = 0;
-    bool all_held = true;
     for (int i = 0; i < GGML_MAX_SRC; i++) {
         if (node->src[i] == NULL) {
             continue;
@@ -64,21 +69,19 @@ HYPURA_API bool hypura_dense_eval(struct ggml_tensor *node, bool ask, void *cont
         }
         int32_t unit = unit_of(dense, root);
         if (unit >= 0 && !contains(units, count, unit)) {
-            all_held = all_held && contains(dense->held, dense->held_count, unit);
             units[count++] = unit;
         }
     }
     if (count == 0) {
         return false;
     }
-    if (!all_held && !dense->failed) {
+    if (dense->learning) {
+        dense->acquire(units, count);
+    } else if (!dense->failed) {
         if (dense->acquire(units, count) != 0) {
             dense->failed = 1;
         }
-        for (int32_t i = 0; i < count; i++) {
-            dense->held[i] = units[i];
-        }
-        dense->held_count = count;
+        dense->holding = 1;
     }
     /* A view took its address when the graph was allocated; the weights have moved since. */
     for (int i = 0; i < GGML_MAX_SRC; i++) {
@@ -87,10 +90,11 @@ HYPURA_API bool hypura_dense_eval(struct ggml_tensor *node, bool ask, void *cont
             source->data = (uint8_t *)source->view_src->data + source->view_offs;
         }
     }
-    return true;
+    return !dense->learning;
 }
 
 /* The ggml_abort_callback of the same context. */
 HYPURA_API bool hypura_dense_abort(void *context) {
-    return ((hypura_dense *)context)->failed != 0;
+    const hypura_dense *dense = context;
+    return dense->failed != 0 || dense->learning != 0;
 }

@@ -7,7 +7,7 @@
  *   routers.c     which experts the next layer will choose
  *   experts.c     per-node callback for streamed experts: rewrites expert ids to slots
  *   products.c    products of experts, row by row as the experts arrive
- *   dense.c       per-node callback for streamed layers: waits for a layer's weights
+ *   dense.c       per-node callback for streamed layers: waits for a tensor's weights
  *
  * Python lays everything out before the context is made; from then on C answers what
  * llama.cpp asks thousands of times per token. Layouts mirror ggml.h and ggml-backend-impl.h of ggml 0.25;
@@ -344,9 +344,11 @@ void hypura_routers_judge(hypura_experts *experts, int32_t layer);
 
 /* ---- dense.c ---- */
 
-/* Called when a node needs units (layers' streamed tensors) that are not held.
- * Afterwards exactly these are held. Returns 0, or anything else to fail the decode. */
+/* Called before a node that needs units (streamed tensors). Afterwards exactly these are held.
+ * Returns 0, or anything else to fail the decode. */
 typedef int32_t (*hypura_acquire_fn)(const int32_t *units, int32_t count);
+/* Called when the node is computed: nothing is held any more. Returns as above. */
+typedef int32_t (*hypura_release_fn)(void);
 
 typedef struct {
     struct ggml_tensor *tensor;
@@ -361,9 +363,9 @@ typedef struct {
     int32_t table_length;
     int32_t failed;
     hypura_acquire_fn acquire;
-    int32_t held[GGML_MAX_SRC];
-    int32_t held_count;
-    int32_t reserved;
+    hypura_release_fn release;
+    int32_t holding;
+    int32_t learning; /* this pass only shows which units follow which; nothing of it is kept */
 } hypura_dense;
 
 /* True if the tensor, or what it is a view of, lives in the arena. */

@@ -132,18 +132,22 @@ class ExpertPlan(_message.Message):
     def __init__(self, groups: _Optional[_Iterable[_Union[ExpertGroup, _Mapping]]] = ..., experts_per_layer: _Optional[int] = ..., experts_per_token: _Optional[int] = ..., expert_bytes: _Optional[int] = ..., statistics_path: _Optional[str] = ...) -> None: ...
 
 class DensePlan(_message.Message):
-    __slots__ = ("streamed_layers", "pinned_layers", "ring_depth", "ring_slot_bytes", "attention_streamed")
+    __slots__ = ("streamed_layers", "pinned_layers", "ring_depth", "ring_slot_bytes", "attention_streamed", "streamed_tensors", "pinned_tensors")
     STREAMED_LAYERS_FIELD_NUMBER: _ClassVar[int]
     PINNED_LAYERS_FIELD_NUMBER: _ClassVar[int]
     RING_DEPTH_FIELD_NUMBER: _ClassVar[int]
     RING_SLOT_BYTES_FIELD_NUMBER: _ClassVar[int]
     ATTENTION_STREAMED_FIELD_NUMBER: _ClassVar[int]
+    STREAMED_TENSORS_FIELD_NUMBER: _ClassVar[int]
+    PINNED_TENSORS_FIELD_NUMBER: _ClassVar[int]
     streamed_layers: _containers.RepeatedScalarFieldContainer[int]
     pinned_layers: _containers.RepeatedScalarFieldContainer[int]
     ring_depth: int
     ring_slot_bytes: int
     attention_streamed: bool
-    def __init__(self, streamed_layers: _Optional[_Iterable[int]] = ..., pinned_layers: _Optional[_Iterable[int]] = ..., ring_depth: _Optional[int] = ..., ring_slot_bytes: _Optional[int] = ..., attention_streamed: _Optional[bool] = ...) -> None: ...
+    streamed_tensors: int
+    pinned_tensors: int
+    def __init__(self, streamed_layers: _Optional[_Iterable[int]] = ..., pinned_layers: _Optional[_Iterable[int]] = ..., ring_depth: _Optional[int] = ..., ring_slot_bytes: _Optional[int] = ..., attention_streamed: _Optional[bool] = ..., streamed_tensors: _Optional[int] = ..., pinned_tensors: _Optional[int] = ...) -> None: ...
 
 class IoPlan(_message.Message):
     __slots__ = ("chunk_bytes", "queue_depth", "direct", "offset_alignment_bytes", "memory_alignment_bytes")

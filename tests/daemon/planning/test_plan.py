@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 from hypura_daemon.errors import BudgetTooSmall, ContextTooLong, HypuraError, InvalidRequest
 from hypura_daemon.models.model import Model, ModelFile, ModelTensor, open_model
 from hypura_daemon.models.tensors import Role, layer_of, role_of
-from hypura_daemon.planning import slots
+from hypura_daemon.planning import ring, slots
 from hypura_daemon.planning.plan import plan
 from hypura_daemon.planning.types import LoadRequest, Mode, Plan, Tier
 from hypura_daemon.planning.wire import plan_to_proto
@@ -111,13 +110,32 @@ def test_attention_is_streamed_only_when_it_must_be(tiny: dict[str, Model]) -> N
     assert small.dense is not None and small.dense.attention_streamed
 
 
-def test_pinned_layers_are_spread_evenly(tiny: dict[str, Model]) -> None:
-    made = _plan(_shaped("llama-70b", tiny["tiny-dense"]), memory_bytes=22 * GB)
+@pytest.mark.parametrize("memory_gb", [8, 14, 22, 30])
+def test_pinned_tensors_are_spread_evenly_and_waste_nothing(memory_gb: int, tiny: dict[str, Model]) -> None:
+    """Seen: pinning whole layers left up to one layer's 460 MB of the limit unused."""
+    made = _plan(_shaped("llama-70b", tiny["tiny-dense"]), memory_bytes=memory_gb * GB)
     assert made.dense is not None
-    pinned = made.dense.pinned_layers
-    gaps = {b - a for a, b in pairwise(pinned)}
-    assert len(pinned) > 5
-    assert max(gaps) - min(gaps) <= 1
+    streamed = [t for t in made.tensors if t.tier is Tier.NVME]
+    assert made.dense.pinned_tensors > 2 and len(streamed) == made.dense.streamed_tensors
+    assert made.memory_limit_bytes - sum(item.size_bytes for item in made.memory) < min(t.size_bytes for t in streamed)
+    assert made.dense.ring_slot_bytes * made.dense.ring_depth < 0.65 * GB
+    halves = [sum(t.size_bytes for t in streamed if t.layer // 40 == half) for half in (0, 1)]
+    assert max(halves) - min(halves) < 3 * made.dense.ring_slot_bytes
+
+
+def test_small_tensors_get_a_deeper_ring(tiny: dict[str, Model]) -> None:
+    """Three tensors of 0.4 MB would leave most of the drive's queue empty."""
+    tensors = [ModelTensor(f"blk.{i}.ffn_up.weight", "F16", (640, 640), Role.DENSE_FFN, i, 0, i, 1 << 20)
+               for i in range(200)]  # fmt: skip
+    deep = ring.divide(tensors, 100 << 20, place_bytes=1 << 20, in_flight_bytes=8 << 20)
+    capped = ring.divide(tensors, 20 << 20, place_bytes=1 << 20, in_flight_bytes=8 << 20)
+    least = ring.divide(tensors, 2 << 20, place_bytes=1 << 20, in_flight_bytes=8 << 20)
+    assert deep is not None and capped is not None and least is not None
+    assert (deep.depth, capped.depth, least.depth) == (9, 5, 2)
+    assert (len(deep.pinned), len(capped.pinned), len(least.pinned)) == (91, 15, 0)
+    assert ring.divide(tensors, (2 << 20) - 1, place_bytes=1 << 20, in_flight_bytes=0) is None
+    whole = ring.divide(tensors, 1 << 40, place_bytes=1 << 20, in_flight_bytes=0)
+    assert whole is not None and (len(whole.pinned), whole.depth) == (199, 1), "something is always streamed"
 
 
 def test_a_budget_too_small_names_the_least_that_works(tiny: dict[str, Model]) -> None:
@@ -234,7 +252,7 @@ def _check(made: Plan) -> None:
         least = min(made.experts.experts_per_layer, made.experts.experts_per_token * made.ubatch_tokens)
         assert all(least <= group.slots <= slots.MAX_GROUP_SLOTS for group in made.experts.groups)
     if made.dense is not None:
-        assert made.dense.ring_depth >= min(2, len(made.dense.streamed_layers))
+        assert made.dense.ring_depth >= min(2, made.dense.streamed_tensors)
         assert {t.layer for t in made.tensors if t.tier is Tier.NVME} == set(made.dense.streamed_layers)
     estimate = made.estimate
     assert estimate.tok_per_second > 0
