@@ -23,7 +23,7 @@ from hypura_worker.errors import DecodeFailed, LoadFailed, ReadFailed
 from hypura_worker.llama.arena import Arena
 from hypura_worker.llama.hooks import Callbacks
 from hypura_worker.llama.library import address_of, ggml_calls, hook
-from hypura_worker.streaming.geometry import Slices, lay_out
+from hypura_worker.streaming.geometry import Slices, lay_out, paged
 from hypura_worker.streaming.memory import Pool
 from hypura_worker.streaming.order import Order
 from hypura_worker.streaming.reader import Alignment, Batch, Reader
@@ -97,7 +97,10 @@ class DenseStreamer:
         self._failure: Exception | None = None
         self.learning = False
         """Whether the next pass only shows the order of use; it ends as if aborted."""
-        alignment = Alignment(plan.io.offset_alignment_bytes, plan.io.memory_alignment_bytes)
+        alignment = paged(
+            Alignment(plan.io.offset_alignment_bytes, plan.io.memory_alignment_bytes),
+            max(tensor.length_bytes for tensor in tensors),
+        )
         in_order = sorted(tensors, key=lambda t: (t.layer, t.file, t.offset_bytes))
         self._units = [
             _Unit(

@@ -28,6 +28,7 @@ from hypura_worker.streaming.reader import READ, Alignment
 
 PAGE_BYTES = 4096
 """Reads of whole pages, in the file and in memory, are the fastest that there are."""
+_PADDED_BYTES = 256 << 10
 _FINE_BYTES = 32
 """GGUF aligns tensors to at least this: an address alignment up to it can always be met."""
 _PLACE_BYTES = 64
@@ -73,6 +74,14 @@ class Slices:
         else:
             reads["dest"] = landing - front.astype(np.uint64)
         return reads
+
+
+def paged(alignment: Alignment, slice_bytes: int) -> Alignment:
+    """The same for reads that start at whole pages of the file, where slices are so large that the padding does
+    not matter."""
+    if slice_bytes < _PADDED_BYTES:
+        return alignment
+    return Alignment(max(alignment.offset_bytes, PAGE_BYTES), alignment.memory_bytes)
 
 
 def lay_out(

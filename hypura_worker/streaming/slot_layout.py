@@ -14,12 +14,10 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from hypura_worker.streaming.geometry import PAGE_BYTES, Slices, lay_out
+from hypura_worker.streaming.geometry import PAGE_BYTES, Slices, lay_out, paged
 from hypura_worker.streaming.reader import Alignment
 
 _PAGE_CLASSES, _CLASSES = 32, 16
-_PADDED_BYTES = 256 << 10
-"""From this size on, the padding to whole pages does not matter."""
 _CHOICE = 8
 """Slots of each class below which replacement has too few to choose from, and faster reads do not make up for it."""
 
@@ -57,8 +55,8 @@ def lay_out_slots(
     def divided(layouts: dict[int, Slices]) -> int:
         return math.lcm(*(slices.classes for slices in layouts.values()))
 
-    if min(t.slice_bytes for t in tensors) >= _PADDED_BYTES:
-        alignment = Alignment(max(alignment.offset_bytes, PAGE_BYTES), alignment.memory_bytes)
+    alignment = paged(alignment, min(t.slice_bytes for t in tensors))
+    if alignment.offset_bytes >= PAGE_BYTES:
         layouts = made(Alignment(alignment.offset_bytes, max(alignment.memory_bytes, PAGE_BYTES)), _PAGE_CLASSES)
         classes = divided(layouts)
         direct = not any(slices.bounce for slices in layouts.values())
