@@ -65,11 +65,12 @@ def bench(
     notes: list[str] = []
     with connected() as client:
         name = registered(client, model)
-        note("asking the daemon for a plan; the first one measures the drive …")
+        note("measuring the drive, which the plan's estimate goes by …")
+        machine = client.profile(name, refresh=True).profile
         plan = client.plan(name, load_options(memory, context, weight_cache, exact)).plan
         if not plan.tensors:
             plan.tensors.extend(client.show(name).tensors)
-        repacks = client.profile(name).profile.extra_buffers_work if baseline else False
+        repacks = machine.extra_buffers_work
         busy = [entry.name for entry in client.status().models if entry.state == control.MODEL_STATE_READY]
     if busy:
         notes.append(f"the daemon holds {', '.join(busy)} in memory, which may disturb; `hypuractl unload` it first")

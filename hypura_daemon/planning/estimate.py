@@ -28,7 +28,7 @@ experts, 62 % at 11 %, 81 % at 22 %) and random weights, which choose with less 
 little to learn: 71 % hit at 70 %."""
 _LEAST_CHOICE, _WIDE_CHOICE = 2, 4
 """log2 of experts over chosen ones, where past choices foretell nothing, and where they do as above."""
-_NOT_OVERLAPPED = 0.5
+_NOT_OVERLAPPED = 0.4
 """Of the lesser of computing and reading: that much of it does not hide behind the other."""
 _NOT_OVERLAPPED_IN_PROMPTS = 0.2
 

@@ -34,7 +34,7 @@ from hypura_worker.streaming.streamer import StreamCounters
 from hypura_worker.streaming.tensors import StreamedTensor
 
 _WORTH_KEEPING_PASSES = 32
-_AHEAD_LEAST = 0.5
+_AHEAD_LEAST = 0.3
 """Guesses are read from ranks that come true at least this often; above 1 none is."""
 
 
