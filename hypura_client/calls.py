@@ -100,8 +100,10 @@ def show(name: str) -> Call[control.ShowModelResponse]:
     return _control("ShowModel", control.ShowModelRequest(name=name), control.ShowModelResponse)
 
 
-def plan(model: str, options: control.LoadOptions | None) -> Call[control.PlanResponse]:
-    request = control.PlanRequest(model=model, options=options)
+def plan(
+    model: str, options: control.LoadOptions | None, drive_bytes_per_second: float = 0.0
+) -> Call[control.PlanResponse]:
+    request = control.PlanRequest(model=model, options=options, drive_bytes_per_second=drive_bytes_per_second)
     return _control("Plan", request, control.PlanResponse, Patience.MEASURING)
 
 

@@ -160,9 +160,11 @@ class AsyncClient:
         """Describes a model."""
         return await self._unary(calls.show(name))
 
-    async def plan(self, model: str, options: control.LoadOptions | None = None) -> control.PlanResponse:
-        """How a model would be loaded."""
-        return await self._unary(calls.plan(model, options))
+    async def plan(
+        self, model: str, options: control.LoadOptions | None = None, *, drive_bytes_per_second: float = 0.0
+    ) -> control.PlanResponse:
+        """How a model would be loaded; drive_bytes_per_second: its estimate for a drive that gives so much."""
+        return await self._unary(calls.plan(model, options, drive_bytes_per_second))
 
     async def show_tuning(self, model: str) -> control.ShowTuningResponse:
         """What tuning found for a model."""

@@ -155,9 +155,11 @@ class Client:
         """Describes a model."""
         return self._unary(calls.show(name))
 
-    def plan(self, model: str, options: control.LoadOptions | None = None) -> control.PlanResponse:
-        """How a model would be loaded."""
-        return self._unary(calls.plan(model, options))
+    def plan(
+        self, model: str, options: control.LoadOptions | None = None, *, drive_bytes_per_second: float = 0.0
+    ) -> control.PlanResponse:
+        """How a model would be loaded; drive_bytes_per_second: its estimate for a drive that gives so much."""
+        return self._unary(calls.plan(model, options, drive_bytes_per_second))
 
     def show_tuning(self, model: str) -> control.ShowTuningResponse:
         """What tuning found for a model."""

@@ -4,6 +4,7 @@ import asyncio
 import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -130,7 +131,9 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
     async def Plan(self, request: control_pb2.PlanRequest, context: Any) -> control_pb2.PlanResponse:  # noqa: N802
         """Says how a model would be loaded now, without loading it."""
         name = (await asyncio.to_thread(self._registry.get, request.model)).name
-        wanted = load_request(request.options)
+        if not 0 <= request.drive_bytes_per_second < math.inf:
+            raise InvalidRequest(f"a drive cannot give {request.drive_bytes_per_second} bytes per second")
+        wanted = replace(load_request(request.options), drive_bytes_per_second=request.drive_bytes_per_second)
         spare_bytes = self._supervisor.spare_bytes(name)
         plan = await self._planner.preview(name, wanted, spare_bytes=spare_bytes)
         return control_pb2.PlanResponse(plan=plan_to_proto(plan))

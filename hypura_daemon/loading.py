@@ -64,6 +64,8 @@ class LoadPlanner:
         told = 0 < least_tokens <= request.context_tokens
         usual_tokens = request.context_tokens or min(self._context_tokens, trained_tokens)
         drive = profile.drives[0] if profile.drives else None
+        if drive is not None and request.drive_bytes_per_second > 0:
+            drive = replace(drive, bytes_per_second=request.drive_bytes_per_second)
         request = replace(
             request,
             context_tokens=context_for(usual_tokens, least_tokens, trained_tokens),

@@ -31,8 +31,17 @@ _REPETITIVE = 0.2
 _BUSY_SHARE = 0.1
 
 
-def report(plan: placement.Plan, order: Order, results: Results, notes: Sequence[str]) -> dict[str, Any]:
-    """The JSON object of `hypuractl bench`; "hypura" is the first contender, "resident" the all-resident run."""
+def report(
+    plan: placement.Plan,
+    order: Order,
+    results: Results,
+    notes: Sequence[str],
+    predict: Callable[[float], float] | None = None,
+) -> dict[str, Any]:
+    """The JSON object of `hypuractl bench`; "hypura" is the first contender, "resident" the all-resident run.
+
+    predict: the planner's tok/s for a drive that gives so many bytes per second; the plan's own without it.
+    """
     ours = results.runs["hypura"]
     made = _contender(ours)
     token_ids = list(ours[0].token_ids) if ours else []
@@ -43,6 +52,8 @@ def report(plan: placement.Plan, order: Order, results: Results, notes: Sequence
     # A disturbed resident run must not lower the bar: what we computed in less time can be computed in less.
     compute = resident_seconds if resident_counts else computing
     used = made["used_bytes_per_token"] or 0.0 if plan.streamed_bytes else 0.0
+    rate = made["drive_bytes_per_second"]
+    predicted = predict(rate) if predict is not None and rate else plan.estimate.tok_per_second
     floor = None if compute is None else roofline_seconds(compute, used, made["drive_bytes_per_second"])
     if results.no_cgroup:
         notes = [*notes, f"no memory cgroup could be made, so nothing enforced the limit: {results.no_cgroup}"]
@@ -67,7 +78,7 @@ def report(plan: placement.Plan, order: Order, results: Results, notes: Sequence
         "roofline_ratio": speed * floor if speed is not None and floor else None,
         "roofline_compute_seconds": compute,
         "roofline_compute_of": "the all-resident run" if resident_counts else "the time computing",
-        "predicted_tok_per_second": plan.estimate.tok_per_second or None,
+        "predicted_tok_per_second": predicted or None,
         "token_ids": token_ids,
         "same_tokens_in_all_runs": all(run.token_ids == ours[0].token_ids for run in ours if not run.killed),
         "baselines": baselines,

@@ -65,8 +65,8 @@ def bench(
     notes: list[str] = []
     with connected() as client:
         name = registered(client, model)
-        note("measuring the drive, which the plan's estimate goes by …")
-        machine = client.profile(name, refresh=True).profile
+        note("asking the daemon for a plan; the first one measures the drive …")
+        machine = client.profile(name).profile
         plan = client.plan(name, load_options(memory, context, weight_cache, exact)).plan
         if not plan.tensors:
             plan.tensors.extend(client.show(name).tensors)
@@ -85,7 +85,14 @@ def bench(
     order = Order(
         prompt_tokens, tokens, temperature, seed, runs, Bounds(_LOAD_SECONDS, max(_PREFILL_SECONDS, seconds), seconds)
     )
-    made = report(plan, order, contest(contenders, order, note), notes)
+
+    def predict(drive_bytes_per_second: float) -> float:
+        with connected() as client:
+            wanted = load_options(memory, context, weight_cache, exact)
+            found = client.plan(name, wanted, drive_bytes_per_second=drive_bytes_per_second)
+        return found.plan.estimate.tok_per_second
+
+    made = report(plan, order, contest(contenders, order, note), notes, predict)
     if json_output:
         print_json(made)
         return

@@ -52,6 +52,7 @@ class LoadRequest:
     more than context_tokens or the default. weight_cache_bytes or weight_cache_percent
     (0 to 100) limit how much of the streamable weights stays in memory. kv_type: ggml type name.
     settings go before what tuning found. untuned: a trial, for which nothing that tuning found counts.
+    drive_bytes_per_second: for the estimate; 0 for what was measured.
     """
 
     memory_bytes: int = 0
@@ -64,6 +65,7 @@ class LoadRequest:
     least_context_tokens: int = 0
     settings: RunSettings = RunSettings()
     untuned: bool = False
+    drive_bytes_per_second: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

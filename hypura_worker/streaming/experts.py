@@ -34,8 +34,8 @@ from hypura_worker.streaming.streamer import StreamCounters
 from hypura_worker.streaming.tensors import StreamedTensor
 
 _WORTH_KEEPING_PASSES = 32
-_AHEAD_LEAST = 0.3
-"""Guesses are read from ranks that come true at least this often; above 1 none is."""
+_AHEAD_LEAST = 0.5
+"""Guesses are read from ranks that come true at least this often, until it is known how busy the drive is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -157,6 +157,7 @@ static void serve(hypura_experts *experts, int32_t index, const struct ggml_tens
     hypura_routers_look_ahead(experts, index, input);
     if (experts->layers[index].next < 0) {
         hypura_likelihood_learn(experts->likelihood);
+        hypura_routers_pace(experts);
     }
 }
 

@@ -112,6 +112,7 @@ void hypura_reader_promote(hypura_reader *reader, hypura_batch *batch);
 /* Drops what is still queued of an AHEAD batch, and says how many chunks; what a thread has taken goes on. */
 int32_t hypura_reader_cancel(hypura_reader *reader, hypura_batch *batch);
 int32_t hypura_reader_wait(hypura_reader *reader, hypura_batch *batch);
+void hypura_reader_read_figures(hypura_reader *reader, hypura_reader_figures *figures);
 
 static inline bool hypura_pending(const hypura_batch *batch) {
     return __atomic_load_n(&batch->pending, __ATOMIC_ACQUIRE) != 0;
@@ -292,6 +293,9 @@ typedef struct {
     void *candidates;        /* [experts] scratch of the cache */
     uint8_t *wanted;         /* [experts] chosen in this visit */
     float ahead_least;       /* least share of guesses of a rank that came true, to read for it; above 1: never */
+    float busy;              /* share of the last tokens' time that the drive was reading */
+    uint64_t paced_at_ns;    /* when that was last looked at … */
+    uint64_t paced_busy_ns;  /* … and the reader's busy time then */
     int32_t voted;           /* the layer that votes are of; -1 */
     float unvoted_seen;      /* experts that no sampled token of a prompt foresaw … */
     float unvoted_true;      /* … and how many of them were chosen all the same */
@@ -341,6 +345,8 @@ void hypura_routers_look_ahead(hypura_experts *experts, int32_t layer, const str
 void hypura_routers_free(hypura_layer *layer);
 /* Counts which guesses for this layer came true. */
 void hypura_routers_judge(hypura_experts *experts, int32_t layer);
+/* After each token: how sure a guess must be from now on. */
+void hypura_routers_pace(hypura_experts *experts);
 
 /* ---- dense.c ---- */
 

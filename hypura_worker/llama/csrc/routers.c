@@ -12,10 +12,16 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define CHAIN 16        /* nodes between the ids and the router's product, at most */
 #define SAMPLED 64      /* tokens of a prompt whose routing is foreseen */
 #define FADING 0.9998f  /* of the counts by rank: a memory of some hundred tokens */
+#define PACE 0.1f       /* of one token in what is known of the drive */
+#define BUSY_FROM 0.6f  /* share of the time from which on reads stand in each other's way … */
+#define BUSY_TO 0.9f    /* … and from which on they always do */
+#define LEAST_IDLE 0.25f
+#define LEAST_BUSY 0.7f
 #define TYPE_F32 0
 #define INPUT_STEPS 1023
 #define MAX_WIDTH 16384
@@ -265,6 +271,23 @@ void hypura_routers_judge(hypura_experts *experts, int32_t index) {
         }
     }
     experts->voted = -1;
+}
+
+/* A wrong guess costs nothing while the drive is idle anyway, and delays what is needed while it is not. */
+void hypura_routers_pace(hypura_experts *experts) {
+    hypura_reader_figures reader;
+    struct timespec t;
+    hypura_reader_read_figures(experts->reader, &reader);
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    uint64_t now = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+    if (experts->ahead_least <= 1 && experts->visit_tokens == 1 && experts->paced_at_ns != 0) {
+        float busy = (float)(reader.busy_ns - experts->paced_busy_ns) / (float)(now - experts->paced_at_ns + 1);
+        experts->busy += PACE * (fminf(busy, 1) - experts->busy);
+        float full = fminf(1, fmaxf(0, (experts->busy - BUSY_FROM) / (BUSY_TO - BUSY_FROM)));
+        experts->ahead_least = LEAST_IDLE + (LEAST_BUSY - LEAST_IDLE) * full;
+    }
+    experts->paced_at_ns = now;
+    experts->paced_busy_ns = reader.busy_ns;
 }
 
 const float *hypura_routers_probabilities(hypura_experts *experts, int32_t index, const struct ggml_tensor *node) {

@@ -211,12 +211,14 @@ class LoadOptions(_message.Message):
     def __init__(self, memory_bytes: _Optional[int] = ..., context_tokens: _Optional[int] = ..., weight_cache_bytes: _Optional[int] = ..., weight_cache_percent: _Optional[float] = ..., exact: _Optional[bool] = ..., kv_type: _Optional[str] = ..., pin: _Optional[bool] = ..., sequences: _Optional[int] = ..., keep_alive_seconds: _Optional[float] = ..., settings: _Optional[_Union[_placement_pb2.RunSettings, _Mapping]] = ..., untuned: _Optional[bool] = ...) -> None: ...
 
 class PlanRequest(_message.Message):
-    __slots__ = ("model", "options")
+    __slots__ = ("model", "options", "drive_bytes_per_second")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
+    DRIVE_BYTES_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
     model: str
     options: LoadOptions
-    def __init__(self, model: _Optional[str] = ..., options: _Optional[_Union[LoadOptions, _Mapping]] = ...) -> None: ...
+    drive_bytes_per_second: float
+    def __init__(self, model: _Optional[str] = ..., options: _Optional[_Union[LoadOptions, _Mapping]] = ..., drive_bytes_per_second: _Optional[float] = ...) -> None: ...
 
 class PlanResponse(_message.Message):
     __slots__ = ("plan",)
