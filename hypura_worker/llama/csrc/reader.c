@@ -36,6 +36,9 @@ struct hypura_reader {
     int64_t chunk_bytes;
     bool ending;
     int32_t threads;
+    int32_t idle;         /* threads that wait for work */
+    int32_t waiting;      /* callers of hypura_reader_wait … */
+    hypura_batch *awaited; /* … and the batch of the last to come; NULL: not known */
     int32_t active;       /* chunks being read */
     int32_t active_ahead; /* of them, ahead */
     int32_t ahead_limit;
@@ -122,11 +125,20 @@ static int32_t run(const hypura_read *read, uint8_t *bounce, uint64_t *bytes) {
     return error;
 }
 
-/* With the lock held: so many chunks of the batch need no longer be waited for. */
+/* With the lock held: so many chunks of the batch need no longer be waited for. Whoever waits for another
+ * batch is left asleep: waking takes the processors' time from computing. */
 static void finish(hypura_reader *reader, hypura_batch *batch, int32_t chunks) {
     __atomic_store_n(&batch->pending, batch->pending - chunks, __ATOMIC_RELEASE);
-    if (batch->pending == 0) {
+    bool elsewhere = reader->waiting == 0 || (reader->waiting == 1 && reader->awaited != NULL && reader->awaited != batch);
+    if (batch->pending == 0 && !elsewhere) {
         pthread_cond_broadcast(&reader->done);
+    }
+}
+
+/* With the lock held: as many threads as there are new chunks, if so many have nothing to do. */
+static void wake(hypura_reader *reader, int64_t chunks) {
+    for (int64_t i = 0; i < chunks && i < reader->idle; i++) {
+        pthread_cond_signal(&reader->work);
     }
 }
 
@@ -151,7 +163,9 @@ static void *work(void *argument) {
         hypura_urgency urgency;
         bool taken = false;
         while (!reader->ending && !(taken = take(reader, &next, &urgency))) {
+            reader->idle++;
             pthread_cond_wait(&reader->work, &reader->lock);
+            reader->idle--;
         }
         if (!taken) {
             break;
@@ -255,7 +269,7 @@ void hypura_reader_submit_as(hypura_reader *reader, const hypura_read *reads, in
         }
     }
     __atomic_store_n(&batch->pending, batch->pending + (int32_t)(q->count - before), __ATOMIC_RELEASE);
-    pthread_cond_broadcast(&reader->work);
+    wake(reader, q->count - before);
     pthread_mutex_unlock(&reader->lock);
 }
 
@@ -277,7 +291,7 @@ static int32_t withdraw(hypura_reader *reader, hypura_batch *batch, bool to_dema
     int64_t taken = q->count - kept;
     q->count = kept;
     if (taken > 0 && to_demand) {
-        pthread_cond_broadcast(&reader->work);
+        wake(reader, taken);
     } else if (taken > 0) {
         finish(reader, batch, (int32_t)taken);
     }
@@ -302,9 +316,13 @@ HYPURA_API int32_t hypura_reader_wait(hypura_reader *reader, hypura_batch *batch
     pthread_mutex_lock(&reader->lock);
     if (batch->pending > 0) {
         uint64_t start = now_ns();
+        reader->waiting++;
+        reader->awaited = batch;
         while (batch->pending > 0) {
             pthread_cond_wait(&reader->done, &reader->lock);
         }
+        reader->waiting--;
+        reader->awaited = NULL;
         reader->figures.wait_ns += now_ns() - start;
     }
     int32_t error = batch->error;
