@@ -12,10 +12,11 @@ from hypura_daemon.models.model import ModelTensor
 from hypura_daemon.models.tensors import Role
 from hypura_daemon.planning.types import Bound, Estimate, Tier
 
-_COMPUTE_EFFICIENCY = 0.57
+_COMPUTE_EFFICIENCY = 0.5
 _REPACKED_EFFICIENCY = 0.75
 """Decode reads active weights at this share of the measured memory bandwidth: of Qwen3-30B-A3B's shape 1.9 GB take
-98 ms streamed and 75 ms resident with repacked weights, where memory gives 34 GB/s."""
+98 to 130 ms streamed (at once, and after 512 tokens of context) and 75 ms resident with repacked weights, where
+memory gives 34 GB/s."""
 _GPU_BYTES_PER_SECOND = 300e9
 _UNKNOWN_MEMORY_BYTES_PER_SECOND = 20e9
 _UNKNOWN_DRIVE_BYTES_PER_SECOND = 1e9

@@ -19,9 +19,9 @@
 #define FADING 0.9998f  /* of the counts by rank: a memory of some hundred tokens */
 #define PACE 0.1f       /* of one token in what is known of the drive */
 #define BUSY_FROM 0.6f  /* share of the time from which on reads stand in each other's way … */
-#define BUSY_TO 0.9f    /* … and from which on they always do */
+#define BUSY_TO 0.8f    /* … and from which on they always do */
 #define LEAST_IDLE 0.25f
-#define LEAST_BUSY 0.7f
+#define LEAST_BUSY 0.8f
 #define TYPE_F32 0
 #define INPUT_STEPS 1023
 #define MAX_WIDTH 16384
