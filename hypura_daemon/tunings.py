@@ -5,9 +5,7 @@ a mode's settings         the model's files change, other hardware, another llam
 """
 
 import asyncio
-import os
 import re
-import tempfile
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +18,7 @@ from hypura_daemon.errors import InvalidRequest, WorkerFailed
 from hypura_daemon.hardware.profile import HardwareProfile, Large, Real
 from hypura_daemon.planning.settle import checked
 from hypura_daemon.planning.types import Mode, RunSettings
+from hypura_daemon.whole_file import replace_file
 
 FORMAT = 1
 _MAX_FILE_BYTES = 1 << 20
@@ -100,7 +99,8 @@ class Tunings:
         others = tuple(other for other in await self.read(digest) if other.mode is not tuning.mode)
         file = self.path(digest)
         try:
-            await asyncio.to_thread(_write, file, Kept(FORMAT, digest, (*others, kept)))
+            content = _parser.dump_json(Kept(FORMAT, digest, (*others, kept)), indent=1)
+            await asyncio.to_thread(replace_file, file, content)
         except OSError as error:
             raise WorkerFailed(f"{file} cannot be written: {error}; make room or check its permissions") from error
         return kept
@@ -141,19 +141,3 @@ def _read(file: Path, digest: str) -> tuple[Tuning, ...]:
         _log.warning("a tuning is corrupt or another model's, and not used", file=str(file), error=str(error)[:300])
         return ()
     return kept.tunings
-
-
-def _write(file: Path, kept: Kept) -> None:
-    """Replace the file at one stroke. Raises OSError."""
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=".tuning-", dir=file.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as opened:
-            opened.write(_parser.dump_json(kept, indent=1))
-            opened.flush()
-            os.fsync(opened.fileno())
-        temporary.replace(file)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise

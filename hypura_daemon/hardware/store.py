@@ -8,8 +8,6 @@ available memory, free GPU memory          not kept
 
 import asyncio
 import importlib.metadata
-import os
-import tempfile
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -25,6 +23,7 @@ from hypura_daemon.hardware.drive import SMALL_FILE_BYTES, measure_drive
 from hypura_daemon.hardware.figures import Mount
 from hypura_daemon.hardware.platform import Platform, current
 from hypura_daemon.hardware.profile import DriveProfile, GpuDevice, HardwareProfile
+from hypura_daemon.whole_file import replace_file
 
 FORMAT = 1
 _PROBE_SECONDS = 120.0  # a GPU driver's first start may take half a minute
@@ -190,18 +189,7 @@ def load(file: Path) -> Saved:
 
 def write(file: Path, saved: Saved) -> None:
     """Replace the file at one stroke. Raises OSError."""
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=".hardware-", dir=file.parent)
-    temporary = Path(name)
-    try:
-        with os.fdopen(descriptor, "wb") as opened:
-            opened.write(_parser.dump_json(saved, indent=1))
-            opened.flush()
-            os.fsync(opened.fileno())
-        temporary.replace(file)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    replace_file(file, _parser.dump_json(saved, indent=1))
 
 
 def largest_model_file(path: Path) -> Path:
