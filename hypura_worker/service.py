@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import NoReturn
 
 import grpc
@@ -75,7 +76,11 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
                 loop.call_soon_threadsafe(shares.put_nowait, None)
 
         started, read_before = time.monotonic(), memory.read_bytes()
-        loading = loop.run_in_executor(None, load)
+        # A thread of its own, which ends: OpenMP keeps a team for every thread that has computed, and with more
+        # threads than processors its waits fall asleep at once, hundreds of times a token.
+        thread = ThreadPoolExecutor(1, "load")
+        loading = loop.run_in_executor(thread, load)
+        thread.shutdown(wait=False)
         while (share := await shares.get()) is not None:
             yield worker_pb2.WorkerLoadResponse(progress=share)
         try:

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import threading
+from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import grpc
 import pytest
 
 from hypura.v1 import inference_pb2, worker_pb2
 from hypura.v1 import placement_pb2 as pb
+from hypura_worker import service
+from hypura_worker.errors import LoadFailed
 from tests.worker.plans import make_plan
 from tests.worker.process import load, start, worker
 
@@ -57,6 +62,21 @@ def test_load_answer_and_statistics(moe_model: Path, tmp_path: Path) -> None:
         # Embedding leaves generation as it was.
         *_, again = stub.Generate(_ask([1, 2, 3, 4]), timeout=60)
         assert again.finished.statistics.output_tokens == 8
+
+
+async def test_who_loads_does_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+    """OpenMP counts the team of every thread that computed: one too many, and decoding sleeps between its nodes."""
+    threads: list[threading.Thread] = []
+
+    def load(plan: pb.Plan, progress: Callable[[float], None]) -> None:
+        threads.append(threading.current_thread())
+        raise LoadFailed("enough was seen")
+
+    monkeypatch.setattr(service, "LlamaModel", load)
+    with pytest.raises(LoadFailed):
+        await anext(service.Worker(lambda reason: None).Load(worker_pb2.WorkerLoadRequest(), AsyncMock()))
+    threads[0].join(timeout=10)
+    assert not threads[0].is_alive()
 
 
 def test_errors_carry_their_class(moe_model: Path, tmp_path: Path) -> None:
