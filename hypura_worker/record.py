@@ -27,7 +27,7 @@ import numpy.typing as npt
 
 from hypura.v1 import inference_pb2, placement_pb2
 from hypura_worker import logs
-from hypura_worker.engine.request import Limits, Sampling
+from hypura_worker.engine.parameters import Limits, Sampling
 from hypura_worker.engine.sampler import Sampler
 from hypura_worker.errors import LoadFailed, WorkerError
 from hypura_worker.llama.context import BatchToken, Context

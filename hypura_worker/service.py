@@ -18,7 +18,8 @@ from hypura_worker.engine import request as engine
 from hypura_worker.engine.embedding import normalized
 from hypura_worker.engine.grammar import ROOT
 from hypura_worker.engine.loop import Engine
-from hypura_worker.engine.sampler import Sampler
+from hypura_worker.engine.parameters import Limits, Sampling
+from hypura_worker.engine.sampler import Logprob, Sampler
 from hypura_worker.errors import (
     EngineBroken,
     IncompatibleLibrary,
@@ -111,7 +112,7 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
         loop = asyncio.get_running_loop()
         events: asyncio.Queue[engine.Event] = asyncio.Queue()
         try:
-            sampling, limits = engine.Sampling.from_proto(request.sampling), engine.Limits.from_proto(request.limits)
+            sampling, limits = Sampling.from_proto(request.sampling), Limits.from_proto(request.limits)
             # A grammar may take a while to parse: not in the loop, and not between the passes of others.
             sampler = await asyncio.to_thread(
                 Sampler, sampling, limits, model.vocabulary, model.ready().size_tokens, request.grammar_root or ROOT
@@ -307,7 +308,7 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
                 )
         raise EngineBroken(f"the engine said {event!r}")
 
-    def _logprobs(self, entry: engine.Logprob) -> inference_pb2.TokenLogprobs:
+    def _logprobs(self, entry: Logprob) -> inference_pb2.TokenLogprobs:
         model, _ = self._ready()
 
         def one(token: int, logprob: float) -> inference_pb2.TokenLogprob:

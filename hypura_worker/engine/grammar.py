@@ -7,7 +7,7 @@ from typing import Any
 
 import llama_cpp
 
-from hypura_worker.engine.request import Limits
+from hypura_worker.engine.parameters import Limits
 from hypura_worker.errors import RequestError
 from hypura_worker.llama.vocabulary import Vocabulary
 

@@ -23,17 +23,12 @@ import structlog
 from hypura_worker.engine.batching import Part, Placement, compose, make_room, oldest, place
 from hypura_worker.engine.counters import NOTHING_STREAMED, EngineCounters
 from hypura_worker.engine.embedding import embed
-from hypura_worker.engine.request import Chunk, EmbedRequest, Finished, Logprob, Prefill, Request
+from hypura_worker.engine.request import Chunk, EmbedRequest, Finished, Prefill, Request
 from hypura_worker.engine.resizing import Resize
+from hypura_worker.engine.sampler import Logprob
 from hypura_worker.engine.sequence import Sequence, State, Work
 from hypura_worker.engine.text import TextStream
-from hypura_worker.errors import (
-    DecodeFailed,
-    EngineBroken,
-    ModelFileChanged,
-    RequestError,
-    ServerBusy,
-)
+from hypura_worker.errors import DecodeFailed, EngineBroken, ModelFileChanged, RequestError, ServerBusy
 from hypura_worker.llama.context import BatchToken, NoRoom
 from hypura_worker.model import LlamaModel
 from hypura_worker.streaming.streamer import StreamCounters

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
-from hypura_worker.engine.request import Logprob, Request
+from hypura_worker.engine.request import Request
+from hypura_worker.engine.sampler import Logprob
 from hypura_worker.engine.text import TextStream
 
 

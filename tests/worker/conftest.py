@@ -14,7 +14,8 @@ import pytest
 from hypura.v1 import inference_pb2
 from hypura.v1 import placement_pb2 as pb
 from hypura_worker.engine.loop import Engine
-from hypura_worker.engine.request import Chunk, Event, Finished, Limits, Request, Sampling
+from hypura_worker.engine.parameters import Limits, Sampling
+from hypura_worker.engine.request import Chunk, Event, Finished, Request
 from hypura_worker.engine.sampler import Sampler
 from hypura_worker.model import LlamaModel
 from tests.models.random_architectures import write_random_model

@@ -8,7 +8,7 @@ import pytest
 
 from hypura.v1 import inference_pb2
 from hypura_worker.engine.grammar import grammar_sampler
-from hypura_worker.engine.request import Limits, Sampling
+from hypura_worker.engine.parameters import Limits, Sampling
 from hypura_worker.errors import RequestError
 
 BAD_GRAMMARS = {
