@@ -217,7 +217,7 @@ class LlamaModel:
             return  # not known here: the plan's own figures hold
         sizes = {item.name: item.size_bytes for item in plan.memory}
         # Half of the reserve was for what is known by now.
-        later = sizes.get("work buffer", 0) + sizes.get("reserve", 0) // 2
+        later = sizes.get("work buffer", 0) + sizes.get("expert prediction", 0) + sizes.get("reserve", 0) // 2
         left = plan.memory_limit_bytes - resident - (after - before) - later
         if left < self.streamer.place_bytes:
             structlog.get_logger().info(

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from hypura_daemon.models.hyperparameters import Hyperparameters
 from hypura_daemon.models.tensors import Role
-from hypura_daemon.planning import slots
+from hypura_daemon.planning import footprint, slots
 from hypura_daemon.planning.assemble import assemble
 from hypura_daemon.planning.estimate import Streaming
 from hypura_daemon.planning.frame import Frame
@@ -42,7 +42,12 @@ def _with_slots(frame: Frame, sharing: Sequence[slots.ExpertClass], ubatch: int)
     resident = sum(t.size_bytes for t in model.tensors if t.role is not Role.ROUTED_EXPERT)
     of_experts = (Role.ROUTED_EXPERT, Role.EXPERT_VECTOR)
     layers, on_gpu = offload(frame, ubatch, frozenset(t.name for t in model.tensors if t.role in of_experts))
-    items = [MemoryItem("weights", resident - on_gpu), *frame.buffers(ubatch, slots.MAX_GROUP_SLOTS)]
+    layer_count = sum(len(c.layers) for c in sharing)
+    items = [
+        MemoryItem("weights", resident - on_gpu),
+        *frame.buffers(ubatch, slots.MAX_GROUP_SLOTS),
+        MemoryItem("expert prediction", footprint.prediction_bytes(hyper, layer_count)),
+    ]
     left = frame.request.memory_bytes - sum(item.size_bytes for item in items)
     cache = frame.cache_limit(routed)
     groups = slots.share_out(sharing, hyper.expert_count, left if cache is None else min(left, cache))
@@ -51,7 +56,6 @@ def _with_slots(frame: Frame, sharing: Sequence[slots.ExpertClass], ubatch: int)
     if left <= 0 or min(group.slots for group in groups) < _least_slots(hyper, ubatch):
         return None
     items.append(MemoryItem("expert slots", slots.slots_bytes(groups)))
-    layer_count = sum(len(c.layers) for c in sharing)
     total, count = layer_count * hyper.expert_count, sum(group.slots for group in groups)
     return assemble(
         frame,

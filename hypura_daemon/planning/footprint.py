@@ -79,6 +79,13 @@ def work_bytes(hyper: Hyperparameters, slots_per_group: int, ubatch_tokens: int)
     return mapping + activations + 4_000_000
 
 
+def prediction_bytes(hyper: Hyperparameters, streamed_layers: int) -> int:
+    """What the worker learns and keeps to foresee choices: routers in 8 bits, averages and likelihood of each expert,
+    and a count for each pair of experts of neighbouring layers."""
+    experts = hyper.expert_count
+    return streamed_layers * experts * (hyper.embedding_length + 48 + 2 * experts)
+
+
 def _is_recurrent(hyper: Hyperparameters, layer: int) -> bool:
     """Whether the layer keeps a state instead of KV."""
     if any(hyper.recurrent_layers):

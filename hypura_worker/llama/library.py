@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
-from ctypes import POINTER, c_bool, c_char_p, c_int32, c_int64, c_size_t, c_uint64, c_void_p
+from ctypes import POINTER, c_bool, c_char_p, c_float, c_int32, c_int64, c_size_t, c_uint64, c_void_p
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -133,6 +133,13 @@ def hook() -> ctypes.CDLL:
         "hypura_dense_insert": (None, [c_void_p, c_void_p, c_int32]),
         "hypura_products_new": (c_void_p, [c_void_p]),
         "hypura_products_free": (None, [c_void_p]),
+        "hypura_likelihood_visit": (None, [c_void_p, c_int32, c_void_p, c_int32, c_int32, c_void_p]),
+        "hypura_likelihood_learn": (None, [c_void_p]),
+        "hypura_coactivation_visit": (None, [c_void_p, c_int32, c_bool, c_void_p, c_int32, c_int32]),
+        "hypura_coactivation_lift": (None, [c_void_p, c_int32, c_void_p]),
+        "hypura_coactivation_free": (None, [c_void_p]),
+        "hypura_certainty_of": (c_float, [c_void_p, c_void_p]),
+        "hypura_certainty_learn": (None, [c_void_p, c_void_p, c_bool]),
         "hypura_experts_sizes": (None, [POINTER(c_int64)]),
         "hypura_experts_begin": (None, [c_void_p, c_bool]),
         "hypura_experts_warm": (None, [c_void_p, c_void_p, c_void_p, c_int32]),

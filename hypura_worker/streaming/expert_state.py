@@ -10,12 +10,13 @@ import numpy.typing as npt
 
 from hypura_worker.errors import IncompatibleLibrary
 from hypura_worker.llama.library import hook
+from hypura_worker.streaming.certainty import EVIDENCE, Certainty
+from hypura_worker.streaming.coactivation import CoactivationState
+from hypura_worker.streaming.likelihood import LikelihoodState
 from hypura_worker.streaming.reader import Batch
 
 MAX_WEIGHTS, MAX_PARTS, MAX_GUESSES = 4, 12, 32
 READ_FAILED, GUARD, NO_SLOTS, NO_EXPERT, NO_MEMORY = range(1, 6)
-AVERAGES, PRIOR_EXPERTS = 10, 80_000.0
-"""As in replacement/learned.py, whose twin likelihood.c is."""
 
 
 class Part(ctypes.Structure):
@@ -94,24 +95,8 @@ class Layer(ctypes.Structure):
         ("router", Router),
         ("guesses", c_int32),
         ("guess", c_int32 * MAX_GUESSES),
-    )
-
-
-class Likelihood(ctypes.Structure):
-    """hypura_likelihood."""
-
-    _fields_ = (
-        ("layers", c_int32),
-        ("experts", c_int32),
-        ("per_token", c_int32),
-        ("averages", c_void_p),
-        ("likelihood", c_void_p),
-        ("visited", c_void_p),
-        ("scratch", c_void_p),
-        ("weights", c_float * AVERAGES),
-        ("prior", ctypes.c_double),
-        ("seen", ctypes.c_double * AVERAGES * AVERAGES),
-        ("answers", ctypes.c_double * AVERAGES),
+        ("evidence", c_float * EVIDENCE * MAX_GUESSES),
+        ("certainty", Certainty),
     )
 
 
@@ -146,6 +131,7 @@ class Experts(ctypes.Structure):
         ("per_token", c_int32),
         ("padding", c_int32),
         ("likelihood", c_void_p),
+        ("coactivation", c_void_p),
         ("products", c_void_p),
         ("figures", Figures),
         ("clock", c_uint64),
@@ -162,6 +148,7 @@ class Experts(ctypes.Structure):
         ("probabilities", c_void_p),
         ("probabilities_capacity", c_int64),
         ("scores", c_void_p),
+        ("lift", c_void_p),
         ("input", c_void_p),
         ("input_capacity", c_int64),
         ("votes", c_void_p),
@@ -175,37 +162,8 @@ class Experts(ctypes.Structure):
         ("voted", c_int32),
         ("unvoted_seen", c_float),
         ("unvoted_true", c_float),
-        ("rank_seen", c_float * MAX_GUESSES),
-        ("rank_true", c_float * MAX_GUESSES),
+        ("reserved_after", c_int32),
     )
-
-
-class Evidence:
-    """What likelihood.c keeps per expert, in numpy arrays: likelihood is [layers, experts]."""
-
-    def __init__(self, layers: int, experts: int, per_token: int) -> None:
-        base = per_token / experts
-        self.averages = np.full((layers, AVERAGES, experts), base, np.float32)
-        self.likelihood = np.full((layers, experts), base, np.float32)
-        self._visited = np.zeros(layers, np.uint8)
-        self._scratch = np.zeros((2, experts), np.float32)
-        self.state = Likelihood(
-            layers=layers,
-            experts=experts,
-            per_token=per_token,
-            averages=self.averages.ctypes.data,
-            likelihood=self.likelihood.ctypes.data,
-            visited=self._visited.ctypes.data,
-            scratch=self._scratch.ctypes.data,
-            prior=PRIOR_EXPERTS * base**2,
-        )
-        uses = AVERAGES - 2
-        self.state.weights[:uses] = [1 / uses] * uses
-
-    def recall(self, likelihood: npt.NDArray[np.float32]) -> None:
-        """Begin with what an earlier run found: every average says the same."""
-        self.likelihood[:] = likelihood
-        self.averages[:] = likelihood[:, np.newaxis]
 
 
 class Scratch:
@@ -213,19 +171,19 @@ class Scratch:
 
     def __init__(self, experts: int) -> None:
         self._integers: npt.NDArray[np.int32] = np.zeros((6, experts), np.int32)
-        self._scores = np.zeros(experts, np.float32)
+        self._floats: npt.NDArray[np.float32] = np.zeros((2, experts), np.float32)
         self._wanted = np.zeros(experts, np.uint8)
 
     def attach(self, state: Experts) -> None:
         """Have the state point here; this object must outlive it."""
         state.chosen, state.votes, state.list, state.candidates = (self._integers[i].ctypes.data for i in range(4))
-        state.scores = self._scores.ctypes.data
+        state.scores, state.lift = (self._floats[i].ctypes.data for i in range(2))
         state.wanted = self._wanted.ctypes.data
 
 
 def check_layouts() -> None:
     """Raise IncompatibleLibrary unless the compiled hook agrees with these mirrors."""
-    mirrors = (Part, Slot, Group, Layer, Likelihood, Figures, Experts)
+    mirrors = (Part, Slot, Group, Layer, LikelihoodState, CoactivationState, Figures, Experts)
     sizes = (c_int64 * len(mirrors))()
     hook().hypura_experts_sizes(sizes)
     for mirror, size in zip(mirrors, sizes, strict=True):

@@ -26,7 +26,10 @@ from hypura_worker.llama.hooks import Callbacks
 from hypura_worker.llama.library import address_of, ggml_calls, hook
 from hypura_worker.streaming import expert_state as state
 from hypura_worker.streaming import statistics
+from hypura_worker.streaming.certainty import Certainty
+from hypura_worker.streaming.coactivation import Coactivation
 from hypura_worker.streaming.geometry import Slices, lay_out
+from hypura_worker.streaming.likelihood import Likelihood
 from hypura_worker.streaming.memory import Pool
 from hypura_worker.streaming.reader import Alignment, Batch, Reader, describe_error
 from hypura_worker.streaming.slot_layout import FusedTensor, lay_out_slots
@@ -99,8 +102,10 @@ class ExpertStreamer:
         streamed = [number for number in range(layer_count) if self._layers[number].experts]
         for turn, number in enumerate(streamed):
             self._layers[number].turn = turn
+            self._layers[number].certainty = Certainty.unlearned()
             self._layers[number].next = streamed[turn + 1] if turn + 1 < len(streamed) else -1
-        self.evidence = state.Evidence(layer_count, experts, self._per_token)
+        self.likelihood = Likelihood(layer_count, experts, self._per_token)
+        self._coactivation = Coactivation(layer_count, experts, self._per_token)
         self._scratch = state.Scratch(experts)
         self._products = Products(plan.threads)
         self._state = state.Experts(
@@ -111,7 +116,8 @@ class ExpertStreamer:
             layer_count=layer_count,
             streamed_count=len(streamed),
             per_token=self._per_token,
-            likelihood=ctypes.addressof(self.evidence.state),
+            likelihood=ctypes.addressof(self.likelihood.state),
+            coactivation=ctypes.addressof(self._coactivation.state),
             products=self._products.handle,
             current=-1,
             ahead_least=_AHEAD_LEAST,
@@ -119,8 +125,6 @@ class ExpertStreamer:
             unvoted_seen=2.0,
             unvoted_true=1.0,
         )
-        self._state.rank_seen[:] = [2.0] * state.MAX_GUESSES
-        self._state.rank_true[:] = [1.0] * state.MAX_GUESSES
         self._scratch.attach(self._state)
         self._statistics = Path(plan.experts.statistics_path) if plan.experts.statistics_path else None
 
@@ -229,7 +233,7 @@ class ExpertStreamer:
         if self._statistics is None:
             return
         try:
-            known = statistics.load(self._statistics, *self.evidence.likelihood.shape)
+            known = statistics.load(self._statistics, *self.likelihood.by_layer.shape)
         except OSError as error:
             structlog.get_logger().warning(
                 "expert statistics cannot be read", path=str(self._statistics), error=str(error)
@@ -237,7 +241,7 @@ class ExpertStreamer:
             return
         if known is None:
             return
-        self.evidence.recall(known)
+        self.likelihood.recall(known)
         order = np.argsort(-known, axis=None, kind="stable")[: 2 * self.places]
         layers, experts = (index.astype(np.int32) for index in np.unravel_index(order, known.shape))
         self._hook.hypura_experts_warm(
@@ -249,7 +253,7 @@ class ExpertStreamer:
         if self._statistics is None or visits < _WORTH_KEEPING_PASSES:
             return
         try:
-            statistics.save(self._statistics, self.evidence.likelihood)
+            statistics.save(self._statistics, self.likelihood.by_layer)
         except OSError as error:
             structlog.get_logger().warning(
                 "expert statistics cannot be kept", path=str(self._statistics), error=str(error)

@@ -149,15 +149,18 @@ static void serve(hypura_experts *experts, int32_t index, const struct ggml_tens
     const struct ggml_tensor *input = hypura_routers_input(experts, index, node);
     hypura_likelihood_visit(experts->likelihood, index, experts->ids, (int32_t)per_token, (int32_t)tokens,
                             hypura_routers_probabilities(experts, index, node));
+    hypura_coactivation *coactivation = experts->coactivation;
+    bool in_turn = coactivation->last >= 0 && experts->layers[coactivation->last].next == index;
+    hypura_coactivation_visit(coactivation, index, in_turn, experts->ids, (int32_t)per_token, (int32_t)tokens);
     if (missing > 0 && !hypura_cache_read(experts, index, experts->list, missing, HYPURA_DEMAND, INFINITY)) {
         experts->figures.failed = HYPURA_NO_SLOTS;
         return;
     }
-    hypura_routers_judge(experts, index);
-    hypura_routers_look_ahead(experts, index, input);
+    hypura_guesses_judge(experts, index);
+    hypura_guesses_read(experts, index, input);
     if (experts->layers[index].next < 0) {
         hypura_likelihood_learn(experts->likelihood);
-        hypura_routers_pace(experts);
+        hypura_guesses_pace(experts);
     }
 }
 
@@ -297,6 +300,7 @@ HYPURA_API void hypura_experts_free_scratch(hypura_experts *experts) {
     free(experts->ids);
     free(experts->probabilities);
     free(experts->input);
+    hypura_coactivation_free(experts->coactivation);
     for (int32_t l = 0; l < experts->layer_count; l++) {
         hypura_routers_free(&experts->layers[l]);
     }
@@ -313,6 +317,7 @@ HYPURA_API void hypura_experts_sizes(int64_t *sizes) {
     sizes[2] = sizeof(hypura_group);
     sizes[3] = sizeof(hypura_layer);
     sizes[4] = sizeof(hypura_likelihood);
-    sizes[5] = sizeof(hypura_experts_figures);
-    sizes[6] = sizeof(hypura_experts);
+    sizes[5] = sizeof(hypura_coactivation);
+    sizes[6] = sizeof(hypura_experts_figures);
+    sizes[7] = sizeof(hypura_experts);
 }

@@ -1,13 +1,16 @@
 /* The part of the worker that llama.cpp calls: see docs/llama-seam.md.
  *
- *   abi.c         a buffer type whose tensors have addresses but no bytes
- *   reader.c      threads that read extents of files
- *   likelihood.c  which experts are likely to be chosen again
- *   cache.c       which experts are in which slots
- *   routers.c     which experts the next layer will choose
- *   experts.c     per-node callback for streamed experts: rewrites expert ids to slots
- *   products.c    products of experts, row by row as the experts arrive
- *   dense.c       per-node callback for streamed layers: waits for a tensor's weights
+ *   abi.c           a buffer type whose tensors have addresses but no bytes
+ *   reader.c        threads that read extents of files
+ *   likelihood.c    which experts are likely to be chosen again
+ *   cache.c         which experts are in which slots
+ *   routers.c       the layers' routers, found in the graph
+ *   coactivation.c  which experts of a layer follow which of the layer before
+ *   certainty.c     how sure a guess is
+ *   guesses.c       which experts the next layer will choose
+ *   experts.c       per-node callback for streamed experts: rewrites expert ids to slots
+ *   products.c      products of experts, row by row as the experts arrive
+ *   dense.c         per-node callback for streamed layers: waits for a tensor's weights
  *
  * Python lays everything out before the context is made; from then on C answers what
  * llama.cpp asks thousands of times per token. Layouts mirror ggml.h and ggml-backend-impl.h of ggml 0.25;
@@ -141,6 +144,41 @@ void hypura_likelihood_visit(hypura_likelihood *likelihood, int32_t layer, const
 /* Fit the weights to what was seen: once per token is often enough. */
 void hypura_likelihood_learn(hypura_likelihood *likelihood);
 
+/* ---- coactivation.c: which experts of a layer follow which of the layer before ---- */
+
+typedef struct {
+    int32_t experts;
+    int32_t last;        /* the layer that ids are of; -1: none */
+    int32_t last_tokens, last_per_token;
+    uint16_t *pairs;     /* [layers][experts][experts]: [l][i][e] times that l chose e for a token … */
+    float *leads;        /* [layers][experts]: … for which the layer before chose i; of [l][i] times in all */
+    float *follows;      /* [layers][experts]: times chosen by tokens … */
+    float *tokens;       /* [layers]: … of which there were so many; both begin with one that chose all alike */
+    int32_t *ids;        /* scratch: what the last visit chose, [token][k] */
+    size_t ids_capacity;
+} hypura_coactivation;
+
+/* A layer chose ids[token][k], where the visit before may have been of the streamed layer before it. */
+void hypura_coactivation_visit(hypura_coactivation *coactivation, int32_t layer, bool in_turn, const int32_t *ids,
+                               int32_t per_token, int32_t tokens);
+/* lift[expert]: how much likelier than usual this layer will choose each after what the last visit chose, of one
+ * token; the mean over these of the logarithms. */
+void hypura_coactivation_lift(const hypura_coactivation *coactivation, int32_t layer, float *lift);
+void hypura_coactivation_free(hypura_coactivation *coactivation);
+
+/* ---- certainty.c: how sure a guess is ---- */
+
+#define HYPURA_EVIDENCE 4
+
+typedef struct {
+    float weights[HYPURA_EVIDENCE];
+    float squares[HYPURA_EVIDENCE]; /* of the gradients so far */
+} hypura_certainty;
+
+/* evidence: 1, margin, likelihood, lift; see certainty.c. */
+float hypura_certainty_of(const hypura_certainty *certainty, const float *evidence);
+void hypura_certainty_learn(hypura_certainty *certainty, const float *evidence, bool came_true);
+
 /* ---- experts.c, cache.c, routers.c: experts in slots ---- */
 
 #define HYPURA_MAX_GUESSES 32
@@ -211,8 +249,10 @@ typedef struct {
     int32_t asked;   /* how many of them were asked about in this visit */
     int32_t reserved;
     hypura_router router;
-    int32_t guesses;    /* what the layer before foresaw of a single token, likeliest first … */
-    int32_t guess[HYPURA_MAX_GUESSES]; /* … -1 where it was in memory already */
+    int32_t guesses;    /* what the layer before foresaw of a single token and was not in memory … */
+    int32_t guess[HYPURA_MAX_GUESSES];
+    float evidence[HYPURA_MAX_GUESSES][HYPURA_EVIDENCE]; /* … and why */
+    hypura_certainty certainty;
 } hypura_layer;
 
 /* What the engine asks for; all since the load. */
@@ -270,6 +310,7 @@ typedef struct {
     int32_t per_token;
     int32_t padding;
     hypura_likelihood *likelihood;
+    hypura_coactivation *coactivation;
     hypura_products *products; /* NULL: nodes are computed whole */
     hypura_experts_figures figures;
     uint64_t clock;          /* visits of layers so far */
@@ -285,22 +326,22 @@ typedef struct {
     int32_t reserved;
     float *probabilities;    /* scratch of the routers, for probabilities_capacity of them */
     int64_t probabilities_capacity;
-    float *scores;           /* [experts] scratch of the routers */
+    float *scores;           /* [experts] scratch of the routers … */
+    float *lift;             /* … and of what they ask coactivation */
     int16_t *input;          /* [input_capacity] scratch of the routers: a gate input, scaled */
     int64_t input_capacity;
     int32_t *votes;          /* [experts] scratch of the routers */
     int32_t *list;           /* [experts] scratch: what to read */
     void *candidates;        /* [experts] scratch of the cache */
     uint8_t *wanted;         /* [experts] chosen in this visit */
-    float ahead_least;       /* least share of guesses of a rank that came true, to read for it; above 1: never */
+    float ahead_least;       /* least certainty of a guess, to read for it; above 1: never */
     float busy;              /* share of the last tokens' time that the drive was reading */
     uint64_t paced_at_ns;    /* when that was last looked at … */
     uint64_t paced_busy_ns;  /* … and the reader's busy time then */
     int32_t voted;           /* the layer that votes are of; -1 */
     float unvoted_seen;      /* experts that no sampled token of a prompt foresaw … */
     float unvoted_true;      /* … and how many of them were chosen all the same */
-    float rank_seen[HYPURA_MAX_GUESSES];
-    float rank_true[HYPURA_MAX_GUESSES];
+    int32_t reserved_after;
 } hypura_experts;
 
 /* cache.c. All of them on the engine's thread. */
@@ -340,13 +381,19 @@ void hypura_products_finish(hypura_experts *experts);
 const struct ggml_tensor *hypura_routers_input(hypura_experts *experts, int32_t layer, const struct ggml_tensor *node);
 /* [tokens][experts] of this layer's router, or NULL. */
 const float *hypura_routers_probabilities(hypura_experts *experts, int32_t layer, const struct ggml_tensor *node);
-/* Foresees what the next layer will choose, and reads the likeliest of it that is missing. */
-void hypura_routers_look_ahead(hypura_experts *experts, int32_t layer, const struct ggml_tensor *input);
+/* experts->scores, for an input as wide as the layer's router, in the order in which it would choose; false where the
+ * router is not known. */
+bool hypura_routers_score(hypura_experts *experts, int32_t layer, const float *input, int64_t width);
 void hypura_routers_free(hypura_layer *layer);
-/* Counts which guesses for this layer came true. */
-void hypura_routers_judge(hypura_experts *experts, int32_t layer);
+
+/* guesses.c */
+/* Foresees what the layer after this one will choose, and reads the likeliest of it that is missing; input: this
+ * layer's gate input, or NULL. */
+void hypura_guesses_read(hypura_experts *experts, int32_t layer, const struct ggml_tensor *input);
+/* Learns from which guesses for this layer came true. */
+void hypura_guesses_judge(hypura_experts *experts, int32_t layer);
 /* After each token: how sure a guess must be from now on. */
-void hypura_routers_pace(hypura_experts *experts);
+void hypura_guesses_pace(hypura_experts *experts);
 
 /* ---- dense.c ---- */
 

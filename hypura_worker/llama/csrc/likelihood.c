@@ -1,7 +1,8 @@
 /* How likely each expert is to be chosen at its layer's next visit, learned from the run itself.
  *
  * streaming/replacement/learned.py says what is kept and why; this is the same in single
- * precision, fast enough to follow every visit. A test compares the two.
+ * precision, fast enough to follow every visit, but that a prompt's tokens are one lesson here. A test compares
+ * the two in decoding.
  */
 #include "hook.h"
 
@@ -67,7 +68,7 @@ static void see(hypura_likelihood *l, const float *averages, const int32_t *ids,
     }
 }
 
-void hypura_likelihood_visit(hypura_likelihood *l, int32_t layer, const int32_t *ids, int32_t per_token,
+HYPURA_API void hypura_likelihood_visit(hypura_likelihood *l, int32_t layer, const int32_t *ids, int32_t per_token,
                              int32_t tokens, const float *probabilities) {
     int32_t experts = l->experts;
     float *averages = l->averages + (size_t)layer * HYPURA_AVERAGES * (size_t)experts;
@@ -106,7 +107,7 @@ void hypura_likelihood_visit(hypura_likelihood *l, int32_t layer, const int32_t 
 }
 
 /* Ridge regression towards equal weights of the uses, by Gaussian elimination with pivots. */
-void hypura_likelihood_learn(hypura_likelihood *l) {
+HYPURA_API void hypura_likelihood_learn(hypura_likelihood *l) {
     enum { N = HYPURA_AVERAGES };
     double m[N][N + 1];
     for (int32_t i = 0; i < N; i++) {

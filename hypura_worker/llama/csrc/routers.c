@@ -1,27 +1,15 @@
-/* Which experts the next layer will choose: its router, applied to this layer's gate input.
+/* The routers of the layers, found in the graph:
  *
  *   gate input ─► MUL_MAT router ─► (+ bias) ─► softmax or sigmoid ─► (+ bias) ─► top-k ─► ids
- *        └ the next layer's router on the same input ranks its experts; the hidden state
- *          changes little from layer to layer, so most of the first ranks come true
  *
- * How often a guess of each rank came true is counted all the time, whether it was read or
- * not, for experts that were not in memory; only ranks that come true often enough are read.
+ * A router can be asked about any input of its width: guesses.c asks it about the gate input of the layer before.
  */
 #include "hook.h"
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
-#include <time.h>
 
-#define CHAIN 16        /* nodes between the ids and the router's product, at most */
-#define SAMPLED 64      /* tokens of a prompt whose routing is foreseen */
-#define FADING 0.9998f  /* of the counts by rank: a memory of some hundred tokens */
-#define PACE 0.1f       /* of one token in what is known of the drive */
-#define BUSY_FROM 0.6f  /* share of the time from which on reads stand in each other's way … */
-#define BUSY_TO 0.8f    /* … and from which on they always do */
-#define LEAST_IDLE 0.25f
-#define LEAST_BUSY 0.8f
+#define CHAIN 16 /* nodes between the ids and the router's product, at most */
 #define TYPE_F32 0
 #define INPUT_STEPS 1023
 #define MAX_WIDTH 16384
@@ -149,8 +137,11 @@ static float scale_input(hypura_experts *experts, const float *input, int32_t wi
     return step;
 }
 
-/* scores[expert]: in the order in which the router would choose. */
-static void score(hypura_experts *state, const hypura_layer *layer, const float *input) {
+bool hypura_routers_score(hypura_experts *state, int32_t index, const float *input, int64_t width) {
+    const hypura_layer *layer = &state->layers[index];
+    if (layer->router.rows == NULL || layer->router.width != width || !reserve_input(state, width)) {
+        return false;
+    }
     const hypura_router *router = &layer->router;
     int32_t experts = layer->experts;
     float *scores = state->scores;
@@ -162,7 +153,7 @@ static void score(hypura_experts *state, const hypura_layer *layer, const float 
         highest = fmaxf(highest, scores[e]);
     }
     if (router->choice_bias == NULL) {
-        return; /* both gating functions keep the order */
+        return true; /* both gating functions keep the order */
     }
     for (int32_t e = 0; e < experts && router->gating == HYPURA_SOFTMAX; e++) {
         total += expf(scores[e] - highest);
@@ -175,119 +166,7 @@ static void score(hypura_experts *state, const hypura_layer *layer, const float 
         }
         scores[e] += router->choice_bias[e];
     }
-}
-
-/* The highest of scores, which is destroyed, in order. */
-static void top(float *scores, int32_t experts, int32_t count, int32_t *ranked) {
-    for (int32_t r = 0; r < count; r++) {
-        int32_t best = 0;
-        for (int32_t e = 1; e < experts; e++) {
-            best = scores[e] > scores[best] ? e : best;
-        }
-        ranked[r] = best;
-        scores[best] = -INFINITY;
-    }
-}
-
-static int32_t guess_one(hypura_experts *experts, int32_t next, const float *input) {
-    hypura_layer *layer = &experts->layers[next];
-    int32_t ranked[HYPURA_MAX_GUESSES], count = 0;
-    int32_t ranks = 2 * experts->per_token < HYPURA_MAX_GUESSES ? 2 * experts->per_token : HYPURA_MAX_GUESSES;
-    ranks = ranks < layer->experts ? ranks : layer->experts;
-    score(experts, layer, input);
-    top(experts->scores, layer->experts, ranks, ranked);
-    layer->guesses = ranks;
-    for (int32_t r = 0; r < ranks; r++) {
-        bool missing = hypura_cache_find(experts, next, ranked[r]) < 0;
-        layer->guess[r] = missing ? ranked[r] : -1;
-        if (missing && experts->rank_true[r] >= experts->ahead_least * experts->rank_seen[r]) {
-            experts->list[count++] = ranked[r];
-        }
-    }
-    return count;
-}
-
-/* Of a prompt: every expert that a sample of its tokens will choose, most wanted first; and all others
- * behind them where, layers before, most of such were wanted too. */
-static int32_t guess_many(hypura_experts *experts, int32_t next, const struct ggml_tensor *input, int32_t tokens) {
-    hypura_layer *layer = &experts->layers[next];
-    int32_t ranked[HYPURA_MAX_GUESSES], count = 0;
-    int32_t sampled = tokens < SAMPLED ? tokens : SAMPLED;
-    int32_t per_token = experts->per_token < HYPURA_MAX_GUESSES ? experts->per_token : HYPURA_MAX_GUESSES;
-    memset(experts->votes, 0, (size_t)layer->experts * sizeof(int32_t));
-    for (int32_t i = 0; i < sampled; i++) {
-        size_t token = (size_t)i * (size_t)tokens / (size_t)sampled;
-        score(experts, layer, (const float *)((const char *)input->data + token * input->nb[1]));
-        top(experts->scores, layer->experts, per_token, ranked);
-        for (int32_t k = 0; k < per_token; k++) {
-            experts->votes[ranked[k]]++;
-        }
-    }
-    bool others = tokens > sampled && experts->unvoted_true >= experts->ahead_least * experts->unvoted_seen;
-    int32_t fewest = others ? 0 : 1;
-    experts->voted = tokens > sampled ? next : -1;
-    for (int32_t votes = sampled; votes >= fewest; votes--) {
-        for (int32_t e = 0; e < layer->experts; e++) {
-            if (experts->votes[e] == votes && hypura_cache_find(experts, next, e) < 0) {
-                experts->list[count++] = e;
-            }
-        }
-    }
-    return count;
-}
-
-void hypura_routers_look_ahead(hypura_experts *experts, int32_t index, const struct ggml_tensor *input) {
-    int32_t next = experts->layers[index].next;
-    if (input == NULL || next < 0 || experts->ahead_least > 1) {
-        return;
-    }
-    hypura_layer *layer = &experts->layers[next];
-    if (layer->router.rows == NULL || layer->router.width != input->ne[0] || !reserve_input(experts, input->ne[0])) {
-        return;
-    }
-    bool one = experts->visit_tokens == 1;
-    int32_t count = one ? guess_one(experts, next, input->data)
-                        : guess_many(experts, next, input, experts->visit_tokens);
-    if (count > 0) {
-        layer->guessed = 1;
-        float limit = 1.0f / (float)(1 + experts->streamed_count); /* of what is as good as certain for the next visit */
-        hypura_cache_read(experts, next, experts->list, count, HYPURA_AHEAD, one ? experts->ahead_least * limit : limit);
-    }
-}
-
-void hypura_routers_judge(hypura_experts *experts, int32_t index) {
-    hypura_layer *layer = &experts->layers[index];
-    for (int32_t r = 0; r < layer->guesses; r++) {
-        if (layer->guess[r] >= 0) {
-            experts->rank_seen[r] = FADING * experts->rank_seen[r] + 1;
-            experts->rank_true[r] = FADING * experts->rank_true[r] + experts->wanted[layer->guess[r]];
-        }
-    }
-    layer->guesses = 0;
-    for (int32_t e = 0; experts->voted == index && e < layer->experts; e++) {
-        if (experts->votes[e] == 0) {
-            experts->unvoted_seen = FADING * experts->unvoted_seen + 1;
-            experts->unvoted_true = FADING * experts->unvoted_true + experts->wanted[e];
-        }
-    }
-    experts->voted = -1;
-}
-
-/* A wrong guess costs nothing while the drive is idle anyway, and delays what is needed while it is not. */
-void hypura_routers_pace(hypura_experts *experts) {
-    hypura_reader_figures reader;
-    struct timespec t;
-    hypura_reader_read_figures(experts->reader, &reader);
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    uint64_t now = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-    if (experts->ahead_least <= 1 && experts->visit_tokens == 1 && experts->paced_at_ns != 0) {
-        float busy = (float)(reader.busy_ns - experts->paced_busy_ns) / (float)(now - experts->paced_at_ns + 1);
-        experts->busy += PACE * (fminf(busy, 1) - experts->busy);
-        float full = fminf(1, fmaxf(0, (experts->busy - BUSY_FROM) / (BUSY_TO - BUSY_FROM)));
-        experts->ahead_least = LEAST_IDLE + (LEAST_BUSY - LEAST_IDLE) * full;
-    }
-    experts->paced_at_ns = now;
-    experts->paced_busy_ns = reader.busy_ns;
+    return true;
 }
 
 const float *hypura_routers_probabilities(hypura_experts *experts, int32_t index, const struct ggml_tensor *node) {

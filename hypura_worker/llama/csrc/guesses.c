@@ -1,0 +1,171 @@
+/* Which experts the next layer will choose, foreseen while this one computes:
+ *
+ *   this layer's gate input ─► the next layer's router ─► ranks   the hidden state changes little in a layer
+ *   what this layer chose ─► coactivation.c ─► lift               models route kinds of tokens along paths
+ *   earlier tokens ─► likelihood.c
+ *
+ * How sure a guess is, is learned all the time from guesses of experts that were not in memory, read or not
+ * (certainty.c); only what is sure enough is read, the surest first. Without a known router, co-activation ranks.
+ */
+#include "hook.h"
+
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+#define SAMPLED 64      /* tokens of a prompt whose routing is foreseen */
+#define FADING 0.9998f  /* of the counts of a prompt's guesses */
+#define PACE 0.1f       /* of one token in what is known of the drive */
+#define BUSY_FROM 0.6f  /* share of the time from which on reads stand in each other's way … */
+#define BUSY_TO 0.8f    /* … and from which on they always do */
+#define LEAST_IDLE 0.25f
+#define LEAST_BUSY 0.8f
+
+/* The highest of scores, which is destroyed, in order; highest: NULL, or what they were. */
+static void top(float *scores, int32_t experts, int32_t count, int32_t *ranked, float *highest) {
+    for (int32_t r = 0; r < count; r++) {
+        int32_t best = 0;
+        for (int32_t e = 1; e < experts; e++) {
+            best = scores[e] > scores[best] ? e : best;
+        }
+        ranked[r] = best;
+        if (highest != NULL) {
+            highest[r] = scores[best];
+        }
+        scores[best] = -INFINITY;
+    }
+}
+
+/* How far a score is above the least that would be chosen; ranked: all scores in question, highest first. */
+static float margin_of(const float *ranked, int32_t count, int32_t chosen, float score) {
+    float last_in = ranked[chosen < count ? chosen - 1 : count - 1], first_out = ranked[chosen < count ? chosen : count - 1];
+    float range = ranked[0] - ranked[count - 1];
+    return range > 0 ? 4 * (score - (last_in + first_out) / 2) / range : 0;
+}
+
+/* experts->list in the order of falling certainties. */
+static void insert(hypura_experts *experts, float *certainties, int32_t count, int32_t expert, float certainty) {
+    int32_t place = count;
+    for (; place > 0 && certainties[place - 1] < certainty; place--) {
+        certainties[place] = certainties[place - 1];
+        experts->list[place] = experts->list[place - 1];
+    }
+    certainties[place] = certainty;
+    experts->list[place] = expert;
+}
+
+/* Of a single token: what is missing of twice as many experts as it will choose. */
+static int32_t guess_one(hypura_experts *experts, int32_t next, const struct ggml_tensor *input) {
+    hypura_layer *layer = &experts->layers[next];
+    const hypura_likelihood *l = experts->likelihood;
+    const float *likelihood = l->likelihood + (size_t)next * (size_t)l->experts;
+    int32_t ranked[HYPURA_MAX_GUESSES], count = 0;
+    float scores[HYPURA_MAX_GUESSES], certainties[HYPURA_MAX_GUESSES];
+    int32_t ranks = 2 * experts->per_token < HYPURA_MAX_GUESSES ? 2 * experts->per_token : HYPURA_MAX_GUESSES;
+    ranks = ranks < layer->experts ? ranks : layer->experts;
+    hypura_coactivation_lift(experts->coactivation, next, experts->lift);
+    bool routed = input != NULL && hypura_routers_score(experts, next, input->data, input->ne[0]);
+    if (!routed) {
+        memcpy(experts->scores, experts->lift, (size_t)layer->experts * sizeof(float));
+    }
+    top(experts->scores, layer->experts, ranks, ranked, scores);
+    layer->guesses = 0;
+    for (int32_t r = 0; r < ranks; r++) {
+        if (hypura_cache_find(experts, next, ranked[r]) >= 0) {
+            continue;
+        }
+        float *evidence = layer->evidence[layer->guesses];
+        layer->guess[layer->guesses++] = ranked[r];
+        evidence[0] = 1;
+        evidence[1] = routed ? margin_of(scores, ranks, experts->per_token, scores[r]) : 0;
+        evidence[2] = logf(likelihood[ranked[r]] * (float)layer->experts / (float)experts->per_token);
+        evidence[3] = experts->lift[ranked[r]];
+        float certainty = hypura_certainty_of(&layer->certainty, evidence);
+        if (certainty >= experts->ahead_least) {
+            insert(experts, certainties, count++, ranked[r], certainty);
+        }
+    }
+    return count;
+}
+
+/* Of a prompt: every expert that a sample of its tokens will choose, most wanted first; and all others
+ * behind them where, layers before, most of such were wanted too. */
+static int32_t guess_many(hypura_experts *experts, int32_t next, const struct ggml_tensor *input) {
+    hypura_layer *layer = &experts->layers[next];
+    int32_t ranked[HYPURA_MAX_GUESSES], count = 0, tokens = experts->visit_tokens;
+    int32_t sampled = tokens < SAMPLED ? tokens : SAMPLED;
+    int32_t per_token = experts->per_token < HYPURA_MAX_GUESSES ? experts->per_token : HYPURA_MAX_GUESSES;
+    memset(experts->votes, 0, (size_t)layer->experts * sizeof(int32_t));
+    for (int32_t i = 0; i < sampled; i++) {
+        size_t token = (size_t)i * (size_t)tokens / (size_t)sampled;
+        const float *of_token = (const float *)((const char *)input->data + token * input->nb[1]);
+        if (!hypura_routers_score(experts, next, of_token, input->ne[0])) {
+            return 0;
+        }
+        top(experts->scores, layer->experts, per_token, ranked, NULL);
+        for (int32_t k = 0; k < per_token; k++) {
+            experts->votes[ranked[k]]++;
+        }
+    }
+    bool others = tokens > sampled && experts->unvoted_true >= experts->ahead_least * experts->unvoted_seen;
+    int32_t fewest = others ? 0 : 1;
+    experts->voted = tokens > sampled ? next : -1;
+    for (int32_t votes = sampled; votes >= fewest; votes--) {
+        for (int32_t e = 0; e < layer->experts; e++) {
+            if (experts->votes[e] == votes && hypura_cache_find(experts, next, e) < 0) {
+                experts->list[count++] = e;
+            }
+        }
+    }
+    return count;
+}
+
+void hypura_guesses_read(hypura_experts *experts, int32_t index, const struct ggml_tensor *input) {
+    int32_t next = experts->layers[index].next, count = 0;
+    if (next < 0 || experts->ahead_least > 1) {
+        return;
+    }
+    bool one = experts->visit_tokens == 1;
+    if (one) {
+        count = guess_one(experts, next, input);
+    } else if (input != NULL) {
+        count = guess_many(experts, next, input);
+    }
+    if (count > 0) {
+        experts->layers[next].guessed = 1;
+        float limit = 1.0f / (float)(1 + experts->streamed_count); /* of what is as good as certain for the next visit */
+        hypura_cache_read(experts, next, experts->list, count, HYPURA_AHEAD, one ? experts->ahead_least * limit : limit);
+    }
+}
+
+void hypura_guesses_judge(hypura_experts *experts, int32_t index) {
+    hypura_layer *layer = &experts->layers[index];
+    for (int32_t g = 0; g < layer->guesses; g++) {
+        hypura_certainty_learn(&layer->certainty, layer->evidence[g], experts->wanted[layer->guess[g]]);
+    }
+    layer->guesses = 0;
+    for (int32_t e = 0; experts->voted == index && e < layer->experts; e++) {
+        if (experts->votes[e] == 0) {
+            experts->unvoted_seen = FADING * experts->unvoted_seen + 1;
+            experts->unvoted_true = FADING * experts->unvoted_true + experts->wanted[e];
+        }
+    }
+    experts->voted = -1;
+}
+
+/* A wrong guess costs nothing while the drive is idle anyway, and delays what is needed while it is not. */
+void hypura_guesses_pace(hypura_experts *experts) {
+    hypura_reader_figures reader;
+    struct timespec t;
+    hypura_reader_read_figures(experts->reader, &reader);
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    uint64_t now = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+    if (experts->ahead_least <= 1 && experts->visit_tokens == 1 && experts->paced_at_ns != 0) {
+        float busy = (float)(reader.busy_ns - experts->paced_busy_ns) / (float)(now - experts->paced_at_ns + 1);
+        experts->busy += PACE * (fminf(busy, 1) - experts->busy);
+        float full = fminf(1, fmaxf(0, (experts->busy - BUSY_FROM) / (BUSY_TO - BUSY_FROM)));
+        experts->ahead_least = LEAST_IDLE + (LEAST_BUSY - LEAST_IDLE) * full;
+    }
+    experts->paced_at_ns = now;
+    experts->paced_busy_ns = reader.busy_ns;
+}

@@ -1,0 +1,172 @@
+"""What the compiled hook learns of the routing while it runs: against references, and on routings with a pattern."""
+
+from __future__ import annotations
+
+import ctypes
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from hypura.v1 import placement_pb2 as pb
+from hypura_worker.llama.library import hook
+from hypura_worker.streaming.certainty import Certainty
+from hypura_worker.streaming.coactivation import Coactivation
+from hypura_worker.streaming.experts import ExpertStreamer
+from hypura_worker.streaming.likelihood import Likelihood
+from hypura_worker.streaming.replacement.learned import Learned
+from hypura_worker.streaming.replacement.policy import Shape
+from tests.worker.conftest import running
+from tests.worker.plans import make_plan
+
+LAYERS, EXPERTS, PER_TOKEN = 3, 16, 4
+PRIOR_TOKENS = 4
+
+Ids = npt.NDArray[np.int32]
+
+
+def choices(rng: np.random.Generator, tokens: int) -> Ids:
+    """[tokens, PER_TOKEN], each token's experts distinct, the first ones likelier."""
+    weights = np.arange(EXPERTS, 0, -1) / np.arange(EXPERTS, 0, -1).sum()
+    rows = [rng.choice(EXPERTS, PER_TOKEN, replace=False, p=weights) for _ in range(tokens)]
+    return np.array(rows, np.int32)
+
+
+def test_likelihood_is_what_its_twin_says() -> None:
+    """Decoding, router known and not; a drift between replay and runs would make the replay tool lie."""
+    rng = np.random.default_rng(3)
+    compiled, twin = Likelihood(LAYERS, EXPERTS, PER_TOKEN), Learned(Shape(LAYERS, EXPERTS, PER_TOKEN, slots=8))
+    for token in range(200):
+        for layer in range(LAYERS):
+            probabilities = rng.dirichlet(np.linspace(2, 0.2, EXPERTS), 1).astype(np.float32)
+            ids = np.argsort(-probabilities, axis=1)[:, :PER_TOKEN].astype(np.int32)
+            known = probabilities if token % 3 else None
+            twin.visit(layer, ids, known)
+            hook().hypura_likelihood_visit(
+                ctypes.addressof(compiled.state), layer, ids.ctypes.data, PER_TOKEN, 1,
+                known.ctypes.data if known is not None else None,
+            )  # fmt: skip
+        hook().hypura_likelihood_learn(ctypes.addressof(compiled.state))
+        assert np.allclose(compiled.by_layer, twin.likelihood(), rtol=0.02, atol=2e-4), token
+
+
+class Visits:
+    """Tells the hook what each layer of a pass chose, and counts the same by hand."""
+
+    def __init__(self) -> None:
+        self.table = Coactivation(LAYERS, EXPERTS, PER_TOKEN)
+        self.pairs = np.zeros((LAYERS, EXPERTS, EXPERTS))
+        self.chosen = np.full((LAYERS, EXPERTS), PER_TOKEN / EXPERTS)
+        self.tokens = np.ones(LAYERS)
+
+    def visit(self, layer: int, ids: Ids, before: Ids | None = None) -> None:
+        hook().hypura_coactivation_visit(
+            ctypes.addressof(self.table.state), layer, before is not None, ids.ctypes.data, PER_TOKEN, len(ids)
+        )
+        for lead, follow in zip(before if before is not None else [], ids, strict=False):
+            self.pairs[layer][np.ix_(lead, follow)] += 1
+            self.chosen[layer][follow] += 1
+            self.tokens[layer] += 1
+
+    def lift(self, layer: int) -> npt.NDArray[np.float32]:
+        found = np.zeros(EXPERTS, np.float32)
+        hook().hypura_coactivation_lift(ctypes.addressof(self.table.state), layer, found.ctypes.data)
+        return found
+
+    def lift_by_hand(self, layer: int, leads: Ids) -> npt.NDArray[np.float64]:
+        """Of each expert after these of the layer before; a lead's choices are PER_TOKEN for each time it led."""
+        usual = self.chosen[layer] / self.tokens[layer]
+        led = self.pairs[layer][leads].sum(1, keepdims=True) / PER_TOKEN
+        ratio = (self.pairs[layer][leads] + PRIOR_TOKENS * usual) / ((led + PRIOR_TOKENS) * usual)
+        found: npt.NDArray[np.float64] = np.log(ratio).mean(0)
+        return found
+
+    def close(self) -> None:
+        hook().hypura_coactivation_free(ctypes.addressof(self.table.state))
+
+
+def test_lift_is_counted_over_prompts_and_tokens() -> None:
+    rng, visits = np.random.default_rng(5), Visits()
+    for tokens in (40, 1, 1, 7, 1):
+        before: Ids | None = None
+        for layer in range(LAYERS):
+            ids = choices(rng, tokens)
+            visits.visit(layer, ids, before)
+            before = ids
+            if tokens == 1 and layer + 1 < LAYERS:
+                assert np.allclose(visits.lift(layer + 1), visits.lift_by_hand(layer + 1, ids[0]), atol=1e-4)
+    visits.close()
+
+
+def test_a_pass_that_leaves_tokens_out_pairs_none_of_them() -> None:
+    """The last layer of a prompt computes only tokens whose output is asked for: which, nobody says."""
+    rng, visits = np.random.default_rng(6), Visits()
+    first = choices(rng, 12)
+    visits.visit(0, first)
+    fewer = choices(rng, 3)
+    hook().hypura_coactivation_visit(
+        ctypes.addressof(visits.table.state), 1, True, fewer.ctypes.data, PER_TOKEN, len(fewer)
+    )
+    one = choices(rng, 1)
+    visits.visit(0, one)
+    assert np.all(visits.lift(1) == 0)
+    visits.close()
+
+
+def test_counts_go_on_when_they_are_full() -> None:
+    """70,000 tokens of one path, more than a count holds, and then 70,000 of another: the lift turns round."""
+    visits = Visits()
+    paths = [np.arange(PER_TOKEN, dtype=np.int32) + first for first in (4, 8)]
+    lead = np.arange(PER_TOKEN, dtype=np.int32)
+    lifts = []
+    for path in paths:
+        for _ in range(7):
+            leads = np.tile(lead, (10_000, 1))
+            visits.visit(0, leads)
+            visits.visit(1, np.tile(path, (10_000, 1)), leads)
+        visits.visit(0, lead[np.newaxis])
+        lifts.append(visits.lift(1))
+    assert np.isfinite(lifts).all()
+    assert lifts[0][4] > lifts[0][8] + 2
+    assert lifts[1][8] > lifts[0][8] + 2
+    visits.close()
+
+
+@pytest.mark.parametrize("telling", [1, 2, 3])
+def test_certainty_finds_out_which_evidence_tells(telling: int) -> None:
+    """1,000 guesses that come true by one kind of evidence alone: sure where it is high, doubtful where it is low."""
+    rng, certainty = np.random.default_rng(telling), Certainty.unlearned()
+    address = ctypes.addressof(certainty)
+    for _ in range(1000):
+        evidence = np.concatenate(([1.0], rng.normal(size=3))).astype(np.float32)
+        came_true = bool(rng.random() < 1 / (1 + np.exp(-3 * evidence[telling])))
+        hook().hypura_certainty_learn(address, evidence.ctypes.data, came_true)
+    for sign, least, most in ((1.5, 0.9, 1.0), (-1.5, 0.0, 0.1)):
+        evidence = np.array([1, 0, 0, 0], np.float32)
+        evidence[telling] = sign
+        assert least <= hook().hypura_certainty_of(address, evidence.ctypes.data) <= most
+
+
+def test_without_a_known_router_the_paths_of_earlier_tokens_tell(moe_model: Path) -> None:
+    """A router of another type than F32 is not read: what followed what, is then all that there is to go by."""
+    plan = make_plan(moe_model, pb.MODE_EXPERT_STREAMING, slots=12)
+    with running(plan) as engine:
+        expected = engine.tokens([5, 6, 7], 80)
+    with running(plan) as engine:
+        streamer = engine.model.streamer
+        assert isinstance(streamer, ExpertStreamer)
+        for layer in streamer._layers:
+            layer.router.rows = None
+        assert engine.tokens([5, 6, 7], 80) == expected
+        counters = engine.engine.counters.stream
+    assert counters.ahead_used_bytes > 0
+
+
+def test_guesses_are_read_and_used(moe_model: Path) -> None:
+    """More of what is read ahead is used than not, and what is used is never more than what was read."""
+    with running(make_plan(moe_model, pb.MODE_EXPERT_STREAMING, slots=12)) as engine:
+        engine.tokens([5, 6, 7], 80)
+        counters = engine.engine.counters.stream
+    assert 0 < counters.ahead_used_bytes <= counters.ahead_bytes
+    assert counters.ahead_used_bytes > counters.ahead_bytes / 2
