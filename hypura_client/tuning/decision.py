@@ -88,7 +88,8 @@ def gain_of(gains: Sequence[float]) -> Gain:
         return Gain(median(gains), -math.inf)
     factor = _T_95[min(len(gains) - 1, max(_T_95))] if len(gains) > 2 else math.inf
     spread = stdev(gains)
-    return Gain(median(gains), fmean(gains) - (factor * spread / math.sqrt(len(gains)) if spread else 0.0))
+    mean = min(fmean(gains), max(gains))  # of equal gains, rounding may make it another
+    return Gain(median(gains), mean - (factor * spread / math.sqrt(len(gains)) if spread else 0.0))
 
 
 def judge(pairs: Sequence[Pair], figure: Figure, *, must_be_same: bool) -> Verdict:
