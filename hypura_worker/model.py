@@ -19,11 +19,18 @@ from hypura_worker.llama.hooks import PassHook
 from hypura_worker.llama.library import ggml
 from hypura_worker.llama.vocabulary import Vocabulary
 from hypura_worker.streaming.dense import DenseStreamer
+from hypura_worker.streaming.embeddings import EmbeddingRows
 from hypura_worker.streaming.experts import ExpertStreamer
 from hypura_worker.streaming.files import ModelFiles
-from hypura_worker.streaming.reader import Reader
+from hypura_worker.streaming.reader import Alignment, Reader
 from hypura_worker.streaming.streamer import Streamer
-from hypura_worker.streaming.tensors import arrived, override_patterns, streamed_placements
+from hypura_worker.streaming.tensors import (
+    StreamedTensor,
+    arrived,
+    is_embedding,
+    override_patterns,
+    streamed_placements,
+)
 
 _STREAMING = (placement_pb2.MODE_EXPERT_STREAMING, placement_pb2.MODE_DENSE_STREAMING)
 _LOAD_DIRECT, _LOAD_PLAIN, _LOAD_MMAP = 4, 0, 1  # llama_load_mode
@@ -56,6 +63,7 @@ class LlamaModel:
         self._cache_bytes = 0  # Of it, what slots or ring may take.
         self._watch = watch
         self.streamer: Streamer | None = None
+        self._rows: EmbeddingRows | None = None
         self._handle: int | None = None
         self._arena: Arena | None = None
         self._reader: Reader | None = None
@@ -110,8 +118,9 @@ class LlamaModel:
 
     def slow_drive(self, milliseconds: int) -> None:
         """Make each read this much later, for tests."""
-        if self._reader is not None:
-            self._reader.delay(milliseconds)
+        for reader in (self._reader, self._rows):
+            if reader is not None:
+                reader.delay(milliseconds)
 
     def close(self) -> None:
         """Free everything, in the order that nothing outlives what it points to."""
@@ -127,6 +136,9 @@ class LlamaModel:
         if self._arena is not None:
             self._arena.free()
             self._arena = None
+        if self._rows is not None:
+            self._rows.close()
+            self._rows = None
         if self._reader is not None:
             self._reader.close()
             self._reader = None
@@ -176,9 +188,20 @@ class LlamaModel:
             tensors = arrived(placements, self._arena.settle())
             if not tensors:
                 raise LoadFailed("none of the tensors to stream arrived at the loader; plan again")
-            self._reader = Reader(plan.io.queue_depth, plan.io.chunk_bytes)
-            kind = ExpertStreamer if plan.mode == placement_pb2.MODE_EXPERT_STREAMING else DenseStreamer
-            self.streamer = kind(self._arena, plan, tensors, self._files.descriptors, self._reader)
+            self._stream(self._arena, tensors, self._files.descriptors)
+
+    def _stream(self, arena: Arena, tensors: list[StreamedTensor], descriptors: list[int]) -> None:
+        """Make what brings these tensors to memory."""
+        io = self.plan.io
+        of_tokens = [tensor for tensor in tensors if is_embedding(tensor)]
+        of_layers = [tensor for tensor in tensors if not is_embedding(tensor)]
+        if of_tokens:
+            alignment = Alignment(io.offset_alignment_bytes, io.memory_alignment_bytes)
+            cache_bytes = self.plan.embedding_cache_bytes
+            self._rows = EmbeddingRows(arena, of_tokens, descriptors, alignment, io.queue_depth, cache_bytes)
+        self._reader = Reader(io.queue_depth, io.chunk_bytes)
+        kind = ExpertStreamer if self.plan.mode == placement_pb2.MODE_EXPERT_STREAMING else DenseStreamer
+        self.streamer = kind(arena, self.plan, of_layers, descriptors, self._reader)
 
     def _learn(self) -> None:
         """Show the streamer the graph before the first request, which is then read ahead for from its start.
@@ -208,7 +231,8 @@ class LlamaModel:
         plan = self.plan
         resident = memory.resident_bytes()
         before = memory.allocated_bytes()
-        self.context = Context(self._handle, plan, self._watch(self.streamer), type_number)
+        bring_rows = self._rows.bring if self._rows is not None else None
+        self.context = Context(self._handle, plan, self._watch(self.streamer), type_number, bring_rows)
         after = memory.allocated_bytes()
         if self.streamer is None:
             return
@@ -217,7 +241,8 @@ class LlamaModel:
             return  # not known here: the plan's own figures hold
         sizes = {item.name: item.size_bytes for item in plan.memory}
         # Half of the reserve was for what is known by now.
-        later = sizes.get("work buffer", 0) + sizes.get("expert prediction", 0) + sizes.get("reserve", 0) // 2
+        filled_later = ("work buffer", "expert prediction", "embedding rows")
+        later = sum(sizes.get(name, 0) for name in filled_later) + sizes.get("reserve", 0) // 2
         left = plan.memory_limit_bytes - resident - (after - before) - later
         if left < self.streamer.place_bytes:
             structlog.get_logger().info(

@@ -29,6 +29,7 @@ def assemble(
     streaming: Streaming | None = None,
     experts: ExpertPlan | None = None,
     dense: DensePlan | None = None,
+    embedding_cache_bytes: int = 0,
 ) -> Plan:
     model, drive, hardware = frame.model, frame.drive, frame.hardware
     threads = max(1, hardware.usable_cores)
@@ -60,6 +61,7 @@ def assemble(
         io=frame.io(),
         extra_buffers=extra_buffers,
         exact=frame.request.exact,
+        embedding_cache_bytes=embedding_cache_bytes,
         estimate=estimate(
             [(t, tiers[t.name]) for t in model.tensors],
             model.hyperparameters,

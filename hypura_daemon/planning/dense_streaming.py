@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from hypura_daemon.models.model import ModelTensor
 from hypura_daemon.planning import ring
 from hypura_daemon.planning.assemble import assemble
+from hypura_daemon.planning.embeddings import by_row
 from hypura_daemon.planning.estimate import Streaming
 from hypura_daemon.planning.frame import Frame
 from hypura_daemon.planning.offload import offload, resident_tier
@@ -30,8 +31,9 @@ def _with_ubatch(frame: Frame, tensors: Sequence[ModelTensor], ubatch: int, *, a
         return None
     names = frozenset(tensor.name for tensor in tensors)
     gpu_layers, on_gpu = offload(frame, ubatch, streamed=names)
-    bare = sum(t.size_bytes for t in model.tensors if t.name not in names)
-    items = [MemoryItem("weights", bare - on_gpu), *frame.buffers(ubatch, experts)]
+    embeddings = by_row(model.tensors, ubatch)
+    bare = sum(t.size_bytes for t in model.tensors if t.name not in names) - embeddings.saved_bytes
+    items = [MemoryItem("weights", bare - on_gpu), *embeddings.items, *frame.buffers(ubatch, experts)]
     left = frame.request.memory_bytes - sum(item.size_bytes for item in items)
     largest = max(t.size_bytes for t in tensors)
     place = largest + frame.padding_bytes(largest)
@@ -46,7 +48,7 @@ def _with_ubatch(frame: Frame, tensors: Sequence[ModelTensor], ubatch: int, *, a
     kept = sum(t.size_bytes for t in tensors if t.name in chosen.pinned)
     items[0] = MemoryItem("weights", items[0].size_bytes + kept)
     items.append(MemoryItem("ring", chosen.depth * place))
-    nvme = {t.name for t in streamed}
+    nvme = {t.name for t in streamed} | embeddings.names
     layers = tuple(sorted({t.layer for t in streamed}))
     return assemble(
         frame,
@@ -67,4 +69,5 @@ def _with_ubatch(frame: Frame, tensors: Sequence[ModelTensor], ubatch: int, *, a
             streamed_tensors=len(streamed),
             pinned_tensors=len(chosen.pinned),
         ),
+        embedding_cache_bytes=embeddings.cache_bytes,
     )

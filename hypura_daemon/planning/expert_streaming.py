@@ -9,6 +9,7 @@ from hypura_daemon.models.hyperparameters import Hyperparameters
 from hypura_daemon.models.tensors import Role
 from hypura_daemon.planning import footprint, slots
 from hypura_daemon.planning.assemble import assemble
+from hypura_daemon.planning.embeddings import by_row
 from hypura_daemon.planning.estimate import Streaming
 from hypura_daemon.planning.frame import Frame
 from hypura_daemon.planning.offload import offload, resident_tier
@@ -39,12 +40,14 @@ def _with_slots(frame: Frame, sharing: Sequence[slots.ExpertClass], ubatch: int)
     """The expert-streaming plan for this ubatch; None when the slots cannot hold what one pass may choose."""
     model, hyper = frame.model, frame.model.hyperparameters
     routed = sum(t.size_bytes for t in model.tensors if t.role is Role.ROUTED_EXPERT)
-    resident = sum(t.size_bytes for t in model.tensors if t.role is not Role.ROUTED_EXPERT)
+    embeddings = by_row(model.tensors, ubatch)
+    bare = sum(t.size_bytes for t in model.tensors if t.role is not Role.ROUTED_EXPERT) - embeddings.saved_bytes
     of_experts = (Role.ROUTED_EXPERT, Role.EXPERT_VECTOR)
     layers, on_gpu = offload(frame, ubatch, frozenset(t.name for t in model.tensors if t.role in of_experts))
     layer_count = sum(len(c.layers) for c in sharing)
     items = [
-        MemoryItem("weights", resident - on_gpu),
+        MemoryItem("weights", bare - on_gpu),
+        *embeddings.items,
         *frame.buffers(ubatch, slots.MAX_GROUP_SLOTS),
         MemoryItem("expert prediction", footprint.prediction_bytes(hyper, layer_count)),
     ]
@@ -64,8 +67,10 @@ def _with_slots(frame: Frame, sharing: Sequence[slots.ExpertClass], ubatch: int)
         ubatch,
         items,
         {
-            tensor.name: Tier.NVME if tensor.role is Role.ROUTED_EXPERT else resident_tier(tensor, layers, model)
-            for tensor in model.tensors
+            t.name: Tier.NVME
+            if t.role is Role.ROUTED_EXPERT or t.name in embeddings.names
+            else resident_tier(t, layers, model)
+            for t in model.tensors
         },
         gpu_layers=layers,
         streaming=Streaming(slot_share=count / total),
@@ -75,6 +80,7 @@ def _with_slots(frame: Frame, sharing: Sequence[slots.ExpertClass], ubatch: int)
             experts_per_token=hyper.expert_used_count,
             expert_bytes=sum(c.expert_bytes * len(c.layers) for c in sharing) // layer_count,
         ),
+        embedding_cache_bytes=embeddings.cache_bytes,
     )
 
 

@@ -169,7 +169,8 @@ class Estimate:
 class Plan:
     """What the daemon decides and the worker obeys.
 
-    spin_count: None for OpenMP's own. tuned: the fields of RunSettings that tuning found.
+    spin_count: None for OpenMP's own. tuned: the fields of RunSettings that tuning found. embedding_cache_bytes:
+    room for rows of embedding tensors that stay on the drive.
     """
 
     model: str
@@ -197,6 +198,7 @@ class Plan:
     estimate: Estimate
     spin_count: int | None = None
     tuned: tuple[str, ...] = ()
+    embedding_cache_bytes: int = 0
 
     @property
     def model_bytes(self) -> int:

@@ -47,6 +47,11 @@ class Arena:
         arrivals = (_Arrival * count).from_address(self._hook.hypura_arena_arrivals(self.handle))
         return [(arrival.name.decode(), arrival.tensor) for arrival in arrivals]
 
+    def gather(self, tensor: int) -> None:
+        """Have every pass that uses this tensor otherwise than by its tokens' rows stopped by the hook."""
+        if not self._hook.hypura_arena_gather(self.handle, tensor):
+            raise LoadFailed("this model has more embedding tensors than hypura can stream")
+
     def free(self) -> None:
         """After the model is freed."""
         self._hook.hypura_arena_free(self.handle)

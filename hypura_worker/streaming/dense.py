@@ -23,6 +23,7 @@ from hypura_worker.errors import DecodeFailed, LoadFailed, ReadFailed
 from hypura_worker.llama.arena import Arena
 from hypura_worker.llama.hooks import Callbacks
 from hypura_worker.llama.library import address_of, ggml_calls, hook
+from hypura_worker.streaming import embeddings
 from hypura_worker.streaming.geometry import Slices, lay_out, paged
 from hypura_worker.streaming.memory import Pool
 from hypura_worker.streaming.order import Order
@@ -36,6 +37,7 @@ _RELEASE = ctypes.CFUNCTYPE(ctypes.c_int32)
 _LEAST_DEPTH = 2
 """Of the largest tensor: one is read while the other computes."""
 _DONE_WITH = -1
+_MISREAD = 2  # HYPURA_DENSE_MISREAD
 
 
 class _Entry(ctypes.Structure):
@@ -198,6 +200,8 @@ class DenseStreamer:
 
     def failure(self) -> Exception | None:
         """Why the last pass failed, if it did."""
+        if self._state.failed == _MISREAD:
+            return embeddings.misread("a node")
         if self._state.failed:
             return self._failure or DecodeFailed("a streamed tensor could not be served")
         return None

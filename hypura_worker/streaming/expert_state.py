@@ -16,7 +16,7 @@ from hypura_worker.streaming.likelihood import LikelihoodState
 from hypura_worker.streaming.reader import Batch
 
 MAX_WEIGHTS, MAX_PARTS, MAX_GUESSES = 4, 12, 32
-READ_FAILED, GUARD, NO_SLOTS, NO_EXPERT, NO_MEMORY = range(1, 6)
+READ_FAILED, GUARD, NO_SLOTS, NO_EXPERT, NO_MEMORY, MISREAD = range(1, 7)
 
 
 class Part(ctypes.Structure):

@@ -24,8 +24,8 @@ from hypura_worker.llama.arena import Arena
 from hypura_worker.llama.graph import Products
 from hypura_worker.llama.hooks import Callbacks
 from hypura_worker.llama.library import address_of, ggml_calls, hook
+from hypura_worker.streaming import embeddings, statistics
 from hypura_worker.streaming import expert_state as state
-from hypura_worker.streaming import statistics
 from hypura_worker.streaming.certainty import Certainty
 from hypura_worker.streaming.coactivation import Coactivation
 from hypura_worker.streaming.geometry import Slices, lay_out
@@ -191,6 +191,8 @@ class ExpertStreamer:
         if figures.failed == state.GUARD:
             node = figures.guard.decode(errors="replace")
             return EngineBroken(f"this architecture indexes experts in a way hypura does not know ({node})")
+        if figures.failed == state.MISREAD:
+            return embeddings.misread(figures.guard.decode(errors="replace"))
         if figures.failed == state.READ_FAILED:
             where = f"expert {figures.failed_expert} of layer {figures.failed_layer}"
             return ReadFailed(f"{where}: {describe_error(figures.error)}")

@@ -40,6 +40,11 @@ def streamed_placements(plan: placement_pb2.Plan) -> list[placement_pb2.TensorPl
     ]
 
 
+def is_embedding(tensor: StreamedTensor) -> bool:
+    """Whether rows of the tensor are read by token, not all of it."""
+    return tensor.role == placement_pb2.TENSOR_ROLE_EMBEDDING
+
+
 def arrived(
     placements: Sequence[placement_pb2.TensorPlacement], arrivals: Sequence[tuple[str, int]]
 ) -> list[StreamedTensor]:

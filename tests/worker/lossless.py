@@ -26,6 +26,8 @@ from tests.worker.plans import make_plan
 _VOCABULARY = 100
 _TOKENS, _PROMPT = 28, 12
 _UBATCH = 2
+_EMBEDDING_CACHE_BYTES = 16 << 10
+"""Four pages: rows come and go."""
 
 
 def _expert_plans(path: Path, moe_top_k: int) -> Iterator[tuple[str, pb.Plan, int]]:
@@ -35,8 +37,16 @@ def _expert_plans(path: Path, moe_top_k: int) -> Iterator[tuple[str, pb.Plan, in
     # Other budgets for every architecture, the same in every run.
     drawn = random.Random(f"{path.stat().st_size}").sample(range(least, 8 * least), 2)
     for slots, late in ((least, 0), (least, 1), (least + 1, 0), (3 * least, 0), (None, 0), *((d, 1) for d in drawn)):
-        plan = make_plan(path, pb.MODE_EXPERT_STREAMING, slots=slots, ubatch_tokens=_UBATCH, **direct)
-        yield f"{slots or 'all'} slots, direct, {late} ms late", plan, late
+        rows = _EMBEDDING_CACHE_BYTES if slots != least else 0
+        plan = make_plan(
+            path,
+            pb.MODE_EXPERT_STREAMING,
+            slots=slots,
+            ubatch_tokens=_UBATCH,
+            embedding_cache_bytes=rows,
+            **direct,
+        )
+        yield f"{slots or 'all'} slots, {rows} bytes of embeddings, direct, {late} ms late", plan, late
     # Every way for a slice to reach its slot, whatever this drive asks for.
     experts = make_plan(path, pb.MODE_EXPERT_STREAMING).experts.experts_per_layer
     ways = (("shifted", least + 2, 512, 4), ("bounced", least + 2, 4096, 4096), ("by class", experts + 3, 512, 512))
@@ -65,9 +75,10 @@ def _dense_plans(path: Path) -> Iterator[tuple[str, pb.Plan, int]]:
                     pinned=pinned,
                     everything=everything,
                     ubatch_tokens=_UBATCH,
+                    embedding_cache_bytes=_EMBEDDING_CACHE_BYTES if depth == 3 else 0,
                     **direct,
                 )
-                if plan.streamed_bytes:
+                if any(tensor.role == pb.TENSOR_ROLE_DENSE_FFN for tensor in plan.tensors):
                     kind = "all matrices" if everything else "FFN"
                     yield f"{kind}, ring {depth}, pinned {pinned}", plan, 0
 

@@ -40,10 +40,12 @@ def make_plan(
     direct: bool = True,
     exact: bool = True,
     threads: int = 2,
+    embedding_cache_bytes: int = 0,
 ) -> pb.Plan:
     """A plan for the file. slots: per group (layers with equal experts share a group); everything:
     dense streaming takes every matrix of a block, not only the feed-forward ones, but for layers that are
-    pinned and tensors that are kept."""
+    pinned and tensors that are kept. embedding_cache_bytes: room for rows of embeddings, which then stay on the
+    drive where they are not the output too."""
     reader = GGUFReader(path)
     architecture_field = reader.get_field("general.architecture")
     architecture = bytes(architecture_field.parts[architecture_field.data[0]]).decode()
@@ -76,7 +78,10 @@ def make_plan(
             memory_alignment_bytes=memory_alignment,
         ),
         exact=exact,
+        embedding_cache_bytes=embedding_cache_bytes,
     )
+    names = {tensor.name for tensor in reader.tensors}
+    by_token = {"per_layer_token_embd.weight"} | ({"token_embd.weight"} if "output.weight" in names else set())
     experts = _field(reader, f"{architecture}.expert_count")
     classes: dict[tuple[tuple[str, int], ...], list[int]] = defaultdict(list)
     layers: dict[int, list[tuple[str, int]]] = defaultdict(list)
@@ -99,6 +104,8 @@ def make_plan(
             if (everything and matrix) or (not everything and ffn and matrix):
                 role, tier = pb.TENSOR_ROLE_DENSE_FFN, pb.TIER_NVME
                 streamed_layers.add(layer)
+        if embedding_cache_bytes and name in by_token:
+            role, tier = pb.TENSOR_ROLE_EMBEDDING, pb.TIER_NVME
         size = int(tensor.n_bytes)
         plan.model_bytes += size
         if tier == pb.TIER_NVME:

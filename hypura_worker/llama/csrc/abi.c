@@ -18,6 +18,7 @@
 #endif
 
 #define ALIGNMENT 64
+#define MAX_GATHERED 4
 
 typedef struct {
     const char *(*get_name)(void *type);
@@ -61,6 +62,8 @@ typedef struct ggml_backend_buffer *(*buffer_init_fn)(buffer_type *, buffer_inte
 
 struct hypura_arena {
     buffer_type type;
+    const struct ggml_tensor *gathered[MAX_GATHERED];
+    int32_t gathered_count;
     const hypura_ggml *ggml;
     hypura_arrival *arrivals;
     int32_t count;
@@ -212,6 +215,32 @@ HYPURA_API void hypura_arena_free(hypura_arena *arena) {
 bool hypura_in_arena(const hypura_arena *arena, const struct ggml_tensor *tensor) {
     const struct ggml_tensor *root = tensor->view_src ? tensor->view_src : tensor;
     return root->buffer != NULL && root->buffer->type == &arena->type;
+}
+
+/* From now on, rows of this tensor are in memory only for the tokens of the pass under way; false: too many such. */
+HYPURA_API bool hypura_arena_gather(hypura_arena *arena, const struct ggml_tensor *tensor) {
+    if (arena->gathered_count == MAX_GATHERED) {
+        return false;
+    }
+    arena->gathered[arena->gathered_count++] = tensor;
+    return true;
+}
+
+bool hypura_arena_misread(const hypura_arena *arena, const struct ggml_tensor *node) {
+    if (arena->gathered_count == 0 || hypura_moves_no_bytes(arena->ggml, node->op)) {
+        return false;
+    }
+    for (int i = 0; i < GGML_MAX_SRC && node->src[i] != NULL; i++) {
+        const struct ggml_tensor *root = node->src[i]->view_src ? node->src[i]->view_src : node->src[i];
+        for (int32_t g = 0; g < arena->gathered_count; g++) {
+            bool by_token = node->op == arena->ggml->op_get_rows && i == 0 && node->src[0] == root &&
+                            strstr(node->src[1]->name, "inp_tokens") != NULL; /* a copy is named after the original */
+            if (root == arena->gathered[g] && !by_token) {
+                return true;
+            }
+        }
+    }
+    return false;
 }
 
 /* What this file believes of a tensor, for the check against the real library. */

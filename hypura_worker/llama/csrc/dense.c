@@ -57,6 +57,11 @@ HYPURA_API bool hypura_dense_eval(struct ggml_tensor *node, bool ask, void *cont
     if (hypura_moves_no_bytes(dense->ggml, node->op)) {
         return false;
     }
+    if (hypura_arena_misread(dense->arena, node)) {
+        dense->failed = HYPURA_DENSE_MISREAD;
+        node->op = dense->ggml->op_none;
+        return false;
+    }
     int32_t units[GGML_MAX_SRC];
     int32_t count = 0;
     for (int i = 0; i < GGML_MAX_SRC; i++) {

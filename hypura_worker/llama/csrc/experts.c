@@ -237,6 +237,12 @@ HYPURA_API bool hypura_experts_eval(struct ggml_tensor *node, bool ask, void *co
         int32_t op = node->op;
         const hypura_ggml *ggml = experts->ggml;
         close_products(experts, node);
+        if (hypura_arena_misread(experts->arena, node)) {
+            snprintf(experts->figures.guard, sizeof(experts->figures.guard), "%s", node->name);
+            experts->figures.failed = HYPURA_MISREAD;
+            node->op = ggml->op_none;
+            return false;
+        }
         if (op != ggml->op_mul_mat_id && op != ggml->op_get_rows && op != ggml->op_add_id) {
             return false;
         }

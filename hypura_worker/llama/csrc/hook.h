@@ -298,7 +298,7 @@ typedef struct {
     hypura_rows views[HYPURA_MAX_VIEWS];
 } hypura_products;
 
-typedef enum { HYPURA_READ_FAILED = 1, HYPURA_GUARD, HYPURA_NO_SLOTS, HYPURA_NO_EXPERT, HYPURA_NO_MEMORY } hypura_failure;
+typedef enum { HYPURA_READ_FAILED = 1, HYPURA_GUARD, HYPURA_NO_SLOTS, HYPURA_NO_EXPERT, HYPURA_NO_MEMORY, HYPURA_MISREAD } hypura_failure;
 
 typedef struct {
     const hypura_ggml *ggml;
@@ -409,12 +409,14 @@ typedef struct {
     int32_t reserved;
 } hypura_dense_tensor;
 
+#define HYPURA_DENSE_MISREAD 2
+
 typedef struct {
     const hypura_ggml *ggml;
     hypura_arena *arena;
     hypura_dense_tensor *table; /* open addressing by tensor pointer; a power of two long */
     int32_t table_length;
-    int32_t failed;
+    int32_t failed; /* HYPURA_DENSE_MISREAD where a node is not understood; 1 for all else */
     hypura_acquire_fn acquire;
     hypura_release_fn release;
     int32_t holding;
@@ -423,5 +425,7 @@ typedef struct {
 
 /* True if the tensor, or what it is a view of, lives in the arena. */
 bool hypura_in_arena(const hypura_arena *arena, const struct ggml_tensor *tensor);
+/* Whether the node uses a tensor of which only the rows of the pass's tokens are in memory, and not by gathering them. */
+bool hypura_arena_misread(const hypura_arena *arena, const struct ggml_tensor *node);
 
 #endif

@@ -14,7 +14,7 @@ from hypura_daemon.models.model import Model, ModelFile, ModelTensor, open_model
 from hypura_daemon.models.tensors import Role, layer_of, role_of
 from hypura_daemon.planning import ring, slots
 from hypura_daemon.planning.plan import plan
-from hypura_daemon.planning.types import LoadRequest, Mode, Plan, Tier
+from hypura_daemon.planning.types import LoadRequest, Mode, Plan, TensorPlacement, Tier
 from hypura_daemon.planning.wire import plan_to_proto
 from tests.daemon.planning.machines import DRIVE, machine
 from tests.models.shapes import shape_named
@@ -115,12 +115,34 @@ def test_pinned_tensors_are_spread_evenly_and_waste_nothing(memory_gb: int, tiny
     """Seen: pinning whole layers left up to one layer's 460 MB of the limit unused."""
     made = _plan(_shaped("llama-70b", tiny["tiny-dense"]), memory_bytes=memory_gb * GB)
     assert made.dense is not None
-    streamed = [t for t in made.tensors if t.tier is Tier.NVME]
+    streamed = _streamed(made)
     assert made.dense.pinned_tensors > 2 and len(streamed) == made.dense.streamed_tensors
     assert made.memory_limit_bytes - sum(item.size_bytes for item in made.memory) < min(t.size_bytes for t in streamed)
     assert made.dense.ring_slot_bytes * made.dense.ring_depth < 0.65 * GB
     halves = [sum(t.size_bytes for t in streamed if t.layer // 40 == half) for half in (0, 1)]
     assert max(halves) - min(halves) < 3 * made.dense.ring_slot_bytes
+
+
+@pytest.mark.parametrize(("shape", "memory_gb"), [("qwen3-30b-a3b", 8), ("llama-70b", 14)])
+@pytest.mark.parametrize("tied", [False, True])
+def test_embeddings_stay_on_the_drive_unless_they_are_the_output_too(
+    shape: str, memory_gb: int, tied: bool, tiny: dict[str, Model]
+) -> None:
+    model = _shaped(shape, tiny["tiny-moe" if shape.startswith("qwen") else "tiny-dense"])
+    if tied:
+        model = replace(model, tensors=tuple(t for t in model.tensors if t.name != "output.weight"))
+    made = _plan(model, memory_bytes=memory_gb * GB)
+    _check(made)
+    (embedding,) = (t for t in made.tensors if t.name == "token_embd.weight")
+    assert (embedding.tier is Tier.NVME) is not tied
+    sizes = {item.name: item.size_bytes for item in made.memory}
+    assert ("embedding rows" in sizes) is not tied
+    assert sizes.get("embedding rows", 0) < embedding.size_bytes / 3
+
+
+def test_models_that_fit_keep_their_embeddings_in_memory(tiny: dict[str, Model]) -> None:
+    made = _plan(_shaped("qwen3-30b-a3b", tiny["tiny-moe"]), memory_bytes=64 * GB)
+    assert made.mode is Mode.RESIDENT and made.streamed_bytes == 0 and made.embedding_cache_bytes == 0
 
 
 def test_small_tensors_get_a_deeper_ring(tiny: dict[str, Model]) -> None:
@@ -241,19 +263,27 @@ def test_every_plan_keeps_its_promises(
     _check(made)
 
 
+def _streamed(made: Plan) -> list[TensorPlacement]:
+    """What passes read whole, or by expert."""
+    return [t for t in made.tensors if t.tier is Tier.NVME and t.role is not Role.EMBEDDING]
+
+
 def _check(made: Plan) -> None:
     """What the worker relies on."""
     assert sum(item.size_bytes for item in made.memory) <= made.memory_limit_bytes
     assert made.ubatch_tokens >= 1
     if made.experts is not None:
         layers = [layer for group in made.experts.groups for layer in group.layers]
-        streamed = {t.layer for t in made.tensors if t.tier is Tier.NVME}
+        streamed = {t.layer for t in _streamed(made)}
         assert sorted(layers) == sorted(streamed)
         least = min(made.experts.experts_per_layer, made.experts.experts_per_token * made.ubatch_tokens)
         assert all(least <= group.slots <= slots.MAX_GROUP_SLOTS for group in made.experts.groups)
     if made.dense is not None:
         assert made.dense.ring_depth >= min(2, made.dense.streamed_tensors)
-        assert {t.layer for t in made.tensors if t.tier is Tier.NVME} == set(made.dense.streamed_layers)
+        assert {t.layer for t in _streamed(made)} == set(made.dense.streamed_layers)
+    by_row = [t for t in made.tensors if t.tier is Tier.NVME and t.role is Role.EMBEDDING]
+    assert bool(by_row) == bool(made.embedding_cache_bytes)
+    assert 3 * made.embedding_cache_bytes <= sum(t.size_bytes for t in by_row)
     estimate = made.estimate
     assert estimate.tok_per_second > 0
     assert 0 <= estimate.hit_rate <= 1

@@ -1,0 +1,165 @@
+"""Embedding tensors that stay on the drive: a pass needs only the rows of its tokens.
+
+file     │row 0│row 1│ …        │row i│ …            hundreds of megabytes, of which a text uses few
+memory   │     .     .  ┌───────┴─────┴──┐           as much address space; of it in memory:
+         │              │ pages of row i │           the pages with rows of the last tokens
+         │              └────────────────┘
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from hypura_worker.errors import EngineBroken, ReadFailed
+from hypura_worker.llama.arena import Arena
+from hypura_worker.llama.library import hook
+from hypura_worker.streaming.memory import Pool
+from hypura_worker.streaming.reader import READ, Alignment, Batch, Reader
+from hypura_worker.streaming.tensors import StreamedTensor
+
+_PAGE_BYTES = 4096
+_CHUNK_BYTES = 64 << 10
+
+Integers = npt.NDArray[np.int64]
+
+
+def misread(node: str) -> EngineBroken:
+    """A pass was stopped because this node wants more of an embedding tensor than rows by token."""
+    return EngineBroken(f"this architecture uses its embeddings in a way hypura does not know ({node})")
+
+
+class EmbeddingRows:
+    """Has the rows of the tokens of a pass in memory, and those of earlier ones as far as cache_bytes go.
+
+    It has read threads of its own: a row is a few kilobytes, and should not queue behind layers.
+    """
+
+    def __init__(
+        self,
+        arena: Arena,
+        tensors: Sequence[StreamedTensor],
+        descriptors: Sequence[int],
+        alignment: Alignment,
+        queue_depth: int,
+        cache_bytes: int,
+    ) -> None:
+        page_bytes = max(_PAGE_BYTES, alignment.offset_bytes, alignment.memory_bytes)
+        self._reader = Reader(queue_depth, _CHUNK_BYTES)
+        total = sum(tensor.length_bytes for tensor in tensors)
+        self._tables = []
+        for tensor in tensors:
+            share = cache_bytes * tensor.length_bytes // total
+            arena.gather(tensor.address)
+            self._tables.append(_Table(tensor, descriptors[tensor.file], page_bytes, share // page_bytes))
+
+    @property
+    def held_bytes(self) -> int:
+        """Memory of the rows that are there."""
+        return sum(table.held_bytes for table in self._tables)
+
+    @property
+    def bytes_read(self) -> int:
+        """Since the load."""
+        return int(self._reader.figures().bytes)
+
+    def bring(self, tokens: Sequence[int]) -> None:
+        """Have the rows of these tokens in memory. Raises ReadFailed."""
+        ids = np.unique(np.array(tokens, np.int64))
+        for table in self._tables:
+            table.bring(ids, self._reader)
+
+    def delay(self, milliseconds: int) -> None:
+        """Make each read this much later: a slow drive, for tests."""
+        self._reader.delay(milliseconds)
+
+    def close(self) -> None:
+        """Release the memory; after the context is freed."""
+        self._reader.close()
+        for table in self._tables:
+            table.close()
+
+
+class _Table:
+    """One tensor. used: [pages] the pass that last used each page, 0 where it is not in memory."""
+
+    def __init__(self, tensor: StreamedTensor, descriptor: int, page_bytes: int, limit_pages: int) -> None:
+        self._name = tensor.name
+        self._descriptor = descriptor
+        self._page_bytes = page_bytes
+        self._limit_pages = limit_pages
+        self._start = tensor.offset_bytes // page_bytes * page_bytes
+        self._front = tensor.offset_bytes - self._start
+        self._end = tensor.offset_bytes + tensor.length_bytes
+        self._row_bytes = tensor.length_bytes // tensor.shape[1]
+        pages = -(-(self._end - self._start) // page_bytes)
+        # Addresses must be aligned as the file's offsets are, to pages that may be larger than the system's.
+        self._pool = Pool((pages + 1) * page_bytes, huge=False)
+        self._shift = -self._pool.address % page_bytes
+        self._used = np.zeros(pages, np.int32)
+        self._held = self._pass = 0
+        hook().hypura_tensor_place(tensor.address, self._pool.address + self._shift + self._front)
+
+    @property
+    def held_bytes(self) -> int:
+        return self._held * self._page_bytes
+
+    def bring(self, ids: Integers, reader: Reader) -> None:
+        self._pass += 1
+        wanted = self._pages_of(ids)
+        missing = wanted[self._used[wanted] == 0]
+        if missing.size:
+            self._used[wanted[self._used[wanted] > 0]] = self._pass
+            self._make_room(missing.size)
+            self._read(missing, reader)
+            self._held += missing.size
+        self._used[wanted] = self._pass
+
+    def close(self) -> None:
+        self._pool.close()
+
+    def _pages_of(self, ids: Integers) -> Integers:
+        """The pages that these rows touch, in order."""
+        begin = self._front + ids * self._row_bytes
+        first, last = begin // self._page_bytes, (begin + self._row_bytes - 1) // self._page_bytes
+        widest = int((last - first).max()) + 1
+        return np.unique(np.minimum(first[:, np.newaxis] + np.arange(widest), last[:, np.newaxis]))
+
+    def _make_room(self, pages: int) -> None:
+        """Where so many more would be too many, let go of the half that was not used for longest."""
+        if self._held + pages <= self._limit_pages:
+            return
+        held = np.flatnonzero((self._used > 0) & (self._used < self._pass))
+        surplus = min(held.size, self._held + pages - self._limit_pages // 2)
+        if surplus <= 0:
+            return
+        oldest = np.sort(held[np.argpartition(self._used[held], surplus - 1)[:surplus]])
+        for first, last in _runs(oldest):
+            self._pool.release(self._shift + first * self._page_bytes, (last - first + 1) * self._page_bytes)
+        self._used[oldest] = 0
+        self._held -= surplus
+
+    def _read(self, missing: Integers, reader: Reader) -> None:
+        runs = _runs(missing)
+        reads = np.zeros(len(runs), READ)
+        begin = runs[:, 0] * self._page_bytes
+        length = (runs[:, 1] - runs[:, 0] + 1) * self._page_bytes
+        reads["fd"] = self._descriptor
+        reads["offset"] = self._start + begin
+        reads["length_bytes"] = length
+        reads["required_bytes"] = np.minimum(length, self._end - self._start - begin)
+        reads["dest"] = begin + (self._pool.address + self._shift)
+        batch = Batch()
+        reader.submit(reads, batch)
+        try:
+            reader.wait(batch)
+        except ReadFailed as error:
+            raise ReadFailed(f"{self._name}: {error}") from error
+
+
+def _runs(pages: Integers) -> Integers:
+    """[runs, 2]: the first and the last of each run of neighbours among pages, which are in order."""
+    breaks = np.flatnonzero(np.diff(pages) != 1)
+    return np.stack((pages[np.r_[0, breaks + 1]], pages[np.r_[breaks, pages.size - 1]]), axis=1)
