@@ -9,8 +9,8 @@ from hypura_daemon.models.model import ModelTensor
 from hypura_daemon.models.tensors import Role
 
 LEAST_DEPTH = 2
-_USUAL_DEPTH = 3
-"""Of the largest tensor: one is computed with, one is being read, and the next is queued behind it."""
+"""Of the largest tensor: one is computed with, one is being read. Where reads are the limit they take longer than what
+lies between two of them, and a third place would hold what could be pinned instead."""
 _DEEP_SHARE = 0.25
 """Small tensors need more places to keep the drive busy, but pinning what these take saves reading it at all."""
 
@@ -63,7 +63,7 @@ def _depth(count: int, memory_bytes: int, place_bytes: int, in_flight_bytes: int
         return None
     busy = 1 + -(-in_flight_bytes // place_bytes)
     cheap = int(memory_bytes * _DEEP_SHARE) // place_bytes
-    return min(max(_USUAL_DEPTH, min(busy, cheap)), possible, count)
+    return min(max(LEAST_DEPTH, min(busy, cheap)), possible, count)
 
 
 def _pin(tensors: Sequence[ModelTensor], memory_bytes: int) -> frozenset[str]:
