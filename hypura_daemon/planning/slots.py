@@ -82,7 +82,8 @@ def merged(found: Sequence[ExpertClass]) -> list[ExpertClass]:
 def share_out(found: Sequence[ExpertClass], experts: int, memory_bytes: int) -> list[ExpertGroup]:
     """Groups of at most MAX_GROUP_SLOTS slots that take at most memory_bytes together.
 
-    Every class gets the same share of its experts, so that no layer is favoured.
+    Every class gets the same share of its experts. Its layers are dealt to its groups in turn: early layers choose
+    anew with every token where late ones repeat, and only within a group can slots go to those that need them.
     """
     whole = sum(len(c.layers) * experts * c.slot_bytes for c in found)
     share = max(0.0, min(1.0, memory_bytes / whole)) if whole else 1.0
@@ -92,7 +93,7 @@ def share_out(found: Sequence[ExpertClass], experts: int, memory_bytes: int) -> 
         slots = int(len(layers) * experts * share)
         count = min(-(-slots // MAX_GROUP_SLOTS) or 1, len(layers))
         for i in range(count):
-            members = layers[i * len(layers) // count : (i + 1) * len(layers) // count]
+            members = layers[i::count]
             fair = min(int(len(members) * experts * share), MAX_GROUP_SLOTS)
             most = min(len(members) * experts, MAX_GROUP_SLOTS)
             groups.append(ExpertGroup(members, fair, expert_class.slot_bytes, most))
