@@ -1,6 +1,6 @@
 """hypuractl profile, plan: what the machine has, and how a model would use it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -21,6 +21,8 @@ from hypura_client.cli.options import (
 from hypura_client.cli.output import as_dict, enum_text, print_facts, print_json, print_table
 from hypura_client.cli.session import connected, is_path, registered
 from hypura_client.cli.sizes import size_text
+
+_MOST_LISTED = 10
 
 
 def profile(
@@ -107,6 +109,15 @@ def _drive(drive: placement.DriveProfile) -> str:
     )
 
 
+def _numbers(layers: Sequence[int]) -> str:
+    """Neighbours as a range, others one by one as far as a line goes."""
+    if len(layers) > 1 and list(layers) == list(range(layers[0], layers[-1] + 1)):
+        return f"{layers[0]}-{layers[-1]}"
+    if len(layers) > _MOST_LISTED:
+        return f"{', '.join(map(str, layers[:_MOST_LISTED]))} … {layers[-1]}"
+    return ", ".join(map(str, layers))
+
+
 def _plan_facts(made: placement.Plan) -> Iterable[tuple[str, str]]:
     estimate = made.estimate
     bound = enum_text(placement.Bound.DESCRIPTOR, estimate.bound)
@@ -117,9 +128,9 @@ def _plan_facts(made: placement.Plan) -> Iterable[tuple[str, str]]:
     yield "memory", f"{size_text(sum(item.size_bytes for item in made.memory))} of {size_text(made.memory_limit_bytes)}"
     for group in made.experts.groups:
         yield (
-            f"layers {group.layers[0]}-{group.layers[-1]}" if group.layers else "no layers",
-            f"{group.slots} slots for {len(group.layers) * made.experts.experts_per_layer} experts, "
-            f"{size_text(group.slot_bytes)} each",
+            "slots",
+            f"{group.slots} for {len(group.layers) * made.experts.experts_per_layer} experts, "
+            f"{size_text(group.slot_bytes)} each; layers {_numbers(group.layers)}",
         )
     if made.HasField("dense"):
         yield (
