@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #define BOUNCE_ALIGNMENT 65536
+#define CHUNK_STEP 65536 /* chunks are multiples of it */
 
 typedef struct {
     hypura_read read;
@@ -230,34 +231,41 @@ HYPURA_API int32_t hypura_reader_threads(const hypura_reader *reader) {
     return reader->threads;
 }
 
+/* What is ahead is read in smaller pieces: demand then waits less for those under way, and more of a wrong guess can
+ * be taken back. */
+static int64_t chunk_of(const hypura_reader *reader, hypura_urgency urgency) {
+    int64_t half = reader->chunk_bytes / 2 / CHUNK_STEP * CHUNK_STEP;
+    return urgency == HYPURA_AHEAD && half > 0 ? half : reader->chunk_bytes;
+}
+
 /* Splits each read into chunks. A bounced read is cut so that the pieces it copies join. */
 void hypura_reader_submit_as(hypura_reader *reader, const hypura_read *reads, int32_t count, hypura_batch *batch,
                              hypura_urgency urgency) {
     queue *q = &reader->queues[urgency];
     pthread_mutex_lock(&reader->lock);
-    int64_t before = q->count;
+    int64_t before = q->count, most = chunk_of(reader, urgency);
     for (int32_t i = 0; i < count; i++) {
         hypura_read rest = reads[i];
         bool queued = true;
-        while (queued && rest.length_bytes > reader->chunk_bytes) {
+        while (queued && rest.length_bytes > most) {
             hypura_read chunk = rest;
-            chunk.length_bytes = reader->chunk_bytes;
-            if (chunk.required_bytes > reader->chunk_bytes) {
-                chunk.required_bytes = reader->chunk_bytes;
+            chunk.length_bytes = most;
+            if (chunk.required_bytes > most) {
+                chunk.required_bytes = most;
             }
-            if (chunk.copy_dest != NULL && chunk.copy_bytes > reader->chunk_bytes - chunk.skip_bytes) {
-                chunk.copy_bytes = reader->chunk_bytes - chunk.skip_bytes;
+            if (chunk.copy_dest != NULL && chunk.copy_bytes > most - chunk.skip_bytes) {
+                chunk.copy_bytes = most - chunk.skip_bytes;
             }
             queued = put(q, &(job){chunk, batch});
-            rest.offset += reader->chunk_bytes;
-            rest.length_bytes -= reader->chunk_bytes;
+            rest.offset += most;
+            rest.length_bytes -= most;
             rest.required_bytes -= chunk.required_bytes;
             if (rest.copy_dest != NULL) {
                 rest.copy_dest += chunk.copy_bytes;
                 rest.copy_bytes -= chunk.copy_bytes;
                 rest.skip_bytes = 0;
             } else {
-                rest.dest += reader->chunk_bytes;
+                rest.dest += most;
             }
         }
         if (queued && rest.required_bytes > 0) {
