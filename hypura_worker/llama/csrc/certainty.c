@@ -10,7 +10,7 @@
  * The step of each weight shrinks with the gradients it has seen (Duchi, Hazan, Singer: Adaptive subgradient
  * methods, 2011), which fade, so that a change of subject is followed.
  */
-#include "hook.h"
+#include "prediction.h"
 
 #include <math.h>
 

@@ -6,7 +6,7 @@
  * Models route kinds of tokens along paths; random weights do not. It needs no router to be known, only what was
  * chosen, and a prompt alone shows thousands of pairs per layer.
  */
-#include "hook.h"
+#include "prediction.h"
 
 #include <math.h>
 #include <stdlib.h>

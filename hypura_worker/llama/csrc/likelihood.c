@@ -4,7 +4,7 @@
  * precision, fast enough to follow every visit, but that a prompt's tokens are one lesson here. A test compares
  * the two in decoding.
  */
-#include "hook.h"
+#include "prediction.h"
 
 #include <math.h>
 #include <string.h>
