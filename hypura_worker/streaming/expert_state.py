@@ -162,7 +162,6 @@ class Experts(ctypes.Structure):
         ("voted", c_int32),
         ("unvoted_seen", c_float),
         ("unvoted_true", c_float),
-        ("reserved_after", c_int32),
     )
 
 

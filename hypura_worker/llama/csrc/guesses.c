@@ -38,7 +38,8 @@ static void top(float *scores, int32_t experts, int32_t count, int32_t *ranked, 
 
 /* How far a score is above the least that would be chosen; ranked: all scores in question, highest first. */
 static float margin_of(const float *ranked, int32_t count, int32_t chosen, float score) {
-    float last_in = ranked[chosen < count ? chosen - 1 : count - 1], first_out = ranked[chosen < count ? chosen : count - 1];
+    int32_t out = chosen < count ? chosen : count - 1;
+    float last_in = ranked[chosen < count ? out - 1 : out], first_out = ranked[out];
     float range = ranked[0] - ranked[count - 1];
     return range > 0 ? 4 * (score - (last_in + first_out) / 2) / range : 0;
 }

@@ -283,7 +283,6 @@ typedef struct {
     int32_t voted;           /* the layer that votes are of; -1 */
     float unvoted_seen;      /* experts that no sampled token of a prompt foresaw … */
     float unvoted_true;      /* … and how many of them were chosen all the same */
-    int32_t reserved_after;
 } hypura_experts;
 
 /* cache.c. All of them on the engine's thread. */

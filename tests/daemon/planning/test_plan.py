@@ -140,6 +140,15 @@ def test_embeddings_stay_on_the_drive_unless_they_are_the_output_too(
     assert sizes.get("embedding rows", 0) < embedding.size_bytes / 3
 
 
+def test_groups_of_slots_reach_from_the_first_layers_to_the_last(tiny: dict[str, Model]) -> None:
+    """Seen with neighbours in a group: the first layers missed 13 of 16 experts, the last had slots to spare."""
+    made = _plan(_shaped("qwen3-30b-a3b", tiny["tiny-moe"]), memory_bytes=10 * GB)
+    assert made.experts is not None and len(made.experts.groups) > 3
+    for group in made.experts.groups:
+        assert min(group.layers) < 12 and max(group.layers) >= 36
+        assert max(group.layers) - min(group.layers) > 2 * len(group.layers)
+
+
 def test_models_that_fit_keep_their_embeddings_in_memory(tiny: dict[str, Model]) -> None:
     made = _plan(_shaped("qwen3-30b-a3b", tiny["tiny-moe"]), memory_bytes=64 * GB)
     assert made.mode is Mode.RESIDENT and made.streamed_bytes == 0 and made.embedding_cache_bytes == 0
