@@ -31,7 +31,7 @@ def _with_ubatch(frame: Frame, tensors: Sequence[ModelTensor], ubatch: int, *, a
         return None
     names = frozenset(tensor.name for tensor in tensors)
     gpu_layers, on_gpu = offload(frame, ubatch, streamed=names)
-    embeddings = by_row(model.tensors, ubatch)
+    embeddings = by_row(model.tensors, model.architecture, ubatch)
     bare = sum(t.size_bytes for t in model.tensors if t.name not in names) - embeddings.saved_bytes
     items = [MemoryItem("weights", bare - on_gpu), *embeddings.items, *frame.buffers(ubatch, experts)]
     left = frame.request.memory_bytes - sum(item.size_bytes for item in items)

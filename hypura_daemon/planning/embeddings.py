@@ -13,6 +13,8 @@ _CACHE_BYTES = 32 << 20
 """Rows of some thousand tokens, more than the distinct ones of a long text."""
 _PASSES = 2
 """Rows of so many passes of distinct tokens have room, however wide they are."""
+_PER_LAYER = {"gemma3n": "per_layer_token_embd.weight"}
+"""Where embeddings per layer are gathered by token too; qwen4exp does it by hashes of several tokens."""
 _WORTH = 3
 """Only a tensor this many times larger than the room for its rows is read by rows."""
 
@@ -33,12 +35,14 @@ class Embeddings:
         return [MemoryItem("embedding rows", self.cache_bytes + self.saved_bytes // _PAGE_BYTES * 4)]
 
 
-def by_row(tensors: Sequence[ModelTensor], ubatch_tokens: int) -> Embeddings:
+def by_row(tensors: Sequence[ModelTensor], architecture: str, ubatch_tokens: int) -> Embeddings:
     """Which tensors are read by row. Token embeddings that are the output head too are needed whole."""
-    tied = all(tensor.name != "output.weight" for tensor in tensors)
+    names = {_PER_LAYER.get(architecture, "")}
+    if any(tensor.name == "output.weight" for tensor in tensors):
+        names.add("token_embd.weight")
     chosen, cache = [], 0
     for tensor in tensors:
-        if tensor.name == "per_layer_token_embd.weight" or (tensor.name == "token_embd.weight" and not tied):
+        if tensor.name in names:
             row = tensor.size_bytes // max(tensor.shape[1], 1) + 2 * _PAGE_BYTES
             room = max(_CACHE_BYTES, _PASSES * ubatch_tokens * row)
             if tensor.size_bytes >= _WORTH * room:

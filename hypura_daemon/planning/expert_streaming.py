@@ -40,7 +40,7 @@ def _with_slots(frame: Frame, sharing: Sequence[slots.ExpertClass], ubatch: int)
     """The expert-streaming plan for this ubatch; None when the slots cannot hold what one pass may choose."""
     model, hyper = frame.model, frame.model.hyperparameters
     routed = sum(t.size_bytes for t in model.tensors if t.role is Role.ROUTED_EXPERT)
-    embeddings = by_row(model.tensors, ubatch)
+    embeddings = by_row(model.tensors, model.architecture, ubatch)
     bare = sum(t.size_bytes for t in model.tensors if t.role is not Role.ROUTED_EXPERT) - embeddings.saved_bytes
     of_experts = (Role.ROUTED_EXPERT, Role.EXPERT_VECTOR)
     layers, on_gpu = offload(frame, ubatch, frozenset(t.name for t in model.tensors if t.role in of_experts))

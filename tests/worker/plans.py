@@ -81,7 +81,9 @@ def make_plan(
         embedding_cache_bytes=embedding_cache_bytes,
     )
     names = {tensor.name for tensor in reader.tensors}
-    by_token = {"per_layer_token_embd.weight"} | ({"token_embd.weight"} if "output.weight" in names else set())
+    by_token = {"token_embd.weight"} if "output.weight" in names else set()
+    if architecture == "gemma3n":
+        by_token.add("per_layer_token_embd.weight")
     experts = _field(reader, f"{architecture}.expert_count")
     classes: dict[tuple[tuple[str, int], ...], list[int]] = defaultdict(list)
     layers: dict[int, list[tuple[str, int]]] = defaultdict(list)
