@@ -8,6 +8,7 @@ memory   │     .     .  ┌───────┴─────┴──┐
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Sequence
 
 import numpy as np
@@ -20,7 +21,6 @@ from hypura_worker.streaming.memory import Pool
 from hypura_worker.streaming.reader import READ, Alignment, Batch, Reader
 from hypura_worker.streaming.tensors import StreamedTensor
 
-_PAGE_BYTES = 4096
 _CHUNK_BYTES = 64 << 10
 
 Integers = npt.NDArray[np.int64]
@@ -46,14 +46,15 @@ class EmbeddingRows:
         queue_depth: int,
         cache_bytes: int,
     ) -> None:
-        page_bytes = max(_PAGE_BYTES, alignment.offset_bytes, alignment.memory_bytes)
-        self._reader = Reader(queue_depth, _CHUNK_BYTES)
+        # Less than a page of the system cannot be given back: 16 KiB on Apple's processors.
+        page_bytes = max(mmap.PAGESIZE, alignment.offset_bytes, alignment.memory_bytes)
         total = sum(tensor.length_bytes for tensor in tensors)
         self._tables = []
         for tensor in tensors:
             share = cache_bytes * tensor.length_bytes // total
             arena.gather(tensor.address)
             self._tables.append(_Table(tensor, descriptors[tensor.file], page_bytes, share // page_bytes))
+        self._reader = Reader(queue_depth, _CHUNK_BYTES)
 
     @property
     def held_bytes(self) -> int:

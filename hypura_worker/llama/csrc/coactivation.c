@@ -48,7 +48,7 @@ static void count(hypura_coactivation *c, int32_t layer, const int32_t *ids, int
 }
 
 HYPURA_API void hypura_coactivation_visit(hypura_coactivation *c, int32_t layer, bool in_turn, const int32_t *ids,
-                               int32_t per_token, int32_t tokens) {
+                                          int32_t per_token, int32_t tokens) {
     size_t length = (size_t)per_token * (size_t)tokens;
     /* The last layer may leave tokens out whose output nobody asks for. */
     if (in_turn && c->last >= 0 && c->last_tokens == tokens && c->last_per_token == per_token) {
