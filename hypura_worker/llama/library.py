@@ -34,6 +34,7 @@ _OPERATIONS = (
     "VIEW",
     "PERMUTE",
     "TRANSPOSE",
+    "MUL",
 )
 _OBJECT_OVERHEAD_BYTES = 32  # sizeof(struct ggml_object), ggml.h
 _TYPE_F32, _TYPE_I32 = 0, 26

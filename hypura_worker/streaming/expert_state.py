@@ -16,6 +16,7 @@ from hypura_worker.streaming.likelihood import LikelihoodState
 from hypura_worker.streaming.reader import Batch
 
 MAX_WEIGHTS, MAX_PARTS, MAX_GUESSES = 4, 12, 32
+LOOKS = 2
 READ_FAILED, GUARD, NO_SLOTS, NO_EXPERT, NO_MEMORY, MISREAD = range(1, 7)
 
 
@@ -70,8 +71,25 @@ class Router(ctypes.Structure):
         ("scales", c_void_p),
         ("logit_bias", c_void_p),
         ("choice_bias", c_void_p),
+        ("norm", c_void_p),
         ("width", c_int32),
         ("gating", c_int32),
+    )
+
+
+class Foresight(ctypes.Structure):
+    """hypura_foresight: what was foreseen of a layer's next choice, and how well that goes."""
+
+    _fields_ = (
+        ("logits", c_void_p),
+        ("shift", c_void_p),
+        ("lessons", c_int32),
+        ("fresh", c_int32),
+        ("reserved", c_int32),
+        ("guesses", c_int32),
+        ("guess", c_int32 * MAX_GUESSES),
+        ("evidence", c_float * EVIDENCE * MAX_GUESSES),
+        ("certainty", Certainty),
     )
 
 
@@ -93,10 +111,7 @@ class Layer(ctypes.Structure):
         ("asked", c_int32),
         ("reserved", c_int32),
         ("router", Router),
-        ("guesses", c_int32),
-        ("guess", c_int32 * MAX_GUESSES),
-        ("evidence", c_float * EVIDENCE * MAX_GUESSES),
-        ("certainty", Certainty),
+        ("foresight", Foresight * LOOKS),
     )
 
 
@@ -129,7 +144,7 @@ class Experts(ctypes.Structure):
         ("layer_count", c_int32),
         ("streamed_count", c_int32),
         ("per_token", c_int32),
-        ("padding", c_int32),
+        ("between", c_int32),
         ("likelihood", c_void_p),
         ("coactivation", c_void_p),
         ("products", c_void_p),
@@ -149,8 +164,9 @@ class Experts(ctypes.Structure):
         ("probabilities_capacity", c_int64),
         ("scores", c_void_p),
         ("lift", c_void_p),
+        ("state", c_void_p),
         ("input", c_void_p),
-        ("input_capacity", c_int64),
+        ("state_capacity", c_int64),
         ("votes", c_void_p),
         ("list", c_void_p),
         ("candidates", c_void_p),

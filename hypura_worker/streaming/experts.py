@@ -102,7 +102,8 @@ class ExpertStreamer:
         streamed = [number for number in range(layer_count) if self._layers[number].experts]
         for turn, number in enumerate(streamed):
             self._layers[number].turn = turn
-            self._layers[number].certainty = Certainty.unlearned()
+            for foresight in self._layers[number].foresight:
+                foresight.certainty = Certainty.unlearned()
             self._layers[number].next = streamed[turn + 1] if turn + 1 < len(streamed) else -1
         self.likelihood = Likelihood(layer_count, experts, self._per_token)
         self._coactivation = Coactivation(layer_count, experts, self._per_token)

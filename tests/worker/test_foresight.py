@@ -17,6 +17,7 @@ from hypura_worker.streaming.experts import ExpertStreamer
 from hypura_worker.streaming.likelihood import Likelihood
 from hypura_worker.streaming.replacement.learned import Learned
 from hypura_worker.streaming.replacement.policy import Shape
+from tests.models.random_architectures import write_random_model
 from tests.worker.conftest import running
 from tests.worker.plans import make_plan
 
@@ -161,6 +162,31 @@ def test_without_a_known_router_the_paths_of_earlier_tokens_tell(moe_model: Path
         assert engine.tokens([5, 6, 7], 80) == expected
         counters = engine.engine.counters.stream
     assert counters.ahead_used_bytes > 0
+
+
+def test_every_layer_is_looked_at_before_it_chooses(moe_model: Path) -> None:
+    """The first by the token's embedding, the others by what leaves the layer before them and the one before that."""
+    with running(make_plan(moe_model, pb.MODE_EXPERT_STREAMING, slots=12)) as engine:
+        engine.tokens([5, 6, 7], 80)
+        streamer, counters = engine.model.streamer, engine.engine.counters.stream
+        assert isinstance(streamer, ExpertStreamer)
+        learned = [[foresight.lessons > 0 for foresight in layer.foresight] for layer in streamer._layers]
+        expert_bytes = streamer._layers[0].expert_bytes
+    assert learned == [[True, False], [True, True], [True, True], [True, True]]
+    assert counters.misses * expert_bytes < counters.ahead_used_bytes, "most of what is missing is foreseen"
+
+
+def test_what_leaves_a_layer_may_be_unknown(tmp_path: Path) -> None:
+    """deepseek4 has no node of that name: gate inputs of the layers before are asked then."""
+    path = tmp_path / "model.gguf"
+    write_random_model("deepseek4", True, path)
+    with running(make_plan(path, pb.MODE_EXPERT_STREAMING, slots=12)) as engine:
+        engine.tokens([5, 6, 7], 80)
+        streamer, counters = engine.model.streamer, engine.engine.counters.stream
+        assert isinstance(streamer, ExpertStreamer)
+        assert not streamer._state.between
+        assert all(layer.foresight[0].lessons > 0 for layer in streamer._layers)
+    assert counters.ahead_used_bytes > counters.ahead_bytes / 2
 
 
 def test_guesses_are_read_and_used(moe_model: Path) -> None:

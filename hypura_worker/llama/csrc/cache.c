@@ -66,13 +66,13 @@ static float worth_of(const hypura_experts *experts, const hypura_slot *slot) {
 }
 
 /* Up to count slots of this class that may be given away for something worth `limit`, the least worth
- * first. protected: slots whose guess is for this layer stay; -1 for none. */
+ * first. Guesses that are still to be confirmed only where there is need. */
 static int32_t choose(hypura_experts *experts, hypura_group *group, int32_t class, int32_t count, float limit,
-                      int32_t protected, candidate *found) {
+                      bool need, candidate *found) {
     int32_t held = 0;
     for (int32_t s = class; s < group->usable && count > 0; s += group->classes) {
         hypura_slot *slot = &group->slot[s];
-        if (slot->layer >= 0 && (slot->used == experts->clock || (slot->ahead && slot->layer == protected))) {
+        if (slot->layer >= 0 && (slot->used == experts->clock || (slot->ahead && !need))) {
             continue;
         }
         float worth = slot->layer < 0 ? -1.0f : worth_of(experts, slot);
@@ -168,10 +168,10 @@ bool hypura_cache_read(hypura_experts *experts, int32_t index, const int32_t *li
         for (int32_t i = 0; i < count; i++) {
             wanted += list[i] % group->classes == class;
         }
-        int32_t held = choose(experts, group, class, wanted, limit, demand ? -1 : index, found);
+        int32_t held = choose(experts, group, class, wanted, limit, false, found);
         if (demand && held < wanted) {
             give_up_guesses(experts, group, class);
-            held = choose(experts, group, class, wanted, limit, -1, found);
+            held = choose(experts, group, class, wanted, limit, true, found);
         }
         room = room && held == wanted;
         for (int32_t i = 0; i < count && given < held; i++) {
@@ -248,14 +248,29 @@ void hypura_cache_settle_guesses(hypura_experts *experts, int32_t index) {
                 experts->figures.ahead_bytes -= (uint64_t)layer->parts[p].slice_bytes;
             }
         }
+        slot->ahead = 0;
         if (used) {
-            slot->ahead = 0;
             experts->figures.ahead_used_bytes += (uint64_t)layer->expert_bytes;
         } else if (!complete) {
             hypura_cache_drop(experts, group, s);
         }
     }
     layer->guessed = 0;
+}
+
+void hypura_cache_take_back(hypura_experts *experts, int32_t index, int32_t expert) {
+    hypura_layer *layer = &experts->layers[index];
+    int32_t s = layer->slot_of[expert], cancelled = 0;
+    hypura_slot *slot = s >= 0 ? &layer->group->slot[s] : NULL;
+    for (int32_t p = 0; slot != NULL && slot->ahead && slot->reading && p < layer->weight_count; p++) {
+        if (hypura_reader_cancel(experts->reader, &slot->parts[p]) > 0) {
+            experts->figures.ahead_bytes -= (uint64_t)layer->parts[p].slice_bytes;
+            cancelled++;
+        }
+    }
+    if (cancelled > 0) {
+        hypura_cache_drop(experts, layer->group, s);
+    }
 }
 
 /* After a failure: no chosen expert keeps a slot that was not filled. */

@@ -19,6 +19,7 @@
 #include <time.h>
 
 static const char WEIGHTS[] = "ffn_moe_weights-";
+static const char EMBEDDING[] = "embd", LEAVING[] = "l_out-";
 
 /* The layer of a node that gathers the gate weights of the chosen experts, or -1. Later
  * nodes carry the same name and a suffix such as " (reshaped)". */
@@ -32,6 +33,37 @@ static int32_t weights_layer(const hypura_experts *experts, const struct ggml_te
         return -1;
     }
     return (int32_t)layer;
+}
+
+/* The layer to which this node brings the hidden state of a single token, or -1. */
+static int32_t layer_behind(const hypura_experts *experts, const struct ggml_tensor *node) {
+    if (node->type != HYPURA_TYPE_F32 || node->ne[1] != 1 || node->ne[2] != 1) {
+        return -1;
+    }
+    if (node->op == experts->ggml->op_get_rows && strcmp(node->name, EMBEDDING) == 0) {
+        return 0;
+    }
+    if (memcmp(node->name, LEAVING, sizeof(LEAVING) - 1) != 0 || !hypura_on_host(experts->ggml, node)) {
+        return -1;
+    }
+    char *end;
+    long layer = strtol(node->name + sizeof(LEAVING) - 1, &end, 10);
+    return *end == '\0' && layer >= 0 && layer < experts->layer_count ? (int32_t)layer + 1 : -1;
+}
+
+/* Of this thread's own work: waiting for reads, and for a processor, is not counted. */
+static uint64_t work_ns(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void look(hypura_experts *experts, int32_t index, const struct ggml_tensor *hidden) {
+    uint64_t start = work_ns();
+    if (!experts->figures.failed && hypura_on_host(experts->ggml, hidden)) {
+        hypura_guesses_read_between(experts, index, hidden);
+    }
+    experts->figures.hook_ns += work_ns() - start;
 }
 
 /* On a GPU the scheduler hands the CPU a copy, which is named after the original. */
@@ -96,13 +128,6 @@ static void copy_ids(hypura_experts *experts, struct ggml_tensor *ids, int64_t p
     }
 }
 
-/* Of this thread's own work: waiting for reads, and for a processor, is not counted. */
-static uint64_t work_ns(void) {
-    struct timespec t;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
 /* Fills chosen with the distinct experts of the visit, and list with those that are missing. */
 static int32_t sort_out(hypura_experts *experts, int32_t index, int64_t count) {
     hypura_layer *layer = &experts->layers[index];
@@ -147,8 +172,10 @@ static void serve(hypura_experts *experts, int32_t index, const struct ggml_tens
     }
     hypura_cache_settle_guesses(experts, index);
     const struct ggml_tensor *input = hypura_routers_input(experts, index, node);
+    const float *probabilities = hypura_routers_probabilities(experts, index, node);
     hypura_likelihood_visit(experts->likelihood, index, experts->ids, (int32_t)per_token, (int32_t)tokens,
-                            hypura_routers_probabilities(experts, index, node));
+                            probabilities);
+    hypura_routers_learn(experts, index, probabilities);
     hypura_coactivation *coactivation = experts->coactivation;
     bool in_turn = coactivation->last >= 0 && experts->layers[coactivation->last].next == index;
     hypura_coactivation_visit(coactivation, index, in_turn, experts->ids, (int32_t)per_token, (int32_t)tokens);
@@ -243,6 +270,11 @@ HYPURA_API bool hypura_experts_eval(struct ggml_tensor *node, bool ask, void *co
             node->op = ggml->op_none;
             return false;
         }
+        int32_t behind = layer_behind(experts, node);
+        if (behind >= 0) {
+            experts->between |= behind > 0;
+            return !experts->learning && behind < experts->layer_count;
+        }
         if (op != ggml->op_mul_mat_id && op != ggml->op_get_rows && op != ggml->op_add_id) {
             return false;
         }
@@ -260,6 +292,8 @@ HYPURA_API bool hypura_experts_eval(struct ggml_tensor *node, bool ask, void *co
     int32_t layer = weights_layer(experts, node);
     if (layer >= 0) {
         visit(experts, layer, node);
+    } else if (layer_behind(experts, node) >= 0) {
+        look(experts, layer_behind(experts, node), node);
     }
     return true;
 }
@@ -306,6 +340,7 @@ HYPURA_API void hypura_experts_free_scratch(hypura_experts *experts) {
     free(experts->ids);
     free(experts->probabilities);
     free(experts->input);
+    free(experts->state);
     hypura_coactivation_free(experts->coactivation);
     for (int32_t l = 0; l < experts->layer_count; l++) {
         hypura_routers_free(&experts->layers[l]);
@@ -313,7 +348,8 @@ HYPURA_API void hypura_experts_free_scratch(hypura_experts *experts) {
     experts->ids = NULL;
     experts->probabilities = NULL;
     experts->input = NULL;
-    experts->ids_capacity = experts->probabilities_capacity = experts->input_capacity = 0;
+    experts->state = NULL;
+    experts->ids_capacity = experts->probabilities_capacity = experts->state_capacity = 0;
 }
 
 /* For the check against Python's mirrors. */

@@ -1,11 +1,15 @@
-/* Which experts the next layer will choose, foreseen while this one computes:
+/* Which experts a layer will choose, foreseen while what is before it computes:
  *
- *   this layer's gate input ─► the next layer's router ─► ranks   the hidden state changes little in a layer
- *   what this layer chose ─► coactivation.c ─► lift               models route kinds of tokens along paths
+ *   what leaves a layer ─► the next layer's router ─► ranks   right but for what attention will add, which is learned
+ *                       └► the one's after it                 less so, and a layer earlier
+ *   what the layer before chose ─► coactivation.c ─► lift     models route kinds of tokens along paths
  *   earlier tokens ─► likelihood.c
  *
+ * What leaves the embedding is the first layer's. Where the graph does not say what leaves a layer, the gate input of
+ * the layer before is asked instead; without a known router, co-activation ranks.
+ *
  * How sure a guess is, is learned all the time from guesses of experts that were not in memory, read or not
- * (certainty.c); only what is sure enough is read, the surest first. Without a known router, co-activation ranks.
+ * (certainty.c); only what is sure enough is read, the surest first.
  */
 #include "hook.h"
 
@@ -19,7 +23,7 @@
 #define BUSY_FROM 0.6f  /* share of the time from which on reads stand in each other's way … */
 #define BUSY_TO 0.8f    /* … and from which on they always do */
 #define LEAST_IDLE 0.25f
-#define LEAST_BUSY 0.8f
+#define LEAST_BUSY 0.5f
 
 /* The highest of scores, which is destroyed, in order; highest: NULL, or what they were. */
 static void top(float *scores, int32_t experts, int32_t count, int32_t *ranked, float *highest) {
@@ -55,33 +59,60 @@ static void insert(hypura_experts *experts, float *certainties, int32_t count, i
     experts->list[place] = expert;
 }
 
-/* Of a single token: what is missing of twice as many experts as it will choose. */
-static int32_t guess_one(hypura_experts *experts, int32_t next, const struct ggml_tensor *input) {
-    hypura_layer *layer = &experts->layers[next];
+/* What a look from further away has asked for, and this one does not even rank. */
+static void take_back_others(hypura_experts *experts, int32_t index, const int32_t *ranked, int32_t ranks) {
+    const hypura_foresight *earlier = &experts->layers[index].foresight[1];
+    for (int32_t g = 0; g < earlier->guesses; g++) {
+        int32_t r = 0;
+        while (r < ranks && ranked[r] != earlier->guess[g]) {
+            r++;
+        }
+        if (r == ranks) {
+            hypura_cache_take_back(experts, index, earlier->guess[g]);
+        }
+    }
+}
+
+/* Of a single token: what is missing of twice as many experts as the layer will choose. state: see routers.c; NULL for
+ * none, then co-activation ranks. */
+static int32_t guess_one(hypura_experts *experts, int32_t index, int32_t look, const float *state, int64_t width,
+                         bool hidden) {
+    hypura_layer *layer = &experts->layers[index];
+    hypura_foresight *foresight = &layer->foresight[look];
     const hypura_likelihood *l = experts->likelihood;
-    const float *likelihood = l->likelihood + (size_t)next * (size_t)l->experts;
-    int32_t ranked[HYPURA_MAX_GUESSES], count = 0;
+    const float *likelihood = l->likelihood + (size_t)index * (size_t)l->experts;
+    int32_t ranked[HYPURA_MAX_GUESSES], count = 0, last = experts->coactivation->last;
     float scores[HYPURA_MAX_GUESSES], certainties[HYPURA_MAX_GUESSES];
     int32_t ranks = 2 * experts->per_token < HYPURA_MAX_GUESSES ? 2 * experts->per_token : HYPURA_MAX_GUESSES;
     ranks = ranks < layer->experts ? ranks : layer->experts;
-    hypura_coactivation_lift(experts->coactivation, next, experts->lift);
-    bool routed = input != NULL && hypura_routers_score(experts, next, input->data, input->ne[0]);
+    foresight->guesses = 0;
+    bool follows = last >= 0 && experts->layers[last].next == index;
+    bool routed = state != NULL && hypura_routers_foresee(experts, index, foresight, state, width, hidden);
+    if (!routed && !follows) {
+        return 0;
+    }
+    memset(experts->lift, 0, (size_t)layer->experts * sizeof(float));
+    if (follows) {
+        hypura_coactivation_lift(experts->coactivation, index, experts->lift);
+    }
     if (!routed) {
         memcpy(experts->scores, experts->lift, (size_t)layer->experts * sizeof(float));
     }
     top(experts->scores, layer->experts, ranks, ranked, scores);
-    layer->guesses = 0;
+    if (look == 0) {
+        take_back_others(experts, index, ranked, ranks);
+    }
     for (int32_t r = 0; r < ranks; r++) {
-        if (hypura_cache_find(experts, next, ranked[r]) >= 0) {
+        if (hypura_cache_find(experts, index, ranked[r]) >= 0) {
             continue;
         }
-        float *evidence = layer->evidence[layer->guesses];
-        layer->guess[layer->guesses++] = ranked[r];
+        float *evidence = foresight->evidence[foresight->guesses];
+        foresight->guess[foresight->guesses++] = ranked[r];
         evidence[0] = 1;
         evidence[1] = routed ? margin_of(scores, ranks, experts->per_token, scores[r]) : 0;
         evidence[2] = logf(likelihood[ranked[r]] * (float)layer->experts / (float)experts->per_token);
         evidence[3] = experts->lift[ranked[r]];
-        float certainty = hypura_certainty_of(&layer->certainty, evidence);
+        float certainty = hypura_certainty_of(&foresight->certainty, evidence);
         if (certainty >= experts->ahead_least) {
             insert(experts, certainties, count++, ranked[r], certainty);
         }
@@ -121,30 +152,52 @@ static int32_t guess_many(hypura_experts *experts, int32_t next, const struct gg
     return count;
 }
 
+/* Reads count experts of the list for their layer, where what is worth less gives way: as much as they are certain. */
+static void read_list(hypura_experts *experts, int32_t index, int32_t count, float certainty) {
+    if (count > 0) {
+        experts->layers[index].guessed = 1;
+        float limit = 1.0f / (float)(1 + experts->streamed_count); /* of what is as good as certain for the next visit */
+        hypura_cache_read(experts, index, experts->list, count, HYPURA_AHEAD, certainty * limit);
+    }
+}
+
+static void read_one(hypura_experts *experts, int32_t index, int32_t look, const struct ggml_tensor *state,
+                     bool hidden) {
+    int64_t width = state != NULL ? state->ne[0] : 0;
+    int32_t count = guess_one(experts, index, look, state != NULL ? state->data : NULL, width, hidden);
+    read_list(experts, index, count, experts->ahead_least);
+}
+
 void hypura_guesses_read(hypura_experts *experts, int32_t index, const struct ggml_tensor *input) {
-    int32_t next = experts->layers[index].next, count = 0;
+    int32_t next = experts->layers[index].next;
     if (next < 0 || experts->ahead_least > 1) {
         return;
     }
-    bool one = experts->visit_tokens == 1;
-    if (one) {
-        count = guess_one(experts, next, input);
-    } else if (input != NULL) {
-        count = guess_many(experts, next, input);
+    if (experts->visit_tokens > 1 && input != NULL) {
+        read_list(experts, next, guess_many(experts, next, input), 1);
+    } else if (experts->visit_tokens == 1 && !(experts->between && experts->layers[next].router.rows != NULL)) {
+        read_one(experts, next, 0, input, false);
     }
-    if (count > 0) {
-        experts->layers[next].guessed = 1;
-        float limit = 1.0f / (float)(1 + experts->streamed_count); /* of what is as good as certain for the next visit */
-        hypura_cache_read(experts, next, experts->list, count, HYPURA_AHEAD, one ? experts->ahead_least * limit : limit);
+}
+
+void hypura_guesses_read_between(hypura_experts *experts, int32_t index, const struct ggml_tensor *hidden) {
+    for (int32_t look = 0; look < HYPURA_LOOKS && experts->ahead_least <= 1; look++) {
+        int32_t layer = index + look;
+        if (layer < experts->layer_count && experts->layers[layer].router.rows != NULL) {
+            read_one(experts, layer, look, hidden, true);
+        }
     }
 }
 
 void hypura_guesses_judge(hypura_experts *experts, int32_t index) {
     hypura_layer *layer = &experts->layers[index];
-    for (int32_t g = 0; g < layer->guesses; g++) {
-        hypura_certainty_learn(&layer->certainty, layer->evidence[g], experts->wanted[layer->guess[g]]);
+    for (int32_t look = 0; look < HYPURA_LOOKS; look++) {
+        hypura_foresight *foresight = &layer->foresight[look];
+        for (int32_t g = 0; g < foresight->guesses; g++) {
+            hypura_certainty_learn(&foresight->certainty, foresight->evidence[g], experts->wanted[foresight->guess[g]]);
+        }
+        foresight->guesses = 0;
     }
-    layer->guesses = 0;
     for (int32_t e = 0; experts->voted == index && e < layer->experts; e++) {
         if (experts->votes[e] == 0) {
             experts->unvoted_seen = FADING * experts->unvoted_seen + 1;

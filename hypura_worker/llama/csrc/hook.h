@@ -24,6 +24,7 @@
 #include <stdint.h>
 
 #include "prediction.h"
+#include "reader.h"
 
 #define GGML_MAX_DIMS 4
 #define GGML_MAX_SRC 10
@@ -56,12 +57,21 @@ typedef struct {
     void (*tensor_get)(const struct ggml_tensor *tensor, void *data, size_t offset, size_t size);
     void (*tensor_set)(struct ggml_tensor *tensor, const void *data, size_t offset, size_t size);
     int32_t op_none, op_get_rows, op_mul_mat_id, op_add_id, op_repeat, op_mul_mat, op_add, op_soft_max, op_unary;
-    int32_t op_reshape, op_view, op_permute, op_transpose;
+    int32_t op_reshape, op_view, op_permute, op_transpose, op_mul;
 } hypura_ggml;
 
 static inline bool hypura_moves_no_bytes(const hypura_ggml *ggml, int32_t op) {
     return op == ggml->op_none || op == ggml->op_reshape || op == ggml->op_view || op == ggml->op_permute ||
            op == ggml->op_transpose;
+}
+
+#define HYPURA_TYPE_F32 0
+#define HYPURA_TYPE_I32 26
+
+/* Whether the bytes are in memory that can be looked at. */
+static inline bool hypura_on_host(const hypura_ggml *ggml, const struct ggml_tensor *tensor) {
+    const struct ggml_tensor *root = tensor->view_src ? tensor->view_src : tensor;
+    return root->buffer != NULL && tensor->data != NULL && ggml->buffer_is_host(root->buffer);
 }
 
 /* ---- abi.c: tensors without bytes ---- */
@@ -73,57 +83,10 @@ typedef struct {
 
 typedef struct hypura_arena hypura_arena;
 
-/* ---- reader.c: reads ---- */
-
-/* One extent. It lands at dest, or, when copy_dest is set, passes through a bounce
- * buffer of the reading thread, and bytes [skip, skip + copy_bytes) of it land there. */
-typedef struct {
-    int32_t fd;
-    int32_t tag;            /* the caller's; reported when the read fails */
-    int64_t offset;         /* in the file */
-    int64_t length_bytes;   /* asked for; may pass the end of the file */
-    int64_t required_bytes; /* fewer is a failure */
-    uint8_t *dest;
-    uint8_t *copy_dest;
-    int64_t skip_bytes;
-    int64_t copy_bytes;
-} hypura_read;
-
-/* Reads that are waited for together. Zeroed by the caller; must outlive them. */
-typedef struct {
-    int32_t pending; /* written under the reader's lock; 0 is seen without it */
-    int32_t error;   /* errno of the first failure; -1: the file ended early; 0: none */
-    int32_t failed_tag;
-    int32_t begun;   /* chunks that a thread has taken */
-} hypura_batch;
-
-/* Demand is read first; what is ahead only while there is no demand, and it can be taken back. */
-typedef enum { HYPURA_DEMAND, HYPURA_AHEAD, HYPURA_URGENCIES } hypura_urgency;
-
-typedef struct hypura_reader hypura_reader;
-
-typedef struct {
-    uint64_t bytes;       /* read since the start */
-    uint64_t wait_ns;     /* spent waiting for reads */
-    uint64_t busy_ns;     /* with at least one read under way */
-} hypura_reader_figures;
-
-void hypura_reader_submit_as(hypura_reader *reader, const hypura_read *reads, int32_t count, hypura_batch *batch,
-                             hypura_urgency urgency);
-/* Makes what is still queued of an AHEAD batch DEMAND. */
-void hypura_reader_promote(hypura_reader *reader, hypura_batch *batch);
-/* Drops what is still queued of an AHEAD batch, and says how many chunks; what a thread has taken goes on. */
-int32_t hypura_reader_cancel(hypura_reader *reader, hypura_batch *batch);
-int32_t hypura_reader_wait(hypura_reader *reader, hypura_batch *batch);
-void hypura_reader_read_figures(hypura_reader *reader, hypura_reader_figures *figures);
-
-static inline bool hypura_pending(const hypura_batch *batch) {
-    return __atomic_load_n(&batch->pending, __ATOMIC_ACQUIRE) != 0;
-}
-
 /* ---- experts.c, cache.c, routers.c: experts in slots ---- */
 
 #define HYPURA_MAX_GUESSES 32
+#define HYPURA_LOOKS 2 /* at a layer's choice before it is made: right before the layer, and a layer earlier */
 #define HYPURA_MAX_WEIGHTS 4
 #define HYPURA_MAX_PARTS 12
 #define HYPURA_MAX_ROWS 64 /* experts per token whose products are computed one by one */
@@ -173,9 +136,23 @@ typedef struct {
     float *scales;             /* [experts] of the rows */
     const float *logit_bias;   /* [experts] or NULL; added before the gating function */
     const float *choice_bias;  /* [experts] or NULL; added after it, for the choice alone */
+    const float *norm;         /* [width] or NULL; what the normalized hidden state is multiplied with before it */
     int32_t width;
     int32_t gating;            /* a hypura_gating */
 } hypura_router;
+
+/* What a look at the hidden state showed of a layer's choice, for the token that comes to the layer next. */
+typedef struct {
+    float *logits;  /* [experts] its router's, for that state; NULL: the router is not known … */
+    float *shift;   /* … and by how much it really found more lately */
+    int32_t lessons; /* tokens that shift was learned from */
+    int32_t fresh;  /* logits are of the token that comes next */
+    int32_t reserved;
+    int32_t guesses; /* experts that were not in memory … */
+    int32_t guess[HYPURA_MAX_GUESSES];
+    float evidence[HYPURA_MAX_GUESSES][HYPURA_EVIDENCE]; /* … and why they may be chosen */
+    hypura_certainty certainty;
+} hypura_foresight;
 
 typedef struct {
     int32_t experts; /* 0: this layer is not streamed */
@@ -191,10 +168,7 @@ typedef struct {
     int32_t asked;   /* how many of them were asked about in this visit */
     int32_t reserved;
     hypura_router router;
-    int32_t guesses;    /* what the layer before foresaw of a single token and was not in memory … */
-    int32_t guess[HYPURA_MAX_GUESSES];
-    float evidence[HYPURA_MAX_GUESSES][HYPURA_EVIDENCE]; /* … and why */
-    hypura_certainty certainty;
+    hypura_foresight foresight[HYPURA_LOOKS];
 } hypura_layer;
 
 /* What the engine asks for; all since the load. */
@@ -250,7 +224,7 @@ typedef struct {
     int32_t layer_count;
     int32_t streamed_count;  /* of them */
     int32_t per_token;
-    int32_t padding;
+    int32_t between;         /* what leaves a layer is known in the graph */
     hypura_likelihood *likelihood;
     hypura_coactivation *coactivation;
     hypura_products *products; /* NULL: nodes are computed whole */
@@ -270,8 +244,9 @@ typedef struct {
     int64_t probabilities_capacity;
     float *scores;           /* [experts] scratch of the routers … */
     float *lift;             /* … and of what they ask coactivation */
-    int16_t *input;          /* [input_capacity] scratch of the routers: a gate input, scaled */
-    int64_t input_capacity;
+    float *state;            /* [state_capacity] scratch of the routers: a gate input … */
+    int16_t *input;          /* … and the same scaled */
+    int64_t state_capacity;
     int32_t *votes;          /* [experts] scratch of the routers */
     int32_t *list;           /* [experts] scratch: what to read */
     void *candidates;        /* [experts] scratch of the cache */
@@ -298,6 +273,8 @@ bool hypura_cache_warm(hypura_experts *experts, int32_t layer, int32_t expert);
 void hypura_cache_stop_warming(hypura_experts *experts);
 /* Makes what was guessed for this layer certain, or takes it back. */
 void hypura_cache_settle_guesses(hypura_experts *experts, int32_t layer);
+/* Takes a guess for this layer back, as far as it is still queued. */
+void hypura_cache_take_back(hypura_experts *experts, int32_t layer, int32_t expert);
 /* Waits for one part of every chosen expert; false, and the figures say why, if one failed. */
 bool hypura_cache_wait(hypura_experts *experts, int32_t layer, int32_t part);
 /* Whether a part of a chosen expert is still being read. */
@@ -322,15 +299,23 @@ void hypura_products_finish(hypura_experts *experts);
 const struct ggml_tensor *hypura_routers_input(hypura_experts *experts, int32_t layer, const struct ggml_tensor *node);
 /* [tokens][experts] of this layer's router, or NULL. */
 const float *hypura_routers_probabilities(hypura_experts *experts, int32_t layer, const struct ggml_tensor *node);
-/* experts->scores, for an input as wide as the layer's router, in the order in which it would choose; false where the
- * router is not known. */
-bool hypura_routers_score(hypura_experts *experts, int32_t layer, const float *input, int64_t width);
+/* experts->scores, for another layer's gate input, in the order in which this layer's router would choose; false where
+ * the router is not known, or of another width. */
+bool hypura_routers_score(hypura_experts *experts, int32_t layer, const float *gate_input, int64_t width);
+/* The same of the single token that comes to this layer next. state: another layer's gate input, or, where hidden, what
+ * comes from the layers before. */
+bool hypura_routers_foresee(hypura_experts *experts, int32_t layer, hypura_foresight *foresight, const float *state,
+                            int64_t width, bool hidden);
+/* Learns from what a layer's router found for that token. */
+void hypura_routers_learn(hypura_experts *experts, int32_t layer, const float *probabilities);
 void hypura_routers_free(hypura_layer *layer);
 
 /* guesses.c */
 /* Foresees what the layer after this one will choose, and reads the likeliest of it that is missing; input: this
  * layer's gate input, or NULL. */
 void hypura_guesses_read(hypura_experts *experts, int32_t layer, const struct ggml_tensor *input);
+/* The same of the next layers, from the hidden state with which a single token comes to this one. */
+void hypura_guesses_read_between(hypura_experts *experts, int32_t layer, const struct ggml_tensor *hidden);
 /* Learns from which guesses for this layer came true. */
 void hypura_guesses_judge(hypura_experts *experts, int32_t layer);
 /* After each token: how sure a guess must be from now on. */

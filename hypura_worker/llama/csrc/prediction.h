@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define HYPURA_API __attribute__((visibility("default")))
+#include "visibility.h"
 
 /* ---- likelihood.c: how likely each expert is to be chosen again ---- */
 

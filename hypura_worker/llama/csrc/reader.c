@@ -7,7 +7,7 @@
  * drive.
  */
 #define _GNU_SOURCE
-#include "hook.h"
+#include "reader.h"
 
 #include <errno.h>
 #include <pthread.h>

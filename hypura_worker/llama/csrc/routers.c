@@ -3,6 +3,7 @@
  *   gate input ─► MUL_MAT router ─► (+ bias) ─► softmax or sigmoid ─► (+ bias) ─► top-k ─► ids
  *
  * A router can be asked about any input of its width: guesses.c asks it about the gate input of the layer before.
+ * What the attention in between will add to the logits is much the same from token to token, so it is learned.
  */
 #include "hook.h"
 
@@ -10,18 +11,14 @@
 #include <stdlib.h>
 
 #define CHAIN 16 /* nodes between the ids and the router's product, at most */
-#define TYPE_F32 0
 #define INPUT_STEPS 1023
+#define LEAST_PROBABILITY 1e-9f
+#define LESSONS 10 /* tokens that a shift is the average of, the last ones counting most */
 #define MAX_WIDTH 16384
 
-static bool on_host(const hypura_experts *experts, const struct ggml_tensor *tensor) {
-    const struct ggml_tensor *root = tensor->view_src ? tensor->view_src : tensor;
-    return root->buffer != NULL && tensor->data != NULL && experts->ggml->buffer_is_host(root->buffer);
-}
-
 static const float *leaf_vector(const hypura_experts *experts, const struct ggml_tensor *tensor, int64_t length) {
-    bool fits = tensor != NULL && tensor->op == experts->ggml->op_none && tensor->type == TYPE_F32 &&
-                tensor->ne[0] == length && tensor->ne[1] == 1 && on_host(experts, tensor);
+    bool fits = tensor != NULL && tensor->op == experts->ggml->op_none && tensor->type == HYPURA_TYPE_F32 &&
+                tensor->ne[0] == length && tensor->ne[1] == 1 && hypura_on_host(experts->ggml, tensor);
     return fits ? tensor->data : NULL;
 }
 
@@ -49,14 +46,16 @@ static struct ggml_tensor *product_before(const hypura_experts *experts, struct 
     return NULL;
 }
 
-static bool reserve_input(hypura_experts *experts, int64_t width) {
-    if (width > experts->input_capacity) {
-        int16_t *grown = realloc(experts->input, (size_t)width * sizeof(*grown));
-        if (grown == NULL) {
+static bool reserve_state(hypura_experts *experts, int64_t width) {
+    if (width > experts->state_capacity) {
+        float *state = realloc(experts->state, (size_t)width * sizeof(*state));
+        experts->state = state != NULL ? state : experts->state;
+        int16_t *input = realloc(experts->input, (size_t)width * sizeof(*input));
+        experts->input = input != NULL ? input : experts->input;
+        if (state == NULL || input == NULL) {
             return false;
         }
-        experts->input = grown;
-        experts->input_capacity = width;
+        experts->state_capacity = width;
     }
     return true;
 }
@@ -67,7 +66,14 @@ static void shorten(hypura_layer *layer) {
     size_t width = (size_t)router->width, count = (size_t)layer->experts;
     router->rows = router->width <= MAX_WIDTH ? malloc(count * width) : NULL;
     router->scales = malloc(count * sizeof(float));
-    if (router->rows == NULL || router->scales == NULL) {
+    bool complete = router->rows != NULL && router->scales != NULL;
+    for (int32_t look = 0; look < HYPURA_LOOKS; look++) {
+        hypura_foresight *foresight = &layer->foresight[look];
+        foresight->logits = calloc(count, sizeof(float));
+        foresight->shift = calloc(count, sizeof(float));
+        complete = complete && foresight->logits != NULL && foresight->shift != NULL;
+    }
+    if (!complete) {
         free(router->rows);
         router->rows = NULL;
         return;
@@ -93,15 +99,17 @@ const struct ggml_tensor *hypura_routers_input(hypura_experts *experts, int32_t 
     if (product == NULL) {
         product = product_before(experts, node->src[0], layer->experts, &router);
     }
-    if (product == NULL || product->src[0]->op != experts->ggml->op_none || product->src[0]->type != TYPE_F32 ||
-        product->src[0]->ne[1] != layer->experts || product->src[1]->type != TYPE_F32 ||
-        !on_host(experts, product->src[0]) || !on_host(experts, product->src[1]) ||
+    if (product == NULL || product->src[0]->op != experts->ggml->op_none || product->src[0]->type != HYPURA_TYPE_F32 ||
+        product->src[0]->ne[1] != layer->experts || product->src[1]->type != HYPURA_TYPE_F32 ||
+        !hypura_on_host(experts->ggml, product->src[0]) || !hypura_on_host(experts->ggml, product->src[1]) ||
         product->src[0]->nb[1] != (size_t)product->src[0]->ne[0] * sizeof(float)) {
         return NULL;
     }
     if (layer->router.weights != product->src[0]->data) {
         router.weights = product->src[0]->data;
         router.width = (int32_t)product->src[0]->ne[0];
+        const struct ggml_tensor *input = product->src[1];
+        router.norm = input->op == experts->ggml->op_mul ? leaf_vector(experts, input->src[1], router.width) : NULL;
         hypura_routers_free(layer);
         layer->router = router;
         shorten(layer);
@@ -113,6 +121,13 @@ void hypura_routers_free(hypura_layer *layer) {
     free(layer->router.rows);
     free(layer->router.scales);
     layer->router = (hypura_router){0};
+    for (int32_t look = 0; look < HYPURA_LOOKS; look++) {
+        hypura_foresight *foresight = &layer->foresight[look];
+        free(foresight->logits);
+        free(foresight->shift);
+        foresight->logits = foresight->shift = NULL;
+        foresight->lessons = foresight->fresh = 0;
+    }
 }
 
 /* No overflow up to 16,384 wide: 127 * 1023 * 16384 < 2^31. */
@@ -124,36 +139,58 @@ static int32_t dot(const int8_t *row, const int16_t *input, int32_t width) {
     return sum;
 }
 
-/* The gate input in steps of the returned size. */
-static float scale_input(hypura_experts *experts, const float *input, int32_t width) {
+/* experts->input: the state, times weights unless NULL, in steps of the returned size. */
+static float scale_state(hypura_experts *experts, const float *state, const float *weights, int32_t width) {
     float largest = 0;
     for (int32_t i = 0; i < width; i++) {
-        largest = fmaxf(largest, fabsf(input[i]));
+        float value = weights != NULL ? state[i] * weights[i] : state[i];
+        experts->state[i] = value;
+        float size = fabsf(value);
+        largest = size > largest ? size : largest;
     }
-    float step = isfinite(largest) && largest > 0 ? largest / INPUT_STEPS : 1;
+    float step = isfinite(largest) && largest > 0 ? largest / INPUT_STEPS : 1, steps = 1 / step;
     for (int32_t i = 0; i < width; i++) {
-        experts->input[i] = isfinite(input[i]) ? (int16_t)lrintf(input[i] / step) : 0;
+        float value = experts->state[i] * steps;
+        value = value > -INPUT_STEPS ? value : -INPUT_STEPS; /* also what is no number */
+        value = value < INPUT_STEPS ? value : INPUT_STEPS;
+        experts->input[i] = (int16_t)(value + (value < 0 ? -0.5f : 0.5f));
     }
     return step;
 }
 
-bool hypura_routers_score(hypura_experts *state, int32_t index, const float *input, int64_t width) {
-    const hypura_layer *layer = &state->layers[index];
-    if (layer->router.rows == NULL || layer->router.width != width || !reserve_input(state, width)) {
+/* What a norm before the router divides by. */
+static float size_of(const float *state, int32_t width) {
+    double squares = 0;
+    for (int32_t i = 0; i < width; i++) {
+        squares += (double)state[i] * state[i];
+    }
+    return squares > 0 ? (float)sqrt(squares / width) : 1;
+}
+
+/* The router's product, biased; false where it cannot be made. */
+static bool find_logits(hypura_experts *experts, const hypura_layer *layer, const float *state, int64_t width,
+                        bool hidden, float *logits) {
+    const hypura_router *router = &layer->router;
+    if (router->rows == NULL || router->width != width || !reserve_state(experts, width)) {
         return false;
     }
-    const hypura_router *router = &layer->router;
-    int32_t experts = layer->experts;
-    float *scores = state->scores;
-    float highest = -INFINITY, total = 0, step = scale_input(state, input, router->width);
-    for (int32_t e = 0; e < experts; e++) {
-        int32_t sum = dot(router->rows + (size_t)e * (size_t)router->width, state->input, router->width);
-        scores[e] = (float)sum * router->scales[e] * step;
-        scores[e] += router->logit_bias ? router->logit_bias[e] : 0;
-        highest = fmaxf(highest, scores[e]);
+    float step = scale_state(experts, state, hidden ? router->norm : NULL, router->width);
+    step /= hidden ? size_of(state, router->width) : 1;
+    for (int32_t e = 0; e < layer->experts; e++) {
+        int32_t sum = dot(router->rows + (size_t)e * (size_t)router->width, experts->input, router->width);
+        logits[e] = (float)sum * router->scales[e] * step + (router->logit_bias ? router->logit_bias[e] : 0);
     }
+    return true;
+}
+
+/* From logits to what orders the choice. */
+static void gate(const hypura_router *router, int32_t experts, float *scores) {
     if (router->choice_bias == NULL) {
-        return true; /* both gating functions keep the order */
+        return; /* both gating functions keep the order */
+    }
+    float highest = -INFINITY, total = 0;
+    for (int32_t e = 0; e < experts; e++) {
+        highest = fmaxf(highest, scores[e]);
     }
     for (int32_t e = 0; e < experts && router->gating == HYPURA_SOFTMAX; e++) {
         total += expf(scores[e] - highest);
@@ -166,7 +203,49 @@ bool hypura_routers_score(hypura_experts *state, int32_t index, const float *inp
         }
         scores[e] += router->choice_bias[e];
     }
+}
+
+bool hypura_routers_score(hypura_experts *experts, int32_t index, const float *gate_input, int64_t width) {
+    const hypura_layer *layer = &experts->layers[index];
+    if (!find_logits(experts, layer, gate_input, width, false, experts->scores)) {
+        return false;
+    }
+    gate(&layer->router, layer->experts, experts->scores);
     return true;
+}
+
+bool hypura_routers_foresee(hypura_experts *experts, int32_t index, hypura_foresight *foresight, const float *state,
+                            int64_t width, bool hidden) {
+    const hypura_layer *layer = &experts->layers[index];
+    if (!find_logits(experts, layer, state, width, hidden, foresight->logits)) {
+        return false;
+    }
+    foresight->fresh = 1;
+    for (int32_t e = 0; e < layer->experts; e++) {
+        experts->scores[e] = foresight->logits[e] + foresight->shift[e];
+    }
+    gate(&layer->router, layer->experts, experts->scores);
+    return true;
+}
+
+/* Logits but for a constant: softmax does not tell it, and nothing depends on it. */
+static float logit_of(const hypura_router *router, float probability) {
+    float p = fmaxf(probability, LEAST_PROBABILITY);
+    return router->gating == HYPURA_SIGMOID ? logf(p / fmaxf(1 - p, LEAST_PROBABILITY)) : logf(p);
+}
+
+void hypura_routers_learn(hypura_experts *experts, int32_t index, const float *probabilities) {
+    hypura_layer *layer = &experts->layers[index];
+    for (int32_t look = 0; look < HYPURA_LOOKS; look++) {
+        hypura_foresight *foresight = &layer->foresight[look];
+        bool learns = foresight->fresh && probabilities != NULL && experts->visit_tokens == 1;
+        foresight->fresh = 0;
+        foresight->lessons += learns && foresight->lessons < LESSONS;
+        for (int32_t e = 0; learns && e < layer->experts; e++) {
+            float more = logit_of(&layer->router, probabilities[e]) - foresight->logits[e];
+            foresight->shift[e] += (more - foresight->shift[e]) / (float)foresight->lessons;
+        }
+    }
 }
 
 const float *hypura_routers_probabilities(hypura_experts *experts, int32_t index, const struct ggml_tensor *node) {
@@ -174,7 +253,8 @@ const float *hypura_routers_probabilities(hypura_experts *experts, int32_t index
     const struct ggml_tensor *found = node->src[0];
     int64_t count = (int64_t)layer->experts * experts->visit_tokens;
     int64_t elements = found->ne[0] * found->ne[1] * found->ne[2] * found->ne[3];
-    if (layer->router.weights == NULL || found->type != TYPE_F32 || elements != count || !on_host(experts, found)) {
+    if (layer->router.weights == NULL || found->type != HYPURA_TYPE_F32 || elements != count ||
+        !hypura_on_host(experts->ggml, found)) {
         return NULL;
     }
     const float *values = found->data;

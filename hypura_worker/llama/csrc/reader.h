@@ -1,0 +1,56 @@
+/* Threads that read extents of files: see reader.c. They know neither llama.cpp nor slots. */
+#ifndef HYPURA_READER_H
+#define HYPURA_READER_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "visibility.h"
+
+/* One extent. It lands at dest, or, when copy_dest is set, passes through a bounce
+ * buffer of the reading thread, and bytes [skip, skip + copy_bytes) of it land there. */
+typedef struct {
+    int32_t fd;
+    int32_t tag;            /* the caller's; reported when the read fails */
+    int64_t offset;         /* in the file */
+    int64_t length_bytes;   /* asked for; may pass the end of the file */
+    int64_t required_bytes; /* fewer is a failure */
+    uint8_t *dest;
+    uint8_t *copy_dest;
+    int64_t skip_bytes;
+    int64_t copy_bytes;
+} hypura_read;
+
+/* Reads that are waited for together. Zeroed by the caller; must outlive them. */
+typedef struct {
+    int32_t pending; /* written under the reader's lock; 0 is seen without it */
+    int32_t error;   /* errno of the first failure; -1: the file ended early; 0: none */
+    int32_t failed_tag;
+    int32_t begun;   /* chunks that a thread has taken */
+} hypura_batch;
+
+/* Demand is read first; what is ahead only while there is no demand, and it can be taken back. */
+typedef enum { HYPURA_DEMAND, HYPURA_AHEAD, HYPURA_URGENCIES } hypura_urgency;
+
+typedef struct hypura_reader hypura_reader;
+
+typedef struct {
+    uint64_t bytes;       /* read since the start */
+    uint64_t wait_ns;     /* spent waiting for reads */
+    uint64_t busy_ns;     /* with at least one read under way */
+} hypura_reader_figures;
+
+void hypura_reader_submit_as(hypura_reader *reader, const hypura_read *reads, int32_t count, hypura_batch *batch,
+                             hypura_urgency urgency);
+/* Makes what is still queued of an AHEAD batch DEMAND. */
+void hypura_reader_promote(hypura_reader *reader, hypura_batch *batch);
+/* Drops what is still queued of an AHEAD batch, and says how many chunks; what a thread has taken goes on. */
+int32_t hypura_reader_cancel(hypura_reader *reader, hypura_batch *batch);
+int32_t hypura_reader_wait(hypura_reader *reader, hypura_batch *batch);
+void hypura_reader_read_figures(hypura_reader *reader, hypura_reader_figures *figures);
+
+static inline bool hypura_pending(const hypura_batch *batch) {
+    return __atomic_load_n(&batch->pending, __ATOMIC_ACQUIRE) != 0;
+}
+
+#endif
