@@ -11,9 +11,9 @@ from __future__ import annotations
 EXPERT_STREAMING = frozenset(
     """
     afmoe arctic bailingmoe bailingmoe2 bailingmoe3 cohere2moe dbrx deepseek deepseek2 deepseek32 deepseek4
-    dots1 dots3note ernie4_5 ernie4_5-moe exaone-moe glm-dsa glm4moe glm5-next gpt-oss granite granitemoe
+    dots1 dots3note ernie4_5-moe exaone-moe glm-dsa glm4moe glm5-next gpt-oss granite granitemoe
     grok hunyuan-moe hy_v3 hy_v4 kimi-k3 kimi-linear laguna lfm2moe llama llama4 maple mellum mimo2 minicpm
-    minimax-01 minimax-m2 minimax-m3 mistral3 mistral4 olmoe paddleocr phimoe qwen2moe qwen35moe qwen3moe
+    minimax-01 minimax-m2 minimax-m3 mistral3 mistral4 olmoe phimoe qwen2moe qwen35moe qwen3moe
     qwen3next qwen3vlmoe qwen4exp refact smallthinker step35
     """.split()
 )

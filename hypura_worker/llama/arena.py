@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import ctypes
 
+import llama_cpp  # noqa: F401 - before numpy
+import numpy as np
+import numpy.typing as npt
+
 from hypura_worker.errors import LoadFailed
 from hypura_worker.llama.library import cpu_device, ggml_calls, hook
 
@@ -51,6 +55,11 @@ class Arena:
         """Have every pass that uses this tensor otherwise than by its tokens' rows stopped by the hook."""
         if not self._hook.hypura_arena_gather(self.handle, tensor):
             raise LoadFailed("this model has more embedding tensors than hypura can stream")
+
+    def expect(self, tokens: npt.NDArray[np.int32]) -> None:
+        """Of these distinct tokens, in rising order, the rows are there: the next pass may gather them."""
+        self._tokens = tokens
+        self._hook.hypura_arena_expect(self.handle, tokens.ctypes.data, tokens.size)
 
     def free(self) -> None:
         """After the model is freed."""

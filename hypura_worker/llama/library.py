@@ -123,6 +123,7 @@ def hook() -> ctypes.CDLL:
         "hypura_arena_arrivals": (c_void_p, [c_void_p]),
         "hypura_arena_misuse": (c_int32, [c_void_p]),
         "hypura_arena_gather": (c_bool, [c_void_p, c_void_p]),
+        "hypura_arena_expect": (None, [c_void_p, c_void_p, c_int32]),
         "hypura_arena_restore_names": (None, [c_void_p]),
         "hypura_arena_free": (None, [c_void_p]),
         "hypura_reader_new": (c_void_p, [c_int32, c_int32, c_int64]),

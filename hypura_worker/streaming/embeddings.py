@@ -49,6 +49,7 @@ class EmbeddingRows:
         # Less than a page of the system cannot be given back: 16 KiB on Apple's processors.
         page_bytes = max(mmap.PAGESIZE, alignment.offset_bytes, alignment.memory_bytes)
         total = sum(tensor.length_bytes for tensor in tensors)
+        self._arena = arena
         self._tables = []
         for tensor in tensors:
             share = cache_bytes * tensor.length_bytes // total
@@ -71,6 +72,7 @@ class EmbeddingRows:
         ids = np.unique(np.array(tokens, np.int64))
         for table in self._tables:
             table.bring(ids, self._reader)
+        self._arena.expect(ids.astype(np.int32))
 
     def delay(self, milliseconds: int) -> None:
         """Make each read this much later: a slow drive, for tests."""

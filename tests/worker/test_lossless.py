@@ -14,7 +14,7 @@ from tests.models.random_architectures import list_architectures, write_random_m
 
 COMMON = {
     "llama", "qwen2moe", "qwen3", "qwen3moe", "qwen3next", "qwen35moe", "gpt-oss", "deepseek2", "glm4moe",
-    "gemma3", "phi3", "olmoe",
+    "gemma3", "gemma3n", "phi3", "olmoe",
 }  # fmt: skip
 ROOT = Path(__file__).parents[2]
 

@@ -64,6 +64,8 @@ struct hypura_arena {
     buffer_type type;
     const struct ggml_tensor *gathered[MAX_GATHERED];
     int32_t gathered_count;
+    const int32_t *tokens; /* of the pass under way, in rising order */
+    int32_t token_count;
     const hypura_ggml *ggml;
     hypura_arrival *arrivals;
     int32_t count;
@@ -226,6 +228,42 @@ HYPURA_API bool hypura_arena_gather(hypura_arena *arena, const struct ggml_tenso
     return true;
 }
 
+/* The distinct tokens of the next pass, in rising order; kept until the next call. */
+HYPURA_API void hypura_arena_expect(hypura_arena *arena, const int32_t *tokens, int32_t count) {
+    arena->tokens = tokens;
+    arena->token_count = count;
+}
+
+static bool is_expected(const hypura_arena *arena, int32_t token) {
+    int32_t low = 0, high = arena->token_count;
+    while (low < high) {
+        int32_t middle = low + (high - low) / 2;
+        if (arena->tokens[middle] < token) {
+            low = middle + 1;
+        } else {
+            high = middle;
+        }
+    }
+    return low < arena->token_count && arena->tokens[low] == token;
+}
+
+/* Some architectures have inputs with the pass's tokens that bear no name: these are told by what is in them. */
+static bool holds_tokens(const hypura_arena *arena, const struct ggml_tensor *ids) {
+    if (strstr(ids->name, "inp_tokens") != NULL) {
+        return true; /* a copy is named after the original */
+    }
+    if (ids->op != arena->ggml->op_none || ids->type != HYPURA_TYPE_I32 || !hypura_on_host(arena->ggml, ids)) {
+        return false;
+    }
+    const int32_t *values = ids->data;
+    for (int64_t i = 0; i < ids->ne[0] * ids->ne[1] * ids->ne[2] * ids->ne[3]; i++) {
+        if (!is_expected(arena, values[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
 bool hypura_arena_misread(const hypura_arena *arena, const struct ggml_tensor *node) {
     if (arena->gathered_count == 0 || hypura_moves_no_bytes(arena->ggml, node->op)) {
         return false;
@@ -233,9 +271,8 @@ bool hypura_arena_misread(const hypura_arena *arena, const struct ggml_tensor *n
     for (int i = 0; i < GGML_MAX_SRC && node->src[i] != NULL; i++) {
         const struct ggml_tensor *root = node->src[i]->view_src ? node->src[i]->view_src : node->src[i];
         for (int32_t g = 0; g < arena->gathered_count; g++) {
-            bool by_token = node->op == arena->ggml->op_get_rows && i == 0 && node->src[0] == root &&
-                            strstr(node->src[1]->name, "inp_tokens") != NULL; /* a copy is named after the original */
-            if (root == arena->gathered[g] && !by_token) {
+            bool by_row = node->op == arena->ggml->op_get_rows && i == 0 && node->src[0] == root;
+            if (root == arena->gathered[g] && !(by_row && holds_tokens(arena, node->src[1]))) {
                 return true;
             }
         }
