@@ -227,7 +227,7 @@ class LlamaModel:
             streamer.warm()
 
     def _make_context(self) -> None:
-        """Make the context, and let the slots or the ring give way to what it really takes."""
+        """Make the context, and let the slots or the ring take what it really leaves."""
         plan = self.plan
         resident = memory.resident_bytes()
         before = memory.allocated_bytes()
@@ -244,12 +244,11 @@ class LlamaModel:
         filled_later = ("work buffer", "expert prediction", "embedding rows")
         later = sum(sizes.get(name, 0) for name in filled_later) + sizes.get("reserve", 0) // 2
         left = plan.memory_limit_bytes - resident - (after - before) - later
-        if left < self.streamer.place_bytes:
-            structlog.get_logger().info(
-                "slots give way to the real memory", planned_bytes=self.streamer.place_bytes, left_bytes=left
-            )
-            self.streamer.fit(max(left, 0))
-            self._cache_bytes = left
+        structlog.get_logger().info(
+            "slots take the memory that is really left", planned_bytes=self.streamer.place_bytes, left_bytes=left
+        )
+        self._cache_bytes = min(max(left, 0), self.streamer.most_bytes)
+        self.streamer.fit(self._cache_bytes)
 
 
 def type_number(name: str) -> int:

@@ -31,6 +31,25 @@ def test_slots_give_way_and_passes_with_them(moe_model: Path) -> None:
         LlamaModel(plan)
 
 
+def test_slots_take_what_the_plan_left_over(moe_model: Path) -> None:
+    plan = make_plan(moe_model, pb.MODE_EXPERT_STREAMING, slots=12)
+    for group in plan.experts.groups:
+        group.most_slots = 32
+    plan.memory_limit_bytes = 8 << 30
+    model = LlamaModel(plan)
+    try:
+        assert model.streamer is not None
+        assert model.streamer.places == 32
+        least, most = model.memory_limits
+        assert least < plan.memory_limit_bytes
+        assert model.resize(least) == least
+        assert model.streamer.places < 12
+        assert model.resize(most) == most
+        assert model.streamer.places == 32
+    finally:
+        model.close()
+
+
 def test_the_ring_gives_way_to_two_places(dense_model: Path) -> None:
     model = LlamaModel(make_plan(dense_model, pb.MODE_DENSE_STREAMING, ring_depth=4))
     try:

@@ -46,11 +46,11 @@ def test_slots_follow_the_limit_and_give_their_memory_back(moe_model: Path) -> N
     model = LlamaModel(limited(make_plan(moe_model, pb.MODE_EXPERT_STREAMING, slots=16, ubatch_tokens=4)))
     try:
         assert model.streamer is not None
-        planned, (least, most) = model.streamer.places, model.memory_limits
+        places, (least, most) = model.streamer.places, model.memory_limits
         assert model.resize(0) == least
-        assert model.streamer.places < planned and model.pass_tokens == 1
-        assert model.resize(LIMIT_BYTES) == LIMIT_BYTES and model.streamer.places == planned
-        assert model.resize(1 << 60) == most and model.streamer.places > planned
+        assert model.streamer.places < places and model.pass_tokens == 1
+        assert model.resize((least + most) // 2) == (least + most) // 2 and model.streamer.places < places
+        assert model.resize(1 << 60) == most and model.streamer.places == places
         assert model.pass_tokens == 4, "a pass never takes more than planned"
     finally:
         model.close()
