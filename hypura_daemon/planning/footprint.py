@@ -83,7 +83,7 @@ def prediction_bytes(hyper: Hyperparameters, streamed_layers: int) -> int:
     """What the worker learns and keeps to foresee choices: routers in 8 bits, averages and likelihood of each expert,
     and a count for each pair of experts of neighbouring layers."""
     experts = hyper.expert_count
-    return streamed_layers * experts * (hyper.embedding_length + 48 + 2 * experts)
+    return streamed_layers * experts * (hyper.embedding_length + 64 + 2 * experts)
 
 
 def _is_recurrent(hyper: Hyperparameters, layer: int) -> bool:

@@ -189,6 +189,21 @@ def test_what_leaves_a_layer_may_be_unknown(tmp_path: Path) -> None:
     assert counters.ahead_used_bytes > counters.ahead_bytes / 2
 
 
+def test_nothing_is_looked_for_while_everything_is_there(moe_model: Path) -> None:
+    """Looking costs time at every layer; it begins again with the first expert that is missing."""
+    with running(make_plan(moe_model, pb.MODE_EXPERT_STREAMING, slots=32)) as engine:
+        streamer = engine.model.streamer
+        assert isinstance(streamer, ExpertStreamer)
+        engine.tokens([5, 6, 7], 80)
+        for layer in streamer._layers:
+            layer.foresight[0].lessons = 0
+        engine.tokens([5, 6, 7], 20)
+        assert not any(layer.foresight[0].lessons for layer in streamer._layers)
+        streamer.fit(streamer.place_bytes // 4)
+        engine.tokens([5, 6, 7], 20)
+        assert all(layer.foresight[0].lessons for layer in streamer._layers)
+
+
 def test_guesses_are_read_and_used(moe_model: Path) -> None:
     """More of what is read ahead is used than not, and what is used is never more than what was read."""
     with running(make_plan(moe_model, pb.MODE_EXPERT_STREAMING, slots=12)) as engine:

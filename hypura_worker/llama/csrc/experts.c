@@ -273,7 +273,7 @@ HYPURA_API bool hypura_experts_eval(struct ggml_tensor *node, bool ask, void *co
         int32_t behind = layer_behind(experts, node);
         if (behind >= 0) {
             experts->between |= behind > 0;
-            return !experts->learning && behind < experts->layer_count;
+            return !experts->learning && behind < experts->layer_count && !hypura_guesses_pause(experts);
         }
         if (op != ggml->op_mul_mat_id && op != ggml->op_get_rows && op != ggml->op_add_id) {
             return false;

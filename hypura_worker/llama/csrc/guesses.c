@@ -24,6 +24,7 @@
 #define BUSY_TO 0.8f    /* … and from which on they always do */
 #define LEAST_IDLE 0.25f
 #define LEAST_BUSY 0.5f
+#define QUIET 4 /* passes */
 
 /* The highest of scores, which is destroyed, in order; highest: NULL, or what they were. */
 static void top(float *scores, int32_t experts, int32_t count, int32_t *ranked, float *highest) {
@@ -175,7 +176,9 @@ void hypura_guesses_read(hypura_experts *experts, int32_t index, const struct gg
     }
     if (experts->visit_tokens > 1 && input != NULL) {
         read_list(experts, next, guess_many(experts, next, input), 1);
-    } else if (experts->visit_tokens == 1 && !(experts->between && experts->layers[next].router.rows != NULL)) {
+    }
+    bool looked = experts->between && experts->layers[next].router.rows != NULL;
+    if (experts->visit_tokens == 1 && !looked && !hypura_guesses_pause(experts)) {
         read_one(experts, next, 0, input, false);
     }
 }
@@ -207,6 +210,11 @@ void hypura_guesses_judge(hypura_experts *experts, int32_t index) {
     experts->voted = -1;
 }
 
+/* While all that is chosen is in memory anyway, there is nothing to look for. */
+bool hypura_guesses_pause(const hypura_experts *experts) {
+    return experts->quiet > QUIET;
+}
+
 /* A wrong guess costs nothing while the drive is idle anyway, and delays what is needed while it is not. */
 void hypura_guesses_pace(hypura_experts *experts) {
     hypura_reader_figures reader;
@@ -220,6 +228,7 @@ void hypura_guesses_pace(hypura_experts *experts) {
         float full = fminf(1, fmaxf(0, (experts->busy - BUSY_FROM) / (BUSY_TO - BUSY_FROM)));
         experts->ahead_least = LEAST_IDLE + (LEAST_BUSY - LEAST_IDLE) * full;
     }
+    experts->quiet = reader.busy_ns == experts->paced_busy_ns ? experts->quiet + 1 : 0;
     experts->paced_at_ns = now;
     experts->paced_busy_ns = reader.busy_ns;
 }

@@ -239,7 +239,7 @@ typedef struct {
     int64_t ids_capacity;
     int32_t *chosen;         /* [experts] the distinct experts of the visit */
     int32_t chosen_count;
-    int32_t reserved;
+    int32_t quiet;           /* passes since one read anything */
     float *probabilities;    /* scratch of the routers, for probabilities_capacity of them */
     int64_t probabilities_capacity;
     float *scores;           /* [experts] scratch of the routers … */
@@ -316,6 +316,8 @@ void hypura_routers_free(hypura_layer *layer);
 void hypura_guesses_read(hypura_experts *experts, int32_t layer, const struct ggml_tensor *input);
 /* The same of the next layers, from the hidden state with which a single token comes to this one. */
 void hypura_guesses_read_between(hypura_experts *experts, int32_t layer, const struct ggml_tensor *hidden);
+/* Whether they would bring nothing now. */
+bool hypura_guesses_pause(const hypura_experts *experts);
 /* Learns from which guesses for this layer came true. */
 void hypura_guesses_judge(hypura_experts *experts, int32_t layer);
 /* After each token: how sure a guess must be from now on. */
