@@ -109,7 +109,7 @@ class Layer(ctypes.Structure):
         ("parts", Part * MAX_PARTS),
         ("order", c_int32 * MAX_WEIGHTS),
         ("asked", c_int32),
-        ("reserved", c_int32),
+        ("quiet", c_int32),
         ("router", Router),
         ("foresight", Foresight * LOOKS),
     )
@@ -159,7 +159,7 @@ class Experts(ctypes.Structure):
         ("ids_capacity", c_int64),
         ("chosen", c_void_p),
         ("chosen_count", c_int32),
-        ("quiet", c_int32),
+        ("reserved", c_int32),
         ("probabilities", c_void_p),
         ("probabilities_capacity", c_int64),
         ("scores", c_void_p),

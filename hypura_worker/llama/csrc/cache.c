@@ -227,15 +227,17 @@ void hypura_cache_stop_warming(hypura_experts *experts) {
     experts->warming = 0;
 }
 
-void hypura_cache_settle_guesses(hypura_experts *experts, int32_t index) {
+bool hypura_cache_settle_guesses(hypura_experts *experts, int32_t index) {
     hypura_layer *layer = &experts->layers[index];
     hypura_group *group = layer->group;
+    bool right = false;
     for (int32_t s = 0; s < group->usable && layer->guessed > 0; s++) {
         hypura_slot *slot = &group->slot[s];
         if (slot->layer != index || !slot->ahead) {
             continue;
         }
         bool used = slot->used == experts->clock, complete = true;
+        right = right || used;
         for (int32_t p = 0; p < layer->weight_count && slot->reading; p++) {
             hypura_batch *batch = &slot->parts[p];
             if (!hypura_pending(batch)) {
@@ -256,6 +258,7 @@ void hypura_cache_settle_guesses(hypura_experts *experts, int32_t index) {
         }
     }
     layer->guessed = 0;
+    return right;
 }
 
 void hypura_cache_take_back(hypura_experts *experts, int32_t index, int32_t expert) {

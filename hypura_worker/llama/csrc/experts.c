@@ -170,7 +170,8 @@ static void serve(hypura_experts *experts, int32_t index, const struct ggml_tens
     if (experts->figures.failed) {
         return;
     }
-    hypura_cache_settle_guesses(experts, index);
+    bool found = hypura_cache_settle_guesses(experts, index);
+    experts->layers[index].quiet = missing > 0 || found ? 0 : experts->layers[index].quiet + (tokens == 1);
     const struct ggml_tensor *input = hypura_routers_input(experts, index, node);
     const float *probabilities = hypura_routers_probabilities(experts, index, node);
     hypura_likelihood_visit(experts->likelihood, index, experts->ids, (int32_t)per_token, (int32_t)tokens,
@@ -273,7 +274,8 @@ HYPURA_API bool hypura_experts_eval(struct ggml_tensor *node, bool ask, void *co
         int32_t behind = layer_behind(experts, node);
         if (behind >= 0) {
             experts->between |= behind > 0;
-            return !experts->learning && behind < experts->layer_count && !hypura_guesses_pause(experts);
+            bool pause = hypura_guesses_pause(experts, behind) && hypura_guesses_pause(experts, behind + 1);
+            return !experts->learning && !pause;
         }
         if (op != ggml->op_mul_mat_id && op != ggml->op_get_rows && op != ggml->op_add_id) {
             return false;

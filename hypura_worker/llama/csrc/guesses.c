@@ -24,7 +24,7 @@
 #define BUSY_TO 0.8f    /* … and from which on they always do */
 #define LEAST_IDLE 0.25f
 #define LEAST_BUSY 0.5f
-#define QUIET 4 /* passes */
+#define QUIET 4 /* tokens */
 
 /* The highest of scores, which is destroyed, in order; highest: NULL, or what they were. */
 static void top(float *scores, int32_t experts, int32_t count, int32_t *ranked, float *highest) {
@@ -169,6 +169,12 @@ static void read_one(hypura_experts *experts, int32_t index, int32_t look, const
     read_list(experts, index, count, experts->ahead_least);
 }
 
+/* Looking costs time: not while all that the layer chooses is in memory anyway. */
+bool hypura_guesses_pause(const hypura_experts *experts, int32_t index) {
+    return index >= experts->layer_count || experts->layers[index].router.rows == NULL ||
+           experts->layers[index].quiet > QUIET;
+}
+
 void hypura_guesses_read(hypura_experts *experts, int32_t index, const struct ggml_tensor *input) {
     int32_t next = experts->layers[index].next;
     if (next < 0 || experts->ahead_least > 1) {
@@ -178,16 +184,15 @@ void hypura_guesses_read(hypura_experts *experts, int32_t index, const struct gg
         read_list(experts, next, guess_many(experts, next, input), 1);
     }
     bool looked = experts->between && experts->layers[next].router.rows != NULL;
-    if (experts->visit_tokens == 1 && !looked && !hypura_guesses_pause(experts)) {
+    if (experts->visit_tokens == 1 && !looked && experts->layers[next].quiet <= QUIET) {
         read_one(experts, next, 0, input, false);
     }
 }
 
 void hypura_guesses_read_between(hypura_experts *experts, int32_t index, const struct ggml_tensor *hidden) {
     for (int32_t look = 0; look < HYPURA_LOOKS && experts->ahead_least <= 1; look++) {
-        int32_t layer = index + look;
-        if (layer < experts->layer_count && experts->layers[layer].router.rows != NULL) {
-            read_one(experts, layer, look, hidden, true);
+        if (!hypura_guesses_pause(experts, index + look)) {
+            read_one(experts, index + look, look, hidden, true);
         }
     }
 }
@@ -210,11 +215,6 @@ void hypura_guesses_judge(hypura_experts *experts, int32_t index) {
     experts->voted = -1;
 }
 
-/* While all that is chosen is in memory anyway, there is nothing to look for. */
-bool hypura_guesses_pause(const hypura_experts *experts) {
-    return experts->quiet > QUIET;
-}
-
 /* A wrong guess costs nothing while the drive is idle anyway, and delays what is needed while it is not. */
 void hypura_guesses_pace(hypura_experts *experts) {
     hypura_reader_figures reader;
@@ -228,7 +228,6 @@ void hypura_guesses_pace(hypura_experts *experts) {
         float full = fminf(1, fmaxf(0, (experts->busy - BUSY_FROM) / (BUSY_TO - BUSY_FROM)));
         experts->ahead_least = LEAST_IDLE + (LEAST_BUSY - LEAST_IDLE) * full;
     }
-    experts->quiet = reader.busy_ns == experts->paced_busy_ns ? experts->quiet + 1 : 0;
     experts->paced_at_ns = now;
     experts->paced_busy_ns = reader.busy_ns;
 }

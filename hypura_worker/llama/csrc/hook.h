@@ -166,7 +166,7 @@ typedef struct {
     hypura_part parts[HYPURA_MAX_PARTS];
     int32_t order[HYPURA_MAX_WEIGHTS]; /* of its weights, as the graph uses them */
     int32_t asked;   /* how many of them were asked about in this visit */
-    int32_t reserved;
+    int32_t quiet;   /* single tokens since one chose what was not in memory */
     hypura_router router;
     hypura_foresight foresight[HYPURA_LOOKS];
 } hypura_layer;
@@ -239,7 +239,7 @@ typedef struct {
     int64_t ids_capacity;
     int32_t *chosen;         /* [experts] the distinct experts of the visit */
     int32_t chosen_count;
-    int32_t quiet;           /* passes since one read anything */
+    int32_t reserved;
     float *probabilities;    /* scratch of the routers, for probabilities_capacity of them */
     int64_t probabilities_capacity;
     float *scores;           /* [experts] scratch of the routers … */
@@ -271,8 +271,8 @@ bool hypura_cache_read(hypura_experts *experts, int32_t layer, const int32_t *mi
 /* Between passes: reads an expert into an empty slot while nobody asks for anything; false if none is empty. */
 bool hypura_cache_warm(hypura_experts *experts, int32_t layer, int32_t expert);
 void hypura_cache_stop_warming(hypura_experts *experts);
-/* Makes what was guessed for this layer certain, or takes it back. */
-void hypura_cache_settle_guesses(hypura_experts *experts, int32_t layer);
+/* Makes what was guessed for this layer certain, or takes it back; true if some of it was right. */
+bool hypura_cache_settle_guesses(hypura_experts *experts, int32_t layer);
 /* Takes a guess for this layer back, as far as it is still queued. */
 void hypura_cache_take_back(hypura_experts *experts, int32_t layer, int32_t expert);
 /* Waits for one part of every chosen expert; false, and the figures say why, if one failed. */
@@ -316,8 +316,8 @@ void hypura_routers_free(hypura_layer *layer);
 void hypura_guesses_read(hypura_experts *experts, int32_t layer, const struct ggml_tensor *input);
 /* The same of the next layers, from the hidden state with which a single token comes to this one. */
 void hypura_guesses_read_between(hypura_experts *experts, int32_t layer, const struct ggml_tensor *hidden);
-/* Whether they would bring nothing now. */
-bool hypura_guesses_pause(const hypura_experts *experts);
+/* Whether nothing is to be read for this layer's next choice in all likelihood. */
+bool hypura_guesses_pause(const hypura_experts *experts, int32_t layer);
 /* Learns from which guesses for this layer came true. */
 void hypura_guesses_judge(hypura_experts *experts, int32_t layer);
 /* After each token: how sure a guess must be from now on. */
