@@ -140,4 +140,4 @@ def make_plan(
 
 
 def _group(layers: list[int], slots: int, all_experts: int) -> pb.ExpertGroup:
-    return pb.ExpertGroup(layers=layers, slots=slots or all_experts, most_slots=all_experts)
+    return pb.ExpertGroup(layers=layers, slots=slots or all_experts, most_slots=slots or all_experts)
