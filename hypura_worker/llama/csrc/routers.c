@@ -2,7 +2,8 @@
  *
  *   gate input ─► MUL_MAT router ─► (+ bias) ─► softmax or sigmoid ─► (+ bias) ─► top-k ─► ids
  *
- * A router can be asked about any input of its width: guesses.c asks it about the gate input of the layer before.
+ * A router can be asked about any state of its width: guesses.c asks it about what leaves the layers before, or about
+ * their gate inputs.
  * What the attention in between will add to the logits is much the same from token to token, so it is learned.
  */
 #include "hook.h"
