@@ -13,15 +13,35 @@ from hypura_daemon.planning.frame import Frame
 from hypura_daemon.planning.offload import offload, resident_tier
 from hypura_daemon.planning.types import DensePlan, MemoryItem, Mode, Plan, Tier
 
+_SLOWER_PROMPTS = 1.05
+"""That much longer a prompt may take for the sake of decoding: what a smaller ubatch's buffers leave is pinned."""
+_SMALLEST_CHOSEN_UBATCH = 64
+"""Products of fewer tokens use the processor less well, which the estimate does not know."""
+
 
 def dense_streaming(frame: Frame) -> Plan | None:
-    """Layers through the ring; None if the two largest tensors do not fit."""
+    """Layers through the ring; None if two of the smallest tensors do not fit."""
     for attention in (False, True):
         tensors = ring.streamable(frame.model.tensors, attention=attention)
-        for ubatch in frame.ubatches if tensors else ():
-            if (made := _with_ubatch(frame, tensors, ubatch, attention=attention)) is not None:
-                return made
+        made = [
+            plan
+            for ubatch in (frame.ubatches if tensors else ())
+            if (plan := _with_ubatch(frame, tensors, ubatch, attention=attention)) is not None
+        ]
+        if made:
+            return _best(made)
     return None
+
+
+def _best(plans: Sequence[Plan]) -> Plan:
+    """The one that decodes fastest of those that are about as quick with prompts; plans: the largest ubatch first."""
+    quickest = min(plan.estimate.ttft_seconds for plan in plans)
+    quick = [
+        plan
+        for plan in plans
+        if plan.ubatch_tokens >= _SMALLEST_CHOSEN_UBATCH and plan.estimate.ttft_seconds <= _SLOWER_PROMPTS * quickest
+    ]
+    return max(quick or plans[:1], key=lambda plan: plan.estimate.tok_per_second)
 
 
 def _with_ubatch(frame: Frame, tensors: Sequence[ModelTensor], ubatch: int, *, attention: bool) -> Plan | None:
@@ -36,18 +56,23 @@ def _with_ubatch(frame: Frame, tensors: Sequence[ModelTensor], ubatch: int, *, a
     items = [MemoryItem("weights", bare - on_gpu), *embeddings.items, *frame.buffers(ubatch, experts)]
     left = frame.request.memory_bytes - sum(item.size_bytes for item in items)
     largest = max(t.size_bytes for t in tensors)
-    place = largest + frame.padding_bytes(largest)
     cache = frame.cache_limit(sum(t.size_bytes for t in tensors))
     if cache is not None:
-        left = min(left, max(cache, min(ring.LEAST_DEPTH, len(tensors)) * place))
+        left = min(left, max(cache, min(ring.LEAST_DEPTH, len(tensors)) * _place_bytes(frame, largest)))
     io = frame.io()
-    chosen = ring.divide(tensors, left, place_bytes=place, in_flight_bytes=2 * io.chunk_bytes * io.queue_depth)
+    chosen = ring.divide(
+        tensors,
+        left,
+        place_bytes=lambda size: _place_bytes(frame, size),
+        in_flight_bytes=2 * io.chunk_bytes * io.queue_depth,
+    )
     if chosen is None:
         return None
     streamed = [t for t in tensors if t.name not in chosen.pinned]
-    kept = sum(t.size_bytes for t in tensors if t.name in chosen.pinned)
-    items[0] = MemoryItem("weights", items[0].size_bytes + kept)
-    items.append(MemoryItem("ring", chosen.depth * place))
+    streamed_bytes = sum(t.size_bytes for t in streamed)
+    held_bytes = chosen.pinned_bytes + chosen.depth * chosen.place_bytes
+    items[0] = MemoryItem("weights", items[0].size_bytes + chosen.pinned_bytes)
+    items.append(MemoryItem("ring", held_bytes - chosen.pinned_bytes))
     nvme = {t.name for t in streamed} | embeddings.names
     layers = tuple(sorted({t.layer for t in streamed}))
     return assemble(
@@ -59,15 +84,20 @@ def _with_ubatch(frame: Frame, tensors: Sequence[ModelTensor], ubatch: int, *, a
         items,
         {t.name: Tier.NVME if t.name in nvme else resident_tier(t, gpu_layers, model) for t in model.tensors},
         gpu_layers=gpu_layers,
-        streaming=Streaming(dense_bytes=sum(t.size_bytes for t in streamed)),
+        streaming=Streaming(dense_bytes=streamed_bytes),
         dense=DensePlan(
             streamed_layers=layers,
             pinned_layers=tuple(sorted({t.layer for t in tensors} - set(layers))),
             ring_depth=chosen.depth,
-            ring_slot_bytes=place,
+            ring_slot_bytes=chosen.place_bytes,
             attention_streamed=attention,
             streamed_tensors=len(streamed),
             pinned_tensors=len(chosen.pinned),
         ),
         embedding_cache_bytes=embeddings.cache_bytes,
     )
+
+
+def _place_bytes(frame: Frame, size_bytes: int) -> int:
+    """What a tensor of that size takes in the ring."""
+    return size_bytes + frame.padding_bytes(size_bytes)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from hypura_daemon.models.model import ModelTensor
@@ -21,10 +21,13 @@ _SMALLEST_STREAMED_BYTES = 16_384
 
 @dataclass(frozen=True, slots=True)
 class Division:
-    """pinned: names of the tensors that stay; depth: how many of the largest tensor the ring holds."""
+    """pinned: names of the tensors that stay; depth: how many of the largest streamed tensor the ring holds, each in
+    place_bytes."""
 
     pinned: frozenset[str]
+    pinned_bytes: int
     depth: int
+    place_bytes: int
 
 
 def streamable(tensors: Sequence[ModelTensor], *, attention: bool) -> list[ModelTensor]:
@@ -43,18 +46,40 @@ def streamable(tensors: Sequence[ModelTensor], *, attention: bool) -> list[Model
 
 
 def divide(
-    tensors: Sequence[ModelTensor], memory_bytes: int, *, place_bytes: int, in_flight_bytes: int
+    tensors: Sequence[ModelTensor], memory_bytes: int, *, place_bytes: Callable[[int], int], in_flight_bytes: int
 ) -> Division | None:
-    """What to pin, and the ring's depth, within memory_bytes; None when not even LEAST_DEPTH fits.
+    """What to pin, and the ring's depth, within memory_bytes, so that the least is read; None when nothing fits.
 
-    tensors: of `streamable`, at least one; place_bytes: for the largest of them, padding included;
+    tensors: of `streamable`, at least one; place_bytes: what a tensor of a size takes in the ring, padding included;
     in_flight_bytes: reads that the drive should have waiting.
+
+    The largest streamed tensor sets the size of the ring, so every size is tried as the largest: what is larger stays.
     """
-    depth = _depth(len(tensors), memory_bytes, place_bytes, in_flight_bytes)
+    found: Division | None = None
+    for largest_bytes in sorted({tensor.size_bytes for tensor in tensors}, reverse=True):
+        made = _divide(tensors, memory_bytes, largest_bytes, place_bytes(largest_bytes), in_flight_bytes)
+        if made is not None and (found is None or made.pinned_bytes > found.pinned_bytes):
+            found = made
+    return found
+
+
+def _divide(
+    tensors: Sequence[ModelTensor], memory_bytes: int, largest_bytes: int, place_bytes: int, in_flight_bytes: int
+) -> Division | None:
+    """The division that streams nothing larger than largest_bytes."""
+    small = [tensor for tensor in tensors if tensor.size_bytes <= largest_bytes]
+    large = [tensor for tensor in tensors if tensor.size_bytes > largest_bytes]
+    left = memory_bytes - sum(tensor.size_bytes for tensor in large)
+    depth = _depth(len(small), left, place_bytes, in_flight_bytes)
     if depth is None:
         return None
-    pinned = _pin(tensors, memory_bytes - depth * place_bytes)
-    return Division(pinned, min(depth, len(tensors) - len(pinned)))
+    pinned = _pin(small, left - depth * place_bytes) + large
+    return Division(
+        frozenset(tensor.name for tensor in pinned),
+        sum(tensor.size_bytes for tensor in pinned),
+        min(depth, len(tensors) - len(pinned)),
+        place_bytes,
+    )
 
 
 def _depth(count: int, memory_bytes: int, place_bytes: int, in_flight_bytes: int) -> int | None:
@@ -66,22 +91,22 @@ def _depth(count: int, memory_bytes: int, place_bytes: int, in_flight_bytes: int
     return min(max(LEAST_DEPTH, min(busy, cheap)), possible, count)
 
 
-def _pin(tensors: Sequence[ModelTensor], memory_bytes: int) -> frozenset[str]:
-    """Names of tensors to keep, spread evenly by bytes, the last room filled with what fits; never all of them."""
+def _pin(tensors: Sequence[ModelTensor], memory_bytes: int) -> list[ModelTensor]:
+    """Tensors to keep, spread evenly by bytes, the last room filled with what fits; never all of them."""
     total_bytes = sum(tensor.size_bytes for tensor in tensors)
     share = min(1.0, memory_bytes / total_bytes)
-    pinned: set[str] = set()
+    pinned: dict[str, ModelTensor] = {}
     passed_bytes = pinned_bytes = 0
     for tensor in tensors:
         # Bresenham: pinned where the running share of pinned bytes would not pass the whole one.
         passed_bytes += tensor.size_bytes
         if pinned_bytes + tensor.size_bytes <= share * passed_bytes:
-            pinned.add(tensor.name)
+            pinned[tensor.name] = tensor
             pinned_bytes += tensor.size_bytes
     for tensor in sorted(tensors, key=lambda tensor: -tensor.size_bytes):
         if tensor.name not in pinned and pinned_bytes + tensor.size_bytes <= memory_bytes:
-            pinned.add(tensor.name)
+            pinned[tensor.name] = tensor
             pinned_bytes += tensor.size_bytes
     if len(pinned) == len(tensors):
-        pinned.discard(min(tensors, key=lambda tensor: tensor.size_bytes).name)
-    return frozenset(pinned)
+        del pinned[min(tensors, key=lambda tensor: tensor.size_bytes).name]
+    return list(pinned.values())

@@ -158,14 +158,14 @@ def test_small_tensors_get_a_deeper_ring(tiny: dict[str, Model]) -> None:
     """Three tensors of 0.4 MB would leave most of the drive's queue empty."""
     tensors = [ModelTensor(f"blk.{i}.ffn_up.weight", "F16", (640, 640), Role.DENSE_FFN, i, 0, i, 1 << 20)
                for i in range(200)]  # fmt: skip
-    deep = ring.divide(tensors, 100 << 20, place_bytes=1 << 20, in_flight_bytes=8 << 20)
-    capped = ring.divide(tensors, 20 << 20, place_bytes=1 << 20, in_flight_bytes=8 << 20)
-    least = ring.divide(tensors, 2 << 20, place_bytes=1 << 20, in_flight_bytes=8 << 20)
+    deep = ring.divide(tensors, 100 << 20, place_bytes=int, in_flight_bytes=8 << 20)
+    capped = ring.divide(tensors, 20 << 20, place_bytes=int, in_flight_bytes=8 << 20)
+    least = ring.divide(tensors, 2 << 20, place_bytes=int, in_flight_bytes=8 << 20)
     assert deep is not None and capped is not None and least is not None
     assert (deep.depth, capped.depth, least.depth) == (9, 5, 2)
     assert (len(deep.pinned), len(capped.pinned), len(least.pinned)) == (91, 15, 0)
-    assert ring.divide(tensors, (2 << 20) - 1, place_bytes=1 << 20, in_flight_bytes=0) is None
-    whole = ring.divide(tensors, 1 << 40, place_bytes=1 << 20, in_flight_bytes=0)
+    assert ring.divide(tensors, (2 << 20) - 1, place_bytes=int, in_flight_bytes=0) is None
+    whole = ring.divide(tensors, 1 << 40, place_bytes=int, in_flight_bytes=0)
     assert whole is not None and (len(whole.pinned), whole.depth) == (199, 1), "something is always streamed"
 
 
