@@ -90,6 +90,7 @@ def _with_ubatch(frame: Frame, tensors: Sequence[ModelTensor], ubatch: int, *, a
             pinned_layers=tuple(sorted({t.layer for t in tensors} - set(layers))),
             ring_depth=chosen.depth,
             ring_slot_bytes=chosen.place_bytes,
+            most_kept_bytes=streamed_bytes if cache is None else max(0, min(streamed_bytes, cache - held_bytes)),
             attention_streamed=attention,
             streamed_tensors=len(streamed),
             pinned_tensors=len(chosen.pinned),

@@ -120,14 +120,16 @@ class ExpertPlan:
 class DensePlan:
     """How layers are streamed, tensor by tensor.
 
-    streamed_layers: those of which something is read; ring_slot_bytes: the largest streamed tensor;
-    ring_depth: how many of it the ring holds.
+    streamed_layers: those of which something is read; ring_slot_bytes: for the largest streamed tensor;
+    ring_depth: how many of it the ring holds; most_kept_bytes: of what is streamed, how much may stay in memory where
+    some is left.
     """
 
     streamed_layers: tuple[int, ...]
     pinned_layers: tuple[int, ...]
     ring_depth: int
     ring_slot_bytes: int
+    most_kept_bytes: int
     attention_streamed: bool
     streamed_tensors: int
     pinned_tensors: int

@@ -128,6 +128,7 @@ def plan_to_proto(plan: Plan, *, tensors: bool = True) -> placement_pb2.Plan:
                 pinned_layers=plan.dense.pinned_layers,
                 ring_depth=plan.dense.ring_depth,
                 ring_slot_bytes=plan.dense.ring_slot_bytes,
+                most_kept_bytes=plan.dense.most_kept_bytes,
                 attention_streamed=plan.dense.attention_streamed,
                 streamed_tensors=plan.dense.streamed_tensors,
                 pinned_tensors=plan.dense.pinned_tensors,

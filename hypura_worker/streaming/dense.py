@@ -4,7 +4,8 @@
     ring           [ up0: computing ][ gate0: read ][ down0: being read ][ up1: queued ]
                      └ free as soon as its node is computed; the next is queued there at once
 
-Small tensors share what a large one takes. A pass without computing shows the order of use
+Small tensors share what a large one takes. Where memory is left beside the ring, some of the tensors stay
+there once they are read. A pass without computing shows the order of use
 when the model is loaded; if a later pass does it otherwise, its units are read on demand,
 and its order is believed from then on.
 """
@@ -25,6 +26,7 @@ from hypura_worker.llama.hooks import Callbacks
 from hypura_worker.llama.library import address_of, ggml_calls, hook
 from hypura_worker.streaming import embeddings
 from hypura_worker.streaming.geometry import Slices, lay_out, paged
+from hypura_worker.streaming.kept import Kept
 from hypura_worker.streaming.memory import Pool
 from hypura_worker.streaming.order import Order
 from hypura_worker.streaming.reader import Alignment, Batch, Reader
@@ -73,7 +75,7 @@ class _Unit:
 
 @dataclass(slots=True)
 class _Loaded:
-    """A unit in the ring, or on its way there. until: the last turn that is known to use it."""
+    """A unit in memory, or on its way there. until, in the ring: the last turn that is known to use it."""
 
     unit: int
     until: int
@@ -118,14 +120,17 @@ class DenseStreamer:
             raise LoadFailed(f"a ring of {depth} tensors is too small; the least is {self._least_depth}")
         self._largest_bytes = max(unit.slices.stride_bytes for unit in self._units)
         self._planned_bytes = depth * self._largest_bytes
-        self._pool = Pool(self._planned_bytes)
+        self._kept = Kept(
+            [unit.slices.stride_bytes for unit in self._units], self._planned_bytes, plan.dense.most_kept_bytes
+        )
+        self._pool = Pool(self._planned_bytes + self._kept.most_bytes)
         self._ring = Ring(self._planned_bytes)
         self._loaded: deque[_Loaded] = deque()  # As in the ring, oldest first.
         self._found: dict[int, _Loaded] = {}
         self._order = Order(range(len(self._units)))
         self._ahead = 0  # The first turn that nothing is read for yet.
         self._ubatch_tokens = plan.ubatch_tokens
-        self._kept = kept_of_the_same_kind(plan, tensors)
+        self._pinned = kept_of_the_same_kind(plan, tensors)
         self._uses = self._misses = 0
         table_length = 1 << (4 * len(tensors)).bit_length()
         self._table = (_Entry * table_length)()
@@ -157,8 +162,8 @@ class DenseStreamer:
 
     @property
     def place_bytes(self) -> int:
-        """Memory of the ring when it is filled."""
-        return self._ring.capacity_bytes
+        """Memory of the ring, and of what stays beside it, when they are filled."""
+        return self._ring.capacity_bytes + self._kept.size_bytes
 
     @property
     def pass_tokens(self) -> int:
@@ -172,11 +177,11 @@ class DenseStreamer:
 
     @property
     def most_bytes(self) -> int:
-        """The ring as planned: what is kept beside it cannot be more later."""
-        return self._planned_bytes
+        """The ring as planned, and all that may stay beside it."""
+        return self._planned_bytes + self._kept.most_bytes
 
     def fit(self, memory_bytes: int) -> None:
-        """Use at most memory_bytes for the ring."""
+        """Use at most memory_bytes for the ring as planned, and for what stays where more is left."""
         if memory_bytes < self.least_bytes:
             raise LoadFailed(
                 f"{memory_bytes / 1e6:.0f} MB are left for the ring, and the least is "
@@ -184,7 +189,10 @@ class DenseStreamer:
             )
         self._empty()
         self._ring = Ring(min(self._planned_bytes, memory_bytes))
-        self._pool.release(self._ring.capacity_bytes)
+        for unit in self._kept.fit(memory_bytes - self._ring.capacity_bytes):
+            self._take_away(unit)
+        self._pool.release(self._ring.capacity_bytes, self._planned_bytes - self._ring.capacity_bytes)
+        self._pool.release(self._kept.end_bytes)
 
     def begin(self) -> None:
         """Learn from the last pass, or forget its failure."""
@@ -196,7 +204,7 @@ class DenseStreamer:
         self._state.failed = self._state.holding = 0
         self._state.learning = self.learning
         if not self.learning:
-            self._uses += self._kept
+            self._uses += self._pinned
 
     def failure(self) -> Exception | None:
         """Why the last pass failed, if it did."""
@@ -278,24 +286,35 @@ class DenseStreamer:
             self._ahead += 1
 
     def _bring(self, unit: int, turn: int) -> bool:
-        """Have the unit in the ring for this turn, or on its way; False if there is no room."""
+        """Have the unit in memory for this turn, or on its way; False if there is no room."""
         if unit in self._found:
             loaded = self._found[unit]
             loaded.until = max(loaded.until, turn)
             return True
-        slices = self._units[unit].slices
-        while (start := self._ring.take(slices.stride_bytes)) is None:
-            if not self._loaded or self._loaded[0].until >= self._order.now:
+        slices, loaded = self._units[unit].slices, _Loaded(unit, turn)
+        if (start := self._kept.place(unit)) is None:
+            if (start := self._room(slices.stride_bytes)) is None:
                 return False
-            self._drop_oldest()
-        place = self._pool.address + start
-        loaded = _Loaded(unit, turn)
-        self._loaded.append(loaded)
+            self._loaded.append(loaded)
         self._found[unit] = loaded
+        place = self._pool.address + start
         self._misses += 1
         self._hook.hypura_tensor_place(self._units[unit].address, place + slices.shift_bytes)
         self._reader.submit(slices.reads(np.zeros(1, np.int64), np.array([place], np.uint64)), loaded.batch)
         return True
+
+    def _room(self, size_bytes: int) -> int | None:
+        """A span of the ring, for which the oldest give way; None if they are still to be computed with."""
+        while (start := self._ring.take(size_bytes)) is None:
+            if not self._loaded or self._loaded[0].until >= self._order.now:
+                return None
+            self._drop_oldest()
+        return start
+
+    def _take_away(self, unit: int) -> None:
+        """What stayed does not any more."""
+        if (loaded := self._found.pop(unit, None)) is not None:
+            self._settle(loaded)
 
     def _drop_oldest(self) -> None:
         """Free its room, when nothing is read into it any more; what failed there is nobody's yet."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections import deque
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from hypura.v1 import placement_pb2 as pb
 from hypura_worker.errors import ReadFailed
 from hypura_worker.llama.context import BatchToken
 from hypura_worker.model import LlamaModel
+from hypura_worker.streaming.kept import Kept
 from hypura_worker.streaming.order import Order
 from hypura_worker.streaming.ring import Ring
 from tests.worker.passes import all_logits
@@ -42,9 +44,19 @@ def passes(model: LlamaModel) -> list[npt.NDArray[np.float32]]:
 
 
 @settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(depth=st.integers(2, 50), everything=st.booleans(), kept=st.sets(st.integers(0, 41)))
+@given(
+    depth=st.integers(2, 50),
+    everything=st.booleans(),
+    kept=st.sets(st.integers(0, 41)),
+    most_kept_bytes=st.integers(0, 2_000_000),
+)
 def test_any_ring_and_any_tensors_kept(
-    dense_model: Path, resident_logits: npt.NDArray[np.float32], depth: int, everything: bool, kept: set[int]
+    dense_model: Path,
+    resident_logits: npt.NDArray[np.float32],
+    depth: int,
+    everything: bool,
+    kept: set[int],
+    most_kept_bytes: int,
 ) -> None:
     chances = (number in kept for number in range(10_000))
     plan = make_plan(
@@ -52,6 +64,7 @@ def test_any_ring_and_any_tensors_kept(
         pb.MODE_DENSE_STREAMING,
         ring_depth=depth,
         everything=everything,
+        most_kept_bytes=most_kept_bytes,
         kept=lambda name: "blk.5." not in name and name.endswith("weight") and next(chances),
     )
     assert np.array_equal(all_logits(plan, TOKENS, PROMPT), resident_logits)
@@ -99,6 +112,53 @@ def test_the_ring_shrinks_and_grows_between_passes(dense_model: Path, resident_l
             assert np.array_equal(decode(model, position), expected)
     finally:
         model.close()
+
+
+def test_what_stays_beside_the_ring_is_read_once(dense_model: Path, resident_logits: npt.NDArray[np.float32]) -> None:
+    """Memory that a plan had left over was nobody's: 0.5 of 10 GB."""
+    plan = make_plan(dense_model, pb.MODE_DENSE_STREAMING, ring_depth=2, everything=True, most_kept_bytes=1 << 40)
+    streamed = sum(t.tier == pb.TIER_NVME for t in plan.tensors)
+    model = LlamaModel(plan)
+    try:
+        streamer = model.streamer
+        assert streamer is not None
+        assert np.array_equal(np.stack(passes(model)), resident_logits)
+        assert streamer.counters().misses == streamed
+        ring, most = streamer.least_bytes, streamer.most_bytes
+        missed = []
+        for size in (ring + (most - ring) // 2, ring + 4096, most, most):
+            streamer.fit(size)
+            assert streamer.place_bytes <= size
+            model.ready().cut(0, 0)
+            before = streamer.counters().misses
+            assert np.array_equal(np.stack(passes(model)), resident_logits)
+            missed.append(streamer.counters().misses - before)
+        half, none, all_again, nothing_new = missed
+        assert nothing_new == 0 < all_again <= streamed < half < none
+    finally:
+        model.close()
+
+
+@given(st.lists(st.integers(1, 20), min_size=1), st.integers(0, 300), st.lists(st.integers(0, 300)))
+def test_places_of_what_stays_never_overlap_nor_move(sizes: list[int], most: int, limits: list[int]) -> None:
+    kept = Kept(sizes, 1000, most)
+    assert all(kept.place(unit) is None for unit in range(len(sizes)))
+    at: dict[int, int] = {}
+    for limit in limits:
+        lost = kept.fit(limit)
+        now = {unit: place for unit in range(len(sizes)) if (place := kept.place(unit)) is not None}
+        assert set(lost) == set(at) - set(now)
+        assert all(at.get(unit, place) == place for unit, place in now.items())
+        assert kept.size_bytes == sum(sizes[unit] for unit in now) <= min(limit, most)
+        spans = sorted((place, place + sizes[unit]) for unit, place in now.items())
+        assert all(end <= start for (_, end), (start, _) in pairwise([(0, 1000), *spans, (kept.end_bytes, 0)]))
+        at = now
+
+
+def test_what_stays_is_spread_evenly() -> None:
+    kept = Kept([1] * 64, 0, 64)
+    kept.fit(16)
+    assert [unit for unit in range(64) if kept.place(unit) is not None] == list(range(0, 64, 4))
 
 
 @pytest.mark.parametrize("name", ["attn_q", "ffn_gate"])

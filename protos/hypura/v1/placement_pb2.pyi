@@ -132,7 +132,7 @@ class ExpertPlan(_message.Message):
     def __init__(self, groups: _Optional[_Iterable[_Union[ExpertGroup, _Mapping]]] = ..., experts_per_layer: _Optional[int] = ..., experts_per_token: _Optional[int] = ..., expert_bytes: _Optional[int] = ..., statistics_path: _Optional[str] = ...) -> None: ...
 
 class DensePlan(_message.Message):
-    __slots__ = ("streamed_layers", "pinned_layers", "ring_depth", "ring_slot_bytes", "attention_streamed", "streamed_tensors", "pinned_tensors")
+    __slots__ = ("streamed_layers", "pinned_layers", "ring_depth", "ring_slot_bytes", "attention_streamed", "streamed_tensors", "pinned_tensors", "most_kept_bytes")
     STREAMED_LAYERS_FIELD_NUMBER: _ClassVar[int]
     PINNED_LAYERS_FIELD_NUMBER: _ClassVar[int]
     RING_DEPTH_FIELD_NUMBER: _ClassVar[int]
@@ -140,6 +140,7 @@ class DensePlan(_message.Message):
     ATTENTION_STREAMED_FIELD_NUMBER: _ClassVar[int]
     STREAMED_TENSORS_FIELD_NUMBER: _ClassVar[int]
     PINNED_TENSORS_FIELD_NUMBER: _ClassVar[int]
+    MOST_KEPT_BYTES_FIELD_NUMBER: _ClassVar[int]
     streamed_layers: _containers.RepeatedScalarFieldContainer[int]
     pinned_layers: _containers.RepeatedScalarFieldContainer[int]
     ring_depth: int
@@ -147,7 +148,8 @@ class DensePlan(_message.Message):
     attention_streamed: bool
     streamed_tensors: int
     pinned_tensors: int
-    def __init__(self, streamed_layers: _Optional[_Iterable[int]] = ..., pinned_layers: _Optional[_Iterable[int]] = ..., ring_depth: _Optional[int] = ..., ring_slot_bytes: _Optional[int] = ..., attention_streamed: _Optional[bool] = ..., streamed_tensors: _Optional[int] = ..., pinned_tensors: _Optional[int] = ...) -> None: ...
+    most_kept_bytes: int
+    def __init__(self, streamed_layers: _Optional[_Iterable[int]] = ..., pinned_layers: _Optional[_Iterable[int]] = ..., ring_depth: _Optional[int] = ..., ring_slot_bytes: _Optional[int] = ..., attention_streamed: _Optional[bool] = ..., streamed_tensors: _Optional[int] = ..., pinned_tensors: _Optional[int] = ..., most_kept_bytes: _Optional[int] = ...) -> None: ...
 
 class IoPlan(_message.Message):
     __slots__ = ("chunk_bytes", "queue_depth", "direct", "offset_alignment_bytes", "memory_alignment_bytes")

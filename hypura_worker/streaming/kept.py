@@ -1,0 +1,55 @@
+"""Places behind the ring for streamed tensors that stay in memory once they are read.
+
+    pool    [ ring …………… ][ unit 0 ][ unit 4 ][ unit 2 ][ unit 6 ] …      while memory is left
+
+They lie in an order of which every beginning is spread evenly over the units, so that the drive has
+as much to do in one part of a pass as in another; less memory takes the last of them away.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class Kept:
+    """sizes_bytes: of the units' places; at most most_bytes of them from start_bytes on. None has a place yet."""
+
+    def __init__(self, sizes_bytes: Sequence[int], start_bytes: int, most_bytes: int) -> None:
+        self._ends: dict[int, int] = {}
+        end = self._start_bytes = start_bytes
+        for unit in _spread(len(sizes_bytes)):
+            if end + sizes_bytes[unit] > start_bytes + most_bytes:
+                break
+            end += sizes_bytes[unit]
+            self._ends[unit] = end
+        self._sizes_bytes = sizes_bytes
+        self._end = start_bytes
+        self.most_bytes = end - start_bytes
+        """Of all that may be kept."""
+
+    @property
+    def size_bytes(self) -> int:
+        """Of the places given out."""
+        return self._end - self._start_bytes
+
+    @property
+    def end_bytes(self) -> int:
+        """Where the last of them ends."""
+        return self._end
+
+    def place(self, unit: int) -> int | None:
+        """Where the unit stays, in bytes from the start of the pool; None when it is streamed."""
+        end = self._ends.get(unit)
+        return end - self._sizes_bytes[unit] if end is not None and end <= self._end else None
+
+    def fit(self, memory_bytes: int) -> list[int]:
+        """Keep as many as that holds; the units that have lost their place."""
+        before, limit = self._end, self._start_bytes + memory_bytes
+        self._end = max((end for end in self._ends.values() if end <= limit), default=self._start_bytes)
+        return [unit for unit, end in self._ends.items() if self._end < end <= before]
+
+
+def _spread(count: int) -> list[int]:
+    """0 to count - 1 by their reversed bits: every next one lies amid the widest gap."""
+    bits = max(1, (count - 1).bit_length())
+    return sorted(range(count), key=lambda number: int(f"{number:0{bits}b}"[::-1], 2))
