@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import llama_cpp
 import structlog
@@ -16,12 +16,14 @@ from hypura_worker.llama import log
 from hypura_worker.llama.arena import Arena
 from hypura_worker.llama.context import BatchToken, Context
 from hypura_worker.llama.hooks import PassHook
+from hypura_worker.llama.kv_memory import KvMemory
 from hypura_worker.llama.library import ggml
 from hypura_worker.llama.vocabulary import Vocabulary
 from hypura_worker.streaming.dense import DenseStreamer
 from hypura_worker.streaming.embeddings import EmbeddingRows
 from hypura_worker.streaming.experts import ExpertStreamer
 from hypura_worker.streaming.files import ModelFiles
+from hypura_worker.streaming.loan import Loan
 from hypura_worker.streaming.reader import Alignment, Reader
 from hypura_worker.streaming.streamer import Streamer
 from hypura_worker.streaming.tensors import (
@@ -60,10 +62,11 @@ class LlamaModel:
     ) -> None:
         self.plan = plan
         self._limit_bytes = plan.memory_limit_bytes
-        self._cache_bytes = 0  # Of it, what slots or ring may take.
+        self._cache_bytes = 0  # Of it, what slots or ring may take when the context is full.
         self._watch = watch
         self.streamer: Streamer | None = None
         self._rows: EmbeddingRows | None = None
+        self._loan: Loan | None = None
         self._handle: int | None = None
         self._arena: Arena | None = None
         self._reader: Reader | None = None
@@ -96,7 +99,9 @@ class LlamaModel:
     @property
     def pass_tokens(self) -> int:
         """The most tokens of a pass: fewer than planned where slots gave way."""
-        return self.streamer.pass_tokens if self.streamer is not None else self.plan.ubatch_tokens
+        if self.streamer is None:
+            return self.plan.ubatch_tokens
+        return self.streamer.pass_tokens(self._cache_bytes)
 
     @property
     def memory_limits(self) -> tuple[int, int]:
@@ -113,7 +118,7 @@ class LlamaModel:
         if self.streamer is not None:
             self._cache_bytes += limit - self._limit_bytes
             self._limit_bytes = limit
-            self.streamer.fit(self._cache_bytes)
+            self._fit()
         return limit
 
     def slow_drive(self, milliseconds: int) -> None:
@@ -124,6 +129,7 @@ class LlamaModel:
 
     def close(self) -> None:
         """Free everything, in the order that nothing outlives what it points to."""
+        self._loan = None
         if self.context is not None:
             self.context.close()
             self.context = None
@@ -212,7 +218,8 @@ class LlamaModel:
         streamer = self.streamer
         if not isinstance(streamer, ExpertStreamer | DenseStreamer) or not context.generates:
             return
-        streamer.learning = True
+        memory = KvMemory()
+        streamer.learning = memory.handle
         try:
             with log.hushed():
                 context.decode([BatchToken(0, 0, 0, True)])
@@ -221,8 +228,11 @@ class LlamaModel:
             if isinstance(streamer, ExpertStreamer) or isinstance(error, EngineBroken):
                 raise LoadFailed(str(error)) from error
         finally:
-            streamer.learning = False
+            streamer.learning = None
         context.cut(0, 0)
+        if memory.size_bytes and memory.release():
+            self._loan = Loan(memory)
+            self._fit()
         if isinstance(streamer, ExpertStreamer):
             streamer.warm()
 
@@ -231,8 +241,8 @@ class LlamaModel:
         plan = self.plan
         resident = memory.resident_bytes()
         before = memory.allocated_bytes()
-        bring_rows = self._rows.bring if self._rows is not None else None
-        self.context = Context(self._handle, plan, self._watch(self.streamer), type_number, bring_rows)
+        prepare = self._prepare if self.streamer is not None else None
+        self.context = Context(self._handle, plan, self._watch(self.streamer), type_number, prepare)
         after = memory.allocated_bytes()
         if self.streamer is None:
             return
@@ -249,6 +259,19 @@ class LlamaModel:
         )
         self._cache_bytes = min(max(left, 0), self.streamer.most_bytes)
         self.streamer.fit(self._cache_bytes)
+
+    def _prepare(self, tokens: Sequence[int]) -> None:
+        """Before each pass: its rows of the embeddings, and room for it in the KV cache."""
+        if self._rows is not None:
+            self._rows.bring(tokens)
+        if self._loan is not None and self._loan.make_room(len(tokens)):
+            self._fit()
+
+    def _fit(self) -> None:
+        """Let slots or the ring take what is theirs now."""
+        if self.streamer is not None:
+            lent_bytes = self._loan.lent_bytes if self._loan is not None else 0
+            self.streamer.fit(min(self._cache_bytes + lent_bytes, self.streamer.most_bytes))
 
 
 def type_number(name: str) -> int:

@@ -161,9 +161,8 @@ def record(plan: placement_pb2.Plan, prompt: str, tokens: int, file: TextIO, tol
             ids = vocabulary.tokenize(prompt)[: min(_PROMPT_TOKENS, context.size_tokens - tokens)]
             if not ids:
                 raise LoadFailed(f"{tokens} tokens leave no room for a prompt in a context of {context.size_tokens}")
-            width = model.streamer.pass_tokens if model.streamer is not None else plan.ubatch_tokens
             writer.begun = True
-            last = _prefill(context, ids, width, writer)
+            last = _prefill(context, ids, model.pass_tokens, writer)
             writer.phase = 1
             for number in range(tokens):
                 token, _ = sampler.choose(context.logits(last))

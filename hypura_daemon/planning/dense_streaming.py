@@ -68,11 +68,14 @@ def _with_ubatch(frame: Frame, tensors: Sequence[ModelTensor], ubatch: int, *, a
     )
     if chosen is None:
         return None
+    items[0] = MemoryItem("weights", items[0].size_bytes + chosen.pinned_bytes)
+    items.append(MemoryItem("ring", chosen.ring_bytes))
     streamed = [t for t in tensors if t.name not in chosen.pinned]
     streamed_bytes = sum(t.size_bytes for t in streamed)
-    held_bytes = chosen.pinned_bytes + chosen.depth * chosen.place_bytes
-    items[0] = MemoryItem("weights", items[0].size_bytes + chosen.pinned_bytes)
-    items.append(MemoryItem("ring", held_bytes - chosen.pinned_bytes))
+    most_kept_bytes = streamed_bytes
+    if cache is not None:
+        most_kept_bytes = min(streamed_bytes, max(0, cache - chosen.pinned_bytes - chosen.ring_bytes))
+    lent_bytes = min(most_kept_bytes, frame.lent_bytes(ubatch, gpu_layers))
     nvme = {t.name for t in streamed} | embeddings.names
     layers = tuple(sorted({t.layer for t in streamed}))
     return assemble(
@@ -84,13 +87,13 @@ def _with_ubatch(frame: Frame, tensors: Sequence[ModelTensor], ubatch: int, *, a
         items,
         {t.name: Tier.NVME if t.name in nvme else resident_tier(t, gpu_layers, model) for t in model.tensors},
         gpu_layers=gpu_layers,
-        streaming=Streaming(dense_bytes=streamed_bytes),
+        streaming=Streaming(dense_bytes=streamed_bytes - lent_bytes // chosen.place_bytes * chosen.place_bytes),
         dense=DensePlan(
             streamed_layers=layers,
             pinned_layers=tuple(sorted({t.layer for t in tensors} - set(layers))),
             ring_depth=chosen.depth,
             ring_slot_bytes=chosen.place_bytes,
-            most_kept_bytes=streamed_bytes if cache is None else max(0, min(streamed_bytes, cache - held_bytes)),
+            most_kept_bytes=most_kept_bytes,
             attention_streamed=attention,
             streamed_tensors=len(streamed),
             pinned_tensors=len(chosen.pinned),

@@ -58,7 +58,9 @@ def _with_slots(frame: Frame, sharing: Sequence[slots.ExpertClass], ubatch: int)
         groups = [replace(group, most_slots=group.slots) for group in groups]
     if left <= 0 or min(group.slots for group in groups) < _least_slots(hyper, ubatch):
         return None
-    items.append(MemoryItem("expert slots", slots.slots_bytes(groups)))
+    slots_bytes = slots.slots_bytes(groups)
+    items.append(MemoryItem("expert slots", slots_bytes))
+    lent_bytes = frame.lent_bytes(ubatch, layers) if cache is None else 0
     total, count = layer_count * hyper.expert_count, sum(group.slots for group in groups)
     return assemble(
         frame,
@@ -73,7 +75,7 @@ def _with_slots(frame: Frame, sharing: Sequence[slots.ExpertClass], ubatch: int)
             for t in model.tensors
         },
         gpu_layers=layers,
-        streaming=Streaming(slot_share=count / total),
+        streaming=Streaming(slot_share=min(1.0, count / total * (1 + lent_bytes / slots_bytes))),
         experts=ExpertPlan(
             groups=tuple(groups),
             experts_per_layer=hyper.expert_count,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hypura_daemon.errors import BudgetTooSmall, ContextTooLong, InvalidRequest
 from hypura_daemon.hardware.profile import DriveProfile, HardwareProfile
@@ -18,6 +18,7 @@ EXACT_UBATCH_TOKENS = 32
 EXACT_EXPERTS_UBATCH_TOKENS = 1
 """With `exact` the ubatch must not depend on the budget, and the smallest budget holds one token's experts."""
 
+_USUAL_TOKENS = 1024
 _UBATCHES = (512, 256, 128, 64, 32, 16, 8, 4, 2, 1)
 _MAX_SEQUENCES = 64
 _BUFFER_SHARE = 0.12
@@ -58,6 +59,16 @@ class Frame:
             ubatch,
             self.kv_type,
         )
+
+    def lent_bytes(self, ubatch: int, gpu_layers: int) -> int:
+        """What of the KV cache a usual conversation leaves to slots or the ring: pages are taken as they fill.
+
+        None on a GPU, nor where memory is one with it: there the worker cannot give cleared pages back.
+        """
+        if gpu_layers or self.hardware.unified_memory:
+            return 0
+        usual = replace(self, context_tokens=min(self.context_tokens, _USUAL_TOKENS))
+        return self.kv_bytes(ubatch) - usual.kv_bytes(ubatch)
 
     def buffers(self, ubatch: int, group_slots: int) -> list[MemoryItem]:
         """Everything that is neither weights nor slots."""

@@ -29,6 +29,11 @@ class Division:
     depth: int
     place_bytes: int
 
+    @property
+    def ring_bytes(self) -> int:
+        """Memory of the ring."""
+        return self.depth * self.place_bytes
+
 
 def streamable(tensors: Sequence[ModelTensor], *, attention: bool) -> list[ModelTensor]:
     """The layers' feed-forward matrices, or, with attention, all of their large matrices; layer by layer."""

@@ -38,7 +38,7 @@ class BatchToken:
 class Context:
     """One llama_context. Not thread-safe: only the engine's thread calls it.
 
-    bring_rows: called with the tokens of each pass before it, where their embeddings are not in memory.
+    prepare: called with the tokens of each pass before it.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class Context:
         plan: placement_pb2.Plan,
         hook: PassHook | None,
         type_number: Callable[[str], int],
-        bring_rows: Callable[[Sequence[int]], None] | None = None,
+        prepare: Callable[[Sequence[int]], None] | None = None,
     ) -> None:
         params = llama_cpp.llama_context_default_params()
         params.n_ctx = plan.context_tokens
@@ -83,7 +83,7 @@ class Context:
         if not self._handle:
             raise LoadFailed(f"llama.cpp could not make a context: {log.last_errors()}")
         self._hook = hook
-        self._bring_rows = bring_rows
+        self._prepare = prepare
         self._memory = llama_cpp.llama_get_memory(self._handle)
         self._batch = llama_cpp.llama_batch_init(plan.ubatch_tokens, 0, 1)
         self.size_tokens: int = llama_cpp.llama_n_ctx(self._handle)
@@ -115,8 +115,8 @@ class Context:
             batch.n_seq_id[i] = 1
             batch.seq_id[i][0] = token.sequence
             batch.logits[i] = token.output
-        if self._bring_rows is not None:
-            self._bring_rows([token.token for token in tokens])
+        if self._prepare is not None:
+            self._prepare([token.token for token in tokens])
         if self._hook is not None:
             self._hook.begin()
         result = llama_cpp.llama_decode(self._handle, batch)

@@ -35,6 +35,7 @@ _OPERATIONS = (
     "PERMUTE",
     "TRANSPOSE",
     "MUL",
+    "FLASH_ATTN_EXT",
 )
 _OBJECT_OVERHEAD_BYTES = 32  # sizeof(struct ggml_object), ggml.h
 _TYPE_F32, _TYPE_I32 = 0, 26
@@ -144,7 +145,10 @@ def hook() -> ctypes.CDLL:
         "hypura_certainty_of": (c_float, [c_void_p, c_void_p]),
         "hypura_certainty_learn": (None, [c_void_p, c_void_p, c_bool]),
         "hypura_experts_sizes": (None, [POINTER(c_int64)]),
-        "hypura_experts_begin": (None, [c_void_p, c_bool]),
+        "hypura_kv_release": (c_bool, [c_void_p]),
+        "hypura_kv_resident": (c_int64, [c_void_p]),
+        "hypura_kv_size": (c_int64, []),
+        "hypura_experts_begin": (None, [c_void_p, c_void_p]),
         "hypura_experts_warm": (None, [c_void_p, c_void_p, c_void_p, c_int32]),
         "hypura_experts_drop_from": (None, [c_void_p, c_void_p, c_int32]),
         "hypura_experts_free_scratch": (None, [c_void_p]),

@@ -60,7 +60,8 @@ class _State(ctypes.Structure):
         ("acquire", _ACQUIRE),
         ("release", _RELEASE),
         ("holding", ctypes.c_int32),
-        ("learning", ctypes.c_int32),
+        ("reserved", ctypes.c_int32),
+        ("learning", ctypes.c_void_p),
     )
 
 
@@ -99,8 +100,8 @@ class DenseStreamer:
         self._hook = hook()
         self._reader = reader
         self._failure: Exception | None = None
-        self.learning = False
-        """Whether the next pass only shows the order of use; it ends as if aborted."""
+        self.learning: int | None = None
+        """A hypura_kv: the next pass only shows it and the order of use, and ends as if aborted."""
         alignment = paged(
             Alignment(plan.io.offset_alignment_bytes, plan.io.memory_alignment_bytes),
             max(tensor.length_bytes for tensor in tensors),
@@ -165,8 +166,7 @@ class DenseStreamer:
         """Memory of the ring, and of what stays beside it, when they are filled."""
         return self._ring.capacity_bytes + self._kept.size_bytes
 
-    @property
-    def pass_tokens(self) -> int:
+    def pass_tokens(self, memory_bytes: int) -> int:
         """As many as planned: a tensor serves any number of tokens."""
         return self._ubatch_tokens
 
@@ -187,11 +187,13 @@ class DenseStreamer:
                 f"{memory_bytes / 1e6:.0f} MB are left for the ring, and the least is "
                 f"{self.least_bytes / 1e6:.0f} MB; raise --memory, or lower --context"
             )
-        self._empty()
-        self._ring = Ring(min(self._planned_bytes, memory_bytes))
-        for unit in self._kept.fit(memory_bytes - self._ring.capacity_bytes):
+        capacity_bytes = min(self._planned_bytes, memory_bytes)
+        if capacity_bytes != self._ring.capacity_bytes:
+            self._empty()
+            self._ring = Ring(capacity_bytes)
+        for unit in self._kept.fit(memory_bytes - capacity_bytes):
             self._take_away(unit)
-        self._pool.release(self._ring.capacity_bytes, self._planned_bytes - self._ring.capacity_bytes)
+        self._pool.release(capacity_bytes, self._planned_bytes - capacity_bytes)
         self._pool.release(self._kept.end_bytes)
 
     def begin(self) -> None:
@@ -203,7 +205,7 @@ class DenseStreamer:
         self._failure = None
         self._state.failed = self._state.holding = 0
         self._state.learning = self.learning
-        if not self.learning:
+        if self.learning is None:
             self._uses += self._pinned
 
     def failure(self) -> Exception | None:

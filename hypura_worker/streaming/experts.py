@@ -69,7 +69,7 @@ class ExpertStreamer:
     """Serves the experts that a pass chooses; see the module's docstring.
 
     tensors: the fused experts of the streamed layers, and the vectors indexed by expert;
-    learning: the next passes only show the graph, nothing is read and their results mean nothing.
+    learning: a hypura_kv; the next passes only show it and the graph, read nothing, and their results mean nothing.
     Raises LoadFailed when the plan's groups do not fit them.
     """
 
@@ -83,7 +83,7 @@ class ExpertStreamer:
     ) -> None:
         self._hook = hook()
         state.check_layouts()
-        self.learning = False
+        self.learning: int | None = None
         self._reader = reader
         self._alignment = Alignment(plan.io.offset_alignment_bytes, plan.io.memory_alignment_bytes)
         self._descriptors = descriptors
@@ -153,10 +153,9 @@ class ExpertStreamer:
         """Rows of products that were computed while other experts of their node were still being read."""
         return int(self._state.figures.rows_apart)
 
-    @property
-    def pass_tokens(self) -> int:
+    def pass_tokens(self, memory_bytes: int) -> int:
         """So many that one layer's choices fit the slots of its group, even if all are of one class."""
-        return min(self._ubatch_tokens, *(self._tokens_served(g.usable, g.shared.classes) for g in self._groups))
+        return min(self._tokens_served(self._usable(g, memory_bytes), g.shared.classes) for g in self._groups)
 
     @property
     def least_bytes(self) -> int:
@@ -176,9 +175,8 @@ class ExpertStreamer:
                 f"{memory_bytes / 1e6:.0f} MB are left for expert slots, and the least is "
                 f"{self.least_bytes / 1e6:.0f} MB; raise --memory, or lower --context"
             )
-        share = memory_bytes / self._planned_bytes
         for group in self._groups:
-            self._resize(group, min(len(group.slots), int(group.planned * share)))
+            self._resize(group, self._usable(group, memory_bytes))
 
     def begin(self) -> None:
         """Forget the failure of the last pass."""
@@ -263,14 +261,18 @@ class ExpertStreamer:
             )
 
     def _tokens_served(self, slots: int, classes: int) -> int:
-        """How many tokens' choices of one layer always find slots."""
-        of_class = slots // classes
-        return self._ubatch_tokens if of_class * classes >= self._experts else of_class // self._per_token
+        """How many tokens' choices of one layer always find slots; a pass has no more than an ubatch."""
+        of_class, most = slots // classes, self._ubatch_tokens
+        return most if of_class * classes >= self._experts else min(most, of_class // self._per_token)
 
     def _drop_from(self, group: _Group, usable: int) -> None:
         self._hook.hypura_experts_drop_from(
             ctypes.addressof(self._state), ctypes.addressof(group.shared), min(usable, group.usable)
         )
+
+    def _usable(self, group: _Group, memory_bytes: int) -> int:
+        """How many of the group's slots so much memory for all groups allows."""
+        return min(len(group.slots), group.planned * memory_bytes // self._planned_bytes)
 
     def _resize(self, group: _Group, usable: int) -> None:
         if usable >= group.usable:

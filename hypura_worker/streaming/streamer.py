@@ -36,9 +36,8 @@ class Streamer(PassHook, Protocol):
     def place_bytes(self) -> int:
         """Memory of all places in use when they are filled."""
 
-    @property
-    def pass_tokens(self) -> int:
-        """The most tokens that one pass may compute with the places in use."""
+    def pass_tokens(self, memory_bytes: int) -> int:
+        """The most tokens that one pass may compute with places of so much memory."""
 
     @property
     def least_bytes(self) -> int:

@@ -19,7 +19,7 @@ def test_slots_give_way_and_passes_with_them(moe_model: Path) -> None:
         assert model.streamer is not None
         whole = model.streamer.place_bytes
         model.streamer.fit(whole * 5 // 32)
-        assert (model.streamer.places, model.streamer.pass_tokens) == (5, 2)
+        assert (model.streamer.places, model.streamer.pass_tokens(whole * 5 // 32)) == (5, 2)
         assert model.streamer.place_bytes <= whole * 5 // 32
         with pytest.raises(LoadFailed, match="the least is"):
             model.streamer.fit(whole // 32)

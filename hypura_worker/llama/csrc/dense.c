@@ -62,6 +62,9 @@ HYPURA_API bool hypura_dense_eval(struct ggml_tensor *node, bool ask, void *cont
         node->op = dense->ggml->op_none;
         return false;
     }
+    if (dense->learning) {
+        hypura_kv_note(dense->learning, node);
+    }
     int32_t units[GGML_MAX_SRC];
     int32_t count = 0;
     for (int i = 0; i < GGML_MAX_SRC; i++) {

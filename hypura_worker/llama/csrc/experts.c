@@ -265,6 +265,9 @@ HYPURA_API bool hypura_experts_eval(struct ggml_tensor *node, bool ask, void *co
         int32_t op = node->op;
         const hypura_ggml *ggml = experts->ggml;
         close_products(experts, node);
+        if (experts->learning) {
+            hypura_kv_note(experts->learning, node);
+        }
         if (hypura_arena_misread(experts->arena, node)) {
             snprintf(experts->figures.guard, sizeof(experts->figures.guard), "%s", node->name);
             experts->figures.failed = HYPURA_MISREAD;
@@ -305,8 +308,9 @@ HYPURA_API bool hypura_experts_abort(void *context) {
     return ((hypura_experts *)context)->figures.failed != 0;
 }
 
-/* Before a pass. learning: it shows the hook the routers and the order of things, with no expert read. */
-HYPURA_API void hypura_experts_begin(hypura_experts *experts, bool learning) {
+/* Before a pass. learning, if not NULL: it shows the hook the routers, the order of things and the KV cache, with no
+ * expert read. */
+HYPURA_API void hypura_experts_begin(hypura_experts *experts, hypura_kv *learning) {
     hypura_cache_stop_warming(experts);
     experts->learning = learning;
     experts->figures.failed = 0;

@@ -57,7 +57,7 @@ typedef struct {
     void (*tensor_get)(const struct ggml_tensor *tensor, void *data, size_t offset, size_t size);
     void (*tensor_set)(struct ggml_tensor *tensor, const void *data, size_t offset, size_t size);
     int32_t op_none, op_get_rows, op_mul_mat_id, op_add_id, op_repeat, op_mul_mat, op_add, op_soft_max, op_unary;
-    int32_t op_reshape, op_view, op_permute, op_transpose, op_mul;
+    int32_t op_reshape, op_view, op_permute, op_transpose, op_mul, op_flash_attn_ext;
 } hypura_ggml;
 
 static inline bool hypura_moves_no_bytes(const hypura_ggml *ggml, int32_t op) {
@@ -82,6 +82,25 @@ typedef struct {
 } hypura_arrival;
 
 typedef struct hypura_arena hypura_arena;
+
+/* ---- kv.c: memory of the KV cache ---- */
+
+#define HYPURA_MAX_KV 1024
+
+typedef struct {
+    uint8_t *data;
+    int64_t token_bytes;
+    int64_t tokens;
+} hypura_kv_tensor;
+
+typedef struct {
+    const hypura_ggml *ggml;
+    int32_t count;
+    int32_t reserved;
+    hypura_kv_tensor tensors[HYPURA_MAX_KV];
+} hypura_kv;
+
+void hypura_kv_note(hypura_kv *kv, const struct ggml_tensor *node);
 
 /* ---- experts.c, cache.c, routers.c: experts in slots ---- */
 
@@ -232,8 +251,9 @@ typedef struct {
     uint64_t clock;          /* visits of layers so far */
     int32_t current;         /* the layer being computed; -1 */
     int32_t visit_tokens;
-    int32_t learning;        /* this pass only shows the graph: nothing is read, its results are thrown away */
+    hypura_kv *learning;     /* not NULL: this pass only shows the graph, nothing is read, its results are thrown away */
     int32_t warming;         /* some slot may still wait for a read that was asked for between passes */
+    int32_t unused;
     struct ggml_tensor *rewritten; /* the ids of this layer that are slots by now */
     int32_t *ids;            /* scratch: ids of the visit */
     int64_t ids_capacity;
@@ -348,7 +368,8 @@ typedef struct {
     hypura_acquire_fn acquire;
     hypura_release_fn release;
     int32_t holding;
-    int32_t learning; /* this pass only shows which units follow which; nothing of it is kept */
+    int32_t reserved;
+    hypura_kv *learning; /* not NULL: this pass only shows which units follow which; nothing else of it is kept */
 } hypura_dense;
 
 /* True if the tensor, or what it is a view of, lives in the arena. */

@@ -1,0 +1,44 @@
+"""The part of the KV cache that no token has filled yet, lent to slots or to the ring.
+
+KV cache   [ filled ][ the next 256 tokens ][ …… lent …………………………… ]
+                      └ taken back before the pass that begins to fill it
+"""
+
+from __future__ import annotations
+
+from hypura_worker.llama.kv_memory import KvMemory
+
+_STEP_TOKENS = 256
+"""Taken back at once: slots give way seldom, and little memory lies idle."""
+
+
+class Loan:
+    """Of a cache that was just released.
+
+    What the passes fill is counted, and measured when it seems to have reached what is lent: tokens that take the
+    place of forgotten ones fill nothing new.
+    """
+
+    def __init__(self, memory: KvMemory) -> None:
+        self._memory = memory
+        self._size_bytes, self._token_bytes = memory.size_bytes, memory.token_bytes
+        self._filled_bytes = memory.resident_bytes()
+        self._kept_bytes = min(self._size_bytes, self._filled_bytes + _STEP_TOKENS * self._token_bytes)
+
+    @property
+    def lent_bytes(self) -> int:
+        """What may be used otherwise now."""
+        return self._size_bytes - self._kept_bytes
+
+    def make_room(self, tokens: int) -> bool:
+        """Before a pass of so many tokens; whether less is lent from now on."""
+        if not self.lent_bytes:
+            return False
+        needed_bytes = tokens * self._token_bytes
+        if self._filled_bytes + needed_bytes > self._kept_bytes:
+            self._filled_bytes = self._memory.resident_bytes()
+        self._filled_bytes += needed_bytes
+        if self._filled_bytes <= self._kept_bytes:
+            return False
+        self._kept_bytes = min(self._size_bytes, self._filled_bytes + _STEP_TOKENS * self._token_bytes)
+        return True
