@@ -38,6 +38,7 @@ _STREAMING = (placement_pb2.MODE_EXPERT_STREAMING, placement_pb2.MODE_DENSE_STRE
 _LOAD_DIRECT, _LOAD_PLAIN, _LOAD_MMAP = 4, 0, 1  # llama_load_mode
 _LAZY_OFF = 0
 _MAX_TYPES = 64
+_REQUESTS_BYTES = 24_000_000
 
 
 class _Override(ctypes.Structure):
@@ -250,9 +251,9 @@ class LlamaModel:
         if before is None or after is None:
             return  # not known here: the plan's own figures hold
         sizes = {item.name: item.size_bytes for item in plan.memory}
-        # Half of the reserve was for what is known by now.
+        # The reserve was for what is known by now, but for what requests take.
         filled_later = ("work buffer", "expert prediction", "embedding rows")
-        later = sum(sizes.get(name, 0) for name in filled_later) + sizes.get("reserve", 0) // 2
+        later = sum(sizes.get(name, 0) for name in filled_later) + max(_REQUESTS_BYTES, sizes.get("reserve", 0) // 4)
         left = plan.memory_limit_bytes - resident - (after - before) - later
         structlog.get_logger().info(
             "slots take the memory that is really left", planned_bytes=self.streamer.place_bytes, left_bytes=left

@@ -9,8 +9,8 @@ from hypura_daemon.models.model import ModelTensor
 from hypura_daemon.planning.types import MemoryItem
 
 _PAGE_BYTES = 4096
-_CACHE_BYTES = 32 << 20
-"""Rows of some thousand tokens, more than the distinct ones of a long text."""
+_CACHE_BYTES = 16 << 20
+"""Rows of one to four thousand tokens, more than the distinct ones of most texts."""
 _PASSES = 2
 """Rows of so many passes of distinct tokens have room, however wide they are."""
 _PER_LAYER = {"gemma3n": "per_layer_token_embd.weight"}

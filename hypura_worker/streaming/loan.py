@@ -1,6 +1,6 @@
 """The part of the KV cache that no token has filled yet, lent to slots or to the ring.
 
-KV cache   [ filled ][ the next 256 tokens ][ …… lent …………………………… ]
+KV cache   [ filled ][ the next 128 tokens ][ …… lent …………………………… ]
                       └ taken back before the pass that begins to fill it
 """
 
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from hypura_worker.llama.kv_memory import KvMemory
 
-_STEP_TOKENS = 256
+_STEP_TOKENS = 128
 """Taken back at once: slots give way seldom, and little memory lies idle."""
 
 
