@@ -28,6 +28,8 @@ _TOKENS, _PROMPT = 28, 12
 _UBATCH = 2
 _EMBEDDING_CACHE_BYTES = 16 << 10
 """Four pages: rows come and go."""
+_MOST_KEPT_BYTES = 1 << 20
+"""Some of the tensors stay beside the ring, others go through it."""
 
 
 def _expert_plans(path: Path, moe_top_k: int) -> Iterator[tuple[str, pb.Plan, int]]:
@@ -72,6 +74,7 @@ def _dense_plans(path: Path) -> Iterator[tuple[str, pb.Plan, int]]:
                     path,
                     pb.MODE_DENSE_STREAMING,
                     ring_depth=depth,
+                    most_kept_bytes=_MOST_KEPT_BYTES if depth == 3 else 0,
                     pinned=pinned,
                     everything=everything,
                     ubatch_tokens=_UBATCH,

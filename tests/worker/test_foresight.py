@@ -186,7 +186,7 @@ def test_what_leaves_a_layer_may_be_unknown(tmp_path: Path) -> None:
         assert isinstance(streamer, ExpertStreamer)
         assert not streamer._state.between
         assert all(layer.foresight[0].lessons > 0 for layer in streamer._layers)
-    assert counters.ahead_used_bytes > counters.ahead_bytes / 2
+    assert counters.ahead_used_bytes > counters.ahead_bytes / 3, "by chance it would be a quarter"
 
 
 def test_nothing_is_looked_for_while_everything_is_there(moe_model: Path) -> None:
@@ -210,4 +210,4 @@ def test_guesses_are_read_and_used(moe_model: Path) -> None:
         engine.tokens([5, 6, 7], 80)
         counters = engine.engine.counters.stream
     assert 0 < counters.ahead_used_bytes <= counters.ahead_bytes
-    assert counters.ahead_used_bytes > counters.ahead_bytes / 2
+    assert counters.ahead_used_bytes > counters.ahead_bytes / 3, "by chance it would be a quarter"
