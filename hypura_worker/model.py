@@ -219,8 +219,8 @@ class LlamaModel:
         streamer = self.streamer
         if not isinstance(streamer, ExpertStreamer | DenseStreamer) or not context.generates:
             return
-        memory = KvMemory()
-        streamer.learning = memory.handle
+        cache = KvMemory()
+        streamer.learning = cache.handle
         try:
             with log.hushed():
                 context.decode([BatchToken(0, 0, 0, True)])
@@ -231,8 +231,8 @@ class LlamaModel:
         finally:
             streamer.learning = None
         context.cut(0, 0)
-        if memory.size_bytes and memory.release():
-            self._loan = Loan(memory)
+        if cache.size_bytes and cache.release():
+            self._loan = Loan(cache)
             self._fit()
         if isinstance(streamer, ExpertStreamer):
             streamer.warm()

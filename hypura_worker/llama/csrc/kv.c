@@ -21,12 +21,12 @@ void hypura_kv_note(hypura_kv *kv, const struct ggml_tensor *node) {
     }
     for (int i = 1; i <= 2; i++) {
         const struct ggml_tensor *root = node->src[i]->view_src ? node->src[i]->view_src : node->src[i];
-        bool known = root->op != kv->ggml->op_none || strncmp(root->name, "cache_", 6) != 0 ||
+        bool passed = root->op != kv->ggml->op_none || strncmp(root->name, "cache_", 6) != 0 ||
                      !hypura_on_host(kv->ggml, root);
         for (int32_t t = 0; t < kv->count; t++) {
-            known |= kv->tensors[t].data == root->data;
+            passed |= kv->tensors[t].data == root->data;
         }
-        if (!known && kv->count < HYPURA_MAX_KV) {
+        if (!passed && kv->count < HYPURA_MAX_KV) {
             int64_t tokens = root->ne[1] * root->ne[2] * root->ne[3];
             kv->tensors[kv->count++] = (hypura_kv_tensor){root->data, (int64_t)root->nb[1], tokens};
         }
