@@ -123,6 +123,51 @@ def test_pinned_tensors_are_spread_evenly_and_waste_nothing(memory_gb: int, tiny
     assert max(halves) - min(halves) < 3 * made.dense.ring_slot_bytes
 
 
+@pytest.mark.parametrize("memory_gb", [18, 22, 30])
+def test_the_ring_is_no_larger_than_pays(memory_gb: int, tiny: dict[str, Model]) -> None:
+    """Llama-70B has tensors of 193 and of 132 MB: where memory allows, the ring need not hold the former."""
+    model = _shaped("llama-70b", tiny["tiny-dense"])
+    made = _plan(model, memory_bytes=memory_gb * GB)
+    assert made.dense is not None
+    sizes = {t.size_bytes for t in model.tensors if t.role is Role.DENSE_FFN}
+    assert len(sizes) == 2
+    assert {t.size_bytes for t in _streamed(made)} == {min(sizes)}
+    assert min(sizes) <= made.dense.ring_slot_bytes < max(sizes)
+
+
+def test_a_ubatch_takes_no_more_buffers_than_prompts_gain(tiny: dict[str, Model]) -> None:
+    model = _shaped("llama-70b", tiny["tiny-dense"])
+    request = LoadRequest(memory_bytes=14 * GB)
+    usual = plan(model, machine(), DRIVE, request)
+    slow = plan(model, machine(), replace(DRIVE, bytes_per_second=0.05e9), request)
+    assert slow.ubatch_tokens == 512, "reads bound the prompt, and every pass reads all that is streamed"
+    assert 64 <= usual.ubatch_tokens < slow.ubatch_tokens, "computing bounds it"
+    assert usual.estimate.bytes_read_per_token < slow.estimate.bytes_read_per_token
+
+
+@pytest.mark.parametrize(("shape", "memory_gb"), [("qwen3-30b-a3b", 8), ("llama-70b", 20)])
+def test_a_long_context_costs_little_before_it_is_used(shape: str, memory_gb: int, tiny: dict[str, Model]) -> None:
+    """The worker lends what no token has filled, except where memory is the GPU's too."""
+    model = _shaped(shape, tiny["tiny-moe" if shape.startswith("qwen") else "tiny-dense"])
+    rates = []
+    for unified in (False, True):
+        short, long = (
+            plan(model, machine(unified=unified), DRIVE, LoadRequest(memory_gb * GB, context_tokens=tokens))
+            for tokens in (1024, 16_384 if shape.startswith("qwen") else 8192)
+        )
+        rates.append(long.estimate.tok_per_second / short.estimate.tok_per_second)
+        assert long.kv_bytes >= 8 * short.kv_bytes
+    lent, taken = rates
+    assert taken < lent < 1.01
+    assert lent > 0.93
+    capped = _plan(model, memory_bytes=memory_gb * GB, weight_cache_percent=10.0)
+    if capped.dense is not None:
+        held = sum(t.size_bytes for t in capped.tensors if t.role is Role.DENSE_FFN and t.tier is Tier.RAM)
+        ring_bytes = capped.dense.ring_depth * capped.dense.ring_slot_bytes
+        most = held + ring_bytes + capped.dense.most_kept_bytes
+        assert most <= 0.1 * sum(t.size_bytes for t in model.tensors if t.role is Role.DENSE_FFN)
+
+
 @pytest.mark.parametrize(("shape", "memory_gb"), [("qwen3-30b-a3b", 8), ("llama-70b", 14)])
 @pytest.mark.parametrize("tied", [False, True])
 def test_embeddings_stay_on_the_drive_unless_they_are_the_output_too(
