@@ -43,8 +43,10 @@ def run(model: LlamaModel, width: int) -> tuple[npt.NDArray[np.float32], list[in
         model.ready().decode([BatchToken(TOKENS[at], at, 0, at == last) for at in range(position, last + 1)])
         if last >= len(TOKENS) - 9:
             rows.append(model.ready().logits(count - 1).copy())
-        if model.streamer is not None:
+        if model.streamer is not None and model._loan is not None:
             places.append(model.streamer.place_bytes)
+            cache = model._loan._memory
+            assert places[-1] + cache.resident_bytes() <= model._cache_bytes + cache.size_bytes, "of no byte two users"
         position += count
     return np.stack(rows), places
 
