@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import signal
 
+from hypothesis import settings
+
 # A shell that starts pytest in the background has it ignore SIGINT, and programs started by the tests would
 # inherit that: then Ctrl-C, which some tests send, would never arrive. A handler is not inherited.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -13,3 +15,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # No test may see, or send anywhere, what the user has: daemons that tests start inherit this.
 os.environ["HYPURA_STORES"] = "none"
 os.environ["HF_HUB_DISABLE_IMPLICIT_TOKEN"] = "1"
+
+# How long one example takes says what else the machine does, not whether the code is right.
+settings.register_profile("hypura", deadline=None)
+settings.load_profile("hypura")

@@ -104,7 +104,7 @@ def test_blocks_decode_to_the_spread_they_were_made_for(block_type: BlockType, s
     assert abs(values.mean()) < 0.02 * std
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.sampled_from(list(BlockType)), st.integers(1, 3000), st.integers(1, 40_000))
 def test_a_source_gives_exactly_the_blocks_asked_for(block_type: BlockType, blocks: int, pool: int) -> None:
     chunks = list(WeightSource(1, pool).chunks(block_type, blocks, 0.0, 0.02))

@@ -42,7 +42,7 @@ def best_by_trying(trace: Routes, slots: int) -> int:
     return max(states.values())
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.lists(st.lists(st.integers(0, 3), min_size=2, max_size=2, unique=True), min_size=1, max_size=12),
     st.integers(2, 5),
@@ -158,7 +158,7 @@ def test_a_broken_trace_is_refused_with_the_reason(tmp_path: Path, text: str, re
         read_routes(file)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(st.text(alphabet="0123456789,-.#\nabn_layer=expert ", max_size=300))
 def test_any_text_is_a_trace_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     file = tmp_path_factory.mktemp("any") / "routes.csv"

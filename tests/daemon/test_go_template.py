@@ -286,7 +286,7 @@ ACTIONS = [
 ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(st.one_of(st.text(max_size=5), st.lists(st.sampled_from(ACTIONS), max_size=6)), max_size=8))
 def test_any_template_renders_or_is_refused(pieces: list[Any]) -> None:
     template = "".join(piece if isinstance(piece, str) else "{{ " + " ".join(piece) + " }}" for piece in pieces)

@@ -130,7 +130,7 @@ def test_a_long_conversation_renders_well_within_the_limit() -> None:
     assert time.monotonic() - before < templates.RENDER_SECONDS / 2
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(alphabet="{}%|().[]'\"~+* abcmessages0123\n", max_size=60))
 def test_any_template_renders_or_is_an_invalid_request(template: str) -> None:
     try:

@@ -29,7 +29,7 @@ ODD_TEXTS = [
 
 
 @given(st.text())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_nothing_is_lost(text: str) -> None:
     assert shipped().decode(shipped().encode(text)) == text
 
@@ -62,7 +62,7 @@ def test_llama_cpp_tokenises_generated_text_alike(tiny_f32: Path, script: str) -
     with LlamaModel(tiny_f32, context_tokens=256) as model:
 
         @given(st.text(letters, min_size=1).filter(lambda text: "\0" not in text))
-        @settings(max_examples=200, deadline=None)
+        @settings(max_examples=200)
         def alike(text: str) -> None:
             assert model.tokenize(text) == tokenizer.encode(text)
 

@@ -43,7 +43,7 @@ def passes(model: LlamaModel) -> list[npt.NDArray[np.float32]]:
     return [decode(model, position) for position in (0, *range(PROMPT, len(TOKENS)))]
 
 
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     depth=st.integers(2, 50),
     everything=st.booleans(),

@@ -28,7 +28,7 @@ def descriptor(tmp_path_factory: pytest.TempPathFactory) -> int:
     return os.open(path, os.O_RDONLY)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     offset=st.integers(0, 20_000).map(lambda n: 32 * n),
     slice_bytes=st.integers(1, 30_000).map(lambda n: 4 * n),

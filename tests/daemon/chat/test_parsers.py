@@ -189,7 +189,7 @@ def pieces_of(text: str, cuts: list[int]) -> list[str]:
 CUTS = st.lists(st.integers(0, 10_000), max_size=8)
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 @given(st.sampled_from(ROWS), CUTS)
 def test_any_cut_gives_the_same_parts(row: tuple[str, str, str, list[Told]], cuts: list[int]) -> None:
     template, prompt, answer, expected = row
@@ -210,7 +210,7 @@ SHARDS = st.sampled_from(
 )  # fmt: skip
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=1500)
 @given(st.sampled_from(FAMILIES), st.lists(SHARDS, max_size=14), CUTS, st.booleans())
 def test_any_text_in_any_cut(template: str, shards: list[str], cuts: list[int], inside: bool) -> None:
     """Seen in others: a tag split over two tokens leaks, or what follows a broken call is lost."""
@@ -221,7 +221,7 @@ def test_any_text_in_any_cut(template: str, shards: list[str], cuts: list[int], 
     assert parsed(form.parser(prompt, TOOLS), list(answer)) == whole
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(SHARDS, max_size=14), CUTS)
 def test_without_tools_nothing_but_thinking_is_taken_out(shards: list[str], cuts: list[int]) -> None:
     answer = "".join(shards)

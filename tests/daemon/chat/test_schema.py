@@ -196,7 +196,7 @@ def test_deep_schemas_are_refused_and_not_fatal() -> None:
 NUMBERS = st.integers(-2000, 2000) | st.decimals(-50, 50, places=3).map(float)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.data(), NUMBERS, NUMBERS, st.sampled_from(["integer", "number"]), st.booleans(), st.booleans())
 def test_bounds_hold_digit_by_digit(
     check: GrammarCheck, data: st.DataObject, one: float, other: float, kind: str, low_open: bool, high_open: bool
@@ -253,7 +253,7 @@ def _wider(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
     return objects | arrays | unions | st.builds(lambda part: {"allOf": [part], "description": "x"}, inner)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.recursive(LEAVES, _wider, max_leaves=8), st.integers(0, 10_000))
 def test_whatever_is_made_fits_the_schema(check: GrammarCheck, schema: Any, seed: int) -> None:
     if isinstance(schema, dict):
@@ -277,7 +277,7 @@ JUNK = st.recursive(
 )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(JUNK)
 def test_any_json_is_a_grammar_or_an_invalid_request(check: GrammarCheck, schema: Any) -> None:
     try:

@@ -167,7 +167,7 @@ async def test_a_corrupt_file_is_measured_anew_and_said(tmp_path: Path, content:
     assert load(file).probe is not None
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_no_damage_to_the_file_raises(tmp_path: Path, data: st.DataObject) -> None:
     file = tmp_path / "hardware.json"

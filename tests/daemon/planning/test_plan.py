@@ -283,7 +283,7 @@ def test_bad_requests(
         _plan(tiny["tiny-moe"], **({"memory_bytes": GB} | request_))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     shape=st.sampled_from(SHAPES),
     memory_bytes=st.integers(50_000_000, 40 * GB),
