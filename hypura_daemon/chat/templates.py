@@ -16,8 +16,9 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from types import FrameType
+from types import CodeType, FrameType
 from typing import Any, NoReturn
+from weakref import WeakSet, WeakValueDictionary
 
 from jinja2 import Environment, Template, TemplateError, nodes
 from jinja2.ext import Extension, loopcontrols
@@ -33,6 +34,7 @@ MAX_PRODUCT = 1 << 20
 MAX_INTEGER_BITS = 4096
 RENDER_SECONDS = 5.0
 _TEMPLATE_FILE = "<template>"
+_OF_WEAKREFS = {kind.__init__.__code__.co_filename for kind in (WeakSet, WeakValueDictionary)}
 
 
 class TemplateTooSlow(TemplateError):
@@ -116,9 +118,7 @@ def _with_deadline(deadline: float, work: Callable[[], str]) -> str:
     """
 
     def trace(frame: FrameType, event: str, argument: object) -> Any:
-        # An exception in a generator that is being closed would be swallowed, and end the tracing.
-        resumed = event == "call" and frame.f_code.co_flags & inspect.CO_GENERATOR
-        if not resumed and time.monotonic() > deadline:
+        if time.monotonic() > deadline and not (event == "call" and _swallows(frame.f_code)):
             raise _Late
         return trace if frame.f_code.co_filename == _TEMPLATE_FILE else None
 
@@ -130,6 +130,14 @@ def _with_deadline(deadline: float, work: Callable[[], str]) -> str:
         raise TemplateTooSlow(f"it ran longer than {RENDER_SECONDS:g} seconds") from None
     finally:
         sys.settrace(before)
+
+
+def _swallows(code: CodeType) -> bool:
+    """Whether nobody may be there to see an exception of this code: it would be lost, and end the tracing.
+
+    So it is with a generator that is being closed, a finalizer, and what weak references call.
+    """
+    return bool(code.co_flags & inspect.CO_GENERATOR) or code.co_name == "__del__" or code.co_filename in _OF_WEAKREFS
 
 
 def _joined(pieces: Iterator[str]) -> str:

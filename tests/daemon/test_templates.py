@@ -3,6 +3,7 @@
 import json
 import sys
 import time
+from weakref import WeakSet
 
 import pytest
 from hypothesis import given, settings
@@ -121,6 +122,27 @@ def test_the_deadline_holds_while_a_template_is_compiled(share: float, monkeypat
     monkeypatch.setattr(templates, "RENDER_SECONDS", compiling_seconds * share)
     with pytest.raises(InvalidRequest, match="longer than"):
         render(template, USER)
+
+
+@pytest.mark.parametrize("last_words", [True, False])
+def test_the_deadline_is_not_lost_where_nobody_sees_an_error(last_words: bool) -> None:
+    """Seen: it fell into the callback of a weak reference, was ignored there, and nothing ended the template."""
+
+    class Thing:
+        if last_words:
+
+            def __del__(self) -> None:
+                pass
+
+    def work() -> str:
+        things, thing = WeakSet[Thing](), Thing()
+        things.add(thing)
+        time.sleep(0.02)
+        del thing
+        return str(templates._environment().from_string("{{ 1 }}").render())
+
+    with pytest.raises(templates.TemplateTooSlow):
+        templates._with_deadline(time.monotonic() + 0.01, work)
 
 
 def test_a_long_conversation_renders_well_within_the_limit() -> None:
