@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Any, NoReturn
 from weakref import WeakSet, WeakValueDictionary
 
@@ -118,7 +118,7 @@ def _with_deadline(deadline: float, work: Callable[[], str]) -> str:
     """
 
     def trace(frame: FrameType, event: str, argument: object) -> Any:
-        if time.monotonic() > deadline and not (event == "call" and _swallows(frame.f_code)):
+        if time.monotonic() > deadline and not _swallowed(frame, event):
             raise _Late
         return trace if frame.f_code.co_filename == _TEMPLATE_FILE else None
 
@@ -132,12 +132,19 @@ def _with_deadline(deadline: float, work: Callable[[], str]) -> str:
         sys.settrace(before)
 
 
-def _swallows(code: CodeType) -> bool:
-    """Whether nobody may be there to see an exception of this code: it would be lost, and end the tracing.
+def _swallowed(frame: FrameType, event: str) -> bool:
+    """Whether nobody may be there to see an exception of this frame: it would be lost, and end the tracing.
 
-    So it is with a generator that is being closed, a finalizer, and what weak references call.
+    So it is with a generator that is being closed, and within a finalizer or what weak references call.
     """
-    return bool(code.co_flags & inspect.CO_GENERATOR) or code.co_name == "__del__" or code.co_filename in _OF_WEAKREFS
+    if event == "call" and frame.f_code.co_flags & inspect.CO_GENERATOR:
+        return True
+    within: FrameType | None = frame
+    while within is not None:
+        if within.f_code.co_name == "__del__" or within.f_code.co_filename in _OF_WEAKREFS:
+            return True
+        within = within.f_back
+    return False
 
 
 def _joined(pieces: Iterator[str]) -> str:
