@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "visibility.h"
+#include "attributes.h"
 
 /* ---- likelihood.c: how likely each expert is to be chosen again ---- */
 

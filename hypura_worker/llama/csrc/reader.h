@@ -5,7 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "visibility.h"
+#include "attributes.h"
 
 /* One extent. It lands at dest, or, when copy_dest is set, passes through a bounce
  * buffer of the reading thread, and bytes [skip, skip + copy_bytes) of it land there. */

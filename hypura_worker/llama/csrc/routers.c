@@ -131,41 +131,49 @@ void hypura_routers_free(hypura_layer *layer) {
     }
 }
 
-/* No overflow up to 16,384 wide: 127 * 1023 * 16384 < 2^31. */
-static int32_t dot(const int8_t *row, const int16_t *input, int32_t width) {
-    int32_t sum = 0;
-    for (int32_t i = 0; i < width; i++) {
-        sum += row[i] * input[i];
+/* logits[expert]: its row times input. No overflow up to 16,384 wide: 127 * 1023 * 16384 < 2^31. */
+HYPURA_WIDE
+static void multiply(const hypura_router *router, int32_t experts, const int16_t *input, float *logits) {
+    for (int32_t e = 0; e < experts; e++) {
+        const int8_t *row = router->rows + (size_t)e * (size_t)router->width;
+        int32_t sum = 0;
+        for (int32_t i = 0; i < router->width; i++) {
+            sum += row[i] * input[i];
+        }
+        logits[e] = (float)sum * router->scales[e];
     }
-    return sum;
 }
 
 /* experts->input: the state, times weights unless NULL, in steps of the returned size. */
-static float scale_state(hypura_experts *experts, const float *state, const float *weights, int32_t width) {
+HYPURA_WIDE static float scale_state(hypura_experts *experts, const float *state, const float *weights, int32_t width) {
+    float *weighted = experts->state;
+    int16_t *input = experts->input;
     float largest = 0;
+#pragma omp simd reduction(max : largest)
     for (int32_t i = 0; i < width; i++) {
         float value = weights != NULL ? state[i] * weights[i] : state[i];
-        experts->state[i] = value;
+        weighted[i] = value;
         float size = fabsf(value);
         largest = size > largest ? size : largest;
     }
     float step = isfinite(largest) && largest > 0 ? largest / INPUT_STEPS : 1, steps = 1 / step;
     for (int32_t i = 0; i < width; i++) {
-        float value = experts->state[i] * steps;
+        float value = weighted[i] * steps;
         value = value > -INPUT_STEPS ? value : -INPUT_STEPS; /* also what is no number */
         value = value < INPUT_STEPS ? value : INPUT_STEPS;
-        experts->input[i] = (int16_t)(value + (value < 0 ? -0.5f : 0.5f));
+        input[i] = (int16_t)(value + (value < 0 ? -0.5f : 0.5f));
     }
     return step;
 }
 
 /* What a norm before the router divides by. */
-static float size_of(const float *state, int32_t width) {
-    double squares = 0;
+HYPURA_WIDE static float size_of(const float *state, int32_t width) {
+    float squares = 0;
+#pragma omp simd reduction(+ : squares)
     for (int32_t i = 0; i < width; i++) {
-        squares += (double)state[i] * state[i];
+        squares += state[i] * state[i];
     }
-    return squares > 0 ? (float)sqrt(squares / width) : 1;
+    return squares > 0 && isfinite(squares) ? sqrtf(squares / (float)width) : 1;
 }
 
 /* The router's product, biased; false where it cannot be made. */
@@ -177,9 +185,9 @@ static bool find_logits(hypura_experts *experts, const hypura_layer *layer, cons
     }
     float step = scale_state(experts, state, hidden ? router->norm : NULL, router->width);
     step /= hidden ? size_of(state, router->width) : 1;
+    multiply(router, layer->experts, experts->input, logits);
     for (int32_t e = 0; e < layer->experts; e++) {
-        int32_t sum = dot(router->rows + (size_t)e * (size_t)router->width, experts->input, router->width);
-        logits[e] = (float)sum * router->scales[e] * step + (router->logit_bias ? router->logit_bias[e] : 0);
+        logits[e] = logits[e] * step + (router->logit_bias ? router->logit_bias[e] : 0);
     }
     return true;
 }
