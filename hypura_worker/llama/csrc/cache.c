@@ -12,6 +12,8 @@
 #include <math.h>
 #include <string.h>
 
+#define REQUESTS 64
+
 typedef struct {
     float worth;
     int32_t slot;
@@ -104,8 +106,7 @@ static void give_up_guesses(hypura_experts *experts, hypura_group *group, int32_
 }
 
 /* Mirrors geometry.py's Slices.reads for one expert. */
-static void submit(hypura_experts *experts, const hypura_part *part, hypura_slot *slot, int32_t slot_index,
-                   hypura_batch *batch, hypura_urgency urgency) {
+static hypura_request request_of(const hypura_part *part, hypura_slot *slot, int32_t slot_index, hypura_batch *batch) {
     int64_t step = part->step_bytes;
     int64_t start = part->offset_bytes + (int64_t)slot->expert * part->slice_bytes;
     int64_t front = start % step;
@@ -124,12 +125,15 @@ static void submit(hypura_experts *experts, const hypura_part *part, hypura_slot
     } else {
         read.dest = landing - front;
     }
-    hypura_reader_submit_as(experts->reader, &read, 1, batch, urgency);
+    return (hypura_request){read, batch};
 }
 
+/* All at once, or REQUESTS at a time: every call wakes readers, which takes the processors' time from computing. */
 static void fill(hypura_experts *experts, int32_t index, const int32_t *list, int32_t count, hypura_urgency urgency) {
     hypura_layer *layer = &experts->layers[index];
     hypura_group *group = layer->group;
+    hypura_request requests[REQUESTS];
+    int32_t held = 0;
     /* Demand: one part of all experts, then the next, as the layer computes. Ahead: one whole
      * expert after the other, so that what is taken back leaves whole ones. */
     bool by_part = urgency == HYPURA_DEMAND;
@@ -138,12 +142,18 @@ static void fill(hypura_experts *experts, int32_t index, const int32_t *list, in
         for (int32_t j = 0; j < inner; j++) {
             int32_t part = by_part ? layer->order[i] : layer->order[j];
             int32_t slot = layer->slot_of[list[by_part ? j : i]];
-            if (slot >= 0) {
-                hypura_slot *target = &group->slot[slot];
-                submit(experts, &layer->parts[part], target, slot, &target->parts[part], urgency);
+            if (slot < 0) {
+                continue;
+            }
+            hypura_slot *target = &group->slot[slot];
+            requests[held++] = request_of(&layer->parts[part], target, slot, &target->parts[part]);
+            if (held == REQUESTS) {
+                hypura_reader_submit_each(experts->reader, requests, held, urgency);
+                held = 0;
             }
         }
     }
+    hypura_reader_submit_each(experts->reader, requests, held, urgency);
     for (int32_t p = layer->weight_count; p < layer->part_count; p++) {
         const hypura_part *part = &layer->parts[p];
         for (int32_t i = 0; i < count; i++) {

@@ -18,6 +18,8 @@
 
 #define BOUNCE_ALIGNMENT 65536
 #define CHUNK_STEP 65536 /* chunks are multiples of it */
+#define PIECE_NS 500000u   /* what is ahead is cut where a chunk takes longer … */
+#define RATED_NS 50000000u /* … by the last so much reading */
 
 typedef struct {
     hypura_read read;
@@ -46,6 +48,8 @@ struct hypura_reader {
     pthread_t *ids;
     hypura_reader_figures figures;
     uint64_t busy_since_ns;
+    uint64_t rated_bytes, rated_ns; /* of the figures, when the drive's speed was last looked at … */
+    bool swift;            /* … and a chunk took less than PIECE_NS */
     int32_t delay_ms;      /* for tests: each read is this late */
 };
 
@@ -136,10 +140,25 @@ static void finish(hypura_reader *reader, hypura_batch *batch, int32_t chunks) {
     }
 }
 
-/* With the lock held: as many threads as there are new chunks, if so many have nothing to do. */
-static void wake(hypura_reader *reader, int64_t chunks) {
-    for (int64_t i = 0; i < chunks && i < reader->idle; i++) {
+/* With the lock held: how many threads to wake for new chunks. */
+static int32_t idle_for(const hypura_reader *reader, int64_t chunks) {
+    return chunks < reader->idle ? (int32_t)chunks : reader->idle;
+}
+
+/* Better without the lock: who is woken needs it at once. */
+static void wake(hypura_reader *reader, int32_t threads) {
+    for (int32_t i = 0; i < threads; i++) {
         pthread_cond_signal(&reader->work);
+    }
+}
+
+/* With the lock held: looks at the drive's speed now and then. */
+static void rate(hypura_reader *reader) {
+    uint64_t ns = reader->figures.busy_ns - reader->rated_ns, bytes = reader->figures.bytes - reader->rated_bytes;
+    if (ns >= RATED_NS) {
+        reader->swift = (double)reader->chunk_bytes * (double)ns < (double)bytes * PIECE_NS;
+        reader->rated_ns += ns;
+        reader->rated_bytes += bytes;
     }
 }
 
@@ -152,6 +171,7 @@ static void count_active(hypura_reader *reader, int32_t change, hypura_urgency u
     reader->active_ahead += urgency == HYPURA_AHEAD ? change : 0;
     if (reader->active == 0) {
         reader->figures.busy_ns += now_ns() - reader->busy_since_ns;
+        rate(reader);
     }
 }
 
@@ -190,8 +210,8 @@ static void *work(void *argument) {
         int32_t error = run(&next.read, bounce, &bytes);
 
         pthread_mutex_lock(&reader->lock);
-        count_active(reader, -1, urgency);
         reader->figures.bytes += bytes;
+        count_active(reader, -1, urgency);
         if (error != 0 && next.batch->error == 0) {
             next.batch->error = error;
             next.batch->failed_tag = next.read.tag;
@@ -231,59 +251,67 @@ HYPURA_API int32_t hypura_reader_threads(const hypura_reader *reader) {
     return reader->threads;
 }
 
-/* What is ahead is read in smaller pieces: demand then waits less for those under way, and more of a wrong guess can
- * be taken back. */
+/* What is ahead is read in halves of a chunk: demand then waits less for those under way, and more of a wrong guess
+ * can be taken back. Where a whole one takes no time, the processors' work of reading two costs more. */
 static int64_t chunk_of(const hypura_reader *reader, hypura_urgency urgency) {
     int64_t half = reader->chunk_bytes / 2 / CHUNK_STEP * CHUNK_STEP;
-    return urgency == HYPURA_AHEAD && half > 0 ? half : reader->chunk_bytes;
+    return urgency == HYPURA_AHEAD && half > 0 && !reader->swift ? half : reader->chunk_bytes;
 }
 
-/* Splits each read into chunks. A bounced read is cut so that the pieces it copies join. */
-void hypura_reader_submit_as(hypura_reader *reader, const hypura_read *reads, int32_t count, hypura_batch *batch,
-                             hypura_urgency urgency) {
+/* With the lock held: splits a read into chunks. A bounced read is cut so that the pieces it copies join. */
+static void queue_read(hypura_reader *reader, const hypura_read *read, hypura_batch *batch, hypura_urgency urgency) {
     queue *q = &reader->queues[urgency];
-    pthread_mutex_lock(&reader->lock);
     int64_t before = q->count, most = chunk_of(reader, urgency);
-    for (int32_t i = 0; i < count; i++) {
-        hypura_read rest = reads[i];
-        bool queued = true;
-        while (queued && rest.length_bytes > most) {
-            hypura_read chunk = rest;
-            chunk.length_bytes = most;
-            if (chunk.required_bytes > most) {
-                chunk.required_bytes = most;
-            }
-            if (chunk.copy_dest != NULL && chunk.copy_bytes > most - chunk.skip_bytes) {
-                chunk.copy_bytes = most - chunk.skip_bytes;
-            }
-            queued = put(q, &(job){chunk, batch});
-            rest.offset += most;
-            rest.length_bytes -= most;
-            rest.required_bytes -= chunk.required_bytes;
-            if (rest.copy_dest != NULL) {
-                rest.copy_dest += chunk.copy_bytes;
-                rest.copy_bytes -= chunk.copy_bytes;
-                rest.skip_bytes = 0;
-            } else {
-                rest.dest += most;
-            }
+    hypura_read rest = *read;
+    bool queued = true;
+    while (queued && rest.length_bytes > most) {
+        hypura_read chunk = rest;
+        chunk.length_bytes = most;
+        if (chunk.required_bytes > most) {
+            chunk.required_bytes = most;
         }
-        if (queued && rest.required_bytes > 0) {
-            queued = put(q, &(job){rest, batch});
+        if (chunk.copy_dest != NULL && chunk.copy_bytes > most - chunk.skip_bytes) {
+            chunk.copy_bytes = most - chunk.skip_bytes;
         }
-        if (!queued && batch->error == 0) {
-            batch->error = ENOMEM;
-            batch->failed_tag = reads[i].tag;
+        queued = put(q, &(job){chunk, batch});
+        rest.offset += most;
+        rest.length_bytes -= most;
+        rest.required_bytes -= chunk.required_bytes;
+        if (rest.copy_dest != NULL) {
+            rest.copy_dest += chunk.copy_bytes;
+            rest.copy_bytes -= chunk.copy_bytes;
+            rest.skip_bytes = 0;
+        } else {
+            rest.dest += most;
         }
     }
+    if (queued && rest.required_bytes > 0) {
+        queued = put(q, &(job){rest, batch});
+    }
+    if (!queued && batch->error == 0) {
+        batch->error = ENOMEM;
+        batch->failed_tag = read->tag;
+    }
     __atomic_store_n(&batch->pending, batch->pending + (int32_t)(q->count - before), __ATOMIC_RELEASE);
-    wake(reader, q->count - before);
+}
+
+void hypura_reader_submit_each(hypura_reader *reader, const hypura_request *requests, int32_t count,
+                               hypura_urgency urgency) {
+    pthread_mutex_lock(&reader->lock);
+    int64_t before = reader->queues[urgency].count;
+    for (int32_t i = 0; i < count; i++) {
+        queue_read(reader, &requests[i].read, requests[i].batch, urgency);
+    }
+    int32_t threads = idle_for(reader, reader->queues[urgency].count - before);
     pthread_mutex_unlock(&reader->lock);
+    wake(reader, threads);
 }
 
 HYPURA_API void hypura_reader_submit(hypura_reader *reader, const hypura_read *reads, int32_t count,
                                      hypura_batch *batch) {
-    hypura_reader_submit_as(reader, reads, count, batch, HYPURA_DEMAND);
+    for (int32_t i = 0; i < count; i++) {
+        hypura_reader_submit_each(reader, &(hypura_request){reads[i], batch}, 1, HYPURA_DEMAND);
+    }
 }
 
 /* With the lock held: takes the batch's chunks out of the AHEAD queue, to DEMAND or away. */
@@ -299,7 +327,7 @@ static int32_t withdraw(hypura_reader *reader, hypura_batch *batch, bool to_dema
     int64_t taken = q->count - kept;
     q->count = kept;
     if (taken > 0 && to_demand) {
-        wake(reader, taken);
+        wake(reader, idle_for(reader, taken));
     } else if (taken > 0) {
         finish(reader, batch, (int32_t)taken);
     }

@@ -29,6 +29,11 @@ typedef struct {
     int32_t begun;   /* chunks that a thread has taken */
 } hypura_batch;
 
+typedef struct {
+    hypura_read read;
+    hypura_batch *batch;
+} hypura_request;
+
 /* Demand is read first; what is ahead only while there is no demand, and it can be taken back. */
 typedef enum { HYPURA_DEMAND, HYPURA_AHEAD, HYPURA_URGENCIES } hypura_urgency;
 
@@ -40,8 +45,9 @@ typedef struct {
     uint64_t busy_ns;     /* with at least one read under way */
 } hypura_reader_figures;
 
-void hypura_reader_submit_as(hypura_reader *reader, const hypura_read *reads, int32_t count, hypura_batch *batch,
-                             hypura_urgency urgency);
+/* Queues reads, each of a batch of its own. */
+void hypura_reader_submit_each(hypura_reader *reader, const hypura_request *requests, int32_t count,
+                               hypura_urgency urgency);
 /* Makes what is still queued of an AHEAD batch DEMAND. */
 void hypura_reader_promote(hypura_reader *reader, hypura_batch *batch);
 /* Drops what is still queued of an AHEAD batch, and says how many chunks; what a thread has taken goes on. */
