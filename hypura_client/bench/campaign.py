@@ -58,7 +58,7 @@ def contest(contenders: Sequence[Contender], order: Order, tell: Tell) -> Result
     for number in range(order.rounds):
         for contender in contenders:
             done = results.runs.setdefault(contender.name, [])
-            if contender.name in results.failures or (done and (contender.once or done[-1].killed)):
+            if contender.name in results.failures or (done and done[-1].killed):
                 continue
             tell(f"run {number + 1} of {order.rounds}: {contender.name}")
             try:

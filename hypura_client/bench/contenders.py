@@ -15,14 +15,13 @@ _STREAMING = (placement.MODE_EXPERT_STREAMING, placement.MODE_DENSE_STREAMING)
 class Contender:
     """One of those that are compared. stock: it is llama.cpp by itself, with the plan's threads and context.
 
-    limit_bytes: its cgroup's; None for no limit. once: one run tells all.
+    limit_bytes: its cgroup's; None for no limit.
     """
 
     name: str
     plan: placement.Plan
     limit_bytes: int | None
     stock: Stock | None = None
-    once: bool = False
 
     @property
     def environment(self) -> dict[str, str]:

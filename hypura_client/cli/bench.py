@@ -121,7 +121,7 @@ def _baselines(
     else:
         notes.append("llama.cpp without mmap was left out: the model does not fit and no cgroup can hold it")
     if plan.streamed_bytes and roomy:
-        made.append(Contender("resident", plan, None, Stock(mmap=False, extra_buffers=False), once=True))
+        made.append(Contender("resident", plan, None, Stock(mmap=False, extra_buffers=False)))
     elif plan.streamed_bytes:
         notes.append("the model does not fit into memory here, so the roofline takes the time that ours computes")
     return made
