@@ -29,8 +29,11 @@ experts, 62 % at 11 %, 81 % at 22 %) and random weights, which choose with less 
 little to learn: 71 % hit at 70 %."""
 _LEAST_CHOICE, _WIDE_CHOICE = 2, 4
 """log2 of experts over chosen ones, where past choices foretell nothing, and where they do as above."""
-_NOT_OVERLAPPED = 0.4
+_NOT_OVERLAPPED = 0.25
 """Of the lesser of computing and reading: that much of it does not hide behind the other."""
+_READING_CORE_SECONDS_PER_BYTE = 0.14e-9
+"""What reading takes of the cores that compute: llama.cpp with everything resident loses 0.05 to 0.09 ms per MB that
+another program reads beside it, with two cores (docs/measurements.md, eighth version)."""
 _NOT_OVERLAPPED_IN_PROMPTS = 0.2
 
 
@@ -66,20 +69,19 @@ def estimate(
     memory = (hardware.memory_bytes_per_second or _UNKNOWN_MEMORY_BYTES_PER_SECOND) * efficiency
     compute = active[Tier.RAM] / memory + active[Tier.GPU] / _GPU_BYTES_PER_SECOND
     bandwidth = (drive.bytes_per_second if drive is not None else 0) or _UNKNOWN_DRIVE_BYTES_PER_SECOND
+    per_byte = _READING_CORE_SECONDS_PER_BYTE / max(1, hardware.usable_cores)
     if streaming.dense_bytes:
-        hit, missed = 0.0, float(streaming.dense_bytes)
-        read = missed / bandwidth
-        token = max(compute, read)
+        hit, missed, apart = 0.0, float(streaming.dense_bytes), 0.0
     else:
         hit = _hit_rate(streaming.slot_share, 1 / routed_share)
-        missed = routed_bytes * routed_share * (1 - hit)
-        read = missed / bandwidth
-        token = max(compute, read) + _NOT_OVERLAPPED * min(compute, read)
+        missed, apart = routed_bytes * routed_share * (1 - hit), _NOT_OVERLAPPED
+    read = missed / bandwidth
+    token = _together(compute + missed * per_byte, read, apart)
     passes = -(-_TTFT_PROMPT_TOKENS // ubatch_tokens)
     touched = 1 - (1 - routed_share) ** min(ubatch_tokens, _TTFT_PROMPT_TOKENS)
     per_pass = streaming.dense_bytes or routed_bytes * touched * (1 - min(streaming.slot_share, 1.0))
-    prompt, reading = _TTFT_PROMPT_TOKENS * compute / _PREFILL_SPEEDUP, passes * per_pass / bandwidth
-    ttft = max(prompt, reading) + _NOT_OVERLAPPED_IN_PROMPTS * min(prompt, reading)
+    prompt = _TTFT_PROMPT_TOKENS * compute / _PREFILL_SPEEDUP + passes * per_pass * per_byte
+    ttft = _together(prompt, passes * per_pass / bandwidth, _NOT_OVERLAPPED_IN_PROMPTS)
     return Estimate(
         tok_per_second=1 / token if token else 0.0,
         ttft_seconds=ttft,
@@ -89,6 +91,11 @@ def estimate(
         hit_rate=hit if streaming.slot_share < 1 or streaming.dense_bytes else 1.0,
         bound=Bound.DRIVE if read > compute else Bound.COMPUTE,
     )
+
+
+def _together(compute: float, read: float, apart: float) -> float:
+    """Seconds of both; apart: the share of the lesser that does not hide behind the other."""
+    return max(compute, read) + apart * min(compute, read)
 
 
 def _hit_rate(slot_share: float, choice: float) -> float:

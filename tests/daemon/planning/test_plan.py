@@ -145,6 +145,17 @@ def test_a_ubatch_takes_no_more_buffers_than_prompts_gain(tiny: dict[str, Model]
     assert usual.estimate.bytes_read_per_token < slow.estimate.bytes_read_per_token
 
 
+def test_reading_takes_from_computing(tiny: dict[str, Model]) -> None:
+    """However quick the drive: what is streamed decodes slower than what the same cores compute alone."""
+    model = _shaped("qwen3-30b-a3b", tiny["tiny-moe"])
+    quick = replace(DRIVE, bytes_per_second=1e15)
+    few, many = (
+        plan(model, replace(machine(), usable_cores=cores), quick, LoadRequest(4 * GB)).estimate for cores in (2, 16)
+    )
+    assert 1 / few.tok_per_second > 1.1 * few.compute_seconds_per_token
+    assert few.tok_per_second < many.tok_per_second < 1 / many.compute_seconds_per_token
+
+
 @pytest.mark.parametrize(("shape", "memory_gb"), [("qwen3-30b-a3b", 8), ("llama-70b", 20)])
 def test_a_long_context_costs_little_before_it_is_used(shape: str, memory_gb: int, tiny: dict[str, Model]) -> None:
     """The worker lends what no token has filled, except where memory is the GPU's too."""
