@@ -41,7 +41,8 @@ static void nearness(float *near, const float *probabilities, float *scratch, in
 }
 
 /* What the averages said before, against what was then chosen. */
-HYPURA_WIDE static void see(hypura_likelihood *l, const float *averages, const int32_t *ids, int32_t count, int32_t tokens) {
+HYPURA_WIDE
+static void see(hypura_likelihood *l, const float *averages, const int32_t *ids, int32_t count, int32_t tokens) {
     for (int32_t i = 0; i < HYPURA_AVERAGES; i++) {
         const float *a = averages + (size_t)i * (size_t)l->experts;
         for (int32_t j = i; j < HYPURA_AVERAGES; j++) {
@@ -68,7 +69,8 @@ HYPURA_WIDE static void see(hypura_likelihood *l, const float *averages, const i
     }
 }
 
-HYPURA_API HYPURA_WIDE void hypura_likelihood_visit(hypura_likelihood *l, int32_t layer, const int32_t *ids, int32_t per_token,
+HYPURA_API HYPURA_WIDE
+void hypura_likelihood_visit(hypura_likelihood *l, int32_t layer, const int32_t *ids, int32_t per_token,
                              int32_t tokens, const float *probabilities) {
     int32_t experts = l->experts;
     float *averages = l->averages + (size_t)layer * HYPURA_AVERAGES * (size_t)experts;
