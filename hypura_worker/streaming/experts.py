@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import structlog
 
 from hypura.v1 import placement_pb2
 from hypura_worker.errors import DecodeFailed, EngineBroken, LoadFailed, ReadFailed
@@ -230,19 +229,17 @@ class ExpertStreamer:
         self._hook.hypura_experts_free_scratch(ctypes.addressof(self._state))
 
     def warm(self) -> None:
-        """Fill the empty slots with what an earlier run used most, in the background, until the first request."""
+        """Fill the empty slots with what an earlier run used most, in the background, until the first request.
+
+        Before there was any, all are as likely: the same ones of every layer then.
+        """
         if self._statistics is None:
             return
-        try:
-            known = statistics.load(self._statistics, *self.likelihood.by_layer.shape)
-        except OSError as error:
-            structlog.get_logger().warning(
-                "expert statistics cannot be read", path=str(self._statistics), error=str(error)
-            )
-            return
+        known = statistics.load(self._statistics, *self.likelihood.by_layer.shape)
         if known is None:
-            return
-        self.likelihood.recall(known)
+            known = np.tile(-np.arange(self._experts, dtype=np.float32), (len(self._layers), 1))
+        else:
+            self.likelihood.recall(known)
         order = np.argsort(-known, axis=None, kind="stable")[: 2 * self.places]
         layers, experts = (index.astype(np.int32) for index in np.unravel_index(order, known.shape))
         self._hook.hypura_experts_warm(
@@ -251,14 +248,8 @@ class ExpertStreamer:
 
     def _remember(self) -> None:
         visits = self._state.clock // max(1, self._state.streamed_count)
-        if self._statistics is None or visits < _WORTH_KEEPING_PASSES:
-            return
-        try:
+        if self._statistics is not None and visits >= _WORTH_KEEPING_PASSES:
             statistics.save(self._statistics, self.likelihood.by_layer)
-        except OSError as error:
-            structlog.get_logger().warning(
-                "expert statistics cannot be kept", path=str(self._statistics), error=str(error)
-            )
 
     def _tokens_served(self, slots: int, classes: int) -> int:
         """How many tokens' choices of one layer always find slots; a pass has no more than an ubatch."""

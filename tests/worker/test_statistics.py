@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import llama_cpp  # noqa: F401 - before numpy
@@ -11,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hypura.v1 import placement_pb2 as pb
+from hypura_worker.model import LlamaModel
 from hypura_worker.streaming import statistics
 from tests.worker.conftest import running
 from tests.worker.plans import make_plan
@@ -55,3 +57,26 @@ def test_junk_in_place_of_statistics_does_not_stop_a_load(moe_model: Path, tmp_p
     plan.experts.statistics_path = str(path)
     with running(plan) as engine:
         assert len(engine.tokens([1, 2], 4)) == 4
+
+
+def test_statistics_that_cannot_be_kept_or_read_stop_nothing(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_bytes(b"")
+    statistics.save(blocked / "experts", np.ones((2, 8), np.float32))
+    assert statistics.load(blocked / "experts", 2, 8) is None
+    assert statistics.load(tmp_path, 2, 8) is None
+
+
+def test_without_statistics_the_first_load_fills_its_slots_too(moe_model: Path, tmp_path: Path) -> None:
+    """Keeps out a first prompt that reads everything, after minutes in which nothing was done."""
+    plan = make_plan(moe_model, pb.MODE_EXPERT_STREAMING, slots=12)
+    plan.experts.statistics_path = str(tmp_path / "experts")
+    model = LlamaModel(plan)
+    try:
+        assert model.streamer is not None
+        deadline = time.monotonic() + 10
+        while model.streamer.counters().bytes_read < model.streamer.place_bytes / 2 and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert model.streamer.counters().bytes_read >= model.streamer.place_bytes / 2
+    finally:
+        model.close()
