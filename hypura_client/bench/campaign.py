@@ -1,6 +1,6 @@
 """A campaign: every contender's runs, alternated, each in a cgroup of its own with empty caches.
 
-round 1:  hypura  mmap  no_mmap      empty caches ─► drive's bandwidth ─► load ─► prompt ─► decode ─► bandwidth
+round 1:  hypura  mmap  no_mmap      empty caches ─► bandwidth ─► first touch ─► load ─► prompt ─► decode ─► bandwidth
 round 2:  hypura  mmap  no_mmap
 """
 
@@ -16,6 +16,7 @@ from hypura_client.bench import caches, cgroup
 from hypura_client.bench.contenders import Contender
 from hypura_client.bench.drive import bandwidth
 from hypura_client.bench.figures import Bounds, Question, Run
+from hypura_client.bench.first_touch import FirstTouch, touch
 from hypura_client.bench.passage import PASSAGE
 from hypura_client.bench.process import BenchProcess, Killed
 from hypura_client.bench.stock import measure
@@ -47,6 +48,7 @@ class Results:
     cgroup: str = ""
     no_cgroup: str = ""
     prompt_ids: tuple[int, ...] = ()
+    first_touches: list[FirstTouch] = field(default_factory=list)
 
 
 def contest(contenders: Sequence[Contender], order: Order, tell: Tell) -> Results:
@@ -76,6 +78,7 @@ def _run(contender: Contender, order: Order, results: Results, tell: Tell) -> Ru
     results.caches_dropped = caches.drop(files)
     streams = contender.stock is None and contender.plan.streamed_bytes > 0
     before = bandwidth(files[0]) if streams else None
+    _touch(contender, results, tell)
     cage = _cage(contender, results)
     try:
         run = _one(contender, order, results, cage.prefix if cage else (), tell)
@@ -97,6 +100,19 @@ def _run(contender: Contender, order: Order, results: Results, tell: Tell) -> Ru
         peak_bytes=run.peak_bytes or peak,
         drive_bytes_per_second=drive,
     )
+
+
+def _touch(contender: Contender, results: Results, tell: Tell) -> None:
+    """Have the machine ready to give the run its memory. In a cgroup of its own: the run's must not count it."""
+    tell("  touching the run's memory, which a virtual machine's host may be slow to give")
+    cage = _cage(contender, results)
+    try:
+        touched = touch(contender.memory_bytes, cage.prefix if cage else ())
+    finally:
+        if cage is not None:
+            cage.remove()
+    if touched is not None:
+        results.first_touches.append(touched)
 
 
 def _cage(contender: Contender, results: Results) -> cgroup.MemoryCgroup | None:

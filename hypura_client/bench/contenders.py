@@ -24,6 +24,12 @@ class Contender:
     stock: Stock | None = None
 
     @property
+    def memory_bytes(self) -> int:
+        """What it can make use of, the page cache included."""
+        most = self.plan.memory_limit_bytes if self.stock is None else _all_resident_bytes(self.plan)
+        return most if self.limit_bytes is None else min(most, self.limit_bytes)
+
+    @property
     def environment(self) -> dict[str, str]:
         """As the daemon sets it: huge pages, OpenMP's waiting as planned unless the user's environment says, and
         graphs of nodes whose weights move must not be replayed."""
@@ -37,5 +43,9 @@ class Contender:
 
 def fits(plan: placement.Plan, available_bytes: int) -> bool:
     """Whether all of the model could be resident, with room for its buffers and the rest of the system."""
+    return _all_resident_bytes(plan) <= 0.85 * available_bytes
+
+
+def _all_resident_bytes(plan: placement.Plan) -> int:
     beside = sum(item.size_bytes for item in plan.memory if item.name not in ("weights", "expert slots", "ring"))
-    return plan.model_bytes + beside <= 0.85 * available_bytes
+    return int(plan.model_bytes + beside)

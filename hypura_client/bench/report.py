@@ -60,6 +60,13 @@ def report(
     shares = [run.others_share for runs in results.runs.values() for run in runs if run.others_share is not None]
     if shares and max(shares) > _BUSY_SHARE:
         notes = [*notes, f"other programs took up to {max(shares):.0%} of the processor: the figures are too low"]
+    slowest = max(results.first_touches, key=lambda touch: touch.seconds / touch.size_bytes, default=None)
+    if slowest is not None and slowest.slow:
+        notes = [
+            *notes,
+            f"touching {size_text(slowest.size_bytes)} of memory took {slowest.seconds:.1f} s before a run: this "
+            "machine's host gives memory only then; loads and first prompts wait for what no benchmark has touched",
+        ]
     if repetition(token_ids) > _REPETITIVE:
         notes = [*notes, "the text goes in circles, which makes hit rates higher than real text would"]
     baselines = {

@@ -8,6 +8,7 @@ from hypura.v1 import placement_pb2 as placement
 from hypura_client.bench.campaign import Order, Results
 from hypura_client.bench.contenders import Contender, fits
 from hypura_client.bench.figures import Bounds, Question, Run, agreement, repetition, roofline_seconds, spread
+from hypura_client.bench.first_touch import FirstTouch, touch
 from hypura_client.bench.report import COLUMNS, facts, report, rows
 from hypura_client.bench.stock import Stock, request
 
@@ -127,3 +128,25 @@ def test_stock_llama_cpp_is_not_hobbled() -> None:
     assert not fits(ours, 20_000_000_000) and fits(ours, 40_000_000_000)
     ours.gpu_layers = 3
     assert Contender("hypura", ours, None).environment, "graphs of moving weights would be replayed"
+
+
+def test_memory_that_is_given_slowly_is_told() -> None:
+    """Keeps out first tokens that no user on such a machine sees, without a word; and the word on all others."""
+    told = report(plan(), ORDER, Results(runs={"hypura": [run()]}, first_touches=[FirstTouch(8 << 30, 20.0)]), [])
+    assert any("8.59 GB" in note and "20.0 s" in note for note in told["notes"])
+    quick = [FirstTouch(8 << 30, 1.2), FirstTouch(50 << 20, 0.5)]
+    assert report(plan(), ORDER, Results(runs={"hypura": [run()]}, first_touches=quick), [])["notes"] == []
+
+
+def test_memory_is_touched_in_another_process() -> None:
+    """Keeps out a touch that does nothing, or that fails the benchmark where a limit ends it."""
+    touched = touch(64 << 20, ("/usr/bin/env", "HYPURA_TEST=1"))
+    assert touched is not None and touched.size_bytes == int(0.9 * (64 << 20)) and touched.seconds > 0
+    assert touch(64 << 20, ("sh", "-c", "kill -9 $$")) is None
+
+
+def test_what_a_run_can_make_use_of_stays_within_its_limit() -> None:
+    """Keeps out a touch of the whole model in a cgroup that holds a part of it."""
+    assert Contender("hypura", plan(), None).memory_bytes == 4_000_000_000
+    assert Contender("mmap", plan(), 4_000_000_000, Stock(True, False)).memory_bytes == 4_000_000_000
+    assert Contender("resident", plan(), None, Stock(False, False)).memory_bytes >= 20_000_000_000
