@@ -48,7 +48,7 @@ class _Override(ctypes.Structure):
 
 
 class LlamaModel:
-    """The loaded model. progress is called with the share of resident bytes in memory, 0 to 1.
+    """The loaded model. progress is called with the share of its memory that is there: weights, then slots; 0 to 1.
 
     watch: makes of the streamer's hook the one that the context gets.
 
@@ -78,10 +78,15 @@ class LlamaModel:
         llama_cpp.llama_backend_init()
         try:
             self._files = ModelFiles(plan.files, direct=plan.io.direct)
-            self._load(progress)
+            slots_bytes = sum(item.size_bytes for item in plan.memory if item.name == "expert slots")
+            weights = plan.resident_bytes / max(1, plan.resident_bytes + slots_bytes)
+            self._load(lambda share: progress(weights * share))
             self.vocabulary = Vocabulary(self._handle)
             self._make_context()
             self._learn()
+            if isinstance(self.streamer, ExpertStreamer):
+                self.streamer.commit(lambda share: progress(weights + (1 - weights) * share))
+                self.streamer.warm()
         except BaseException:
             self.close()
             raise
@@ -234,8 +239,6 @@ class LlamaModel:
         if cache.size_bytes and cache.release():
             self._loan = Loan(cache)
             self._fit()
-        if isinstance(streamer, ExpertStreamer):
-            streamer.warm()
 
     def _make_context(self) -> None:
         """Make the context, and let the slots or the ring take what it really leaves."""

@@ -65,7 +65,7 @@ def report(
         notes = [
             *notes,
             f"touching {size_text(slowest.size_bytes)} of memory took {slowest.seconds:.1f} s before a run: this "
-            "machine's host gives memory only then; loads and first prompts wait for what no benchmark has touched",
+            "machine's host gives memory only then; loads wait for it where no benchmark has touched it",
         ]
     if repetition(token_ids) > _REPETITIVE:
         notes = [*notes, "the text goes in circles, which makes hit rates higher than real text would"]

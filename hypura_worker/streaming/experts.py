@@ -10,7 +10,7 @@ instead of all; the hook rewrites expert ids to slot numbers.
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,7 +29,7 @@ from hypura_worker.streaming.certainty import Certainty
 from hypura_worker.streaming.coactivation import Coactivation
 from hypura_worker.streaming.geometry import Slices, lay_out
 from hypura_worker.streaming.likelihood import Likelihood
-from hypura_worker.streaming.memory import Pool
+from hypura_worker.streaming.memory import Pool, commit
 from hypura_worker.streaming.reader import Alignment, Batch, Reader, describe_error
 from hypura_worker.streaming.slot_layout import FusedTensor, lay_out_slots
 from hypura_worker.streaming.streamer import StreamCounters
@@ -227,6 +227,13 @@ class ExpertStreamer:
                 pool.close()
         self._products.close()
         self._hook.hypura_experts_free_scratch(ctypes.addressof(self._state))
+
+    def commit(self, told: Callable[[float], None]) -> None:
+        """Take the memory of all slots in use now; told is called with the share that is done."""
+        commit(
+            [(pool, g.usable * g.stride_bytes[component]) for g in self._groups for component, pool in g.pools.items()],
+            told,
+        )
 
     def warm(self) -> None:
         """Fill the empty slots with what an earlier run used most, in the background, until the first request.
