@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ctypes
-from ctypes import c_bool, c_char_p, c_int32, c_size_t, c_void_p
+from ctypes import c_bool, c_char_p, c_int32, c_int64, c_size_t, c_void_p
+from functools import cache
 
 from hypura_worker.errors import IncompatibleLibrary, LoadFailed
 from hypura_worker.llama.library import InitParams, cpu_device, ggml, hook
@@ -17,31 +18,48 @@ class _Calls(ctypes.Structure):
     _fields_ = tuple((name, c_void_p) for name in ("backend", "graph", "clear", "add_node", "compute"))
 
 
-class Products:
-    """What products.c needs: a CPU backend with so many threads, a graph of at most _NODES nodes, and its own state.
+class CpuBackend:
+    """ggml's CPU backend with so many threads, and room for one graph of `nodes` nodes.
 
+    context: a ggml_context without data for the graph, and for extra_tensors more than the graph's own.
     Raises LoadFailed when there is no memory for it, IncompatibleLibrary when ggml lacks what it takes.
     """
 
-    def __init__(self, threads: int) -> None:
-        base = _prototypes(ggml())
-        self._backend = base.ggml_backend_dev_init(cpu_device(), None)
-        if not self._backend:
+    def __init__(self, threads: int, nodes: int, extra_tensors: int = 1) -> None:
+        base = prototypes()
+        self.handle = base.ggml_backend_dev_init(cpu_device(), None)
+        if not self.handle:
             raise LoadFailed("llama.cpp could not make a CPU backend")
         registry = base.ggml_backend_dev_backend_reg(cpu_device())
         set_threads = base.ggml_backend_reg_get_proc_address(registry, b"ggml_backend_set_n_threads")
         if not set_threads:
             raise IncompatibleLibrary("ggml's CPU backend has no ggml_backend_set_n_threads")
-        ctypes.CFUNCTYPE(None, c_void_p, c_int32)(set_threads)(self._backend, threads)
-        size = base.ggml_graph_overhead_custom(_NODES, False) + base.ggml_tensor_overhead()
-        self._context = base.ggml_init(InitParams(size, None, True))
-        if not self._context:
-            raise LoadFailed(f"no memory for a graph of {_NODES} nodes")
+        ctypes.CFUNCTYPE(None, c_void_p, c_int32)(set_threads)(self.handle, threads)
+        size = base.ggml_graph_overhead_custom(nodes, False) + extra_tensors * base.ggml_tensor_overhead()
+        self.context = base.ggml_init(InitParams(size, None, True))
+        if not self.context:
+            raise LoadFailed(f"no memory for a graph of {nodes} nodes")
+        self.graph = base.ggml_new_graph_custom(self.context, nodes, False)
+
+    def close(self) -> None:
+        """Free it, with the graph and the context's tensors."""
+        ggml().ggml_free(self.context)
+        ggml().ggml_backend_free(self.handle)
+
+
+class Products:
+    """What products.c needs: a CPU backend with so many threads, a graph of at most _NODES nodes, and its own state.
+
+    Raises as CpuBackend does.
+    """
+
+    def __init__(self, threads: int) -> None:
+        self._backend = CpuBackend(threads, _NODES)
         calls = _Calls(
-            backend=self._backend,
-            graph=base.ggml_new_graph_custom(self._context, _NODES, False),
+            backend=self._backend.handle,
+            graph=self._backend.graph,
             **{
-                field: ctypes.cast(getattr(base, symbol), c_void_p)
+                field: ctypes.cast(getattr(ggml(), symbol), c_void_p)
                 for field, symbol in (
                     ("clear", "ggml_graph_clear"),
                     ("add_node", "ggml_graph_add_node"),
@@ -56,20 +74,26 @@ class Products:
     def close(self) -> None:
         """Free all of it."""
         hook().hypura_products_free(self.handle)
-        ggml().ggml_free(self._context)
-        ggml().ggml_backend_free(self._backend)
+        self._backend.close()
 
 
-def _prototypes(base: ctypes.CDLL) -> ctypes.CDLL:
-    prototypes: dict[str, tuple[object, list[object]]] = {
+@cache
+def prototypes() -> ctypes.CDLL:
+    """libggml-base with the prototypes of what makes and computes a graph. Raises IncompatibleLibrary."""
+    base = ggml()
+    functions: dict[str, tuple[object, list[object]]] = {
         "ggml_backend_dev_init": (c_void_p, [c_void_p, c_char_p]),
         "ggml_backend_dev_backend_reg": (c_void_p, [c_void_p]),
         "ggml_backend_reg_get_proc_address": (c_void_p, [c_void_p, c_char_p]),
         "ggml_backend_free": (None, [c_void_p]),
+        "ggml_backend_graph_compute": (c_int32, [c_void_p, c_void_p]),
+        "ggml_build_forward_expand": (None, [c_void_p, c_void_p]),
         "ggml_graph_overhead_custom": (c_size_t, [c_size_t, c_bool]),
+        "ggml_mul_mat": (c_void_p, [c_void_p, c_void_p, c_void_p]),
+        "ggml_row_size": (c_size_t, [c_int32, c_int64]),
         "ggml_new_graph_custom": (c_void_p, [c_void_p, c_size_t, c_bool]),
     }
-    for name, (result, arguments) in prototypes.items():
+    for name, (result, arguments) in functions.items():
         function = getattr(base, name, None)
         if function is None:
             raise IncompatibleLibrary(f"libggml-base has no {name}; install llama-cpp-python 0.3.36")
