@@ -1,6 +1,6 @@
 """What llama.cpp finds on this machine, as one JSON object: `python -m hypura_worker.probe`.
 
-daemon ─► probe ─► devices, a worker's base memory, memory bandwidth
+daemon ─► probe ─► devices, a worker's base memory, memory bandwidth, speed by type of weights
             └────► self-test of extra buffers, in a child of its own: it may die of a signal
 """
 
@@ -31,6 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypura_worker import memory
+from hypura_worker.llama.type_speeds import type_speeds
 
 _MODULE = "hypura_worker.probe"
 _TYPE_GPU, _TYPE_INTEGRATED_GPU = 1, 2  # ggml_backend_dev_type, ggml-backend.h
@@ -86,6 +87,9 @@ def main(arguments: Sequence[str]) -> int:
             "worker_base_bytes": base_bytes,
             "extra_buffers_work": works,
             "extra_buffers_verdict": verdict,
+            "type_speeds": [
+                {"type": name, "bytes_per_second": speed} for name, speed in type_speeds(options.threads).items()
+            ],
         }
     with os.fdopen(answer, "w") as stream:
         print(json.dumps(report), file=stream)

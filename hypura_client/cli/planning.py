@@ -23,6 +23,7 @@ from hypura_client.cli.session import connected, is_path, registered
 from hypura_client.cli.sizes import size_text
 
 _MOST_LISTED = 10
+_COMMON_TYPES = ("F16", "Q8_0", "Q6_K", "Q4_K", "Q4_0", "MXFP4")
 
 
 def profile(
@@ -54,6 +55,7 @@ def profile(
                 f"{size_text(found.memory_limit_bytes)}, {size_text(found.memory_available_bytes)} "
                 f"available, {size_text(found.memory_bytes_per_second)}/s",
             ),
+            ("products of", _speeds(found)),
             *((gpu.name, f"{gpu.description}, {_gpu_memory(gpu)}") for gpu in found.gpus),
             *((f"drive {drive.mount}", _drive(drive)) for drive in found.drives),
             ("llama-cpp-python", found.llama_cpp_python_version),
@@ -97,6 +99,15 @@ def mode_text(mode: int) -> str:
 def _gpu_memory(gpu: placement.GpuDevice) -> str:
     shared = ", shared with the processor" if gpu.unified else ""
     return f"{size_text(gpu.free_bytes)} of {size_text(gpu.total_bytes)} free{shared}"
+
+
+def _speeds(profile: placement.HardwareProfile) -> str:
+    """Of the types that most models are made of."""
+    return ", ".join(
+        f"{speed.type} {size_text(speed.bytes_per_second)}/s"
+        for speed in profile.type_speeds
+        if speed.type in _COMMON_TYPES
+    )
 
 
 def _drive(drive: placement.DriveProfile) -> str:

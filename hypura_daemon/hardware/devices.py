@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from hypura_daemon.errors import WorkerDied, WorkerFailed
 from hypura_daemon.hardware.platform import current
-from hypura_daemon.hardware.profile import GpuDevice, Large, Real
+from hypura_daemon.hardware.profile import GpuDevice, Large, Real, TypeSpeed
 
 PROBE_COMMAND = (sys.executable, "-m", "hypura_worker.probe")
 _GRACE_SECONDS = 2.0
@@ -26,6 +26,7 @@ class Measured:
     worker_base_bytes: Large
     extra_buffers_work: bool
     extra_buffers_verdict: str
+    type_speeds: tuple[TypeSpeed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

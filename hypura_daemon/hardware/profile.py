@@ -26,6 +26,14 @@ class GpuDevice:
 
 
 @dataclass(frozen=True, slots=True)
+class TypeSpeed:
+    """Bytes of weights per second that all usable cores multiply by one vector; the type's name as in GGUF."""
+
+    type: str
+    bytes_per_second: Real
+
+
+@dataclass(frozen=True, slots=True)
 class DrivePoint:
     """Bandwidth of reads of one size, with so many in flight."""
 
@@ -75,3 +83,4 @@ class HardwareProfile:
     worker_base_bytes: Large = 0
     drives: tuple[DriveProfile, ...] = ()
     llama_cpp_python_version: str = ""
+    type_speeds: tuple[TypeSpeed, ...] = ()

@@ -1,7 +1,7 @@
 """The machine's hardware profile: measured once, kept in home/hardware.json, its fresh figures always taken anew.
 
 kept                                       until
-probe (bandwidth, self-test, devices)      reboot, another llama-cpp-python, processor or core count
+probe (speeds, self-test, devices)         reboot, another llama-cpp-python, processor or core count
 drives                                     another device or file system at the mount point
 available memory, free GPU memory          not kept
 """
@@ -25,7 +25,7 @@ from hypura_daemon.hardware.platform import Platform, current
 from hypura_daemon.hardware.profile import DriveProfile, GpuDevice, HardwareProfile
 from hypura_daemon.whole_file import replace_file
 
-FORMAT = 1
+FORMAT = 2
 _PROBE_SECONDS = 120.0  # a GPU driver's first start may take half a minute
 _BUSY_SECONDS = 60.0
 _MAX_FILE_BYTES = 4 << 20
@@ -241,4 +241,5 @@ def _describe(platform: Platform, probe: ProbeResult, drives: tuple[DriveProfile
         worker_base_bytes=measured.worker_base_bytes,
         drives=drives,
         llama_cpp_python_version=probe.llama_cpp_python_version,
+        type_speeds=measured.type_speeds,
     )

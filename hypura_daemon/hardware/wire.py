@@ -1,7 +1,7 @@
 """The hardware profile as hypura.v1 messages."""
 
 from hypura.v1 import placement_pb2
-from hypura_daemon.hardware.profile import DrivePoint, DriveProfile, GpuDevice, HardwareProfile
+from hypura_daemon.hardware.profile import DrivePoint, DriveProfile, GpuDevice, HardwareProfile, TypeSpeed
 
 
 def to_proto(profile: HardwareProfile) -> placement_pb2.HardwareProfile:
@@ -30,6 +30,10 @@ def to_proto(profile: HardwareProfile) -> placement_pb2.HardwareProfile:
         worker_base_bytes=profile.worker_base_bytes,
         drives=[drive_to_proto(drive) for drive in profile.drives],
         llama_cpp_python_version=profile.llama_cpp_python_version,
+        type_speeds=[
+            placement_pb2.TypeSpeed(type=speed.type, bytes_per_second=speed.bytes_per_second)
+            for speed in profile.type_speeds
+        ],
     )
 
 
@@ -76,6 +80,7 @@ def from_proto(message: placement_pb2.HardwareProfile) -> HardwareProfile:
         worker_base_bytes=message.worker_base_bytes,
         drives=tuple(drive_from_proto(drive) for drive in message.drives),
         llama_cpp_python_version=message.llama_cpp_python_version,
+        type_speeds=tuple(TypeSpeed(speed.type, speed.bytes_per_second) for speed in message.type_speeds),
     )
 
 

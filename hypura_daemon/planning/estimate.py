@@ -12,11 +12,15 @@ from hypura_daemon.models.model import ModelTensor
 from hypura_daemon.models.tensors import Role
 from hypura_daemon.planning.types import Bound, Estimate, Tier
 
-_COMPUTE_EFFICIENCY = 0.5
-_REPACKED_EFFICIENCY = 0.75
-"""Decode reads active weights at this share of the measured memory bandwidth: of Qwen3-30B-A3B's shape 1.9 GB take
-98 to 130 ms streamed (at once, and after 512 tokens of context) and 75 ms resident with repacked weights, where
-memory gives 34 GB/s."""
+_LAYER_SECONDS = 0.3e-3
+"""Of a layer on the CPU, beside its products: attention, norms, and threads that wait for each other. Qwen3-30B-A3B's
+shape takes 118 to 143 ms resident after 512 tokens of context, where the products of its 1.9 GB take 93 to 120."""
+_STREAMED_LAYER_SECONDS = 0.1e-3
+"""What the hook adds to a layer that is streamed: 5 ms of 48 layers (docs/measurements.md, eighth version)."""
+_REPACKED_GAIN = 1.5
+"""Of the same shape, 75 ms with repacked weights where 112 were usual."""
+_SHARE_OF_MEMORY = 0.5
+"""Of memory's bandwidth, what products reach with types whose speed was not measured."""
 _GPU_BYTES_PER_SECOND = 300e9
 _UNKNOWN_MEMORY_BYTES_PER_SECOND = 20e9
 _UNKNOWN_DRIVE_BYTES_PER_SECOND = 1e9
@@ -55,19 +59,8 @@ def estimate(
 ) -> Estimate:
     """Seconds and bytes of one decoded token, and of a 512-token prompt."""
     routed_share = hyper.expert_used_count / hyper.expert_count if hyper.expert_count else 1.0
-    active = {Tier.GPU: 0.0, Tier.RAM: 0.0}
-    routed_bytes = 0
-    for tensor, tier in tensors:
-        if tensor.role is Role.EMBEDDING:
-            continue
-        share = routed_share if tensor.role in (Role.ROUTED_EXPERT, Role.EXPERT_VECTOR) else 1.0
-        active[Tier.GPU if tier is Tier.GPU else Tier.RAM] += tensor.size_bytes * share
-        if tensor.role is Role.ROUTED_EXPERT and tier is Tier.NVME:
-            routed_bytes += tensor.size_bytes
-    repacked = hardware.extra_buffers_work and all(tier is not Tier.NVME for _, tier in tensors)
-    efficiency = _REPACKED_EFFICIENCY if repacked else _COMPUTE_EFFICIENCY
-    memory = (hardware.memory_bytes_per_second or _UNKNOWN_MEMORY_BYTES_PER_SECOND) * efficiency
-    compute = active[Tier.RAM] / memory + active[Tier.GPU] / _GPU_BYTES_PER_SECOND
+    compute = _compute_seconds(tensors, routed_share, hardware)
+    routed_bytes = sum(t.size_bytes for t, tier in tensors if t.role is Role.ROUTED_EXPERT and tier is Tier.NVME)
     bandwidth = (drive.bytes_per_second if drive is not None else 0) or _UNKNOWN_DRIVE_BYTES_PER_SECOND
     per_byte = _READING_CORE_SECONDS_PER_BYTE / max(1, hardware.usable_cores)
     if streaming.dense_bytes:
@@ -91,6 +84,28 @@ def estimate(
         hit_rate=hit if streaming.slot_share < 1 or streaming.dense_bytes else 1.0,
         bound=Bound.DRIVE if read > compute else Bound.COMPUTE,
     )
+
+
+def _compute_seconds(
+    tensors: Sequence[tuple[ModelTensor, Tier]], routed_share: float, hardware: HardwareProfile
+) -> float:
+    """Of one decoded token, if nothing had to be read."""
+    memory = _SHARE_OF_MEMORY * (hardware.memory_bytes_per_second or _UNKNOWN_MEMORY_BYTES_PER_SECOND)
+    speeds = {speed.type: speed.bytes_per_second for speed in hardware.type_speeds}
+    gpu = cpu = 0.0
+    for tensor, tier in tensors:
+        if tensor.role is Role.EMBEDDING:
+            continue
+        share = routed_share if tensor.role in (Role.ROUTED_EXPERT, Role.EXPERT_VECTOR) else 1.0
+        if tier is Tier.GPU:
+            gpu += tensor.size_bytes * share / _GPU_BYTES_PER_SECOND
+        else:
+            cpu += tensor.size_bytes * share / (speeds.get(tensor.type) or memory)
+    cpu_layers = {tensor.layer for tensor, tier in tensors if tier is not Tier.GPU and tensor.layer >= 0}
+    streamed_layers = {tensor.layer for tensor, tier in tensors if tier is Tier.NVME and tensor.layer >= 0}
+    if hardware.extra_buffers_work and not streamed_layers:
+        cpu /= _REPACKED_GAIN
+    return gpu + cpu + len(cpu_layers) * _LAYER_SECONDS + len(streamed_layers) * _STREAMED_LAYER_SECONDS
 
 
 def _together(compute: float, read: float, apart: float) -> float:

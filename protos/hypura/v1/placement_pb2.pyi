@@ -319,8 +319,16 @@ class GpuDevice(_message.Message):
     unified: bool
     def __init__(self, name: _Optional[str] = ..., description: _Optional[str] = ..., total_bytes: _Optional[int] = ..., free_bytes: _Optional[int] = ..., unified: _Optional[bool] = ...) -> None: ...
 
+class TypeSpeed(_message.Message):
+    __slots__ = ("type", "bytes_per_second")
+    TYPE_FIELD_NUMBER: _ClassVar[int]
+    BYTES_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    type: str
+    bytes_per_second: float
+    def __init__(self, type: _Optional[str] = ..., bytes_per_second: _Optional[float] = ...) -> None: ...
+
 class HardwareProfile(_message.Message):
-    __slots__ = ("cpu", "physical_cores", "usable_cores", "memory_total_bytes", "memory_limit_bytes", "memory_available_bytes", "memory_bytes_per_second", "page_bytes", "gpus", "unified_memory", "extra_buffers_work", "worker_base_bytes", "drives", "llama_cpp_python_version")
+    __slots__ = ("cpu", "physical_cores", "usable_cores", "memory_total_bytes", "memory_limit_bytes", "memory_available_bytes", "memory_bytes_per_second", "page_bytes", "gpus", "unified_memory", "extra_buffers_work", "worker_base_bytes", "drives", "llama_cpp_python_version", "type_speeds")
     CPU_FIELD_NUMBER: _ClassVar[int]
     PHYSICAL_CORES_FIELD_NUMBER: _ClassVar[int]
     USABLE_CORES_FIELD_NUMBER: _ClassVar[int]
@@ -335,6 +343,7 @@ class HardwareProfile(_message.Message):
     WORKER_BASE_BYTES_FIELD_NUMBER: _ClassVar[int]
     DRIVES_FIELD_NUMBER: _ClassVar[int]
     LLAMA_CPP_PYTHON_VERSION_FIELD_NUMBER: _ClassVar[int]
+    TYPE_SPEEDS_FIELD_NUMBER: _ClassVar[int]
     cpu: str
     physical_cores: int
     usable_cores: int
@@ -349,4 +358,5 @@ class HardwareProfile(_message.Message):
     worker_base_bytes: int
     drives: _containers.RepeatedCompositeFieldContainer[DriveProfile]
     llama_cpp_python_version: str
-    def __init__(self, cpu: _Optional[str] = ..., physical_cores: _Optional[int] = ..., usable_cores: _Optional[int] = ..., memory_total_bytes: _Optional[int] = ..., memory_limit_bytes: _Optional[int] = ..., memory_available_bytes: _Optional[int] = ..., memory_bytes_per_second: _Optional[float] = ..., page_bytes: _Optional[int] = ..., gpus: _Optional[_Iterable[_Union[GpuDevice, _Mapping]]] = ..., unified_memory: _Optional[bool] = ..., extra_buffers_work: _Optional[bool] = ..., worker_base_bytes: _Optional[int] = ..., drives: _Optional[_Iterable[_Union[DriveProfile, _Mapping]]] = ..., llama_cpp_python_version: _Optional[str] = ...) -> None: ...
+    type_speeds: _containers.RepeatedCompositeFieldContainer[TypeSpeed]
+    def __init__(self, cpu: _Optional[str] = ..., physical_cores: _Optional[int] = ..., usable_cores: _Optional[int] = ..., memory_total_bytes: _Optional[int] = ..., memory_limit_bytes: _Optional[int] = ..., memory_available_bytes: _Optional[int] = ..., memory_bytes_per_second: _Optional[float] = ..., page_bytes: _Optional[int] = ..., gpus: _Optional[_Iterable[_Union[GpuDevice, _Mapping]]] = ..., unified_memory: _Optional[bool] = ..., extra_buffers_work: _Optional[bool] = ..., worker_base_bytes: _Optional[int] = ..., drives: _Optional[_Iterable[_Union[DriveProfile, _Mapping]]] = ..., llama_cpp_python_version: _Optional[str] = ..., type_speeds: _Optional[_Iterable[_Union[TypeSpeed, _Mapping]]] = ...) -> None: ...

@@ -25,6 +25,9 @@ async def test_the_real_probe() -> None:
     assert 1e9 < result.measured.memory_bytes_per_second < 5e12
     assert 20e6 < result.measured.worker_base_bytes < 1e9
     assert result.measured.extra_buffers_verdict
+    speeds = {speed.type: speed.bytes_per_second for speed in result.measured.type_speeds}
+    assert {"F16", "Q8_0", "Q4_K", "Q6_K", "MXFP4"} <= speeds.keys()
+    assert all(1e8 < speed < 5e12 for speed in speeds.values())
     assert all(0 <= gpu.free_bytes <= gpu.total_bytes for gpu in result.gpus)
 
 

@@ -3,7 +3,7 @@
 from dataclasses import fields
 
 from hypura.v1 import placement_pb2
-from hypura_daemon.hardware.profile import DrivePoint, DriveProfile, GpuDevice, HardwareProfile
+from hypura_daemon.hardware.profile import DrivePoint, DriveProfile, GpuDevice, HardwareProfile, TypeSpeed
 from hypura_daemon.hardware.wire import from_proto, to_proto
 
 DRIVE = DriveProfile(
@@ -34,6 +34,7 @@ PROFILE = HardwareProfile(
     worker_base_bytes=66_000_000,
     drives=(DRIVE,),
     llama_cpp_python_version="0.3.36",
+    type_speeds=(TypeSpeed("Q4_K", 1.8e10), TypeSpeed("F16", 3e10)),
 )
 
 
@@ -55,5 +56,6 @@ def test_the_names_are_the_protos() -> None:
         (DriveProfile, placement_pb2.DriveProfile, {"provisional", "busy"}),
         (DrivePoint, placement_pb2.DrivePoint, set()),
         (GpuDevice, placement_pb2.GpuDevice, set()),
+        (TypeSpeed, placement_pb2.TypeSpeed, set()),
     ):
         assert {field.name for field in fields(kind)} - own == set(message.DESCRIPTOR.fields_by_name)

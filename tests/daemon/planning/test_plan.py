@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hypura_daemon.errors import BudgetTooSmall, ContextTooLong, HypuraError, InvalidRequest
+from hypura_daemon.hardware.profile import TypeSpeed
 from hypura_daemon.models.model import Model, ModelFile, ModelTensor, open_model
 from hypura_daemon.models.tensors import Role, layer_of, role_of
 from hypura_daemon.planning import ring, slots
@@ -154,6 +155,23 @@ def test_reading_takes_from_computing(tiny: dict[str, Model]) -> None:
     )
     assert 1 / few.tok_per_second > 1.1 * few.compute_seconds_per_token
     assert few.tok_per_second < many.tok_per_second < 1 / many.compute_seconds_per_token
+
+
+def test_computing_takes_as_long_as_its_types_do(tiny: dict[str, Model]) -> None:
+    """Keeps out an estimate from memory's bandwidth alone: IQ3_S decodes at a fifth of what Q8_0 does."""
+    model = _shaped("qwen3-30b-a3b", tiny["tiny-moe"])
+    assert {t.type for t in model.tensors if t.role is Role.ROUTED_EXPERT} >= {"Q4_K"}
+
+    def seconds(memory_gb: int, *speeds: TypeSpeed) -> float:
+        known = replace(machine(), type_speeds=speeds, extra_buffers_work=False)
+        return plan(model, known, DRIVE, LoadRequest(memory_gb * GB)).estimate.compute_seconds_per_token
+
+    for memory_gb in (4, 22):
+        unknown, same = seconds(memory_gb), seconds(memory_gb, TypeSpeed("Q4_K", 10e9), TypeSpeed("IQ3_S", 1e9))
+        assert same == pytest.approx(unknown), "half of the 20 GB/s that memory gives"
+        slow = seconds(memory_gb, TypeSpeed("Q4_K", 5e9))
+        assert 1.5 * unknown < slow < 2 * unknown
+    assert seconds(4) > seconds(22), "what streams is stopped at"
 
 
 @pytest.mark.parametrize(("shape", "memory_gb"), [("qwen3-30b-a3b", 8), ("llama-70b", 20)])
