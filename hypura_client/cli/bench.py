@@ -52,9 +52,10 @@ def bench(
     """Measure a model: speed, what a token's time is spent on, and how near it comes to what the hardware allows.
 
     Every run has a worker process of its own, on Linux in a memory cgroup of the size that
-    --memory says, with the page cache emptied before. All continue the same page of English
-    with the same dice (temperature 1, a fixed seed), so that no text that goes in circles
-    flatters a cache. Runs alternate; figures are medians.
+    --memory says, with the page cache emptied and its memory touched before (hosts of virtual
+    machines can be slow to give it). All continue the same page of English with the same dice
+    (temperature 1, a fixed seed), so that no text that goes in circles flatters a cache. Runs
+    alternate; figures are medians.
 
     \b
     Examples:

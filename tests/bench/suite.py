@@ -130,9 +130,9 @@ class Suite:
             "# Benchmarks",
             "",
             f"Written by `make bench` on {machine}. Synthetic models of real shapes; every run in a memory cgroup of "
-            "the size under *memory*, caches emptied before, the same prompt, sampling and threads for llama.cpp of "
-            "the same build. *Roofline* is the speed at which either computing or reading what was used takes all of "
-            "a token's time; *ratio* is how much of it was reached.",
+            "the size under *memory*, caches emptied and its memory touched before, the same prompt, sampling and "
+            "threads for llama.cpp of the same build. *Roofline* is the speed at which either computing or reading "
+            "what was used takes all of a token's time; *ratio* is how much of it was reached.",
             "",
             *lines,
             *(["", "Notes:", "", *(f"- {note}" for note in notes)] if notes else []),
