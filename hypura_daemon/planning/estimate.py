@@ -12,9 +12,12 @@ from hypura_daemon.models.model import ModelTensor
 from hypura_daemon.models.tensors import Role
 from hypura_daemon.planning.types import Bound, Estimate, Tier
 
-_LAYER_SECONDS = 0.3e-3
-"""Of a layer on the CPU, beside its products: attention, norms, and threads that wait for each other. Qwen3-30B-A3B's
-shape takes 118 to 143 ms resident after 512 tokens of context, where the products of its 1.9 GB take 93 to 120."""
+_LAYER_SECONDS = 0.15e-3
+"""Of a layer on the CPU, beside its products and attention: norms, and threads that wait for each other."""
+_CONTEXT_TOKENS = 576
+_ATTENTION_CORE_SECONDS = 0.7e-9
+"""Of one element of one head and one token of the context: 48 layers of 32 heads of 128 take 38 ms more after 512
+tokens than after 32, with two cores. Estimates are for a prompt of 512 tokens and an answer."""
 _STREAMED_LAYER_SECONDS = 0.1e-3
 """What the hook adds to a layer that is streamed: 5 ms of 48 layers (docs/measurements.md, eighth version)."""
 _REPACKED_GAIN = 1.5
@@ -33,8 +36,10 @@ experts, 62 % at 11 %, 81 % at 22 %) and random weights, which choose with less 
 little to learn: 71 % hit at 70 %."""
 _LEAST_CHOICE, _WIDE_CHOICE = 2, 4
 """log2 of experts over chosen ones, where past choices foretell nothing, and where they do as above."""
-_NOT_OVERLAPPED = 0.25
-"""Of the lesser of computing and reading: that much of it does not hide behind the other."""
+_FORESEEN_LAYERS = 1.2
+"""How many layers' computing hides what a layer lacks: experts are foreseen one layer ahead, and some of them two."""
+_UNFORESEEN = 0.1
+"""Of what is missing, what nobody foresaw: it is waited for, whatever the drive."""
 _READING_CORE_SECONDS_PER_BYTE = 0.14e-9
 """What reading takes of the cores that compute: llama.cpp with everything resident loses 0.05 to 0.09 ms per MB that
 another program reads beside it, with two cores (docs/measurements.md, eighth version)."""
@@ -59,22 +64,27 @@ def estimate(
 ) -> Estimate:
     """Seconds and bytes of one decoded token, and of a 512-token prompt."""
     routed_share = hyper.expert_used_count / hyper.expert_count if hyper.expert_count else 1.0
-    compute = _compute_seconds(tensors, routed_share, hardware)
+    compute = _compute_seconds(tensors, hyper, routed_share, hardware)
     routed_bytes = sum(t.size_bytes for t, tier in tensors if t.role is Role.ROUTED_EXPERT and tier is Tier.NVME)
     bandwidth = (drive.bytes_per_second if drive is not None else 0) or _UNKNOWN_DRIVE_BYTES_PER_SECOND
     per_byte = _READING_CORE_SECONDS_PER_BYTE / max(1, hardware.usable_cores)
     if streaming.dense_bytes:
-        hit, missed, apart = 0.0, float(streaming.dense_bytes), 0.0
+        hit, missed = 0.0, float(streaming.dense_bytes)
+        read = missed / bandwidth
+        token = max(compute + missed * per_byte, read)
     else:
         hit = _hit_rate(streaming.slot_share, 1 / routed_share)
-        missed, apart = routed_bytes * routed_share * (1 - hit), _NOT_OVERLAPPED
-    read = missed / bandwidth
-    token = _together(compute + missed * per_byte, read, apart)
+        missed = routed_bytes * routed_share * (1 - hit)
+        read = missed / bandwidth
+        layers = len({t.layer for t, tier in tensors if t.role is Role.ROUTED_EXPERT and tier is Tier.NVME})
+        apiece = routed_bytes / bandwidth / max(1, layers * hyper.expert_count)
+        token = compute + missed * per_byte + _waiting(compute, read, apiece, layers)
     passes = -(-_TTFT_PROMPT_TOKENS // ubatch_tokens)
     touched = 1 - (1 - routed_share) ** min(ubatch_tokens, _TTFT_PROMPT_TOKENS)
     per_pass = streaming.dense_bytes or routed_bytes * touched * (1 - min(streaming.slot_share, 1.0))
     prompt = _TTFT_PROMPT_TOKENS * compute / _PREFILL_SPEEDUP + passes * per_pass * per_byte
-    ttft = _together(prompt, passes * per_pass / bandwidth, _NOT_OVERLAPPED_IN_PROMPTS)
+    reading = passes * per_pass / bandwidth
+    ttft = max(prompt, reading) + _NOT_OVERLAPPED_IN_PROMPTS * min(prompt, reading)
     return Estimate(
         tok_per_second=1 / token if token else 0.0,
         ttft_seconds=ttft,
@@ -87,7 +97,10 @@ def estimate(
 
 
 def _compute_seconds(
-    tensors: Sequence[tuple[ModelTensor, Tier]], routed_share: float, hardware: HardwareProfile
+    tensors: Sequence[tuple[ModelTensor, Tier]],
+    hyper: Hyperparameters,
+    routed_share: float,
+    hardware: HardwareProfile,
 ) -> float:
     """Of one decoded token, if nothing had to be read."""
     memory = _SHARE_OF_MEMORY * (hardware.memory_bytes_per_second or _UNKNOWN_MEMORY_BYTES_PER_SECOND)
@@ -105,12 +118,21 @@ def _compute_seconds(
     streamed_layers = {tensor.layer for tensor, tier in tensors if tier is Tier.NVME and tensor.layer >= 0}
     if hardware.extra_buffers_work and not streamed_layers:
         cpu /= _REPACKED_GAIN
-    return gpu + cpu + len(cpu_layers) * _LAYER_SECONDS + len(streamed_layers) * _STREAMED_LAYER_SECONDS
+    elements = sum(hyper.head_count[layer] * hyper.key_length for layer in cpu_layers if layer < len(hyper.head_count))
+    attention = elements * _CONTEXT_TOKENS * _ATTENTION_CORE_SECONDS / max(1, hardware.usable_cores)
+    return gpu + cpu + attention + len(cpu_layers) * _LAYER_SECONDS + len(streamed_layers) * _STREAMED_LAYER_SECONDS
 
 
-def _together(compute: float, read: float, apart: float) -> float:
-    """Seconds of both; apart: the share of the lesser that does not hide behind the other."""
-    return max(compute, read) + apart * min(compute, read)
+def _waiting(compute: float, read: float, apiece: float, layers: int) -> float:
+    """Seconds of a token's reading that computing does not hide; apiece: seconds to read one expert.
+
+    A layer lacks several experts, or one layer in several lacks one.
+    """
+    if not read:
+        return 0.0
+    at_once = max(apiece, read / layers)
+    shown = max(0.0, at_once - _FORESEEN_LAYERS * compute / layers)
+    return min(read, read / at_once * shown + _UNFORESEEN * read)
 
 
 def _hit_rate(slot_share: float, choice: float) -> float:

@@ -22,40 +22,55 @@ TYPES = (
 _BYTES = 256 << 20  # well above any cache that all cores share
 _WIDTH, _ROWS = 2048, 1024
 _FILL = 0x21  # as a half-precision scale a hundredth, and as eight bits of exponent a normal number
-_SECONDS, _LEAST_PASSES = 0.08, 3
+_ROUNDS = 5
 
 
 def type_speeds(threads: int) -> dict[str, float]:
-    """Bytes of weights per second with so many threads, by the type's name in GGUF."""
+    """Bytes of weights per second with so many threads, by the type's name in GGUF.
+
+    Medians of rounds over all types: a moment in which other programs compute too then counts for none of them alone.
+    """
     llama_cpp.llama_backend_init()
     pool = Pool(_BYTES + _WIDTH * 4 + _ROWS * 4)
     pool.bytes.fill(_FILL)
+    products = {name: _Products(GGMLQuantizationType[name], threads, pool) for name in TYPES}
     try:
-        return {name: _speed(GGMLQuantizationType[name], threads, pool) for name in TYPES}
+        for made in products.values():
+            made.seconds()  # wakes the threads
+        rounds = [{name: made.seconds() for name, made in products.items()} for _ in range(_ROUNDS)]
+        return {
+            name: made.size_bytes / statistics.median(seconds[name] for seconds in rounds)
+            for name, made in products.items()
+        }
     finally:
+        for made in products.values():
+            made.close()
         pool.close()
 
 
-def _speed(number: int, threads: int, pool: Pool) -> float:
-    base, place = prototypes(), hook().hypura_tensor_place
-    row_bytes = base.ggml_row_size(number, _WIDTH)
-    count = _BYTES // (row_bytes * _ROWS)
-    backend = CpuBackend(threads, 2 * count, extra_tensors=2 * count + 1)
-    try:
-        vector = base.ggml_new_tensor_3d(backend.context, GGMLQuantizationType.F32, _WIDTH, 1, 1)
+class _Products:
+    """A graph of products of one vector with matrices of one type, size_bytes of them, that lie in the pool."""
+
+    def __init__(self, number: int, threads: int, pool: Pool) -> None:
+        base, place = prototypes(), hook().hypura_tensor_place
+        matrix_bytes = base.ggml_row_size(number, _WIDTH) * _ROWS
+        count = _BYTES // matrix_bytes
+        self.size_bytes: int = count * matrix_bytes
+        self._backend = CpuBackend(threads, 2 * count, extra_tensors=2 * count + 1)
+        vector = base.ggml_new_tensor_3d(self._backend.context, GGMLQuantizationType.F32, _WIDTH, 1, 1)
         place(vector, pool.address + _BYTES)
         for index in range(count):
-            matrix = base.ggml_new_tensor_3d(backend.context, number, _WIDTH, _ROWS, 1)
-            place(matrix, pool.address + index * row_bytes * _ROWS)
-            product = base.ggml_mul_mat(backend.context, matrix, vector)
+            matrix = base.ggml_new_tensor_3d(self._backend.context, number, _WIDTH, _ROWS, 1)
+            place(matrix, pool.address + index * matrix_bytes)
+            product = base.ggml_mul_mat(self._backend.context, matrix, vector)
             place(product, pool.address + _BYTES + _WIDTH * 4)
-            base.ggml_build_forward_expand(backend.graph, product)
-        seconds: list[float] = []
-        began = time.perf_counter()
-        while len(seconds) <= _LEAST_PASSES or time.perf_counter() - began < _SECONDS:
-            start = time.perf_counter()
-            base.ggml_backend_graph_compute(backend.handle, backend.graph)
-            seconds.append(time.perf_counter() - start)
-        return float(count * row_bytes * _ROWS / statistics.median(seconds[1:]))  # the first one wakes the threads
-    finally:
-        backend.close()
+            base.ggml_build_forward_expand(self._backend.graph, product)
+
+    def seconds(self) -> float:
+        """How long it takes once."""
+        start = time.perf_counter()
+        prototypes().ggml_backend_graph_compute(self._backend.handle, self._backend.graph)
+        return time.perf_counter() - start
+
+    def close(self) -> None:
+        self._backend.close()

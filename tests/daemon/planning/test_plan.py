@@ -157,6 +157,18 @@ def test_reading_takes_from_computing(tiny: dict[str, Model]) -> None:
     assert few.tok_per_second < many.tok_per_second < 1 / many.compute_seconds_per_token
 
 
+def test_large_experts_hide_less(tiny: dict[str, Model]) -> None:
+    """One of Mixtral's takes longer to read than two layers compute, one of Qwen3's a quarter of one layer."""
+    quick, hardware = replace(DRIVE, bytes_per_second=4e9), replace(machine(), memory_bytes_per_second=40e9)
+    shares = []
+    for shape, memory_gb in (("qwen3-30b-a3b", 8), ("mixtral-8x7b", 20)):
+        made = plan(_shaped(shape, tiny["tiny-moe"]), hardware, quick, LoadRequest(memory_gb * GB)).estimate
+        waited = 1 / made.tok_per_second - made.compute_seconds_per_token - 0.07e-9 * made.bytes_read_per_token
+        shares.append(waited / made.read_seconds_per_token)
+    assert shares[0] == pytest.approx(0.1, abs=0.01), "what nobody foresees"
+    assert 0.3 < shares[1] < 0.9
+
+
 def test_computing_takes_as_long_as_its_types_do(tiny: dict[str, Model]) -> None:
     """Keeps out an estimate from memory's bandwidth alone: IQ3_S decodes at a fifth of what Q8_0 does."""
     model = _shaped("qwen3-30b-a3b", tiny["tiny-moe"])
