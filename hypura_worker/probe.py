@@ -31,7 +31,6 @@ import numpy as np
 import numpy.typing as npt
 
 from hypura_worker import memory
-from hypura_worker.llama.type_speeds import type_speeds
 
 _MODULE = "hypura_worker.probe"
 _TYPE_GPU, _TYPE_INTEGRATED_GPU = 1, 2  # ggml_backend_dev_type, ggml-backend.h
@@ -81,6 +80,8 @@ def main(arguments: Sequence[str]) -> int:
         "measured": None,
     }
     if not options.devices_only:
+        from hypura_worker.llama.type_speeds import type_speeds  # here: its imports would count as a worker's
+
         works, verdict = extra_buffers_work()
         report["measured"] = {
             "memory_bytes_per_second": memory_bytes_per_second(options.threads),
