@@ -80,7 +80,7 @@ def main(arguments: Sequence[str]) -> int:
         "measured": None,
     }
     if not options.devices_only:
-        from hypura_worker.llama.type_speeds import type_speeds  # here: its imports would count as a worker's
+        from hypura_worker.type_speeds import type_speeds  # here: its imports would count as a worker's
 
         works, verdict = extra_buffers_work()
         report["measured"] = {
