@@ -87,6 +87,7 @@ class LlamaModel:
             if isinstance(self.streamer, ExpertStreamer):
                 self.streamer.commit(lambda share: progress(weights + (1 - weights) * share))
                 self.streamer.warm()
+            progress(1.0)
         except BaseException:
             self.close()
             raise
