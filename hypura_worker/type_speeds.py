@@ -11,6 +11,7 @@ import time
 import llama_cpp
 from gguf import GGMLQuantizationType
 
+from hypura_worker.errors import LoadFailed
 from hypura_worker.llama.graph import CpuBackend, prototypes
 from hypura_worker.llama.library import hook
 from hypura_worker.streaming.memory import Pool
@@ -67,9 +68,11 @@ class _Products:
             base.ggml_build_forward_expand(self._backend.graph, product)
 
     def seconds(self) -> float:
-        """How long it takes once."""
+        """How long it takes once. Raises LoadFailed where it could not be computed."""
         start = time.perf_counter()
-        prototypes().ggml_backend_graph_compute(self._backend.handle, self._backend.graph)
+        status = prototypes().ggml_backend_graph_compute(self._backend.handle, self._backend.graph)
+        if status != 0:  # GGML_STATUS_SUCCESS
+            raise LoadFailed(f"ggml could not compute its products (status {status})")
         return time.perf_counter() - start
 
     def close(self) -> None:
