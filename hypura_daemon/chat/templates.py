@@ -16,10 +16,11 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import lru_cache
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
-from weakref import WeakSet, WeakValueDictionary
 
+import jinja2
 from jinja2 import Environment, Template, TemplateError, nodes
 from jinja2.ext import Extension, loopcontrols
 from jinja2.parser import Parser
@@ -34,7 +35,7 @@ MAX_PRODUCT = 1 << 20
 MAX_INTEGER_BITS = 4096
 RENDER_SECONDS = 5.0
 _TEMPLATE_FILE = "<template>"
-_OF_WEAKREFS = {kind.__init__.__code__.co_filename for kind in (WeakSet, WeakValueDictionary)}
+_JINJA = str(Path(jinja2.__file__).parent)
 
 
 class TemplateTooSlow(TemplateError):
@@ -135,13 +136,18 @@ def _with_deadline(deadline: float, work: Callable[[], str]) -> str:
 def _swallowed(frame: FrameType, event: str) -> bool:
     """Whether nobody may be there to see an exception of this frame: it would be lost, and end the tracing.
 
-    So it is with a generator that is being closed, and within a finalizer or what weak references call.
+    So it is with a generator that is being closed, and with what Python runs in between: finalizers, callbacks of
+    weak references and of the garbage collector. No list names them all, so the exception is raised only in the
+    code of the template, of jinja2 and of this module. Seen: the collector closed a channel of gRPC, which took
+    the exception for its own.
     """
+    if not frame.f_code.co_filename.startswith((_TEMPLATE_FILE, _JINJA, __file__)):
+        return True
     if event == "call" and frame.f_code.co_flags & inspect.CO_GENERATOR:
         return True
     within: FrameType | None = frame
     while within is not None:
-        if within.f_code.co_name == "__del__" or within.f_code.co_filename in _OF_WEAKREFS:
+        if within.f_code.co_name == "__del__":
             return True
         within = within.f_back
     return False

@@ -1,9 +1,10 @@
 """Chat templates: rendered as Hugging Face renders them, and no template can hang or fill the daemon."""
 
+import gc
 import json
 import sys
 import time
-from weakref import WeakSet
+from weakref import WeakSet, ref
 
 import pytest
 from hypothesis import given, settings
@@ -143,6 +144,32 @@ def test_the_deadline_is_not_lost_where_nobody_sees_an_error(last_words: bool) -
 
     with pytest.raises(templates.TemplateTooSlow):
         templates._with_deadline(time.monotonic() + 0.01, work)
+
+
+def test_the_deadline_does_not_fall_into_what_the_garbage_collector_calls() -> None:
+    """Seen: a channel of gRPC was collected while a template ran, and took the exception for its own."""
+    finished = []
+
+    class Thing:
+        itself: "Thing"
+
+    def finish(_: ref[Thing]) -> None:
+        finished.append((lambda: 1)())
+
+    thing = Thing()
+    thing.itself = thing
+    watched = ref(thing, finish)
+
+    def work() -> str:
+        nonlocal thing
+        time.sleep(0.02)
+        del thing
+        gc.collect()
+        return str(templates._environment().from_string("{{ 1 }}").render())
+
+    with pytest.raises(templates.TemplateTooSlow):
+        templates._with_deadline(time.monotonic() + 0.01, work)
+    assert watched() is None and finished == [1]
 
 
 def test_a_long_conversation_renders_well_within_the_limit() -> None:
