@@ -186,8 +186,9 @@ async def test_drain_refuses_the_new_and_waits_for_the_running(folder: Path) -> 
 
 
 async def test_drain_ends_after_the_grace(folder: Path) -> None:
-    async with house(folder) as home, home.supervisor.lease("m"), asyncio.timeout(5):
-        await home.supervisor.drain(0.1)
+    async with house(folder) as home, home.supervisor.lease("m"):
+        async with asyncio.timeout(5):
+            await home.supervisor.drain(0.1)
 
 
 def test_streaming_workers_run_without_cuda_graphs() -> None:
