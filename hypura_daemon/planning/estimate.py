@@ -38,11 +38,13 @@ _LEAST_CHOICE, _WIDE_CHOICE = 2, 4
 """log2 of experts over chosen ones, where past choices foretell nothing, and where they do as above."""
 _FORESEEN_LAYERS = 1.2
 """How many layers' computing hides what a layer lacks: experts are foreseen one layer ahead, and some of them two."""
-_UNFORESEEN = 0.1
-"""Of what is missing, what nobody foresaw: it is waited for, whatever the drive."""
-_READING_CORE_SECONDS_PER_BYTE = 0.14e-9
-"""What reading takes of the cores that compute: llama.cpp with everything resident loses 0.05 to 0.09 ms per MB that
-another program reads beside it, with two cores (docs/measurements.md, eighth version)."""
+_UNFORESEEN = 0.15
+"""Of what is missing, what nobody foresaw, or too late: it is waited for, whatever the drive."""
+_IN_VAIN = 0.15
+"""Of what is missing, what is read on top because a guess was wrong."""
+_READING_CORE_SECONDS_PER_BYTE = 0.16e-9
+"""What reading takes of the cores that compute: llama.cpp with everything resident loses 0.03 to 0.13 ms per MB that
+another program reads beside it, with two cores (tests/bench/beside.py; docs/measurements.md, tenth version)."""
 _NOT_OVERLAPPED_IN_PROMPTS = 0.2
 
 
@@ -78,7 +80,7 @@ def estimate(
         read = missed / bandwidth
         layers = len({t.layer for t, tier in tensors if t.role is Role.ROUTED_EXPERT and tier is Tier.NVME})
         apiece = routed_bytes / bandwidth / max(1, layers * hyper.expert_count)
-        token = compute + missed * per_byte + _waiting(compute, read, apiece, layers)
+        token = compute + missed * (1 + _IN_VAIN) * per_byte + _waiting(compute, read, apiece, layers)
     passes = -(-_TTFT_PROMPT_TOKENS // ubatch_tokens)
     touched = 1 - (1 - routed_share) ** min(ubatch_tokens, _TTFT_PROMPT_TOKENS)
     per_pass = streaming.dense_bytes or routed_bytes * touched * (1 - min(streaming.slot_share, 1.0))

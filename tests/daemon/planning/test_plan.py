@@ -163,9 +163,9 @@ def test_large_experts_hide_less(tiny: dict[str, Model]) -> None:
     shares = []
     for shape, memory_gb in (("qwen3-30b-a3b", 8), ("mixtral-8x7b", 20)):
         made = plan(_shaped(shape, tiny["tiny-moe"]), hardware, quick, LoadRequest(memory_gb * GB)).estimate
-        waited = 1 / made.tok_per_second - made.compute_seconds_per_token - 0.07e-9 * made.bytes_read_per_token
+        waited = 1 / made.tok_per_second - made.compute_seconds_per_token - 0.092e-9 * made.bytes_read_per_token
         shares.append(waited / made.read_seconds_per_token)
-    assert shares[0] == pytest.approx(0.1, abs=0.01), "what nobody foresees"
+    assert shares[0] == pytest.approx(0.15, abs=0.01), "what nobody foresees in time"
     assert 0.3 < shares[1] < 0.9
 
 
