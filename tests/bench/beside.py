@@ -145,7 +145,7 @@ def report(seen: dict[float, Seen]) -> list[dict[str, object]]:
 
 
 def main() -> None:
-    """Measure and print one JSON object."""
+    """Measure and print one JSON array, an object for each rate."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", type=Path)
     parser.add_argument("--rates", default="1,2,3", help="GB per second, by commas (default: %(default)s)")

@@ -175,7 +175,7 @@ def _command(process: psutil.Process) -> list[str]:
     """Its command; empty where it has ended. Seen: what renders templates had, left idle by other tests."""
     try:
         return process.cmdline()
-    except psutil.Error:
+    except psutil.NoSuchProcess:  # or nobody has collected it yet
         return []
 
 
