@@ -59,6 +59,8 @@ class Renderer:
         self._process = subprocess.Popen(
             COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
         )
+        # Collects it when it has ended for idleness: nobody may ask again for days.
+        threading.Thread(target=self._process.wait, name="renderer-end", daemon=True).start()
         return self._process
 
     def _asked(self, data: bytes, process: subprocess.Popen[bytes]) -> dict[str, Any] | None:

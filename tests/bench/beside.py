@@ -50,11 +50,14 @@ class Load:
         context = multiprocessing.get_context("spawn")
         self._rate = context.Value("d", 0.0, lock=False)
         self._read = context.Array("q", _READERS, lock=False)
-        context.Process(target=_read_on, args=(path, self._rate, self._read), daemon=True).start()
+        self._process = context.Process(target=_read_on, args=(path, self._rate, self._read), daemon=True)
+        self._process.start()
 
     @property
     def bytes_read(self) -> int:
-        """Since the start."""
+        """Since the start. Raises RuntimeError when the process has ended, its own error shown."""
+        if not self._process.is_alive():
+            raise RuntimeError("the process that reads the file has ended")
         return sum(self._read)
 
     def at(self, bytes_per_second: float) -> None:

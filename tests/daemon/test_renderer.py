@@ -76,3 +76,13 @@ def test_one_that_has_ended_is_replaced(renderer: Renderer) -> None:
     assert renderer._process is not None
     renderer._process.kill()
     assert renderer.render("y", USER, []) == "y"
+
+
+def test_one_that_has_ended_is_collected_before_anybody_asks_again(renderer: Renderer) -> None:
+    renderer.render("x", USER, [])
+    assert renderer._process is not None and renderer._process.stdin is not None
+    renderer._process.stdin.close()  # It ends by itself, as after its idle seconds.
+    deadline = time.monotonic() + 10
+    while psutil.pid_exists(renderer._process.pid):
+        assert time.monotonic() < deadline, "left as a zombie"
+        time.sleep(0.01)
