@@ -125,7 +125,7 @@ class Suite:
         """README.md: one row per run."""
         rows = [_COLUMNS, tuple("---" for _ in _COLUMNS), *(_row(entry) for entry in entries)]
         lines = [f"| {' | '.join(row)} |" for row in rows]
-        notes = sorted({note for entry in entries for note in entry["notes"]})
+        notes = [f"{entry['model']}, {_limit(entry)}: {note}" for entry in entries for note in entry["notes"]]
         text = [
             "# Benchmarks",
             "",
@@ -175,7 +175,7 @@ def _row(entry: Mapping[str, Any]) -> tuple[str, ...]:
     mmap, plain = entry["baselines"].get("mmap", {}), entry["baselines"].get("no_mmap", {})
     return (
         str(entry["model"]),
-        f"{entry['memory_limit_bytes'] / 1e9:.1f} GB",
+        _limit(entry),
         str(entry["mode"]),
         _figure(entry["decode_tok_per_second"]),
         _figure(entry["roofline_tok_per_second"]),
@@ -188,6 +188,10 @@ def _row(entry: Mapping[str, Any]) -> tuple[str, ...]:
         f"{mmap['speedup']:.1f} ×" if mmap.get("speedup") else "",
         "killed" if plain.get("killed") else _figure(plain.get("decode_tok_per_second")),
     )
+
+
+def _limit(entry: Mapping[str, Any]) -> str:
+    return f"{entry['memory_limit_bytes'] / 1e9:.1f} GB"
 
 
 def _figure(value: float | None) -> str:
