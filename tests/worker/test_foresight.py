@@ -176,6 +176,26 @@ def test_every_layer_is_looked_at_before_it_chooses(moe_model: Path) -> None:
     assert counters.misses * expert_bytes < counters.ahead_used_bytes, "most of what is missing is foreseen"
 
 
+def test_a_drive_that_reads_all_the_time_reads_nothing_too_early(moe_model: Path) -> None:
+    """Guesses from further away are all certain by 0.73 here, and those from near are never read."""
+    read = []
+    for milliseconds, busy in ((0, 0.0), (20, 1.0)):
+        with running(make_plan(moe_model, pb.MODE_EXPERT_STREAMING, slots=4)) as engine:
+            streamer = engine.model.streamer
+            assert isinstance(streamer, ExpertStreamer)
+            for layer in streamer._layers:
+                for foresight, sure in zip(layer.foresight, (-20.0, 1.0), strict=True):
+                    foresight.certainty.weights[:] = (sure, 0, 0, 0)
+                    foresight.certainty.squares[:] = (1e12,) * 4  # nothing more is learned
+            engine.model.slow_drive(milliseconds)
+            engine.tokens([5], 5)
+            streamer._state.busy = busy
+            before = engine.engine.counters.stream.ahead_bytes
+            engine.tokens([6], 20)
+            read.append(engine.engine.counters.stream.ahead_bytes - before)
+    assert read[0] > 0 == read[1]
+
+
 def test_what_leaves_a_layer_may_be_unknown(tmp_path: Path) -> None:
     """deepseek4 has no node of that name: gate inputs of the layers before are asked then."""
     path = tmp_path / "model.gguf"

@@ -22,6 +22,8 @@
 #define PACE 0.1f       /* of one token in what is known of the drive */
 #define BUSY_FROM 0.6f  /* share of the time from which on reads stand in each other's way … */
 #define BUSY_TO 0.8f    /* … and from which on they always do */
+#define FULL_FROM 0.8f  /* share from which on what is read too early takes the time of what is surer … */
+#define FULL_TO 0.95f   /* … and from which on nothing else than that is gained by it */
 #define LEAST_IDLE 0.25f
 #define LEAST_BUSY 0.5f
 #define QUIET 4 /* tokens */
@@ -74,6 +76,17 @@ static void take_back_others(hypura_experts *experts, int32_t index, const int32
     }
 }
 
+static float share_between(float value, float from, float to) {
+    return fminf(1, fmaxf(0, (value - from) / (to - from)));
+}
+
+/* While the drive reads all the time it has nothing to gain from what is foreseen from further away: the next look
+ * is surer. */
+static float least_certainty(const hypura_experts *experts, int32_t look) {
+    float least = experts->ahead_least;
+    return look == 0 ? least : least + (1 - least) * share_between(experts->busy, FULL_FROM, FULL_TO);
+}
+
 /* Of a single token: what is missing of twice as many experts as the layer will choose. state: see routers.c; NULL for
  * none, then co-activation ranks. */
 static int32_t guess_one(hypura_experts *experts, int32_t index, int32_t look, const float *state, int64_t width,
@@ -83,7 +96,7 @@ static int32_t guess_one(hypura_experts *experts, int32_t index, int32_t look, c
     const hypura_likelihood *l = experts->likelihood;
     const float *likelihood = l->likelihood + (size_t)index * (size_t)l->experts;
     int32_t ranked[HYPURA_MAX_GUESSES], count = 0, last = experts->coactivation->last;
-    float scores[HYPURA_MAX_GUESSES], certainties[HYPURA_MAX_GUESSES];
+    float scores[HYPURA_MAX_GUESSES], certainties[HYPURA_MAX_GUESSES], least = least_certainty(experts, look);
     int32_t ranks = 2 * experts->per_token < HYPURA_MAX_GUESSES ? 2 * experts->per_token : HYPURA_MAX_GUESSES;
     ranks = ranks < layer->experts ? ranks : layer->experts;
     foresight->guesses = 0;
@@ -114,7 +127,7 @@ static int32_t guess_one(hypura_experts *experts, int32_t index, int32_t look, c
         evidence[2] = logf(likelihood[ranked[r]] * (float)layer->experts / (float)experts->per_token);
         evidence[3] = experts->lift[ranked[r]];
         float certainty = hypura_certainty_of(&foresight->certainty, evidence);
-        if (certainty >= experts->ahead_least) {
+        if (certainty >= least) {
             insert(experts, certainties, count++, ranked[r], certainty);
         }
     }
@@ -225,8 +238,8 @@ void hypura_guesses_pace(hypura_experts *experts) {
     if (experts->ahead_least <= 1 && experts->visit_tokens == 1 && experts->paced_at_ns != 0) {
         float busy = (float)(reader.busy_ns - experts->paced_busy_ns) / (float)(now - experts->paced_at_ns + 1);
         experts->busy += PACE * (fminf(busy, 1) - experts->busy);
-        float full = fminf(1, fmaxf(0, (experts->busy - BUSY_FROM) / (BUSY_TO - BUSY_FROM)));
-        experts->ahead_least = LEAST_IDLE + (LEAST_BUSY - LEAST_IDLE) * full;
+        float crowded = share_between(experts->busy, BUSY_FROM, BUSY_TO);
+        experts->ahead_least = LEAST_IDLE + (LEAST_BUSY - LEAST_IDLE) * crowded;
     }
     experts->paced_at_ns = now;
     experts->paced_busy_ns = reader.busy_ns;
