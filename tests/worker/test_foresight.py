@@ -206,7 +206,7 @@ def test_what_leaves_a_layer_may_be_unknown(tmp_path: Path) -> None:
         assert isinstance(streamer, ExpertStreamer)
         assert not streamer._state.between
         assert all(layer.foresight[0].lessons > 0 for layer in streamer._layers)
-    assert counters.ahead_used_bytes > counters.ahead_bytes / 3, "by chance it would be a quarter"
+    assert counters.ahead_used_bytes > 0.29 * counters.ahead_bytes, "by chance it would be a quarter"
 
 
 def test_nothing_is_looked_for_while_everything_is_there(moe_model: Path) -> None:
