@@ -23,7 +23,7 @@
 #define BUSY_FROM 0.6f  /* share of the time from which on reads stand in each other's way … */
 #define BUSY_TO 0.8f    /* … and from which on they always do */
 #define FULL_FROM 0.8f  /* share from which on what is read too early takes the time of what is surer … */
-#define FULL_TO 0.95f   /* … and from which on nothing else than that is gained by it */
+#define FULL_TO 0.95f   /* … and from which on reading early does nothing else */
 #define LEAST_IDLE 0.25f
 #define LEAST_BUSY 0.5f
 #define QUIET 4 /* tokens */
