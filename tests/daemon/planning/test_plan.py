@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -11,71 +10,17 @@ from hypothesis import strategies as st
 
 from hypura_daemon.errors import BudgetTooSmall, ContextTooLong, HypuraError, InvalidRequest
 from hypura_daemon.hardware.profile import TypeSpeed
-from hypura_daemon.models.model import Model, ModelFile, ModelTensor, open_model
-from hypura_daemon.models.tensors import Role, layer_of, role_of
+from hypura_daemon.models.model import Model, ModelTensor
+from hypura_daemon.models.tensors import Role
 from hypura_daemon.planning import ring, slots
 from hypura_daemon.planning.plan import plan
 from hypura_daemon.planning.types import LoadRequest, Mode, Plan, TensorPlacement, Tier
 from hypura_daemon.planning.wire import plan_to_proto
 from tests.daemon.planning.machines import DRIVE, machine
-from tests.models.shapes import shape_named
-from tests.models.tensors import tensors_of
-from tests.models.writer import write_synthetic_model
+from tests.daemon.planning.models import shaped
 
 GB = 1_000_000_000
 SHAPES = ("qwen3-30b-a3b", "mixtral-8x7b", "llama-70b", "gpt-oss-120b", "tiny-moe", "tiny-dense")
-
-
-class _Models(dict[str, Model]):
-    """Models by name, with a short name for hypothesis's reports."""
-
-    def __repr__(self) -> str:
-        return f"models {sorted(self)}"
-
-
-@pytest.fixture(scope="session")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Model]:
-    """The tiny models, read from real files."""
-    folder = tmp_path_factory.mktemp("models")
-    models = _Models()
-    for name in ("tiny-moe", "tiny-dense"):
-        write_synthetic_model(name, folder / f"{name}.gguf")
-        models[name] = open_model(folder / f"{name}.gguf", name)
-    return models
-
-
-def _shaped(name: str, like: Model) -> Model:
-    """A model of a real shape without its bytes: metadata of `like` with the shape's numbers."""
-    shape = shape_named(name)
-    offset, tensors = 4096, []
-    for t in tensors_of(shape, "mixed"):
-        _, block_values, block_bytes = t.type.value
-        size = t.values // block_values * block_bytes
-        tensors.append(
-            ModelTensor(t.name, t.type.name, t.dimensions, role_of(t.name), layer_of(t.name), 0, offset, size)
-        )
-        offset += size
-    hyper = replace(
-        like.hyperparameters,
-        block_count=shape.layers,
-        context_length=shape.context_tokens,
-        embedding_length=shape.embedding,
-        feed_forward_length=shape.feed_forward,
-        head_count=(shape.heads,) * shape.layers,
-        head_count_kv=(shape.kv_heads,) * shape.layers,
-        key_length=shape.head,
-        value_length=shape.head,
-        expert_count=shape.experts,
-        expert_used_count=shape.experts_used,
-        expert_feed_forward_length=shape.feed_forward if shape.experts else 0,
-        vocabulary_tokens=shape.vocabulary,
-        recurrent_layers=(False,) * shape.layers,
-        sliding_window_layers=(False,) * shape.layers,
-    )
-    files = (ModelFile(Path("/m.gguf"), offset, 1, 1),)
-    return replace(
-        like, name=name, architecture=shape.architecture, files=files, tensors=tuple(tensors), hyperparameters=hyper
-    )
 
 
 def _plan(model: Model, **request: object) -> Plan:
@@ -98,14 +43,14 @@ def _plan(model: Model, **request: object) -> Plan:
     ],
 )
 def test_modes_of_real_shapes(shape: str, memory_gb: int, mode: Mode, tiny: dict[str, Model]) -> None:
-    model = _shaped(shape, tiny["tiny-moe"])
+    model = shaped(shape, tiny["tiny-moe"])
     made = _plan(model, memory_bytes=memory_gb * GB)
     assert made.mode is mode
     _check(made)
 
 
 def test_attention_is_streamed_only_when_it_must_be(tiny: dict[str, Model]) -> None:
-    model = _shaped("llama-70b", tiny["tiny-dense"])
+    model = shaped("llama-70b", tiny["tiny-dense"])
     large, small = _plan(model, memory_bytes=20 * GB), _plan(model, memory_bytes=6 * GB)
     assert large.dense is not None and not large.dense.attention_streamed
     assert small.dense is not None and small.dense.attention_streamed
@@ -114,7 +59,7 @@ def test_attention_is_streamed_only_when_it_must_be(tiny: dict[str, Model]) -> N
 @pytest.mark.parametrize("memory_gb", [8, 14, 22, 30])
 def test_pinned_tensors_are_spread_evenly_and_waste_nothing(memory_gb: int, tiny: dict[str, Model]) -> None:
     """Seen: pinning whole layers left up to one layer's 460 MB of the limit unused."""
-    made = _plan(_shaped("llama-70b", tiny["tiny-dense"]), memory_bytes=memory_gb * GB)
+    made = _plan(shaped("llama-70b", tiny["tiny-dense"]), memory_bytes=memory_gb * GB)
     assert made.dense is not None
     streamed = _streamed(made)
     assert made.dense.pinned_tensors > 2 and len(streamed) == made.dense.streamed_tensors
@@ -127,7 +72,7 @@ def test_pinned_tensors_are_spread_evenly_and_waste_nothing(memory_gb: int, tiny
 @pytest.mark.parametrize("memory_gb", [18, 22, 30])
 def test_the_ring_is_no_larger_than_pays(memory_gb: int, tiny: dict[str, Model]) -> None:
     """Llama-70B has tensors of 193 and of 132 MB: where memory allows, the ring need not hold the former."""
-    model = _shaped("llama-70b", tiny["tiny-dense"])
+    model = shaped("llama-70b", tiny["tiny-dense"])
     made = _plan(model, memory_bytes=memory_gb * GB)
     assert made.dense is not None
     sizes = {t.size_bytes for t in model.tensors if t.role is Role.DENSE_FFN}
@@ -137,7 +82,7 @@ def test_the_ring_is_no_larger_than_pays(memory_gb: int, tiny: dict[str, Model])
 
 
 def test_a_ubatch_takes_no_more_buffers_than_prompts_gain(tiny: dict[str, Model]) -> None:
-    model = _shaped("llama-70b", tiny["tiny-dense"])
+    model = shaped("llama-70b", tiny["tiny-dense"])
     request = LoadRequest(memory_bytes=14 * GB)
     usual = plan(model, machine(), DRIVE, request)
     slow = plan(model, machine(), replace(DRIVE, bytes_per_second=0.05e9), request)
@@ -148,7 +93,7 @@ def test_a_ubatch_takes_no_more_buffers_than_prompts_gain(tiny: dict[str, Model]
 
 def test_reading_takes_from_computing(tiny: dict[str, Model]) -> None:
     """However quick the drive: what is streamed decodes slower than what the same cores compute alone."""
-    model = _shaped("qwen3-30b-a3b", tiny["tiny-moe"])
+    model = shaped("qwen3-30b-a3b", tiny["tiny-moe"])
     quick = replace(DRIVE, bytes_per_second=1e15)
     few, many = (
         plan(model, replace(machine(), usable_cores=cores), quick, LoadRequest(4 * GB)).estimate for cores in (2, 16)
@@ -162,7 +107,7 @@ def test_large_experts_hide_less(tiny: dict[str, Model]) -> None:
     quick, hardware = replace(DRIVE, bytes_per_second=4e9), replace(machine(), memory_bytes_per_second=40e9)
     shares = []
     for shape, memory_gb in (("qwen3-30b-a3b", 8), ("mixtral-8x7b", 20)):
-        made = plan(_shaped(shape, tiny["tiny-moe"]), hardware, quick, LoadRequest(memory_gb * GB)).estimate
+        made = plan(shaped(shape, tiny["tiny-moe"]), hardware, quick, LoadRequest(memory_gb * GB)).estimate
         waited = 1 / made.tok_per_second - made.compute_seconds_per_token - 0.092e-9 * made.bytes_read_per_token
         shares.append(waited / made.read_seconds_per_token)
     assert shares[0] == pytest.approx(0.15, abs=0.01), "what nobody foresees in time"
@@ -171,7 +116,7 @@ def test_large_experts_hide_less(tiny: dict[str, Model]) -> None:
 
 def test_computing_takes_as_long_as_its_types_do(tiny: dict[str, Model]) -> None:
     """Keeps out an estimate from memory's bandwidth alone: IQ3_S decodes at a fifth of what Q8_0 does."""
-    model = _shaped("qwen3-30b-a3b", tiny["tiny-moe"])
+    model = shaped("qwen3-30b-a3b", tiny["tiny-moe"])
     assert {t.type for t in model.tensors if t.role is Role.ROUTED_EXPERT} >= {"Q4_K"}
 
     def seconds(memory_gb: int, *speeds: TypeSpeed) -> float:
@@ -189,7 +134,7 @@ def test_computing_takes_as_long_as_its_types_do(tiny: dict[str, Model]) -> None
 @pytest.mark.parametrize(("shape", "memory_gb"), [("qwen3-30b-a3b", 8), ("llama-70b", 20)])
 def test_a_long_context_costs_little_before_it_is_used(shape: str, memory_gb: int, tiny: dict[str, Model]) -> None:
     """The worker lends what no token has filled, except where memory is the GPU's too."""
-    model = _shaped(shape, tiny["tiny-moe" if shape.startswith("qwen") else "tiny-dense"])
+    model = shaped(shape, tiny["tiny-moe" if shape.startswith("qwen") else "tiny-dense"])
     rates = []
     for unified in (False, True):
         short, long = (
@@ -214,7 +159,7 @@ def test_a_long_context_costs_little_before_it_is_used(shape: str, memory_gb: in
 def test_embeddings_stay_on_the_drive_unless_they_are_the_output_too(
     shape: str, memory_gb: int, tied: bool, tiny: dict[str, Model]
 ) -> None:
-    model = _shaped(shape, tiny["tiny-moe" if shape.startswith("qwen") else "tiny-dense"])
+    model = shaped(shape, tiny["tiny-moe" if shape.startswith("qwen") else "tiny-dense"])
     if tied:
         model = replace(model, tensors=tuple(t for t in model.tensors if t.name != "output.weight"))
     made = _plan(model, memory_bytes=memory_gb * GB)
@@ -228,7 +173,7 @@ def test_embeddings_stay_on_the_drive_unless_they_are_the_output_too(
 
 def test_groups_of_slots_reach_from_the_first_layers_to_the_last(tiny: dict[str, Model]) -> None:
     """Seen with neighbours in a group: the first layers missed 13 of 16 experts, the last had slots to spare."""
-    made = _plan(_shaped("qwen3-30b-a3b", tiny["tiny-moe"]), memory_bytes=10 * GB)
+    made = _plan(shaped("qwen3-30b-a3b", tiny["tiny-moe"]), memory_bytes=10 * GB)
     assert made.experts is not None and len(made.experts.groups) > 3
     for group in made.experts.groups:
         assert min(group.layers) < 12 and max(group.layers) >= 36
@@ -236,7 +181,7 @@ def test_groups_of_slots_reach_from_the_first_layers_to_the_last(tiny: dict[str,
 
 
 def test_models_that_fit_keep_their_embeddings_in_memory(tiny: dict[str, Model]) -> None:
-    made = _plan(_shaped("qwen3-30b-a3b", tiny["tiny-moe"]), memory_bytes=64 * GB)
+    made = _plan(shaped("qwen3-30b-a3b", tiny["tiny-moe"]), memory_bytes=64 * GB)
     assert made.mode is Mode.RESIDENT and made.streamed_bytes == 0 and made.embedding_cache_bytes == 0
 
 
@@ -257,7 +202,7 @@ def test_small_tensors_get_a_deeper_ring(tiny: dict[str, Model]) -> None:
 
 def test_a_budget_too_small_names_the_least_that_works(tiny: dict[str, Model]) -> None:
     for shape in SHAPES[:4]:
-        model = _shaped(shape, tiny["tiny-moe"])
+        model = shaped(shape, tiny["tiny-moe"])
         with pytest.raises(BudgetTooSmall, match="the least is") as caught:
             _plan(model, memory_bytes=GB // 10)
         _check(_plan(model, memory_bytes=int(caught.value.required_bytes * 1.02)))
@@ -277,7 +222,7 @@ def test_the_weight_cache_makes_a_model_stream_that_would_fit(tiny: dict[str, Mo
 
 
 def test_exact_fixes_what_changes_low_bits(tiny: dict[str, Model]) -> None:
-    model = _shaped("qwen3-30b-a3b", tiny["tiny-moe"])
+    model = shaped("qwen3-30b-a3b", tiny["tiny-moe"])
     gpu = machine(gpu_bytes=80 * GB)
     plans = [plan(model, gpu, DRIVE, LoadRequest(memory_bytes=n * GB, exact=True)) for n in (2, 4, 22)]
     assert [p.mode for p in plans] == [Mode.EXPERT_STREAMING, Mode.EXPERT_STREAMING, Mode.RESIDENT]
@@ -286,7 +231,7 @@ def test_exact_fixes_what_changes_low_bits(tiny: dict[str, Model]) -> None:
 
 
 def test_a_gpu_takes_what_is_resident(tiny: dict[str, Model]) -> None:
-    model = _shaped("qwen3-30b-a3b", tiny["tiny-moe"])
+    model = shaped("qwen3-30b-a3b", tiny["tiny-moe"])
     whole = plan(model, machine(gpu_bytes=80 * GB), DRIVE, LoadRequest(memory_bytes=8 * GB))
     assert whole.mode is Mode.RESIDENT
     assert whole.gpu_layers == 49
@@ -298,7 +243,7 @@ def test_a_gpu_takes_what_is_resident(tiny: dict[str, Model]) -> None:
 
 
 def test_an_architecture_that_is_not_proven_is_mapped_with_a_word(tiny: dict[str, Model]) -> None:
-    model = replace(_shaped("llama-70b", tiny["tiny-dense"]), architecture="dream")
+    model = replace(shaped("llama-70b", tiny["tiny-dense"]), architecture="dream")
     made = _plan(model, memory_bytes=10 * GB)
     assert made.mode is Mode.MMAP
     assert "not proven lossless" in made.reason
@@ -342,7 +287,7 @@ def test_every_plan_keeps_its_promises(
     exact: bool,
     tiny: dict[str, Model],
 ) -> None:
-    model = _shaped(shape, tiny["tiny-moe"])
+    model = shaped(shape, tiny["tiny-moe"])
     try:
         made = _plan(
             model,
@@ -388,7 +333,7 @@ def _check(made: Plan) -> None:
 
 def test_expert_scales_keep_a_model_off_the_gpu(tiny: dict[str, Model]) -> None:
     """On CUDA the scales were copied before they were in slot order: the guard stopped every pass."""
-    model = _shaped("qwen3-30b-a3b", tiny["tiny-moe"])
+    model = shaped("qwen3-30b-a3b", tiny["tiny-moe"])
     scale = ModelTensor("blk.0.ffn_down_exps.scale", "F32", (128,), Role.EXPERT_VECTOR, 0, 0, 0, 512)
     scaled = replace(model, tensors=(*model.tensors, scale))
     gpu = machine(gpu_bytes=3 * GB)
