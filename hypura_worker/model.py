@@ -238,7 +238,7 @@ class LlamaModel:
             streamer.learning = None
         context.cut(0, 0)
         if cache.size_bytes and cache.release():
-            self._loan = Loan(cache)
+            self._loan = Loan(cache, context.touched_tokens)
             self._fit()
 
     def _make_context(self) -> None:

@@ -158,7 +158,9 @@ def _plan_facts(made: placement.Plan) -> Iterable[tuple[str, str]]:
     yield (
         "computing",
         f"{made.threads} threads, {made.batch_threads} for prompts, ubatch {made.ubatch_tokens}, "
-        f"{made.gpu_layers} layers on the GPU" + (", exact" if made.exact else ""),
+        f"{made.gpu_layers} layers on the GPU"
+        + (", attention unfused" if made.unfused_attention else "")
+        + (", exact" if made.exact else ""),
     )
     yield (
         "reading",

@@ -62,6 +62,7 @@ def assemble(
         extra_buffers=extra_buffers,
         exact=frame.request.exact,
         embedding_cache_bytes=embedding_cache_bytes,
+        unfused_attention=frame.unfused_attention,
         estimate=estimate(
             [(t, tiers[t.name]) for t in model.tensors],
             model.hyperparameters,
@@ -69,5 +70,6 @@ def assemble(
             drive,
             ubatch,
             streaming or Streaming(),
+            unfused_attention=frame.unfused_attention,
         ),
     )

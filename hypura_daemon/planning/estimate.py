@@ -15,9 +15,12 @@ from hypura_daemon.planning.types import Bound, Estimate, Tier
 _LAYER_SECONDS = 0.15e-3
 """Of a layer on the CPU, beside its products and attention: norms, and threads that wait for each other."""
 _CONTEXT_TOKENS = 576
-_ATTENTION_CORE_SECONDS = 0.7e-9
+_ATTENTION_CORE_SECONDS, _UNFUSED_ATTENTION_CORE_SECONDS = 0.7e-9, 0.45e-9
 """Of one element of one head and one token of the context: 48 layers of 32 heads of 128 take 38 ms more after 512
-tokens than after 32, with two cores. Estimates are for a prompt of 512 tokens and an answer."""
+tokens than after 32, with two cores. Estimates are for a prompt of 512 tokens and an answer. Unfused, such a token
+takes 12 to 25 ms less (docs/measurements.md, twelfth version)."""
+_UNFUSED_PROMPTS = 1.07
+"""How much longer the same machine takes for a prompt of 512 tokens when attention is unfused."""
 _STREAMED_LAYER_SECONDS = 0.1e-3
 """What the hook adds to a layer that is streamed: 5 ms of 48 layers (docs/measurements.md, eighth version)."""
 _REPACKED_GAIN = 1.5
@@ -63,10 +66,14 @@ def estimate(
     drive: DriveProfile | None,
     ubatch_tokens: int,
     streaming: Streaming,
+    *,
+    unfused_attention: bool = False,
 ) -> Estimate:
     """Seconds and bytes of one decoded token, and of a 512-token prompt."""
     routed_share = hyper.expert_used_count / hyper.expert_count if hyper.expert_count else 1.0
-    compute = _compute_seconds(tensors, hyper, routed_share, hardware)
+    fused = _compute_seconds(tensors, hyper, routed_share, hardware, _ATTENTION_CORE_SECONDS)
+    unfused = _compute_seconds(tensors, hyper, routed_share, hardware, _UNFUSED_ATTENTION_CORE_SECONDS)
+    compute = unfused if unfused_attention else fused
     routed_bytes = sum(t.size_bytes for t, tier in tensors if t.role is Role.ROUTED_EXPERT and tier is Tier.NVME)
     bandwidth = (drive.bytes_per_second if drive is not None else 0) or _UNKNOWN_DRIVE_BYTES_PER_SECOND
     per_byte = _READING_CORE_SECONDS_PER_BYTE / max(1, hardware.usable_cores)
@@ -84,7 +91,8 @@ def estimate(
     passes = -(-_TTFT_PROMPT_TOKENS // ubatch_tokens)
     touched = 1 - (1 - routed_share) ** min(ubatch_tokens, _TTFT_PROMPT_TOKENS)
     per_pass = streaming.dense_bytes or routed_bytes * touched * (1 - min(streaming.slot_share, 1.0))
-    prompt = _TTFT_PROMPT_TOKENS * compute / _PREFILL_SPEEDUP + passes * per_pass * per_byte
+    prompt = _TTFT_PROMPT_TOKENS * fused * (_UNFUSED_PROMPTS if unfused_attention else 1.0) / _PREFILL_SPEEDUP
+    prompt += passes * per_pass * per_byte
     reading = passes * per_pass / bandwidth
     ttft = max(prompt, reading) + _NOT_OVERLAPPED_IN_PROMPTS * min(prompt, reading)
     return Estimate(
@@ -103,8 +111,9 @@ def _compute_seconds(
     hyper: Hyperparameters,
     routed_share: float,
     hardware: HardwareProfile,
+    attention_core_seconds: float,
 ) -> float:
-    """Of one decoded token, if nothing had to be read."""
+    """Of one decoded token, if nothing had to be read; attention_core_seconds: of one element."""
     memory = _SHARE_OF_MEMORY * (hardware.memory_bytes_per_second or _UNKNOWN_MEMORY_BYTES_PER_SECOND)
     speeds = {speed.type: speed.bytes_per_second for speed in hardware.type_speeds}
     gpu = cpu = 0.0
@@ -121,7 +130,7 @@ def _compute_seconds(
     if hardware.extra_buffers_work and not streamed_layers:
         cpu /= _REPACKED_GAIN
     elements = sum(hyper.head_count[layer] * hyper.key_length for layer in cpu_layers if layer < len(hyper.head_count))
-    attention = elements * _CONTEXT_TOKENS * _ATTENTION_CORE_SECONDS / max(1, hardware.usable_cores)
+    attention = elements * _CONTEXT_TOKENS * attention_core_seconds / max(1, hardware.usable_cores)
     return gpu + cpu + attention + len(cpu_layers) * _LAYER_SECONDS + len(streamed_layers) * _STREAMED_LAYER_SECONDS
 
 

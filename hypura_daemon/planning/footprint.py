@@ -59,13 +59,27 @@ def kv_bytes(
     return int(total)
 
 
-def compute_bytes(hyper: Hyperparameters, context_tokens: int, sequences: int, ubatch_tokens: int) -> int:
-    """Activations of one pass: llama.cpp reuses buffers, so that about two layers' worth are alive at once."""
+def compute_bytes(
+    hyper: Hyperparameters,
+    context_tokens: int,
+    sequences: int,
+    ubatch_tokens: int,
+    *,
+    unfused_attention: bool = False,
+) -> int:
+    """Activations of one pass: llama.cpp reuses buffers, so that about two layers' worth are alive at once.
+
+    Unfused, attention keeps the scores of every head and token for the whole context, of one layer at a time and not
+    while that layer's feed-forward part is computed.
+    """
     experts = max(hyper.expert_used_count, 1)
     width = max(hyper.feed_forward_length, 2 * experts * hyper.expert_feed_forward_length)
     attention = max(hyper.head_count) * (2 * hyper.key_length + hyper.value_length)
-    rows = 4 * hyper.embedding_length + experts * hyper.embedding_length + 2 * width + 2 * attention
-    mask = _up(context_tokens, _KV_PAD_TOKENS) * (_F32_BYTES + 2)
+    feed_forward = experts * hyper.embedding_length + 2 * width
+    context = _up(context_tokens, _KV_PAD_TOKENS)
+    mask = context * (_F32_BYTES + 2)
+    scores = context * max(hyper.head_count) if unfused_attention else 0
+    rows = 4 * hyper.embedding_length + 2 * attention + max(feed_forward, scores)
     logits = sequences * hyper.vocabulary_tokens * _F32_BYTES
     return 2 * logits + ubatch_tokens * (rows * _F32_BYTES + mask) + 16_000_000
 

@@ -18,6 +18,10 @@ EXACT_UBATCH_TOKENS = 32
 EXACT_EXPERTS_UBATCH_TOKENS = 1
 """With `exact` the ubatch must not depend on the budget, and the smallest budget holds one token's experts."""
 
+_UNFUSED_KV_TYPES = ("f16", "f32")
+"""V is transposed without the fused operation, which quantized types cannot be."""
+_LEAST_HEADS_PER_KV = 4
+"""Of so many heads that share K and V on, the products are quicker (docs/measurements.md, twelfth version)."""
 _USUAL_TOKENS = 1024
 _UBATCHES = (512, 256, 128, 64, 32, 16, 8, 4, 2, 1)
 _MAX_SEQUENCES = 64
@@ -49,6 +53,7 @@ class Frame:
     context_tokens: int
     sequences: int
     kv_type: str
+    unfused_attention: bool = False
 
     def kv_bytes(self, ubatch: int) -> int:
         return footprint.kv_bytes(
@@ -68,7 +73,20 @@ class Frame:
         if gpu_layers or self.hardware.unified_memory:
             return 0
         usual = replace(self, context_tokens=min(self.context_tokens, _USUAL_TOKENS))
-        return self.kv_bytes(ubatch) - usual.kv_bytes(ubatch)
+        lent = self.kv_bytes(ubatch) - usual.kv_bytes(ubatch)
+        if not self.unfused_attention:
+            return lent
+        hyper = self.model.hyperparameters  # V is transposed then: every token fills some of all its pages
+        return lent * hyper.key_length // (hyper.key_length + hyper.value_length)
+
+    def compute_bytes(self, ubatch: int) -> int:
+        return footprint.compute_bytes(
+            self.model.hyperparameters,
+            self.context_tokens,
+            self.sequences,
+            ubatch,
+            unfused_attention=self.unfused_attention,
+        )
 
     def buffers(self, ubatch: int, group_slots: int) -> list[MemoryItem]:
         """Everything that is neither weights nor slots."""
@@ -78,7 +96,7 @@ class Frame:
             MemoryItem("worker process", self.hardware.worker_base_bytes or _USUAL_WORKER_BYTES),
             MemoryItem("vocabulary", hyper.vocabulary_tokens * _TOKEN_BYTES),
             MemoryItem("KV cache", self.kv_bytes(ubatch)),
-            MemoryItem("compute buffers", footprint.compute_bytes(hyper, self.context_tokens, self.sequences, ubatch)),
+            MemoryItem("compute buffers", self.compute_bytes(ubatch)),
             MemoryItem("work buffer", footprint.work_bytes(hyper, group_slots, ubatch)),
             MemoryItem("reserve", max(_RESERVE_BYTES, int(limit * _RESERVE_SHARE))),
         ]
@@ -115,6 +133,17 @@ class Frame:
         return None
 
     @property
+    def may_unfuse(self) -> bool:
+        """Whether attention can be other than fused, and may be quicker then.
+
+        Not with `exact`, whose logits must not go by what fits; nor on a GPU, which has kernels for it.
+        """
+        hyper = self.model.hyperparameters
+        shared = max(hyper.head_count) >= _LEAST_HEADS_PER_KV * max(hyper.head_count_kv) > 0
+        supported = self.model.generates and not hyper.kv_lora_rank and self.kv_type in _UNFUSED_KV_TYPES
+        return shared and supported and not self.hardware.gpus and not self.request.exact
+
+    @property
     def ubatches(self) -> tuple[int, ...]:
         """The ubatch sizes to try, largest first."""
         if self.request.exact:
@@ -124,9 +153,7 @@ class Frame:
 
     def buffers_are_modest(self, ubatch: int, group_slots: int) -> bool:
         """Whether this ubatch's buffers leave most of the budget to weights."""
-        hyper = self.model.hyperparameters
-        size = footprint.compute_bytes(hyper, self.context_tokens, self.sequences, ubatch)
-        size += footprint.work_bytes(hyper, group_slots, ubatch)
+        size = self.compute_bytes(ubatch) + footprint.work_bytes(self.model.hyperparameters, group_slots, ubatch)
         return size <= self.request.memory_bytes * _BUFFER_SHARE
 
     def too_small(self, least_bytes: int) -> BudgetTooSmall:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from hypura_daemon.models.model import Model, ModelTensor
 from hypura_daemon.models.tensors import Role
-from hypura_daemon.planning import footprint
 from hypura_daemon.planning.frame import Frame
 from hypura_daemon.planning.types import Tier
 
@@ -25,7 +24,7 @@ def offload(frame: Frame, ubatch: int, streamed: frozenset[str]) -> tuple[int, i
         return 0, 0
     if frame.hardware.unified_memory:
         return count, 0
-    buffers = footprint.compute_bytes(model.hyperparameters, frame.context_tokens, frame.sequences, ubatch)
+    buffers = frame.compute_bytes(ubatch)
     free = int(sum(gpu.free_bytes for gpu in gpus) * _GPU_SHARE) - buffers
     by_layer = [0] * count
     for tensor in model.tensors:

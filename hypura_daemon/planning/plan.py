@@ -25,6 +25,11 @@ from hypura_daemon.planning.types import LoadRequest, MemoryItem, Mode, Plan, Ti
 _ENCODER_TOKENS = 2048
 """An encoder sees a text in one pass, so its ubatch must hold the whole of it."""
 _SEARCH_STEP_BYTES = 1_000_000
+_STREAMED = (Mode.EXPERT_STREAMING, Mode.DENSE_STREAMING)
+"""Where attention may be unfused: what is all resident is computed as stock llama.cpp does."""
+_ANSWER_TOKENS = 128
+_CLEARLY = 0.98
+"""Of the time of a request: less is not worth other low bits."""
 
 
 def plan(model: Model, hardware: HardwareProfile, drive: DriveProfile | None, request: LoadRequest) -> Plan:
@@ -55,6 +60,23 @@ def largest_context(
 
 
 def _choose(frame: Frame) -> Plan | None:
+    """The mode that fits, with attention unfused where a request is clearly sooner done for it; None if none does."""
+    fused = _by_mode(frame)
+    if fused is None or fused.mode not in _STREAMED or not frame.may_unfuse:
+        return fused
+    unfused = _by_mode(replace(frame, unfused_attention=True))
+    if unfused is None or unfused.mode is not fused.mode:
+        return fused
+    return unfused if _request_seconds(unfused) < _CLEARLY * _request_seconds(fused) else fused
+
+
+def _request_seconds(made: Plan) -> float:
+    """Of a prompt of 512 tokens and its answer."""
+    speed = made.estimate.tok_per_second
+    return made.estimate.ttft_seconds + (_ANSWER_TOKENS / speed if speed else 0.0)
+
+
+def _by_mode(frame: Frame) -> Plan | None:
     """The first mode that fits, as drawn above; None if none does."""
     model, name = frame.model, frame.model.architecture
     experts = model.hyperparameters.expert_count > 0 and any(t.role is Role.ROUTED_EXPERT for t in model.tensors)

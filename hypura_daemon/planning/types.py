@@ -172,7 +172,8 @@ class Plan:
     """What the daemon decides and the worker obeys.
 
     spin_count: None for OpenMP's own. tuned: the fields of RunSettings that tuning found. embedding_cache_bytes:
-    room for rows of embedding tensors that stay on the drive.
+    room for rows of embedding tensors that stay on the drive. unfused_attention: two products and a softmax instead
+    of llama.cpp's one operation.
     """
 
     model: str
@@ -201,6 +202,7 @@ class Plan:
     spin_count: int | None = None
     tuned: tuple[str, ...] = ()
     embedding_cache_bytes: int = 0
+    unfused_attention: bool = False
 
     @property
     def model_bytes(self) -> int:

@@ -77,6 +77,7 @@ def plan_to_proto(plan: Plan, *, tensors: bool = True) -> placement_pb2.Plan:
         gpu_layers=plan.gpu_layers,
         extra_buffers=plan.extra_buffers,
         embedding_cache_bytes=plan.embedding_cache_bytes,
+        unfused_attention=plan.unfused_attention,
         exact=plan.exact,
         spin_count=plan.spin_count,
         tuned=plan.tuned,

@@ -18,7 +18,8 @@ from hypura_worker.llama.hooks import PassHook
 _NO_ROOM, _ABORTED = 1, 2  # llama_decode's positive results
 _ALL = -1
 _POOLING_NONE, _POOLING_RANK = 0, 4
-_FLASH_AUTO = -1
+_FLASH_AUTO, _FLASH_OFF = -1, 0
+_ATTENDED_STEP_TOKENS = 256  # llama_kv_cache::get_n_kv
 
 
 class NoRoom(DecodeFailed):
@@ -58,7 +59,7 @@ class Context:
         params.n_outputs_max = plan.sequences
         params.n_threads = plan.threads
         params.n_threads_batch = plan.batch_threads
-        params.flash_attn_type = _FLASH_AUTO
+        params.flash_attn_type = _FLASH_OFF if plan.unfused_attention else _FLASH_AUTO
         params.type_k = type_number(plan.kv_type_k)
         params.type_v = type_number(plan.kv_type_v)
         params.op_offload = False
@@ -87,6 +88,8 @@ class Context:
         self._memory = llama_cpp.llama_get_memory(self._handle)
         self._batch = llama_cpp.llama_batch_init(plan.ubatch_tokens, 0, 1)
         self.size_tokens: int = llama_cpp.llama_n_ctx(self._handle)
+        self.touched_tokens: int = _ATTENDED_STEP_TOKENS if plan.unfused_attention else 0
+        """How many empty places of the cache behind the last token a pass may read; a fused attention skips them."""
         self.window_tokens: int = llama_cpp.llama_model_n_swa(model)
         self.embedding_length: int = llama_cpp.llama_model_n_embd_out(model)
         diffuses = llama_cpp.llama_model_is_diffusion(model)  # writes all tokens at once, not one after another

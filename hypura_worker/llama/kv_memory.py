@@ -28,7 +28,7 @@ class _State(ctypes.Structure):
 
 
 class KvMemory:
-    """K and V of all layers that lie in this process's memory, token by token.
+    """What of K and V of all layers lies in this process's memory token by token.
 
     Empty until a hook was handed `handle` for a pass that only shows the graph; also where the cache lies
     otherwise, or on a GPU.

@@ -16,14 +16,16 @@ class Loan:
     """Of a cache that was just released.
 
     What the passes fill is counted, and measured when it seems to have reached what is lent: tokens that take the
-    place of forgotten ones fill nothing new.
+    place of forgotten ones fill nothing new. touched_tokens: how many empty places behind the last token a pass may
+    read, whose pages the system then counts as filled.
     """
 
-    def __init__(self, memory: KvMemory) -> None:
+    def __init__(self, memory: KvMemory, touched_tokens: int = 0) -> None:
         self._memory = memory
+        self._touched_bytes = touched_tokens * memory.token_bytes
         self._size_bytes, self._token_bytes = memory.size_bytes, memory.token_bytes
         self._filled_bytes = memory.resident_bytes()
-        self._kept_bytes = min(self._size_bytes, self._filled_bytes + _STEP_TOKENS * self._token_bytes)
+        self._kept_bytes = self._to_keep()
 
     @property
     def lent_bytes(self) -> int:
@@ -35,10 +37,15 @@ class Loan:
         if not self.lent_bytes:
             return False
         needed_bytes = tokens * self._token_bytes
-        if self._filled_bytes + needed_bytes > self._kept_bytes:
+        most_bytes = self._kept_bytes - self._touched_bytes
+        if self._filled_bytes + needed_bytes > most_bytes:
             self._filled_bytes = self._memory.resident_bytes()
         self._filled_bytes += needed_bytes
-        if self._filled_bytes <= self._kept_bytes:
+        if self._filled_bytes <= most_bytes:
             return False
-        self._kept_bytes = min(self._size_bytes, self._filled_bytes + _STEP_TOKENS * self._token_bytes)
+        self._kept_bytes = self._to_keep()
         return True
+
+    def _to_keep(self) -> int:
+        step_bytes = _STEP_TOKENS * self._token_bytes
+        return min(self._size_bytes, self._filled_bytes + self._touched_bytes + step_bytes)

@@ -42,6 +42,7 @@ def make_plan(
     exact: bool = True,
     threads: int = 2,
     embedding_cache_bytes: int = 0,
+    unfused_attention: bool = False,
 ) -> pb.Plan:
     """A plan for the file. slots: per group (layers with equal experts share a group); everything:
     dense streaming takes every matrix of a block, not only the feed-forward ones, but for layers that are
@@ -72,6 +73,7 @@ def make_plan(
         batch_threads=threads,
         kv_type_k="f16",
         kv_type_v="f16",
+        unfused_attention=unfused_attention,
         io=pb.IoPlan(
             chunk_bytes=1 << 20,
             queue_depth=4,

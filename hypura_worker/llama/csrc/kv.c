@@ -1,8 +1,8 @@
 /* Memory of the KV cache: where it is, how much of it was ever written, and giving the rest back.
  *
- * llama.cpp clears the cache when it makes it, and so takes all of its memory before the first token. Where
- * attention is one fused node, K and V lie token by token, so that pages are filled from the front as the
- * context grows; cleared pages that were never filled read as zeros whether they exist or not.
+ * llama.cpp clears the cache when it makes it, and so takes all of its memory before the first token. K lies
+ * token by token, and V too where attention is one fused node (else it is transposed), so that pages are filled
+ * from the front as the context grows; cleared pages that were never filled read as zeros whether they exist or not.
  */
 #define _DEFAULT_SOURCE
 #define _DARWIN_C_SOURCE
@@ -14,22 +14,27 @@
 
 #define MOST_PAGES 4096 /* looked at in one call */
 
-/* In a pass that only shows the graph: remember what the node attends to. */
-void hypura_kv_note(hypura_kv *kv, const struct ggml_tensor *node) {
-    if (node->op != kv->ggml->op_flash_attn_ext) {
-        return;
+/* Remember the tensor that this one shows, if it is of the cache, by its name, and not yet known. */
+static void note(hypura_kv *kv, const struct ggml_tensor *shown, const char *name) {
+    const struct ggml_tensor *root = shown->view_src ? shown->view_src : shown;
+    bool passed = root->op != kv->ggml->op_none || strncmp(root->name, name, strlen(name)) != 0 ||
+                 !hypura_on_host(kv->ggml, root);
+    for (int32_t t = 0; t < kv->count; t++) {
+        passed |= kv->tensors[t].data == root->data;
     }
-    for (int i = 1; i <= 2; i++) {
-        const struct ggml_tensor *root = node->src[i]->view_src ? node->src[i]->view_src : node->src[i];
-        bool passed = root->op != kv->ggml->op_none || strncmp(root->name, "cache_", 6) != 0 ||
-                     !hypura_on_host(kv->ggml, root);
-        for (int32_t t = 0; t < kv->count; t++) {
-            passed |= kv->tensors[t].data == root->data;
-        }
-        if (!passed && kv->count < HYPURA_MAX_KV) {
-            int64_t tokens = root->ne[1] * root->ne[2] * root->ne[3];
-            kv->tensors[kv->count++] = (hypura_kv_tensor){root->data, (int64_t)root->nb[1], tokens};
-        }
+    if (!passed && kv->count < HYPURA_MAX_KV) {
+        int64_t tokens = root->ne[1] * root->ne[2] * root->ne[3];
+        kv->tensors[kv->count++] = (hypura_kv_tensor){root->data, (int64_t)root->nb[1], tokens};
+    }
+}
+
+/* In a pass that only shows the graph: remember what the node attends to and lies token by token. */
+void hypura_kv_note(hypura_kv *kv, const struct ggml_tensor *node) {
+    if (node->op == kv->ggml->op_flash_attn_ext) {
+        note(kv, node->src[1], "cache_");
+        note(kv, node->src[2], "cache_");
+    } else if (node->op == kv->ggml->op_mul_mat) {
+        note(kv, node->src[0], "cache_k");
     }
 }
 

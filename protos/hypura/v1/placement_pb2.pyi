@@ -206,7 +206,7 @@ class Estimate(_message.Message):
     def __init__(self, tok_per_second: _Optional[float] = ..., ttft_seconds: _Optional[float] = ..., bytes_read_per_token: _Optional[int] = ..., compute_seconds_per_token: _Optional[float] = ..., read_seconds_per_token: _Optional[float] = ..., hit_rate: _Optional[float] = ..., bound: _Optional[_Union[Bound, str]] = ...) -> None: ...
 
 class Plan(_message.Message):
-    __slots__ = ("model", "architecture", "mode", "reason", "files", "tensors", "memory_limit_bytes", "memory", "context_tokens", "sequences", "ubatch_tokens", "threads", "batch_threads", "kv_type_k", "kv_type_v", "kv_bytes", "gpu_layers", "experts", "dense", "io", "extra_buffers", "exact", "estimate", "model_bytes", "resident_bytes", "streamed_bytes", "trained_context_tokens", "spin_count", "tuned", "embedding_cache_bytes")
+    __slots__ = ("model", "architecture", "mode", "reason", "files", "tensors", "memory_limit_bytes", "memory", "context_tokens", "sequences", "ubatch_tokens", "threads", "batch_threads", "kv_type_k", "kv_type_v", "kv_bytes", "gpu_layers", "experts", "dense", "io", "extra_buffers", "exact", "estimate", "model_bytes", "resident_bytes", "streamed_bytes", "trained_context_tokens", "spin_count", "tuned", "embedding_cache_bytes", "unfused_attention")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     ARCHITECTURE_FIELD_NUMBER: _ClassVar[int]
     MODE_FIELD_NUMBER: _ClassVar[int]
@@ -237,6 +237,7 @@ class Plan(_message.Message):
     SPIN_COUNT_FIELD_NUMBER: _ClassVar[int]
     TUNED_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_CACHE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    UNFUSED_ATTENTION_FIELD_NUMBER: _ClassVar[int]
     model: str
     architecture: str
     mode: Mode
@@ -267,7 +268,8 @@ class Plan(_message.Message):
     spin_count: int
     tuned: _containers.RepeatedScalarFieldContainer[str]
     embedding_cache_bytes: int
-    def __init__(self, model: _Optional[str] = ..., architecture: _Optional[str] = ..., mode: _Optional[_Union[Mode, str]] = ..., reason: _Optional[str] = ..., files: _Optional[_Iterable[_Union[ModelFile, _Mapping]]] = ..., tensors: _Optional[_Iterable[_Union[TensorPlacement, _Mapping]]] = ..., memory_limit_bytes: _Optional[int] = ..., memory: _Optional[_Iterable[_Union[MemoryItem, _Mapping]]] = ..., context_tokens: _Optional[int] = ..., sequences: _Optional[int] = ..., ubatch_tokens: _Optional[int] = ..., threads: _Optional[int] = ..., batch_threads: _Optional[int] = ..., kv_type_k: _Optional[str] = ..., kv_type_v: _Optional[str] = ..., kv_bytes: _Optional[int] = ..., gpu_layers: _Optional[int] = ..., experts: _Optional[_Union[ExpertPlan, _Mapping]] = ..., dense: _Optional[_Union[DensePlan, _Mapping]] = ..., io: _Optional[_Union[IoPlan, _Mapping]] = ..., extra_buffers: _Optional[bool] = ..., exact: _Optional[bool] = ..., estimate: _Optional[_Union[Estimate, _Mapping]] = ..., model_bytes: _Optional[int] = ..., resident_bytes: _Optional[int] = ..., streamed_bytes: _Optional[int] = ..., trained_context_tokens: _Optional[int] = ..., spin_count: _Optional[int] = ..., tuned: _Optional[_Iterable[str]] = ..., embedding_cache_bytes: _Optional[int] = ...) -> None: ...
+    unfused_attention: bool
+    def __init__(self, model: _Optional[str] = ..., architecture: _Optional[str] = ..., mode: _Optional[_Union[Mode, str]] = ..., reason: _Optional[str] = ..., files: _Optional[_Iterable[_Union[ModelFile, _Mapping]]] = ..., tensors: _Optional[_Iterable[_Union[TensorPlacement, _Mapping]]] = ..., memory_limit_bytes: _Optional[int] = ..., memory: _Optional[_Iterable[_Union[MemoryItem, _Mapping]]] = ..., context_tokens: _Optional[int] = ..., sequences: _Optional[int] = ..., ubatch_tokens: _Optional[int] = ..., threads: _Optional[int] = ..., batch_threads: _Optional[int] = ..., kv_type_k: _Optional[str] = ..., kv_type_v: _Optional[str] = ..., kv_bytes: _Optional[int] = ..., gpu_layers: _Optional[int] = ..., experts: _Optional[_Union[ExpertPlan, _Mapping]] = ..., dense: _Optional[_Union[DensePlan, _Mapping]] = ..., io: _Optional[_Union[IoPlan, _Mapping]] = ..., extra_buffers: _Optional[bool] = ..., exact: _Optional[bool] = ..., estimate: _Optional[_Union[Estimate, _Mapping]] = ..., model_bytes: _Optional[int] = ..., resident_bytes: _Optional[int] = ..., streamed_bytes: _Optional[int] = ..., trained_context_tokens: _Optional[int] = ..., spin_count: _Optional[int] = ..., tuned: _Optional[_Iterable[str]] = ..., embedding_cache_bytes: _Optional[int] = ..., unfused_attention: _Optional[bool] = ...) -> None: ...
 
 class DrivePoint(_message.Message):
     __slots__ = ("block_bytes", "queue_depth", "bytes_per_second")

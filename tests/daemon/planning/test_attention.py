@@ -1,0 +1,78 @@
+"""When attention is unfused: two products and a softmax instead of llama.cpp's one operation."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from hypura_daemon.hardware.profile import HardwareProfile
+from hypura_daemon.models.model import Model
+from hypura_daemon.planning import footprint
+from hypura_daemon.planning.frame import make_frame
+from hypura_daemon.planning.plan import plan
+from hypura_daemon.planning.types import LoadRequest, Mode, Plan
+from tests.daemon.planning.machines import DRIVE, machine
+from tests.daemon.planning.models import shaped
+
+GB = 1_000_000_000
+EIGHT = LoadRequest(8 * GB)
+QUICK = replace(machine(), memory_bytes_per_second=80e9)
+
+
+def made(model: Model, request: LoadRequest = EIGHT, hardware: HardwareProfile = QUICK) -> Plan:
+    return plan(model, hardware, replace(DRIVE, bytes_per_second=4e9), request)
+
+
+@pytest.fixture
+def qwen(tiny: dict[str, Model]) -> Model:
+    return shaped("qwen3-30b-a3b", tiny["tiny-moe"])
+
+
+def test_it_is_unfused_where_requests_are_sooner_done_for_it(qwen: Model) -> None:
+    roomy, tight = made(qwen), made(qwen, LoadRequest(3 * GB))
+    assert roomy.mode is tight.mode is Mode.EXPERT_STREAMING
+    assert roomy.unfused_attention
+    assert not tight.unfused_attention, "its scores would take the room of too many experts"
+    fused = made(replace(qwen, hyperparameters=replace(qwen.hyperparameters, kv_lora_rank=512)))
+    assert not fused.unfused_attention, "latent attention was not measured"
+
+
+@pytest.mark.parametrize(
+    "request_",
+    [
+        LoadRequest(8 * GB, exact=True),
+        LoadRequest(8 * GB, kv_type="q8_0"),
+        LoadRequest(8 * GB, context_tokens=32_768),
+        LoadRequest(22 * GB),
+    ],
+    ids=["exact", "quantized V", "a long context's scores", "all resident, as stock llama.cpp"],
+)
+def test_it_stays_fused(qwen: Model, request_: LoadRequest) -> None:
+    assert not made(qwen, request_).unfused_attention
+
+
+def test_it_stays_fused_on_a_gpu_and_where_heads_share_nothing(qwen: Model) -> None:
+    assert not made(qwen, hardware=machine(gpu_bytes=2 * GB)).unfused_attention
+    hyper = qwen.hyperparameters
+    alone = replace(qwen, hyperparameters=replace(hyper, head_count_kv=hyper.head_count))
+    assert not made(alone).unfused_attention
+
+
+def test_its_scores_are_counted_and_of_its_cache_only_k_is_lent(qwen: Model) -> None:
+    """llama.cpp's own buffers: 96 and 308 MB for 4,096 tokens of context and passes of 512."""
+    fused, unfused = (
+        footprint.compute_bytes(qwen.hyperparameters, 4096, 4, 512, unfused_attention=unfused)
+        for unfused in (False, True)
+    )
+    assert fused >= 96e6 and 308e6 <= unfused <= 400e6
+    frame = make_frame(qwen, machine(), DRIVE, EIGHT)
+    assert 2 * replace(frame, unfused_attention=True).lent_bytes(512, 0) == frame.lent_bytes(512, 0) > 0
+
+
+def test_decoding_gains_and_prompts_lose(qwen: Model) -> None:
+    unfused = made(qwen)
+    fused = made(qwen, LoadRequest(8 * GB, kv_type="bf16"))
+    assert unfused.unfused_attention and not fused.unfused_attention
+    assert unfused.estimate.tok_per_second > 1.02 * fused.estimate.tok_per_second
+    assert unfused.estimate.ttft_seconds > fused.estimate.ttft_seconds
