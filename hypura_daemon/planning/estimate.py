@@ -15,10 +15,10 @@ from hypura_daemon.planning.types import Bound, Estimate, Tier
 _LAYER_SECONDS = 0.15e-3
 """Of a layer on the CPU, beside its products and attention: norms, and threads that wait for each other."""
 _CONTEXT_TOKENS = 576
-_ATTENTION_CORE_SECONDS, _UNFUSED_ATTENTION_CORE_SECONDS = 0.7e-9, 0.45e-9
+_ATTENTION_CORE_SECONDS, _UNFUSED_ATTENTION_CORE_SECONDS = 0.7e-9, 0.35e-9
 """Of one element of one head and one token of the context: 48 layers of 32 heads of 128 take 38 ms more after 512
 tokens than after 32, with two cores. Estimates are for a prompt of 512 tokens and an answer. Unfused, such a token
-takes 12 to 25 ms less (docs/measurements.md, twelfth version)."""
+takes 8 to 31 ms less, 20 in the mean (docs/measurements.md, twelfth version)."""
 _UNFUSED_PROMPTS = 1.07
 """How much longer the same machine takes for a prompt of 512 tokens when attention is unfused."""
 _STREAMED_LAYER_SECONDS = 0.1e-3

@@ -28,8 +28,8 @@ _SEARCH_STEP_BYTES = 1_000_000
 _STREAMED = (Mode.EXPERT_STREAMING, Mode.DENSE_STREAMING)
 """Where attention may be unfused: what is all resident is computed as stock llama.cpp does."""
 _ANSWER_TOKENS = 128
-_CLEARLY = 0.98
-"""Of the time of a request: less is not worth other low bits."""
+_CLEARLY = 0.97
+"""Of the time of a request: less is not worth other low bits, nor more than the estimate knows."""
 
 
 def plan(model: Model, hardware: HardwareProfile, drive: DriveProfile | None, request: LoadRequest) -> Plan:
