@@ -34,29 +34,26 @@ def test_it_is_unfused_where_requests_are_sooner_done_for_it(qwen: Model) -> Non
     assert roomy.mode is tight.mode is Mode.EXPERT_STREAMING
     assert roomy.unfused_attention
     assert not tight.unfused_attention, "its scores would take the room of too many experts"
-    fused = made(replace(qwen, hyperparameters=replace(qwen.hyperparameters, kv_lora_rank=512)))
-    assert not fused.unfused_attention, "latent attention was not measured"
+    assert not made(qwen, LoadRequest(8 * GB, context_tokens=32_768)).unfused_attention, "here, too"
+    assert not made(qwen, LoadRequest(22 * GB)).unfused_attention, "all resident is as stock llama.cpp"
 
 
-@pytest.mark.parametrize(
-    "request_",
-    [
-        LoadRequest(8 * GB, exact=True),
-        LoadRequest(8 * GB, kv_type="q8_0"),
-        LoadRequest(8 * GB, context_tokens=32_768),
-        LoadRequest(22 * GB),
-    ],
-    ids=["exact", "quantized V", "a long context's scores", "all resident, as stock llama.cpp"],
-)
-def test_it_stays_fused(qwen: Model, request_: LoadRequest) -> None:
-    assert not made(qwen, request_).unfused_attention
-
-
-def test_it_stays_fused_on_a_gpu_and_where_heads_share_nothing(qwen: Model) -> None:
-    assert not made(qwen, hardware=machine(gpu_bytes=2 * GB)).unfused_attention
+def test_it_is_only_unfused_where_that_works_and_was_measured(qwen: Model) -> None:
     hyper = qwen.hyperparameters
+    latent = replace(qwen, hyperparameters=replace(hyper, kv_lora_rank=512))
     alone = replace(qwen, hyperparameters=replace(hyper, head_count_kv=hyper.head_count))
-    assert not made(alone).unfused_attention
+    with_gpu = replace(QUICK, gpus=machine(gpu_bytes=2 * GB).gpus)
+    exact, quantized = replace(EIGHT, exact=True), replace(EIGHT, kv_type="q8_0")
+    assert make_frame(qwen, QUICK, DRIVE, EIGHT).may_unfuse
+    for model, hardware, request in (
+        (latent, QUICK, EIGHT),
+        (alone, QUICK, EIGHT),
+        (qwen, with_gpu, EIGHT),
+        (qwen, QUICK, exact),
+        (qwen, QUICK, quantized),
+    ):
+        assert not make_frame(model, hardware, DRIVE, request).may_unfuse
+        assert not made(model, request, hardware).unfused_attention
 
 
 def test_its_scores_are_counted_and_of_its_cache_only_k_is_lent(qwen: Model) -> None:
