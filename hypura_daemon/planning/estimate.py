@@ -72,8 +72,10 @@ def estimate(
     """Seconds and bytes of one decoded token, and of a 512-token prompt."""
     routed_share = hyper.expert_used_count / hyper.expert_count if hyper.expert_count else 1.0
     fused = _compute_seconds(tensors, hyper, routed_share, hardware, _ATTENTION_CORE_SECONDS)
-    unfused = _compute_seconds(tensors, hyper, routed_share, hardware, _UNFUSED_ATTENTION_CORE_SECONDS)
-    compute = unfused if unfused_attention else fused
+    compute, prompt_factor = fused, 1.0
+    if unfused_attention:
+        compute = _compute_seconds(tensors, hyper, routed_share, hardware, _UNFUSED_ATTENTION_CORE_SECONDS)
+        prompt_factor = _UNFUSED_PROMPTS
     routed_bytes = sum(t.size_bytes for t, tier in tensors if t.role is Role.ROUTED_EXPERT and tier is Tier.NVME)
     bandwidth = (drive.bytes_per_second if drive is not None else 0) or _UNKNOWN_DRIVE_BYTES_PER_SECOND
     per_byte = _READING_CORE_SECONDS_PER_BYTE / max(1, hardware.usable_cores)
@@ -91,7 +93,7 @@ def estimate(
     passes = -(-_TTFT_PROMPT_TOKENS // ubatch_tokens)
     touched = 1 - (1 - routed_share) ** min(ubatch_tokens, _TTFT_PROMPT_TOKENS)
     per_pass = streaming.dense_bytes or routed_bytes * touched * (1 - min(streaming.slot_share, 1.0))
-    prompt = _TTFT_PROMPT_TOKENS * fused * (_UNFUSED_PROMPTS if unfused_attention else 1.0) / _PREFILL_SPEEDUP
+    prompt = _TTFT_PROMPT_TOKENS * fused * prompt_factor / _PREFILL_SPEEDUP
     prompt += passes * per_pass * per_byte
     reading = passes * per_pass / bandwidth
     ttft = max(prompt, reading) + _NOT_OVERLAPPED_IN_PROMPTS * min(prompt, reading)

@@ -50,7 +50,7 @@ def largest_context(
     """The most tokens of context below request.context_tokens for which there is a plan, to a step; 0 for none."""
 
     def fits(tokens: int) -> bool:
-        return _choose(make_frame(model, hardware, drive, replace(request, context_tokens=tokens))) is not None
+        return _by_mode(make_frame(model, hardware, drive, replace(request, context_tokens=tokens))) is not None
 
     low, high = 0, -(-request.context_tokens // step_tokens)
     while high - low > 1:
@@ -94,7 +94,7 @@ def _least_bytes(frame: Frame) -> int:
     """The smallest budget for which there is a plan, to a megabyte: found by trying."""
 
     def fits(memory_bytes: int) -> bool:
-        return _choose(replace(frame, request=replace(frame.request, memory_bytes=memory_bytes))) is not None
+        return _by_mode(replace(frame, request=replace(frame.request, memory_bytes=memory_bytes))) is not None
 
     low, high = frame.request.memory_bytes, max(frame.request.memory_bytes, _SEARCH_STEP_BYTES)
     while not fits(high):
