@@ -35,7 +35,7 @@ _TOKEN_BYTES = 170
 """llama.cpp's tables take this much per token of the vocabulary: 25 MB for 152k."""
 _PAGE_BYTES, _PADDED_BYTES = 4096, 256 << 10
 """Slices from this size on are read in whole pages."""
-_MAX_MEMORY_BYTES = 1 << 50
+MAX_MEMORY_BYTES = 1 << 50
 _CHUNK_BYTES = 4 << 20
 _LEAST_QUEUE_DEPTH = 4
 """Even where the drive needs no more: demand finds a reader free while others read ahead."""
@@ -44,7 +44,7 @@ _QUEUE_DEPTH = 4
 
 @dataclass(frozen=True, slots=True)
 class Frame:
-    """What every mode's plan shares."""
+    """What every mode's plan shares. smallest_ubatch: only whether anything fits is asked."""
 
     model: Model
     hardware: HardwareProfile
@@ -54,6 +54,7 @@ class Frame:
     sequences: int
     kv_type: str
     unfused_attention: bool = False
+    smallest_ubatch: bool = False
 
     def kv_bytes(self, ubatch: int) -> int:
         return footprint.kv_bytes(
@@ -149,7 +150,7 @@ class Frame:
         if self.request.exact:
             experts = self.model.hyperparameters.expert_count
             return (EXACT_EXPERTS_UBATCH_TOKENS if experts else min(EXACT_UBATCH_TOKENS, self.context_tokens),)
-        return tuple(u for u in _UBATCHES if u <= self.context_tokens) or (1,)
+        return _UBATCHES[-1:] if self.smallest_ubatch else tuple(u for u in _UBATCHES if u <= self.context_tokens)
 
     def buffers_are_modest(self, ubatch: int, group_slots: int) -> bool:
         """Whether this ubatch's buffers leave most of the budget to weights."""
@@ -169,7 +170,7 @@ class Frame:
 
 def make_frame(model: Model, hardware: HardwareProfile, drive: DriveProfile | None, request: LoadRequest) -> Frame:
     hyper = model.hyperparameters
-    if not 0 < request.memory_bytes <= _MAX_MEMORY_BYTES:
+    if not 0 < request.memory_bytes <= MAX_MEMORY_BYTES:
         raise InvalidRequest(f"memory of {request.memory_bytes} bytes is not possible; give for example --memory 4GB")
     percent = request.weight_cache_percent
     if percent is not None and not 0 <= percent <= 100:

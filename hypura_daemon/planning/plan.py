@@ -11,14 +11,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from hypura_daemon.errors import InvalidRequest
 from hypura_daemon.hardware.profile import DriveProfile, HardwareProfile
 from hypura_daemon.models.model import Model
 from hypura_daemon.models.tensors import Role
-from hypura_daemon.planning import architectures
+from hypura_daemon.planning import architectures, ring
 from hypura_daemon.planning.assemble import assemble
 from hypura_daemon.planning.dense_streaming import dense_streaming
 from hypura_daemon.planning.expert_streaming import expert_streaming
-from hypura_daemon.planning.frame import Frame, make_frame
+from hypura_daemon.planning.frame import MAX_MEMORY_BYTES, Frame, make_frame
 from hypura_daemon.planning.offload import offload, resident_tier
 from hypura_daemon.planning.types import LoadRequest, MemoryItem, Mode, Plan, Tier
 
@@ -35,7 +36,7 @@ _CLEARLY = 0.97
 def plan(model: Model, hardware: HardwareProfile, drive: DriveProfile | None, request: LoadRequest) -> Plan:
     """How to run the model in request.memory_bytes of resident memory.
 
-    Raises BudgetTooSmall (with the least that can run), ContextTooLong, InvalidRequest.
+    Raises BudgetTooSmall (with the least that can run), ContextTooLong, InvalidRequest (also where no budget would do).
     """
     frame = make_frame(model, hardware, drive, request)
     made = _choose(frame)
@@ -50,7 +51,7 @@ def largest_context(
     """The most tokens of context below request.context_tokens for which there is a plan, to a step; 0 for none."""
 
     def fits(tokens: int) -> bool:
-        return _by_mode(make_frame(model, hardware, drive, replace(request, context_tokens=tokens))) is not None
+        return _fits(make_frame(model, hardware, drive, replace(request, context_tokens=tokens)))
 
     low, high = 0, -(-request.context_tokens // step_tokens)
     while high - low > 1:
@@ -70,6 +71,11 @@ def _choose(frame: Frame) -> Plan | None:
     return unfused if _request_seconds(unfused) < _CLEARLY * _request_seconds(fused) else fused
 
 
+def _fits(frame: Frame) -> bool:
+    """Whether there is a plan: the smallest ubatch has the smallest buffers, so it alone is tried."""
+    return _by_mode(replace(frame, smallest_ubatch=True)) is not None
+
+
 def _request_seconds(made: Plan) -> float:
     """Of a prompt of 512 tokens and its answer."""
     speed = made.estimate.tok_per_second
@@ -78,9 +84,7 @@ def _request_seconds(made: Plan) -> float:
 
 def _by_mode(frame: Frame) -> Plan | None:
     """The first mode that fits, as drawn above; None if none does."""
-    model, name = frame.model, frame.model.architecture
-    experts = model.hyperparameters.expert_count > 0 and any(t.role is Role.ROUTED_EXPERT for t in model.tensors)
-    by_experts, by_layers = experts and name in architectures.EXPERT_STREAMING, name in architectures.DENSE_STREAMING
+    by_experts, by_layers = _ways(frame.model)
     if (resident := _resident(frame)) is not None:
         return resident
     if by_experts and (streamed := expert_streaming(frame)) is not None:
@@ -91,32 +95,63 @@ def _by_mode(frame: Frame) -> Plan | None:
 
 
 def _least_bytes(frame: Frame) -> int:
-    """The smallest budget for which there is a plan, to a megabyte: found by trying."""
+    """The smallest budget for which there is a plan, to a megabyte: found by trying, at most some 60 times.
+
+    Raises InvalidRequest when no budget has one.
+    """
 
     def fits(memory_bytes: int) -> bool:
-        return _by_mode(replace(frame, request=replace(frame.request, memory_bytes=memory_bytes))) is not None
+        return _fits(replace(frame, request=replace(frame.request, memory_bytes=memory_bytes)))
 
     low, high = frame.request.memory_bytes, max(frame.request.memory_bytes, _SEARCH_STEP_BYTES)
     while not fits(high):
-        low, high = high, 2 * high
+        if high == MAX_MEMORY_BYTES:
+            raise InvalidRequest(
+                f"{frame.model.name} can be loaded with no amount of memory as the request stands: it asks for "
+                f"{_asked(frame)}; leave that out, or raise it"
+            )
+        low, high = high, min(2 * high, MAX_MEMORY_BYTES)
     while high - low > _SEARCH_STEP_BYTES:
         middle = (low + high) // 2
         low, high = (low, middle) if fits(middle) else (middle, high)
     return high
 
 
+def _asked(frame: Frame) -> str:
+    """What of the request may keep a model out of any memory, in words."""
+    request, words = frame.request, [f"a context of {frame.context_tokens} tokens"]
+    if request.weight_cache_percent is not None:
+        words.append(f"a weight cache of {request.weight_cache_percent:g} %")
+    if request.weight_cache_bytes is not None:
+        words.append(f"a weight cache of {request.weight_cache_bytes} bytes")
+    return " and ".join(reversed(words))
+
+
+def _ways(model: Model) -> tuple[bool, bool]:
+    """Whether the model may be streamed by experts, and whether by layers: as far as its architecture is proven."""
+    experts = model.hyperparameters.expert_count > 0 and any(t.role is Role.ROUTED_EXPERT for t in model.tensors)
+    name = model.architecture
+    return experts and name in architectures.EXPERT_STREAMING, name in architectures.DENSE_STREAMING
+
+
+def _can_stream(model: Model) -> bool:
+    """Whether anything of the model may stay on the drive: small tensors are not worth a read."""
+    by_experts, by_layers = _ways(model)
+    return by_experts or (by_layers and bool(ring.streamable(model.tensors, attention=True)))
+
+
 def _resident(frame: Frame) -> Plan | None:
-    """Everything in memory, if that fits and nothing asks to stream."""
+    """Everything in memory, if that fits, unless a limited weight cache asks to stream and something can be."""
     model, limit = frame.model, frame.request.memory_bytes
     weights = sum(tensor.size_bytes for tensor in model.tensors)
     streamable = sum(t.size_bytes for t in model.tensors if t.role in (Role.ROUTED_EXPERT, Role.DENSE_FFN))
     cache = frame.cache_limit(streamable)
-    if (
-        cache is not None
-        and cache < streamable
-        and model.architecture in (architectures.EXPERT_STREAMING | architectures.DENSE_STREAMING)
-    ):
+    limited = cache is not None and cache < streamable
+    if limited and _can_stream(model):
         return None
+    reason = "all of it fits in memory"
+    if limited:
+        reason += "; the weight cache has no effect, since nothing of this model can be streamed"
     encoder = not model.generates
     for ubatch in (min(frame.context_tokens, _ENCODER_TOKENS),) if encoder else frame.ubatches:
         layers, on_gpu = offload(frame, ubatch, streamed=frozenset())
@@ -126,7 +161,7 @@ def _resident(frame: Frame) -> Plan | None:
             return assemble(
                 frame,
                 Mode.RESIDENT,
-                "all of it fits in memory",
+                reason,
                 ubatch,
                 items,
                 tiers,

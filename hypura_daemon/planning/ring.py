@@ -17,6 +17,9 @@ _DEEP_SHARE = 0.25
 _FFN = {Role.DENSE_FFN}
 _MATRICES = {Role.DENSE_FFN, Role.ATTENTION, Role.ROUTED_EXPERT, Role.SHARED_EXPERT}
 _SMALLEST_STREAMED_BYTES = 16_384
+_MOST_LARGEST, _MOST_LOOKS = 64, 1 << 17
+"""Of sizes that are tried as the largest, and of tensors looked at for them: models have a handful of sizes, but a file
+may have as many as it has tensors. Seen: 65,536 of them would have taken hours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +61,23 @@ def divide(
     tensors: of `streamable`, at least one; place_bytes: what a tensor of a size takes in the ring, padding included;
     in_flight_bytes: reads that the drive should have waiting.
 
-    The largest streamed tensor sets the size of the ring, so every size is tried as the largest: what is larger stays.
+    The largest streamed tensor sets the size of the ring, so sizes are tried as the largest: what is larger stays.
     """
     found: Division | None = None
-    for largest_bytes in sorted({tensor.size_bytes for tensor in tensors}, reverse=True):
+    for largest_bytes in _largest(tensors):
         made = _divide(tensors, memory_bytes, largest_bytes, place_bytes(largest_bytes), in_flight_bytes)
         if made is not None and (found is None or made.pinned_bytes > found.pinned_bytes):
             found = made
     return found
+
+
+def _largest(tensors: Sequence[ModelTensor]) -> list[int]:
+    """The sizes to try, the largest first: all of them, or evenly chosen ones with the largest and the smallest."""
+    sizes = sorted({tensor.size_bytes for tensor in tensors}, reverse=True)
+    most = max(2, min(_MOST_LARGEST, _MOST_LOOKS // len(tensors)))
+    if len(sizes) <= most:
+        return sizes
+    return [sizes[place * (len(sizes) - 1) // (most - 1)] for place in range(most)]
 
 
 def _divide(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable
 from dataclasses import replace
 
 import pytest
@@ -12,7 +14,9 @@ from hypura_daemon.errors import BudgetTooSmall, ContextTooLong, HypuraError, In
 from hypura_daemon.hardware.profile import TypeSpeed
 from hypura_daemon.models.model import Model, ModelTensor
 from hypura_daemon.models.tensors import Role
+from hypura_daemon.planning import plan as module
 from hypura_daemon.planning import ring, slots
+from hypura_daemon.planning.frame import Frame
 from hypura_daemon.planning.plan import plan
 from hypura_daemon.planning.types import LoadRequest, Mode, Plan, TensorPlacement, Tier
 from hypura_daemon.planning.wire import plan_to_proto
@@ -301,6 +305,84 @@ def test_every_plan_keeps_its_promises(
         assert error.required_bytes > 0
         return
     _check(made)
+
+
+def test_a_model_of_which_nothing_can_be_streamed_is_resident_whatever_the_weight_cache(tiny: dict[str, Model]) -> None:
+    """Seen: all matrices below 16 KiB and `--weight-cache 50%`: the search for the least budget doubled it for ever."""
+    model = _with_sizes(tiny["tiny-dense"], [12_000] * 40)
+    made = _plan(model, memory_bytes=GB, weight_cache_percent=50.0)
+    assert made.mode is Mode.RESIDENT and "nothing of this model can be streamed" in made.reason
+    with pytest.raises(BudgetTooSmall) as caught:
+        _plan(model, memory_bytes=1_000_000, weight_cache_bytes=1)
+    assert _plan(model, memory_bytes=caught.value.required_bytes, weight_cache_bytes=1).mode is Mode.RESIDENT
+
+
+@settings(max_examples=60)
+@given(
+    name=st.sampled_from(("tiny-moe", "tiny-dense")),
+    architecture=st.sampled_from(("", "qwen3moe", "grovemoe", "dream", "minimax-01", "refact", "bert")),
+    sizes=st.lists(st.integers(32, 60_000), max_size=6),
+    keep_experts=st.booleans(),
+    memory_bytes=st.integers(1, GB),
+    cache=st.none() | st.floats(0, 100) | st.integers(0, 1 << 50),
+    context_tokens=st.integers(1, 4096),
+    exact=st.booleans(),
+)
+def test_planning_ends_after_a_bounded_number_of_tries(
+    name: str,
+    architecture: str,
+    sizes: list[int],
+    keep_experts: bool,
+    memory_bytes: int,
+    cache: float | int | None,
+    context_tokens: int,
+    exact: bool,
+    tiny: dict[str, Model],
+) -> None:
+    model = _with_sizes(tiny[name], sizes, keep_experts=keep_experts)
+    model = replace(model, architecture=architecture or model.architecture)
+    key = "weight_cache_percent" if isinstance(cache, float) else "weight_cache_bytes"
+    tries, by_mode = 0, module._by_mode
+
+    def counted(frame: Frame) -> Plan | None:
+        nonlocal tries
+        tries += 1
+        assert tries < 100, "the search does not end"
+        return by_mode(frame)
+
+    request = {"context_tokens": context_tokens, "exact": exact, key: cache}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "_by_mode", counted)
+        try:
+            _plan(model, memory_bytes=memory_bytes, **request)
+        except BudgetTooSmall as error:
+            tries = 0
+            _plan(model, memory_bytes=error.required_bytes, **request)
+        except InvalidRequest as error:
+            assert "no amount of memory" in str(error)
+
+
+def test_a_file_of_tens_of_thousands_of_tensor_sizes_is_planned(tiny: dict[str, Model]) -> None:
+    """Every size was tried as the ring's largest: quadratic, so hours for as many tensors as a header may have."""
+    model = _with_sizes(tiny["tiny-dense"], range(20_000, 20_000 + 10_000 * 32, 32))
+    began = time.process_time()
+    assert _plan(model, memory_bytes=2 * GB, weight_cache_percent=50.0).mode is Mode.DENSE_STREAMING
+    assert time.process_time() - began < 20, "it took minutes"
+
+
+def _with_sizes(model: Model, sizes: Iterable[int], *, keep_experts: bool = False) -> Model:
+    """The model with feed-forward matrices of these sizes for its own matrices."""
+    kept = [
+        t for t in model.tensors if t.layer < 0 or len(t.shape) < 2 or (keep_experts and t.role is Role.ROUTED_EXPERT)
+    ]
+    layers = model.hyperparameters.block_count
+    made = [
+        ModelTensor(
+            f"blk.{i % layers}.ffn_up_{i}.weight", "F32", (8, size // 32), Role.DENSE_FFN, i % layers, 0, 0, size
+        )
+        for i, size in enumerate(sizes)
+    ]
+    return replace(model, tensors=(*kept, *made))
 
 
 def _streamed(made: Plan) -> list[TensorPlacement]:
