@@ -81,6 +81,7 @@ class LlamaModel:
             slots_bytes = sum(item.size_bytes for item in plan.memory if item.name == "expert slots")
             weights = plan.resident_bytes / max(1, plan.resident_bytes + slots_bytes)
             self._load(lambda share: progress(weights * share))
+            self._files.check_paths()
             self.vocabulary = Vocabulary(self._handle)
             self._make_context()
             self._learn()
@@ -93,8 +94,11 @@ class LlamaModel:
             raise
 
     def check_files(self) -> None:
-        """Raise ModelFileChanged if a file is no longer what was planned."""
-        if self._files is not None:
+        """Raise ModelFileChanged if passes read files, and one of them is no longer what was planned.
+
+        After a pass this tells whether what it computed is of the planned weights.
+        """
+        if self._files is not None and (self.streamer is not None or self.plan.mode == placement_pb2.MODE_MMAP):
             self._files.check()
 
     def ready(self) -> Context:

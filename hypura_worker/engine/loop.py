@@ -189,11 +189,11 @@ class Engine:
         request.costs.cached_tokens = len(sequence.held)
 
     def _forward(self, tokens: Tokens[BatchToken]) -> None:
-        """One pass, counted."""
-        if self._model.streamer is not None:
-            self._model.check_files()
+        """One pass, counted. Raises ModelFileChanged, as Context.decode does the rest: its results are void then."""
+        self._model.check_files()
         start_seconds = time.monotonic()
         self._context.decode(tokens)
+        self._model.check_files()  # the pass may have read what was written meanwhile
         self.counters.forward_seconds += time.monotonic() - start_seconds
         self.counters.passes += 1
         self.counters.stream = self._stream_counters()

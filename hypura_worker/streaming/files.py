@@ -4,26 +4,45 @@ from __future__ import annotations
 
 import fcntl
 import os
+import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 
 from hypura.v1 import placement_pb2
 from hypura_worker.errors import ModelFileChanged
 
+_TICK_NS = 10_000_000
+"""The kernel stamps a file with the time of its last clock tick; the slowest clock ticks 100 times a second."""
+_SECOND_NS = 1_000_000_000
+_COARSE_NS = 2 * _SECOND_NS
+"""File systems that keep whole seconds (FAT: every second one) have no finer stamps."""
+
 
 class ModelFiles:
     """Open descriptors of a model's files, in the order of Plan.files.
 
-    A file that is deleted or renamed over stays readable through its descriptor; one
-    that is truncated or written to in place is noticed by `check`.
+        write in place, truncate        size, mtime or ctime differ     ModelFileChanged
+        write in place, mtime reset     ctime differs                   ModelFileChanged
+        delete, rename, rename over     ctime and the link differ       the descriptor keeps the old file
+        chmod, chown, link              ctime and what it set differ    the content is the same
+
+    The file system stamps a file before it changes the bytes, so a check after a pass tells whether what the pass
+    read is what was planned. Two changes within one tick of the clock have one stamp: opening waits until the stamp
+    of the last change is older than that. Stores through a writable shared mapping move no stamp until the page is
+    written back, and are not noticed before.
     """
 
     def __init__(self, files: Sequence[placement_pb2.ModelFile], *, direct: bool) -> None:
         self.descriptors: list[int] = []
         self._files = list(files)
+        self._known: list[_State] = []
         try:
             for file in self._files:
                 self.descriptors.append(_open(file.path, direct=direct))
+            for descriptor in self.descriptors:
+                self._known.append(_settled(descriptor))
             self.check()
         except BaseException:
             self.close()
@@ -31,15 +50,23 @@ class ModelFiles:
 
     def check(self) -> None:
         """Raise ModelFileChanged unless every file still is what was planned."""
-        for file, descriptor in zip(self._files, self.descriptors, strict=True):
-            status = os.fstat(descriptor)
-            now = (status.st_size, status.st_mtime_ns, status.st_ino)
+        for index, (file, descriptor) in enumerate(zip(self._files, self.descriptors, strict=True)):
+            now, known = _State.of(descriptor), self._known[index]
             planned = (file.size_bytes, file.modified_nanoseconds, file.inode)
-            if now != planned:
-                raise ModelFileChanged(
-                    f"{file.path} changed since it was planned ({file.size_bytes} bytes then, "
-                    f"{status.st_size} now); unload the model and load it again"
-                )
+            if (now.size_bytes, now.modified_ns, now.inode) != planned:
+                raise _changed(file, f"{file.size_bytes} bytes then, {now.size_bytes} now")
+            if now.changed_ns == known.changed_ns:
+                continue
+            if now.link == known.link and _at(file.path) == now.inode:
+                raise _changed(file, "its size and time of modification are the same, but it was written to")
+            self._known[index] = now  # what changed is not the content
+
+    def check_paths(self) -> None:
+        """After a load: raise ModelFileChanged if llama.cpp, which opens by path, may have read another file."""
+        self.check()
+        for file in self._files:
+            if _at(file.path) != file.inode:
+                raise _changed(file, "another file took its place while it was loaded")
 
     def close(self) -> None:
         """Close all descriptors."""
@@ -53,6 +80,51 @@ class ModelFiles:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+@dataclass(frozen=True, slots=True)
+class _State:
+    """A file as the system describes it. link: what else moves changed_ns (links, mode, owner)."""
+
+    size_bytes: int
+    modified_ns: int
+    changed_ns: int
+    inode: int
+    link: tuple[int, ...]
+
+    @classmethod
+    def of(cls, descriptor: int) -> _State:
+        """Of an open file."""
+        status = os.fstat(descriptor)
+        link = (status.st_nlink, status.st_mode, status.st_uid, status.st_gid)
+        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, link)
+
+
+def _settled(descriptor: int) -> _State:
+    """The file once every later change must have another stamp; waits 2 seconds at most.
+
+    A stamp in the future (the clock was set back) cannot be waited for, and no change will repeat it.
+    """
+    deadline_ns = time.monotonic_ns() + _COARSE_NS
+    while True:
+        state = _State.of(descriptor)
+        step_ns = _COARSE_NS if state.changed_ns % _SECOND_NS == 0 else _TICK_NS
+        age_ns = time.time_ns() - state.changed_ns
+        if not 0 <= age_ns <= step_ns or time.monotonic_ns() > deadline_ns:
+            return state
+        time.sleep((step_ns - age_ns + 1) / _SECOND_NS)
+
+
+def _at(path: str) -> int | None:
+    """The inode that the path names now; None if there is no such file."""
+    try:
+        return Path(path).stat().st_ino
+    except OSError:
+        return None
+
+
+def _changed(file: placement_pb2.ModelFile, what: str) -> ModelFileChanged:
+    return ModelFileChanged(f"{file.path} changed since it was planned ({what}); unload the model and load it again")
 
 
 def _open(path: str, *, direct: bool) -> int:
