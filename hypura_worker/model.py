@@ -203,7 +203,7 @@ class LlamaModel:
             raise LoadFailed(f"llama.cpp could not load {plan.files[0].path}: {log.last_errors()}")
         if self._arena is not None and self._files is not None:
             tensors = arrived(placements, self._arena.settle())
-            if not tensors:
+            if all(is_embedding(tensor) for tensor in tensors):
                 raise LoadFailed("none of the tensors to stream arrived at the loader; plan again")
             self._stream(self._arena, tensors, self._files.descriptors)
 

@@ -64,6 +64,11 @@ class Hyperparameters:
     pooling_type: int
     causal: bool
 
+    @property
+    def computed_block_count(self) -> int:
+        """Blocks that a pass goes through: all but those for multi-token prediction."""
+        return self.block_count - self.nextn_predict_layers
+
 
 def read_hyperparameters(
     path: Path, architecture: str, metadata: Mapping[str, MetadataValue], tensors: Sequence[TensorInfo]
@@ -107,7 +112,7 @@ def read_hyperparameters(
         expert_feed_forward_length=_expert_feed_forward(keys, blocks, experts, feed_forward, tensors),
         expert_shared_count=keys.number("expert_shared_count", 0, MAX_EXPERTS, 0),
         leading_dense_block_count=keys.number("leading_dense_block_count", 0, MAX_LAYERS, 0),
-        nextn_predict_layers=keys.number("nextn_predict_layers", 0, blocks, 0),
+        nextn_predict_layers=_nextn_predict_layers(keys, architecture, blocks, tensors),
         ssm_conv_kernel=keys.number("ssm.conv_kernel", 0, _MAX_LENGTH, 0),
         ssm_inner_size=keys.number("ssm.inner_size", 0, _MAX_LENGTH, 0),
         ssm_state_size=keys.number("ssm.state_size", 0, _MAX_LENGTH, 0),
@@ -132,6 +137,13 @@ def _kv_lora_rank(keys: "_Keys") -> int:
     """Only files with MLA lengths keep compressed rows in the KV cache; older conversions keep whole heads."""
     rank = keys.number("attention.kv_lora_rank", 0, _MAX_LENGTH, 0)
     return rank if keys.number("attention.key_length_mla", 0, _MAX_LENGTH, 0) else 0
+
+
+def _nextn_predict_layers(keys: "_Keys", architecture: str, blocks: int, tensors: Sequence[TensorInfo]) -> int:
+    """deepseek4's block_count has its prediction layers only where the file holds them (src/models/deepseek4.cpp)."""
+    given = keys.number("nextn_predict_layers", 0, blocks, 0)
+    held = any(tensor.name == f"blk.{blocks - given}.nextn.eh_proj.weight" for tensor in tensors)
+    return given if held or architecture != "deepseek4" else 0
 
 
 def _pooling(given: int) -> int:

@@ -18,6 +18,7 @@ from hypura_daemon.models.tensors import Role, is_single_expert, layer_of, role_
 _LLAMA_FTYPE_GUESSED = 1024
 _TEMPLATE = "tokenizer.chat_template"
 _THINKING_MARKS = ("<think>", "enable_thinking", "reasoning")
+_PREDICTION_LAYERS = "layers that predict further tokens (MTP), which work only beside the model they were made for"
 _INFILL_KEYS = ("tokenizer.ggml.fim_pre_token_id", "tokenizer.ggml.prefix_token_id")
 
 
@@ -68,6 +69,11 @@ class Model:
     def parameters(self) -> int:
         """Number of weights, norms and biases included."""
         return sum(prod(tensor.shape) for tensor in self.tensors)
+
+    @property
+    def loaded_tensors(self) -> tuple[ModelTensor, ...]:
+        """What llama.cpp's loader takes: layers that predict further tokens (nextn_predict_layers) are left out."""
+        return tuple(tensor for tensor in self.tensors if tensor.layer < self.hyperparameters.computed_block_count)
 
     @property
     def generates(self) -> bool:
@@ -129,6 +135,8 @@ def open_model(path: Path, name: str) -> Model:
         for info in infos
     )
     _check_blocks(path, tensors, hyperparameters)
+    if not any(tensor.layer < hyperparameters.computed_block_count for tensor in tensors if tensor.layer >= 0):
+        raise NoLanguageModel(f"{path} holds only {_PREDICTION_LAYERS}; give the file of the whole model")
     return Model(
         name=name,
         files=tuple(ModelFile(h.path, h.file_size_bytes, h.modified_nanoseconds, h.inode) for h in headers),

@@ -41,7 +41,7 @@ def kv_bytes(
     said = hyper.sliding_window_period or _FULL_ATTENTION_EVERY.get(architecture, 0)
     every = said if hyper.sliding_window and not any(hyper.sliding_window_layers) else 0
     total = 0.0
-    for layer in range(hyper.block_count):
+    for layer in range(hyper.computed_block_count):
         heads = hyper.head_count_kv[layer]
         if _is_recurrent(hyper, layer):
             total += sequences * _state_elements(hyper) * _F32_BYTES

@@ -189,4 +189,4 @@ def make_frame(model: Model, hardware: HardwareProfile, drive: DriveProfile | No
         raise InvalidRequest(f"{sequences} sequences are not possible; give 1 to {_MAX_SEQUENCES}")
     kv_type = request.kv_type or "f16"
     footprint.kv_element_bytes(kv_type)
-    return Frame(model, hardware, drive, request, context, sequences, kv_type)
+    return Frame(replace(model, tensors=model.loaded_tensors), hardware, drive, request, context, sequences, kv_type)

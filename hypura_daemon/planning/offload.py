@@ -30,7 +30,7 @@ def offload(frame: Frame, ubatch: int, streamed: frozenset[str]) -> tuple[int, i
     for tensor in model.tensors:
         if tensor.name not in streamed and tensor.role is not Role.EMBEDDING:
             by_layer[tensor.layer if tensor.layer >= 0 else count - 1] += tensor.size_bytes
-    kv = frame.kv_bytes(ubatch) // max(count - 1, 1)
+    kv = frame.kv_bytes(ubatch) // max(model.hyperparameters.computed_block_count, 1)
     layers = on_gpu = 0
     for size in reversed(by_layer):  # llama.cpp offloads the last layers first
         if free < size + kv:

@@ -97,7 +97,8 @@ class ExpertStreamer:
             _expert_dimension(tensor, experts)
         self._rows = self._read_vectors(tensors, experts)
         for group in plan.experts.groups:
-            self._add_group(group, [t for t in tensors if t.layer in set(group.layers)])
+            if here := [t for t in tensors if t.layer in set(group.layers)]:
+                self._add_group(group, here)
         streamed = [number for number in range(layer_count) if self._layers[number].experts]
         for turn, number in enumerate(streamed):
             self._layers[number].turn = turn
@@ -310,8 +311,10 @@ class ExpertStreamer:
         return rows
 
     def _add_group(self, planned: placement_pb2.ExpertGroup, tensors: Sequence[StreamedTensor]) -> None:
-        """Make the pools of one group and point its tensors at them."""
+        """Make the pools of one group for what arrived of it, and point its tensors at them."""
         experts = self._experts
+        layers = sorted({tensor.layer for tensor in tensors})
+        planned_slots = min(planned.slots, experts * len(layers))
         weights = [
             FusedTensor(
                 t.address, self._descriptors[t.file], t.offset_bytes, t.length_bytes // self._experts, t.component
@@ -323,8 +326,8 @@ class ExpertStreamer:
             weights,
             experts,
             self._alignment,
-            planned.slots,
-            lambda classes: self._tokens_served(planned.slots, classes) >= self._ubatch_tokens,
+            planned_slots,
+            lambda classes: self._tokens_served(planned_slots, classes) >= self._ubatch_tokens,
         )
         for tensor in tensors:
             size = tensor.length_bytes // experts
@@ -334,22 +337,20 @@ class ExpertStreamer:
             stride = layouts[tensor.address].stride_bytes
             strides[tensor.component] = max(strides.get(tensor.component, 0), stride)
         slack = max(layout.slack_bytes for layout in layouts.values())
-        most = max(planned.slots, planned.most_slots)
+        most = max(planned_slots, min(planned.most_slots, experts * len(layers)))
         slots = (state.Slot * most)(*(state.Slot(layer=-1) for _ in range(most)))
         group = _Group(
-            shared=state.Group(slots=most, usable=planned.slots, classes=classes, slot=slots),
+            shared=state.Group(slots=most, usable=planned_slots, classes=classes, slot=slots),
             slots=slots,
-            planned=planned.slots,
+            planned=planned_slots,
             stride_bytes=strides,
             pools={component: Pool(most * stride + slack) for component, stride in strides.items()},
         )
         self._groups.append(group)
         components: set[tuple[str, ...]] = set()
-        for number in planned.layers:
+        for number in layers:
             mine = [t for t in tensors if t.layer == number]
             own = sorted(mine, key=lambda t: (t.address in self._rows, t.component))
-            if not own:
-                continue
             components.add(tuple(t.component for t in own))
             self._add_layer(number, group, [(t, layouts[t.address]) for t in own])
         if len(components) > 1:

@@ -36,6 +36,10 @@ _RECURRENT_SECOND_LAYER = {
 _PATTERN_PER_LAYER = {
     *("cohere2moe", "mimo2", "step35", "spark2_5", "muse-glimmer", "granite_swa", "dots3note", "maple"),
 }
+_PREDICTING = {
+    *("glm4moe", "qwen3next", "qwen35moe", "mimo2", "deepseek2", "deepseek32", "glm-dsa", "hy_v3", "step35"),
+    *("cohere2moe", "bailingmoe3", "glm5-next", "qwen35", "glm4", "exaone4"),
+}
 # Layer counts that llama.cpp hard-codes or that a pattern needs.
 _FIXED_LAYERS = {"gemma3n": 22, "deepseek4": 4, "hrm_text": 6}
 _DEFAULT_LAYERS = {"nemotron_h": 5, "nemotron_h_moe": 5}
@@ -73,6 +77,11 @@ def list_architectures() -> list[tuple[str, bool]]:
     return [(name, True) for name in _MOE.split()] + [(name, False) for name in _DENSE.split()]
 
 
+def list_predicting() -> list[tuple[str, bool]]:
+    """Of those, the ones that can have a layer for multi-token prediction (MTP)."""
+    return [(name, moe) for name, moe in list_architectures() if name in _PREDICTING]
+
+
 def sizes_of(architecture: str, layers: int | None = None) -> Sizes:
     """Sizes for the architecture; `layers` is refused where llama.cpp fixes the count."""
     fixed = _FIXED_LAYERS.get(architecture)
@@ -104,8 +113,12 @@ def metadata(
     experts: int = 8,
     experts_used: int = 2,
     expert_feed_forward: int | None = None,
+    prediction_layers: int = 0,
 ) -> dict[str, Value]:
-    """Every metadata key of the model, in the order they are written."""
+    """Every metadata key of the model, in the order they are written.
+
+    prediction_layers: how many of its layers predict further tokens (MTP).
+    """
     if (architecture, moe) not in list_architectures():
         kind = "mixture-of-experts" if moe else "dense"
         raise ValueError(f"no {kind} model of {architecture!r} can be made; see list_architectures()")
@@ -121,6 +134,8 @@ def metadata(
         keys |= _experts(architecture, ff, experts, experts_used)
     if architecture in ("qwen4exp", "glm5-next"):
         keys |= _per_layer_embeddings(sizes)
+    if prediction_layers:
+        keys |= {"nextn_predict_layers": prediction_layers}
     prefixed = {f"{architecture}.{key}": value for key, value in keys.items()}
     tokens = [f"tok_{number}" for number in range(sizes.vocabulary)]
     return {

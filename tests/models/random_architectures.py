@@ -20,15 +20,24 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.models.architecture_metadata import Uint64s, Value, list_architectures, metadata, sizes_of
+from tests.models.architecture_metadata import Uint64s, Value, list_architectures, list_predicting, metadata, sizes_of
 
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["list_architectures", "write_random_model"]
+__all__ = ["list_architectures", "list_predicting", "write_random_model"]
 
 _GGUF_UINT32, _GGUF_FLOAT32, _GGUF_UINT64 = 4, 6, 10
+_GGML_F16 = 1
+_NEVER_PREDICT = {"exaone4", "glm4"}
+"""llama.cpp has no tensors for their prediction layers, and skips those of a file."""
 _TIMEOUT_SECONDS = 240
+
+
+class _Memory(ctypes.Structure):
+    """ggml_init_params."""
+
+    _fields_ = (("size", ctypes.c_size_t), ("buffer", ctypes.c_void_p), ("no_alloc", ctypes.c_bool))
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +54,7 @@ class _Job:
     expert_feed_forward: int | None
     scales: bool
     tied: bool
+    prediction_type: str
 
 
 def write_random_model(
@@ -59,20 +69,38 @@ def write_random_model(
     aligned: bool = True,
     scales: bool = True,
     tied: bool = False,
+    prediction_type: str = "",
 ) -> None:
     """Write a random F32 model to `path`; the same arguments give the same bytes.
 
     aligned: with it, an expert's slice is a multiple of 4,096 bytes; without, it is not.
     scales: keep the optional `.scale` tensors, those per expert included.
     tied: leave `output.weight` out where the architecture then uses the token embeddings.
+    prediction_type: F32 or F16, and the model (of `list_predicting`) has one more layer, which predicts further
+    tokens (MTP) and is not computed, with its matrices in that type.
     Raises ValueError for an architecture or layer count that cannot be made, RuntimeError with llama.cpp's
     last words when it refuses or dies.
     """
     sizes = sizes_of(architecture, layers)
+    if prediction_type:
+        layers = sizes.layers + 1
+        sizes = sizes_of(architecture, layers)
     # One more row of F32: no embedding length used here is a multiple of 1,024, so the slice leaves the page.
     expert_feed_forward = None if aligned or not moe else sizes.feed_forward + 1
     metadata(architecture, moe, sizes, experts=experts, experts_used=experts_used)  # refuses early
-    job = _Job(architecture, moe, str(path), experts, experts_used, layers, seed, expert_feed_forward, scales, tied)
+    job = _Job(
+        architecture,
+        moe,
+        str(path),
+        experts,
+        experts_used,
+        layers,
+        seed,
+        expert_feed_forward,
+        scales and not prediction_type,  # llama.cpp refuses scales in a layer that it leaves out
+        tied,
+        prediction_type,
+    )
     done = subprocess.run(
         [sys.executable, "-m", __name__, json.dumps(asdict(job))],
         cwd=Path(__file__).parents[2],
@@ -116,16 +144,27 @@ def _make(job: _Job) -> None:
 
     library = ctypes.CDLL(str(next(Path(llama_cpp.__file__).parent.joinpath("lib").glob("libggml-base.*"))))
     gguf = _Gguf(library)
-    keys = metadata(
-        job.architecture,
-        job.moe,
-        sizes_of(job.architecture, job.layers),
-        experts=job.experts,
-        experts_used=job.experts_used,
-        expert_feed_forward=job.expert_feed_forward,
-    )
-    wanted, out = gguf.create(keys), gguf.create(keys)
+    sizes = sizes_of(job.architecture, job.layers)
+
+    def keys(layers: int, prediction_layers: int) -> dict[str, Value]:
+        return metadata(
+            job.architecture,
+            job.moe,
+            sizes_of(job.architecture, layers),
+            experts=job.experts,
+            experts_used=job.experts_used,
+            expert_feed_forward=job.expert_feed_forward,
+            prediction_layers=prediction_layers,
+        )
+
+    predicting = 1 if job.prediction_type else 0
+    out = gguf.create(keys(sizes.layers, predicting))
+    if predicting and job.architecture in _NEVER_PREDICT:
+        wanted = gguf.create(keys(sizes.layers - 1, 0))
+    else:
+        wanted = gguf.create(keys(sizes.layers, predicting))
     failures: list[BaseException] = []
+    made: dict[str, int] = {}
 
     def fill(tensor: int, _: object) -> None:
         try:
@@ -138,6 +177,7 @@ def _make(job: _Job) -> None:
             # A tied or shared tensor is offered once for each place that uses it.
             if not optional and not gguf.has(out, name):
                 gguf.add(out, tensor)
+                made[name] = tensor
         except BaseException as error:  # ctypes would print it and go on
             failures.append(error)
 
@@ -145,14 +185,42 @@ def _make(job: _Job) -> None:
     parameters = llama_cpp.llama_model_default_params()
     parameters.use_extra_bufts = False
     parameters.n_gpu_layers = 0
+    parameters.load_mtp = bool(job.prediction_type)
     callback = llama_cpp.llama_model_set_tensor_data_t(fill)
     model = llama_cpp.llama_model_init_from_user(wanted, callback, None, parameters)
     if failures:
         raise failures[0]
     if not model:
         raise RuntimeError("llama_model_init_from_user refused the metadata")
+    if job.prediction_type:
+        _add_prediction_layer(gguf, out, made, job)
     gguf.write(out, Path(job.path))
     llama_cpp.llama_model_free(model)
+
+
+def _add_prediction_layer(gguf: "_Gguf", out: int, made: dict[str, int], job: _Job) -> None:
+    """Give the last layer's matrices their type; where llama.cpp never makes that layer, copy the one before."""
+    import numpy as np
+
+    sizes = sizes_of(job.architecture, job.layers)
+    last = f"blk.{sizes.layers - 1}."
+    mine = {name: tensor for name, tensor in made.items() if name.startswith(last)}
+    if not mine:
+        before = f"blk.{sizes.layers - 2}."
+        for name, tensor in made.items():
+            if name.startswith(before):
+                copied = name.replace(before, last)
+                gguf.add_as(out, tensor, copied)
+                mine[copied] = tensor
+        for part, shape in (("eh_proj", (2 * sizes.embedding, sizes.embedding)), ("enorm", (sizes.embedding,))):
+            gguf.add_new(out, f"{last}nextn.{part}.weight", shape)
+        gguf.add_new(out, f"{last}nextn.hnorm.weight", (sizes.embedding,))
+    if job.prediction_type == "F16":
+        for name, tensor in mine.items():
+            if name.endswith(".weight") and len(gguf.shape(tensor)) > 1:
+                count = gguf.size_bytes(tensor) // 4
+                values = np.ctypeslib.as_array((ctypes.c_float * count).from_address(gguf.data(tensor)))
+                gguf.retype(out, name, _GGML_F16, values.astype(np.float16).tobytes())
 
 
 class _Gguf:
@@ -160,6 +228,7 @@ class _Gguf:
 
     def __init__(self, library: ctypes.CDLL) -> None:
         self._library = library
+        self._kept: list[Any] = []  # what the written tensors' data points to
         pointer, text, size = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_size_t
         self._create = self._function("gguf_init_empty", pointer)
         self._set = {
@@ -177,6 +246,11 @@ class _Gguf:
         self._dimensions = self._function("ggml_n_dims", ctypes.c_int, pointer)
         self.size_bytes = self._function("ggml_nbytes", size, pointer)
         self.data = self._function("ggml_get_data", pointer, pointer)
+        self._rename = self._function("ggml_set_name", pointer, pointer, text)
+        self._set_type = self._function("gguf_set_tensor_type", None, pointer, text, ctypes.c_int)
+        self._set_data = self._function("gguf_set_tensor_data", None, pointer, text, pointer)
+        self._initialize = self._function("ggml_init", pointer, _Memory)
+        self._new = self._function("ggml_new_tensor", pointer, pointer, ctypes.c_int, ctypes.c_int, pointer)
 
     def _function(self, name: str, result: Any, *arguments: Any) -> Any:
         function = getattr(self._library, name)
@@ -206,6 +280,27 @@ class _Gguf:
         else:
             real = (ctypes.c_float * len(value))(*[float(item) for item in value])
             self._set_array(context, key, _GGUF_FLOAT32, real, len(real))
+
+    def add_as(self, context: int, tensor: int, name: str) -> None:
+        """Add the tensor by another name."""
+        own = self.name(tensor)
+        self._rename(tensor, name.encode())
+        self.add(context, tensor)
+        self._rename(tensor, own.encode())
+
+    def add_new(self, context: int, name: str, shape: tuple[int, ...]) -> None:
+        """Add zeros in F32; shape: fastest dimension first."""
+        tensor = self._new(self._initialize(_Memory(1 << 20, None, True)), 0, len(shape), (ctypes.c_int64 * 4)(*shape))
+        self._rename(tensor, name.encode())
+        self.add(context, tensor)
+        self._kept.append(bytes(self.size_bytes(tensor)))
+        self._set_data(context, name.encode(), self._kept[-1])
+
+    def retype(self, context: int, name: str, kind: int, content: bytes) -> None:
+        """Give an added tensor another type and content."""
+        self._set_type(context, name.encode(), kind)
+        self._kept.append(content)
+        self._set_data(context, name.encode(), content)
 
     def has(self, context: int, name: str) -> bool:
         return int(self._find(context, name.encode())) >= 0

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from hypura_daemon.planning.architectures import DENSE_STREAMING, EXPERT_STREAMING
-from tests.models.random_architectures import list_architectures, write_random_model
+from tests.models.random_architectures import list_architectures, list_predicting, write_random_model
 
 COMMON = {
     "llama", "qwen2moe", "qwen3", "qwen3moe", "qwen3next", "qwen35moe", "gpt-oss", "deepseek2", "glm4moe",
@@ -47,6 +47,28 @@ def _cases() -> list[object]:
 def test_streamed_logits_equal_resident_logits(architecture: str, moe: bool, kind: str, tmp_path: Path) -> None:
     path = tmp_path / "model.gguf"
     write_random_model(architecture, moe, path)
+    _compare(path, kind)
+
+
+def _predicting() -> list[object]:
+    cases = []
+    for architecture, moe in list_predicting():
+        slow = () if architecture in ("glm4moe", "qwen35") else (pytest.mark.slow,)
+        if moe and architecture in EXPERT_STREAMING:
+            cases.append(pytest.param(architecture, True, "expert", id=f"{architecture}-experts", marks=slow))
+        if architecture in DENSE_STREAMING:
+            slow = slow or ((pytest.mark.slow,) if moe else ())
+            cases.append(pytest.param(architecture, moe, "dense", id=f"{architecture}-layers", marks=slow))
+    return cases
+
+
+@pytest.mark.parametrize(("architecture", "moe", "kind"), _predicting())
+def test_a_layer_that_predicts_further_tokens_is_left_out(
+    architecture: str, moe: bool, kind: str, tmp_path: Path
+) -> None:
+    """Seen: alone in its group of slots, since its types are its own, it ended the load with "min() arg is empty"."""
+    path = tmp_path / "model.gguf"
+    write_random_model(architecture, moe, path, prediction_type="F16")
     _compare(path, kind)
 
 

@@ -89,6 +89,19 @@ def test_numbers_per_layer(tmp_path: Path) -> None:
     assert mla.hyperparameters.kv_lora_rank == 24
 
 
+def test_layers_that_predict_further_tokens(tmp_path: Path) -> None:
+    """They are in the file and not in memory; deepseek4's key says 1 where the file holds none."""
+    weights = (Weights("blk.0.ffn_up.weight"), Weights("blk.1.ffn_up.weight"))
+    model = opened(tmp_path, gguf_bytes({**DENSE, "llama.nextn_predict_layers": 1}, weights))
+    assert [t.layer for t in model.tensors] == [0, 1]
+    assert [t.layer for t in model.loaded_tensors] == [0]
+    keys: dict[str, Value] = {key.replace("llama", "deepseek4"): value for key, value in DENSE.items()}
+    keys |= {"general.architecture": "deepseek4", "deepseek4.nextn_predict_layers": 1}
+    assert [t.layer for t in opened(tmp_path, gguf_bytes(keys, weights)).loaded_tensors] == [0, 1]
+    held = (*weights, Weights("blk.1.nextn.eh_proj.weight"))
+    assert [t.layer for t in opened(tmp_path, gguf_bytes(keys, held)).loaded_tensors] == [0]
+
+
 def test_odd_but_sound_numbers(tmp_path: Path) -> None:
     period = opened(tmp_path, dense_with(**{"attention.sliding_window_pattern": 6})).hyperparameters
     assert (period.sliding_window_period, period.sliding_window_layers) == (6, ())
@@ -142,6 +155,8 @@ def test_numbers_that_lie(content: bytes, words: str, tmp_path: Path) -> None:
         ({"general.architecture": "eagle3"}, DENSE_TENSORS, "draft model"),
         ({"general.architecture": "skynet"}, DENSE_TENSORS, "architecture 'skynet'"),
         (DENSE, (), "no tensors"),
+        ({**DENSE, "llama.nextn_predict_layers": 1}, (Weights("blk.1.ffn_up.weight"),), "only layers that predict"),
+        ({**DENSE, "llama.nextn_predict_layers": 2}, DENSE_TENSORS, "only layers that predict"),
         (MOE, (Weights("blk.0.ffn_up.0.weight"),), "one tensor per expert"),
     ],
 )

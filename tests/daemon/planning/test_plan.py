@@ -212,6 +212,31 @@ def test_a_budget_too_small_names_the_least_that_works(tiny: dict[str, Model]) -
         _check(_plan(model, memory_bytes=int(caught.value.required_bytes * 1.02)))
 
 
+@pytest.mark.parametrize(("shape", "memory_gb"), [("qwen3-30b-a3b", 8), ("llama-70b", 14)])
+def test_layers_that_predict_further_tokens_are_not_counted(shape: str, memory_gb: int, tiny: dict[str, Model]) -> None:
+    """llama.cpp's loader leaves them out (MTP): a plan with them is the one without, whatever their types."""
+    without = shaped(shape, tiny["tiny-moe" if shape.startswith("qwen") else "tiny-dense"])
+    numbers = without.hyperparameters
+    last = numbers.block_count
+    added = [
+        replace(t, name=t.name.replace(f"blk.{last - 1}.", f"blk.{last}."), layer=last, size_bytes=2 * t.size_bytes)
+        for t in without.tensors
+        if t.layer == last - 1
+    ]
+    head = ModelTensor(f"blk.{last}.nextn.eh_proj.weight", "F16", (4096, 2048), Role.OTHER, last, 0, 0, 16 << 20)
+    predicting = replace(
+        numbers,
+        block_count=last + 1,
+        nextn_predict_layers=1,
+        head_count=(*numbers.head_count, numbers.head_count[0]),
+        head_count_kv=(*numbers.head_count_kv, numbers.head_count_kv[0]),
+        recurrent_layers=(*numbers.recurrent_layers, False),
+        sliding_window_layers=(*numbers.sliding_window_layers, False),
+    )
+    model = replace(without, tensors=(*without.tensors, *added, head), hyperparameters=predicting)
+    assert _plan(model, memory_bytes=memory_gb * GB) == _plan(without, memory_bytes=memory_gb * GB)
+
+
 def test_the_weight_cache_makes_a_model_stream_that_would_fit(tiny: dict[str, Model]) -> None:
     for name, mode in (("tiny-moe", Mode.EXPERT_STREAMING), ("tiny-dense", Mode.DENSE_STREAMING)):
         model = tiny[name]
