@@ -30,7 +30,9 @@ class Answering:
             self._logprobs.extend(message.chunk.logprobs)
             yield from self._told(self._parser.push(message.chunk.text))
         elif message.HasField("finished"):
-            yield from self._told(self._parser.finish())
+            end = message.finished
+            cut = end.reason == inference_pb2.FINISH_REASON_LENGTH or bool(end.stop_string)
+            yield from self._told(self._parser.finish(cut=cut))
             if self._token_ids:
                 yield self._chunk("", "")
             yield inference_pb2.ChatResponse(finished=message.finished)

@@ -38,6 +38,7 @@ class HarmonyParser:
         self._name = ""
         self._buffer = ""
         self._final = False
+        self._cut = False
 
     def push(self, text: str) -> list[Part]:
         """See Parser."""
@@ -46,9 +47,9 @@ class HarmonyParser:
         self._buffer += text
         return self._advance()
 
-    def finish(self) -> list[Part]:
+    def finish(self, *, cut: bool = False) -> list[Part]:
         """See Parser."""
-        self._final = True
+        self._final, self._cut = True, cut
         return self._advance()
 
     def _advance(self) -> list[Part]:
@@ -69,7 +70,7 @@ class HarmonyParser:
         waiting = len(self._buffer) <= _MAX_HEADER_CHARACTERS + len(MESSAGE) and self._may_be_header(self._buffer)
         if waiting and not self._final:
             return False
-        if waiting and self._buffer.lstrip().startswith((CHANNEL, START)):
+        if waiting and (self._cut or self._buffer.lstrip().startswith((CHANNEL, START))):
             self._buffer = ""  # A header that was cut off: these tokens are never text.
             return False
         self._kind, self._state = Kind.CONTENT, _State.BODY
@@ -91,12 +92,14 @@ class HarmonyParser:
         match = _FIND_END.search(self._buffer)
         if match is None and self._kind is Kind.CALL and not self._final:
             return False
-        certain = len(self._buffer) - (0 if self._final else overlap(self._buffer, _ENDS))
+        certain = len(self._buffer) - (0 if self._final and not self._cut else overlap(self._buffer, _ENDS))
         text = self._buffer[: match.start() if match is not None else certain]
         if text:
-            parts.append(self._call(text) if self._kind is Kind.CALL else Part(self._kind, text))
+            part = self._call(text) if self._kind is Kind.CALL else Part(self._kind, text)
+            if self._kind is part.kind or match is not None or not self._cut:
+                parts.append(part)
         if match is None:
-            self._buffer = self._buffer[certain:]
+            self._buffer = "" if self._cut else self._buffer[certain:]
             return False
         parts.append(MARKUP)
         self._buffer = self._buffer[match.end() :]
@@ -116,7 +119,8 @@ class HarmonyParser:
         if begun.startswith(START):
             self._buffer, self._state = begun[len(START) :], _State.HEADER
             return True
-        if START.startswith(begun) and not self._final:
+        if START.startswith(begun) and (not self._final or self._cut):
+            self._buffer = "" if self._cut else self._buffer
             return False
         self._kind, self._state = Kind.CONTENT, _State.BODY
         return True

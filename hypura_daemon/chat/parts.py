@@ -36,8 +36,12 @@ class Parser(Protocol):
     def push(self, text: str) -> list[Part]:
         """The parts that became certain with this text."""
 
-    def finish(self) -> list[Part]:
-        """The rest, when the answer has ended."""
+    def finish(self, *, cut: bool = False) -> list[Part]:
+        """The rest, when the answer has ended.
+
+        cut: a limit or a stop string ended it, not the model. Markup that was cut off, the beginning of a marker or
+        a call that is not whole, is then dropped; where the model itself ended so, it is content.
+        """
 
 
 def overlap(text: str, markers: Iterable[str]) -> int:

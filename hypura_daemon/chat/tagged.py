@@ -11,6 +11,7 @@ Thinking is looked for at the beginning alone, so that an answer may speak of it
 """
 
 import re
+from collections.abc import Iterable
 from enum import Enum, auto
 
 from hypura_daemon.chat.parts import MARKUP, Kind, Part, overlap
@@ -18,10 +19,12 @@ from hypura_daemon.chat.syntaxes.reading import NO_CALL, JsonReader, Reader, Rea
 from hypura_daemon.chat.syntaxes.table import Syntax
 from hypura_daemon.chat.tools import Toolbox
 
-_BARE_HEAD = re.compile(r'\[?\s*\{\s*"(?P<key>[^"]*)"\s*:\s*')
-_BARE_BEGINNING = re.compile(r'\[?\s*(?:\{\s*(?:"(?P<key>[^"]*)(?P<closed>"\s*)?)?)?')
+_BARE_BEGINNING = re.compile(r"\[?\s*(?P<object>\{)?\s*")
+_STRING = re.compile(r'\s*"(?P<text>[^"\\]*)(?P<closed>")?')
+_COLON, _COMMA = re.compile(r"\s*(:)?\s*"), re.compile(r"\s*(,)?\s*")
 _BLANKS = " \t\r\n"
 _BARE_KEYS = ("name", "type", "function", "parameters", "arguments", "id")
+_BARE_TYPES = ("function", "function_call", "tool", "tool_call", "tool_use")
 
 
 class _State(Enum):
@@ -52,6 +55,7 @@ class TaggedParser:
         self._reader: Reader | None = None
         self._opened = ""  # What led into CALL: given back if it was no call.
         self._final = False
+        self._cut = False
         self._markers = syntax.markers if syntax is not None else ()
         self._find = re.compile("|".join(map(re.escape, self._markers))) if self._markers else None
         self._firsts = frozenset(marker[0] for marker in self._markers)
@@ -63,9 +67,9 @@ class TaggedParser:
         self._buffer += text
         return self._advance()
 
-    def finish(self) -> list[Part]:
+    def finish(self, *, cut: bool = False) -> list[Part]:
         """See Parser."""
-        self._final = True
+        self._final, self._cut = True, cut
         parts = self._advance()
         while self._state is _State.CALL:
             self._call(parts)
@@ -101,7 +105,8 @@ class TaggedParser:
                 self._may_think, self._fresh, self._state = False, True, _State.THINKING
                 parts.append(MARKUP)
                 return True
-            if self._opens.startswith(begun) and not self._final:
+            if self._opens.startswith(begun) and (self._cut or not self._final):
+                self._buffer = "" if self._cut else self._buffer
                 return False
         if self._bare and begun[:1] in ("{", "["):
             self._open_bare()
@@ -131,7 +136,7 @@ class TaggedParser:
         certain = self._certain((self._closes,))
         if certain:
             parts.append(Part(Kind.THINKING, self._buffer[:certain]))
-            self._buffer = self._buffer[certain:]
+        self._buffer = "" if self._cut else self._buffer[certain:]
         return False
 
     def _content(self, parts: list[Part]) -> bool:
@@ -149,7 +154,7 @@ class TaggedParser:
             if text:
                 self._fresh = False
                 parts.append(Part(Kind.CONTENT, text))
-                self._buffer = self._buffer[certain:]
+            self._buffer = "" if self._cut else self._buffer[certain:]
             return False
         if stripped := text.rstrip():
             parts.append(Part(Kind.CONTENT, stripped))
@@ -165,7 +170,13 @@ class TaggedParser:
         return self._call(parts)
 
     def _call(self, parts: list[Part]) -> bool:
-        reading = self._reader.read(self._buffer, final=self._final) if self._reader is not None else NO_CALL
+        reader = self._reader
+        if self._cut and reader is not None and reader.read(self._buffer, final=False) is None:
+            whole = reader.read(self._buffer, final=True, cut=True)
+            parts.extend(whole.calls if whole is not None else ())
+            self._buffer, self._reader, self._opened, self._state = "", None, "", _State.CONTENT
+            return True
+        reading = reader.read(self._buffer, final=self._final) if reader is not None else NO_CALL
         if reading is None:
             return False
         self._state = _State.CONTENT
@@ -186,9 +197,11 @@ class TaggedParser:
 
     def _certain(self, markers: tuple[str, ...]) -> int:
         """How much of the buffer no marker can take back; white space before one would be dropped."""
-        if self._final:
+        if self._final and not self._cut:
             return len(self._buffer)
         certain = len(self._buffer) - overlap(self._buffer, markers)
+        if self._cut and certain == len(self._buffer):
+            return certain
         return len(self._buffer[:certain].rstrip()) if markers else certain
 
 
@@ -200,7 +213,7 @@ class _BareReader:
         self._json = JsonReader()
         self._told = False
 
-    def read(self, text: str, *, final: bool) -> Reading | None:
+    def read(self, text: str, *, final: bool, cut: bool = False) -> Reading | None:
         """See Reader."""
         if not self._told:
             told = _could_be_call(text, self._tools)
@@ -214,23 +227,48 @@ class _BareReader:
 
 
 def _could_be_call(text: str, tools: Toolbox) -> bool | None:
-    """Whether JSON that begins so may be a call of a tool on offer; None while that is open."""
-    head = _BARE_HEAD.match(text)
-    if head is None:
-        begun = _BARE_BEGINNING.fullmatch(text)
-        if begun is None:
+    """Whether JSON that begins so may be a call of a tool on offer; None while that is open.
+
+    What may stand before the name: its type, an id, and the object that function is.
+    """
+    begun = _BARE_BEGINNING.match(text)
+    if begun is None or not begun["object"]:
+        return None if begun is not None and begun.end() == len(text) else False
+    at = begun.end()
+    while at < len(text):
+        key = _STRING.match(text, at)
+        if key is None or not _may_be(key, _BARE_KEYS, text):
             return False
-        key = begun["key"] or ""
-        known = key in _BARE_KEYS if begun["closed"] else any(one.startswith(key) for one in _BARE_KEYS)
-        return None if known else False
-    if head["key"] != "name":
-        return head["key"] in _BARE_KEYS
-    value = text[head.end() :]
-    if not value:
-        return None
-    name, closed, _ = value[1:].partition('"')
-    if value[0] != '"':
+        colon = _COLON.match(text, key.end())
+        if not key["closed"] or colon is None or colon.end() == len(text):
+            return None
+        if not colon[1]:
+            return False
+        name, at = key["text"], colon.end()
+        if name in ("parameters", "arguments"):
+            return True
+        if name == "function" and text[at] == "{":
+            at += 1
+            continue
+        value = _STRING.match(text, at)
+        known = tools.by_name if name in ("name", "function") else _BARE_TYPES if name == "type" else None
+        if value is None or not _may_be(value, known, text):
+            return False
+        if not value["closed"]:
+            return None
+        if name in ("name", "function"):
+            return True
+        comma = _COMMA.match(text, value.end())
+        if comma is None or (not comma[1] and comma.end() < len(text)):
+            return False
+        at = comma.end()
+    return None
+
+
+def _may_be(found: re.Match[str], known: Iterable[str] | None, text: str) -> bool:
+    """Whether a JSON string, maybe begun alone at the end of the text, may be one of these; None: any."""
+    if not found["closed"] and found.end() < len(text):
         return False
-    if closed:
-        return name in tools.by_name
-    return None if any(one.startswith(name) for one in tools.by_name) else False
+    if known is None:
+        return True
+    return any(one == found["text"] if found["closed"] else one.startswith(found["text"]) for one in known)

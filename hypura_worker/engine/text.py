@@ -29,12 +29,8 @@ class TextStream:
         return self._advance(self._decoder.decode(data))
 
     def finish(self) -> str:
-        """What was held back; a broken last character becomes U+FFFD."""
-        if self.stopped:
-            return ""
-        text = self._advance(self._decoder.decode(b"", final=True))
-        if not self.stopped:
-            text, self._held = text + self._held, ""
+        """What was held back of a stop string. Bytes of a last character that never became whole are dropped."""
+        text, self._held = self._held, ""
         return text
 
     def _advance(self, new: str) -> str:

@@ -43,10 +43,19 @@ def test_a_character_is_held_back_until_it_is_whole() -> None:
     assert [stream.push(bytes([b])) for b in "€".encode()] == ["", "", "€"]
 
 
-def test_a_character_that_never_becomes_whole_is_replaced() -> None:
+@given(st.text(), st.integers(0, 1000), st.lists(st.integers(0, 1000)))
+def test_a_last_character_that_never_became_whole_is_dropped(text: str, end: int, cuts: list[int]) -> None:
+    """Seen: a limit within an emoji gave U+FFFD at the end."""
+    data = text.encode()[: end % (len(text.encode()) + 1)]
+    pieces, _ = _stream(data, cuts, [])
+    assert "".join(pieces) == data.decode(errors="ignore")
+
+
+def test_bytes_that_are_no_character_are_replaced() -> None:
     stream = TextStream([])
-    assert stream.push(b"a\xe2\x82") == "a"
-    assert stream.finish() == "�"
+    assert stream.push(b"a\xe2\x82b\xff") == "a�b�"
+    assert stream.push(b"\xf0\x9f") + stream.push(b"\x98 c\xf0\x9f\x98") == "� c"
+    assert stream.finish() == ""
 
 
 def test_what_may_become_a_stop_string_is_held_back() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from hypura_daemon.chat.parts import Part
+from hypura_daemon.chat.parts import Part, overlap
 from hypura_daemon.chat.tools import json_calls, loads
 
 _MAX_HEAD_CHARACTERS = 512
@@ -28,8 +28,11 @@ NO_CALL = Reading(())
 class Reader(Protocol):
     """Reads one block of calls. It is asked again with ever more text, until it answers."""
 
-    def read(self, text: str, *, final: bool) -> Reading | None:
-        """What the text says; None while more text must come, which it does unless it is final."""
+    def read(self, text: str, *, final: bool, cut: bool = False) -> Reading | None:
+        """What the text says; None while more text must come, which it does unless it is final.
+
+        cut: the final text was cut off, so that only calls that show their own end are whole.
+        """
 
 
 class JsonEnd:
@@ -96,7 +99,7 @@ class JsonReader:
         self._calls: list[Part] = []
         self._behind_value = False
 
-    def read(self, text: str, *, final: bool) -> Reading | None:
+    def read(self, text: str, *, final: bool, cut: bool = False) -> Reading | None:
         """See Reader."""
         if self._head is not None:
             brace = text.find("{")
@@ -147,7 +150,7 @@ class BlockReader:
 
     A marker within an argument does no harm: the block ends at the first where it parses. `opens` in the
     block says that it never ended. whole: the markers are a part of what is parsed. `then` are markers that
-    may follow.
+    may follow. delimited: the text before the closing marker shows its own end.
     """
 
     def __init__(
@@ -158,15 +161,17 @@ class BlockReader:
         *,
         whole: bool = False,
         then: Sequence[str] = (),
+        delimited: bool = True,
     ) -> None:
         self._opens = opens
         self._closes = closes
         self._parse = parse
         self._before, self._behind = (opens, closes) if whole else ("", "")
         self._then = then
+        self._delimited = delimited
         self._searched = 0
 
-    def read(self, text: str, *, final: bool) -> Reading | None:
+    def read(self, text: str, *, final: bool, cut: bool = False) -> Reading | None:
         """See Reader."""
         while True:
             at = text.find(self._closes, self._searched)
@@ -175,7 +180,7 @@ class BlockReader:
                 return NO_CALL
             if at < 0:
                 self._searched = max(0, len(text) - len(self._closes) + 1)
-                return self._last(text) if final else None
+                return self._last(text, cut) if final else None
             end = at + len(self._closes)
             calls = self._parse(self._before + text[:at] + self._behind)
             if calls:
@@ -183,19 +188,26 @@ class BlockReader:
                 return None if closed is None else Reading(calls, closed)
             self._searched = end
 
-    def _last(self, text: str) -> Reading:
-        calls = self._parse(self._before + text)
+    def _last(self, text: str, cut: bool) -> Reading:
+        if cut and not self._delimited:
+            return NO_CALL
+        calls = self._parse(self._before + text[: len(text) - overlap(text, (self._closes,))])
         return Reading(calls, len(text)) if calls else NO_CALL
 
 
 def skip_markers(text: str, at: int, markers: Sequence[str], *, final: bool) -> int | None:
-    """The index behind the markers that follow `at`, which may be left out; None while one may still come."""
+    """The index behind the markers that follow `at`, which may be left out or, at the end, be begun alone.
+
+    None while one may still come.
+    """
     for marker in markers:
         start = _skip(text, at)
         if text.startswith(marker, start):
             at = start + len(marker)
-        elif not final and marker.startswith(text[start:]):
-            return None
+        elif marker.startswith(text[start:]):
+            if not final:
+                return None
+            at = len(text)
     return at
 
 

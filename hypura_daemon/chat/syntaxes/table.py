@@ -62,7 +62,7 @@ def _tagged(opens: str, closes: str, tags: forms.Tags, *then: str, whole: bool =
 
 
 def _glm(tools: Toolbox) -> Reader:
-    return BlockReader(_TOOL_CALL, _TOOL_CALL_END, lambda body: forms.glm_calls(body, tools))
+    return BlockReader(_TOOL_CALL, _TOOL_CALL_END, lambda body: forms.glm_calls(body, tools), delimited=False)
 
 
 def _gemma(opens: str, closes: str, quote: str) -> MakeReader:
@@ -79,14 +79,14 @@ class _MistralReader:
     def __init__(self) -> None:
         self._reader: Reader | None = None
 
-    def read(self, text: str, *, final: bool) -> Reading | None:
+    def read(self, text: str, *, final: bool, cut: bool = False) -> Reading | None:
         """See Reader."""
         begun = text.lstrip()[:1]
         if self._reader is None:
             if not begun:
                 return NO_CALL if final else None
             self._reader = JsonReader() if begun in "[{" else JsonReader((), _MISTRAL_HEAD)
-        return self._reader.read(text, final=final)
+        return self._reader.read(text, final=final, cut=cut)
 
 
 def _mistral(tools: Toolbox) -> Reader:

@@ -71,11 +71,11 @@ def told(parts: list[Part]) -> list[Told]:
     return result
 
 
-def parsed(parser: Parser, pieces: list[str]) -> list[Told]:
+def parsed(parser: Parser, pieces: list[str], *, cut: bool = False) -> list[Told]:
     parts: list[Part] = []
     for piece in pieces:
         parts += parser.push(piece)
-    return told(parts + parser.finish())
+    return told(parts + parser.finish(cut=cut))
 
 
 LONDON = '{"name": "weather", "arguments": {"city": "London"}}'
@@ -194,6 +194,107 @@ CUTS = st.lists(st.integers(0, 10_000), max_size=8)
 def test_any_cut_gives_the_same_parts(row: tuple[str, str, str, list[Told]], cuts: list[int]) -> None:
     template, prompt, answer, expected = row
     assert parsed(format_of(template).parser(prompt, TOOLS), pieces_of(answer, cuts)) == expected
+
+
+ANSWERS = {
+    "deepseek": "So:<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>weather\n```json\n{\"city\": \"Bonn\"}\n"
+    "```<｜tool▁call▁end｜>\n<｜tool▁call▁begin｜>function<｜tool▁sep｜>now\n```json\n{}\n```<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
+    "deepseek-3.1": 'So:<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>weather<｜tool▁sep｜>{"city": "Bonn"}<｜tool▁call▁end｜>'
+    "<｜tool▁call▁begin｜>now<｜tool▁sep｜>{}<｜tool▁call▁end｜><｜tool▁calls▁end｜>",
+    "dsml": 'So:<｜DSML｜function_calls>\n<｜DSML｜invoke name="weather">\n<｜DSML｜parameter name="city" string="true">Bonn'
+    '</｜DSML｜parameter>\n</｜DSML｜invoke>\n<｜DSML｜invoke name="now">\n</｜DSML｜invoke>\n</｜DSML｜function_calls>',
+    "kimi": 'So:<|tool_calls_section_begin|><|tool_call_begin|>functions.weather:0<|tool_call_argument_begin|>{"city": "Bonn"}'
+    "<|tool_call_end|><|tool_call_begin|>functions.now:1<|tool_call_argument_begin|>{}<|tool_call_end|><|tool_calls_section_end|>",
+    "cohere": 'So:<|START_ACTION|>[{"tool_call_id": "0", "tool_name": "weather", "parameters": {"city": "Bonn"}},\n'
+    '{"tool_call_id": "1", "tool_name": "now", "parameters": {}}]<|END_ACTION|>',
+    "mistral": 'So:[TOOL_CALLS]weather[ARGS]{"city": "Bonn"}[TOOL_CALLS]now[CALL_ID]123456789[ARGS]{}',
+    "mistral-list": 'So:[TOOL_CALLS] [{"name": "weather", "arguments": {"city": "Bonn"}}, {"name": "now", "arguments": {}}]',
+    "glm": "So:\n<tool_call>weather\n<arg_key>city</arg_key>\n<arg_value>Bonn</arg_value>\n</tool_call>\n<tool_call>now</tool_call>",
+    "functions": "So:\n<tool_call>\n<function=weather>\n<parameter=city>\nBonn\n</parameter>\n</function>\n</tool_call>\n"
+    "<function=now>\n</function>\n</tool_call>",
+    "invoke": 'So:<minimax:tool_call>\n<invoke name="weather">\n<parameter name="city">Bonn</parameter>\n</invoke>\n'
+    '<invoke name="now">\n</invoke>\n</minimax:tool_call>',
+    "gemma": 'So:<|tool_call>call:weather{city:<|"|>Bonn<|"|>}<tool_call|><|tool_call>call:now{}<tool_call|>',
+    "function-gemma": "So:<start_function_call>call:weather{city:<escape>Bonn<escape>}<end_function_call>"
+    "<start_function_call>call:now{}<end_function_call>",
+    "lists": 'So:<|tool_call|>[{"name": "weather", "arguments": {"city": "Bonn"}}, {"name": "now", "arguments": {}}]<|/tool_call|>',
+    "python": 'So:<|tool_call_start|>[weather(city="Bonn"), now()]<|tool_call_end|>',
+    "hermes": 'So:\n<tool_call>\n{"name": "weather", "arguments": {"city": "Bonn"}}\n</tool_call>\n<tool_call>\n{"name": "now"}\n'
+    "</tool_call>",
+    "tool-calls": 'So:<tool_calls>[{"name": "weather", "arguments": {"city": "Bonn"}}, {"name": "now", "arguments": {}}]</tool_calls>',
+    "nemotron": 'So:<TOOLCALL>[{"name": "weather", "arguments": {"city": "Bonn"}}, {"name": "now", "arguments": {}}]</TOOLCALL>',
+    "llama": 'So:<|python_tag|>{"name": "weather", "parameters": {"city": "Bonn"}}<|python_tag|>{"name": "now", "parameters": {}}',
+}  # fmt: skip
+"""One answer for every syntax: "So:", and two calls."""
+BARE = {
+    "hermes": '{"name": "weather", "arguments": {"city": "Bonn"}}\n{"name": "now"}',
+    "llama": '{"type": "function", "name": "weather", "parameters": {"city": "Bonn"}}; {"name": "now", "parameters": {}}',
+    "json": '[{"id": "1", "type": "function", "function": {"name": "weather", "arguments": {"city": "Bonn"}}}, {"function": "now"}]',
+}
+HARMONY_CALL = (
+    "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>commentary<|message|>So:<|end|>"
+    '<|start|>assistant<|channel|>commentary to=functions.weather <|constrain|>json<|message|>{"city":"Bonn"}'
+)
+FORMS = {syntax.name: " ".join(syntax.shown) for syntax in SYNTAXES} | {"json": "tools"}
+CUT_ANSWERS = [
+    *((FORMS[name], PLAIN, answer) for name, answer in ANSWERS.items()),
+    *((FORMS[name], PLAIN, answer) for name, answer in BARE.items()),
+    *((FORMS[name] + " <think>", PLAIN, f"<think>\nhm\n</think>\n\n{answer}") for name, answer in ANSWERS.items()),
+    (COHERE, PLAIN, "<|START_THINKING|>hm<|END_THINKING|><|START_RESPONSE|>So:<|END_RESPONSE|>"),
+    (GEMMA, PLAIN, "<|channel>thought\nhm\n<channel|>" + ANSWERS["gemma"]),
+    (HARMONY, "<|start|>assistant", HARMONY_CALL),
+    (HARMONY, "<|start|>assistant", "<|channel|>analysis<|message|>hm<|end|><|start|>assistant<|channel|>final<|message|>So:"),
+    *((f"{opens} {closes}", PLAIN, f"{opens}hm\n{closes}So:") for opens, closes in (
+        ("[THINK]", "[/THINK]"), ("<seed:think>", "</seed:think>"), ("<|inner_prefix|>", "<|inner_suffix|>"),
+        ("◁think▷", "◁/think▷"), ("<thought>", "</thought>"), ("<thinking>", "</thinking>"), ("<reasoning>", "</reasoning>"))),
+]  # fmt: skip
+
+
+def of_kind(parts: list[Told], kind: str) -> list[Any]:
+    return [part[1:] for part in parts if part[0] == kind]
+
+
+def text_of_kind(parts: list[Told], kind: str) -> str:
+    return "".join(str(part[0]) for part in of_kind(parts, kind))
+
+
+def test_every_syntax_has_an_answer_that_is_cut() -> None:
+    assert set(ANSWERS) == {syntax.name for syntax in SYNTAXES}
+    for template, prompt, answer in CUT_ANSWERS:
+        parts = parsed(format_of(template).parser(prompt, TOOLS), [answer])
+        assert text_of_kind(parts, "CONTENT") in ("So:", "")
+        if "Bonn" in answer:
+            assert of_kind(parts, "CALL")[0] == ("weather", {"city": "Bonn"}), answer
+
+
+@pytest.mark.parametrize(("template", "prompt", "answer"), CUT_ANSWERS)
+def test_markup_that_a_limit_cut_is_never_content(template: str, prompt: str, answer: str) -> None:
+    """Seen: max_tokens within a call gave <tool_call>{… as content, or half a name as a call."""
+    form = format_of(template)
+    whole = parsed(form.parser(prompt, TOOLS), [answer])
+    for end in range(len(answer) + 1):
+        parts = parsed(form.parser(prompt, TOOLS), [answer[:end]], cut=True)
+        assert parts == parsed(form.parser(prompt, TOOLS), list(answer[:end]), cut=True)
+        for kind in ("CONTENT", "THINKING"):
+            assert text_of_kind(whole, kind).startswith(text_of_kind(parts, kind).rstrip()), (end, parts)
+        calls = of_kind(parts, "CALL")
+        assert calls == of_kind(whole, "CALL")[: len(calls)], (end, parts)
+
+
+@settings(max_examples=600)
+@given(st.sampled_from(CUT_ANSWERS), st.integers(0, 10_000), st.lists(st.integers(0, 10_000), max_size=8))
+def test_markup_that_a_limit_cut_in_any_stream(row: tuple[str, str, str], end: int, cuts: list[int]) -> None:
+    template, prompt, answer = row
+    answer = answer[: end % (len(answer) + 1)]
+    whole = parsed(format_of(template).parser(prompt, TOOLS), [answer], cut=True)
+    assert parsed(format_of(template).parser(prompt, TOOLS), pieces_of(answer, cuts), cut=True) == whole
+    assert "So:".startswith(text_of_kind(whole, "CONTENT").strip())
+
+
+def test_what_is_no_markup_stays_when_a_limit_cuts() -> None:
+    for text in ("2 < 3 and", "a <b> c ", '{"answer": [1, 2', '{"name": "Bob", "age', "[1] is", "<p>", "So: <tool> "):
+        assert parsed(format_of(HERMES).parser(PLAIN, TOOLS), [text], cut=True) == [content(text)]
+    assert parsed(format_of(HERMES).parser(PLAIN, toolbox([])), ["<tool_call>{"], cut=True) == [content("<tool_call>{")]
 
 
 FAMILIES = [" ".join(syntax.shown) + " <think>" for syntax in SYNTAXES] + [HARMONY, GEMMA, COHERE, "", "[THINK]"]
