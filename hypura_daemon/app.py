@@ -105,7 +105,9 @@ async def _serve(
         rules=settings.rules,
     )
     shop = Shop(registry, settings.home, supervisor.unload)
-    inference = Inference(supervisor, registry, log_content=settings.log_content)
+    inference = Inference(
+        supervisor, registry, context_tokens=settings.context_tokens, log_content=settings.log_content
+    )
     core = Core(inference, registry, supervisor, settings, shop)
     gateway = await asyncio.to_thread(open_gateway, core, handed[HTTP])
     reporter = StatusReporter(settings, supervisor, gateway.address)

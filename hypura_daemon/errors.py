@@ -37,16 +37,26 @@ class InvalidModelName(InvalidRequest):
 class ContextTooLong(InvalidRequest):
     """More context than the model or the memory has.
 
-    required_bytes is the memory that would do; 0 when none would.
+    required_bytes is the memory that would do; 0 when none would. largest_tokens is the most that can be had; 0
+    where it is not known.
     """
 
-    def __init__(self, message: str, required_bytes: int = 0) -> None:
+    def __init__(self, message: str, required_bytes: int = 0, largest_tokens: int = 0) -> None:
         super().__init__(message)
         self.required_bytes = required_bytes
+        self.largest_tokens = largest_tokens
 
 
 class PromptTooLong(InvalidRequest):
-    """The prompt does not fit the context."""
+    """The prompt does not fit the context.
+
+    prompt_tokens is its length, context_tokens the most that it may have; 0 where they are not known.
+    """
+
+    def __init__(self, message: str, prompt_tokens: int = 0, context_tokens: int = 0) -> None:
+        super().__init__(message)
+        self.prompt_tokens = prompt_tokens
+        self.context_tokens = context_tokens
 
 
 class ModelNotFound(HypuraError):

@@ -6,8 +6,11 @@ errors. Closing an answer's iterator cancels it in the worker.
 
 import asyncio
 import math
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import structlog
 
@@ -17,17 +20,22 @@ from hypura_daemon.chat.constraints import schema_grammar
 from hypura_daemon.chat.defaults import limits_with, sampling_with, use_with
 from hypura_daemon.chat.infill import InfillTokens, infill_tokens
 from hypura_daemon.chat.job import ChatJob, chat_job
-from hypura_daemon.errors import InvalidRequest, WorkerFailed
+from hypura_daemon.errors import ContextTooLong, InvalidRequest, PromptTooLong, WorkerFailed
 from hypura_daemon.models.entry import Entry
 from hypura_daemon.models.model import Model
 from hypura_daemon.models.overrides import Overrides, style_of
 from hypura_daemon.models.registry import Registry
+from hypura_daemon.planning.frame import DEFAULT_CONTEXT_TOKENS
+from hypura_daemon.scheduling.context import answer_room, grown, likely_tokens
 from hypura_daemon.tally import current
 from hypura_daemon.workers.snapshot import Lease
 from hypura_daemon.workers.supervisor import Supervisor
+from hypura_daemon.workers.use import Use
 
 MAX_TEXTS = 4096
 MAX_TEXT_CHARACTERS = 1 << 24
+_ADDED_TOKENS = 4
+"""Begin and end of a sequence, and the blank that some tokenizers put before a text."""
 
 _log = structlog.get_logger()
 
@@ -35,9 +43,17 @@ _log = structlog.get_logger()
 class Inference:
     """Answers requests with the models that the supervisor loads."""
 
-    def __init__(self, supervisor: Supervisor, registry: Registry, *, log_content: bool = False) -> None:
+    def __init__(
+        self,
+        supervisor: Supervisor,
+        registry: Registry,
+        *,
+        context_tokens: int = DEFAULT_CONTEXT_TOKENS,
+        log_content: bool = False,
+    ) -> None:
         self._supervisor = supervisor
         self._registry = registry
+        self._context_tokens = context_tokens
         self._log_content = log_content
 
     async def generate(
@@ -47,6 +63,7 @@ class Inference:
 
         Raises HypuraError.
         """
+        began_seconds = time.monotonic()
         entry, model = await asyncio.to_thread(self._opened, request.model)
         current().model = entry.name
         if not model.generates:
@@ -68,12 +85,20 @@ class Inference:
         if request.suffix:
             _sized(request.suffix, "the suffix")
             gap = await asyncio.to_thread(_gap, request, model, entry.overrides, asked)
-        use = use_with(request.use, parameters, model.hyperparameters.context_length)
-        async with self._supervisor.lease(entry.name, use=use) as lease:
+
+        async def prompt(lease: Lease) -> _Prompt:
             if gap is not None:
                 ids = await _infilled(lease, gap, asked, request.suffix)
                 asked.prompt_ids.CopyFrom(inference_pb2.TokenIds(ids=ids))
-            async with aclosing(self._answer(lease, asked)) as answer:
+            return _Prompt(asked.prompt, tuple(asked.prompt_ids.ids))
+
+        trained_tokens = model.hyperparameters.context_length
+        use = use_with(request.use, parameters, trained_tokens)
+        demand = _Demand(use, trained_tokens, _max_tokens(asked.limits), asked.limits.truncate)
+        async with self._with_room(entry.name, demand, prompt, request.ByteSize()) as (lease, _, context_tokens):
+            load_seconds = time.monotonic() - began_seconds
+            asked.limits.context_tokens = context_tokens
+            async with aclosing(self._answer(lease, asked, load_seconds)) as answer:
                 async for message in answer:
                     yield inference_pb2.GenerateResponse(
                         prefill=message.prefill if message.HasField("prefill") else None,
@@ -83,10 +108,17 @@ class Inference:
 
     async def chat(self, request: inference_pb2.ChatRequest) -> AsyncGenerator[inference_pb2.ChatResponse, None]:
         """Answers a conversation; the last message has `finished` set. Raises HypuraError."""
+        began_seconds = time.monotonic()
         name, job = await asyncio.to_thread(self._chat_job, request)
         current().model = name
-        async with self._supervisor.lease(name, use=job.use) as lease:
-            prompt = await self._chat_prompt(lease, job)
+
+        async def whole(lease: Lease) -> _Prompt:
+            return _Prompt(await asyncio.to_thread(_rendered, lease, job), job.context)
+
+        demand = _Demand(job.use, job.trained_tokens, _max_tokens(job.limits), job.limits.truncate)
+        async with self._with_room(name, demand, whole, request.ByteSize()) as (lease, made, context_tokens):
+            load_seconds = time.monotonic() - began_seconds
+            prompt = await self._chat_prompt(lease, job, made.text, context_tokens)
             asked = worker_pb2.WorkerGenerateRequest(
                 prompt=prompt,
                 sampling=job.sampling,
@@ -94,13 +126,14 @@ class Inference:
                 visible_tokens=job.visible_tokens,
                 report_prompt_ids=job.report_prompt_ids,
             )
+            asked.limits.context_tokens = context_tokens
             bound = await asyncio.to_thread(job.constraint, prompt)
             asked.limits.json_schema, asked.limits.grammar, asked.grammar_root = "", bound.text, bound.root
             if job.context:
                 added = await _tokens(lease, prompt, add_special=False)
                 asked.prompt_ids.CopyFrom(inference_pb2.TokenIds(ids=[*job.context, *added]))
             answering = Answering(job.parser(prompt))
-            async with aclosing(self._answer(lease, asked)) as answer:
+            async with aclosing(self._answer(lease, asked, load_seconds)) as answer:
                 async for message in answer:
                     for event in answering.events(message):
                         yield event
@@ -119,20 +152,32 @@ class Inference:
 
     async def embed(self, request: inference_pb2.EmbedRequest) -> inference_pb2.EmbedResponse:
         """Turns texts into vectors. Raises HypuraError."""
+        began_seconds = time.monotonic()
         count = len(request.texts) + len(request.token_texts)
         if not 1 <= count <= MAX_TEXTS:
             raise InvalidRequest(f"{count} texts were given; give 1 to {MAX_TEXTS}")
         for text in request.texts:
             _sized(text, "a text")
+        entry, model = await asyncio.to_thread(self._opened, request.model)
+        current().model = entry.name
         asked = worker_pb2.WorkerEmbedRequest(
             texts=request.texts,
             token_texts=request.token_texts,
             normalize=request.normalize and not request.dimensions,
             truncate=request.truncate,
         )
-        async with self._lease(request.model, request.use) as lease:
+        trained_tokens = model.hyperparameters.context_length
+        use = use_with(request.use, entry.overrides.parameters, trained_tokens)
+        demand = _Demand(use, trained_tokens, None, request.truncate)
+        texts = _Texts(request)
+
+        async def given(lease: Lease) -> _Texts:
+            return texts
+
+        async with self._with_room(entry.name, demand, given, texts.longest_bytes) as (lease, _, context_tokens):
+            load_seconds = time.monotonic() - began_seconds
+            asked.context_tokens = context_tokens
             answer = await lease.worker.embed(asked)
-            load_seconds = lease.load_seconds
         current().prompt_tokens += answer.prompt_tokens
         vectors: Iterable[inference_pb2.Embedding] = answer.embeddings
         if request.dimensions:
@@ -164,11 +209,60 @@ class Inference:
         entry, model = self._opened(request.model)
         return entry.name, chat_job(request, model, entry.overrides)
 
-    async def _chat_prompt(self, lease: Lease, job: ChatJob) -> str:
+    @asynccontextmanager
+    async def _with_room(
+        self, name: str, demand: "_Demand", made: Callable[[Lease], Awaitable["Input"]], size_bytes: int
+    ) -> AsyncIterator[tuple[Lease, "Input", int]]:
+        """The model with a context that what `made` gives fits into, that input, and how much context it may use.
+
+        A request that names its context has that. Any other has what the model is loaded with by its load's own
+        options, or by the settings, and more if its input needs it: the model is then loaded anew. What it gets is
+        the same whatever earlier requests needed. Raises PromptTooLong, and what loading raises.
+        """
+        use, trained_tokens = demand.use, demand.trained_tokens
+        named_tokens, tokens = use.context_tokens, 0
+        likely = likely_tokens(size_bytes)
+        if not named_tokens and likely + demand.room(self._context_tokens) > self._context_tokens:
+            # Else a large request would load the model twice where it is not loaded yet.
+            likely = grown(likely + demand.room(self._context_tokens), trained_tokens)
+            use = replace(use, likely_tokens=likely)
+        while True:
+            try:
+                async with self._supervisor.lease(name, use=use) as lease:
+                    given = await made(lease)
+                    loaded_tokens = lease.loaded.context_tokens
+                    usual_tokens = named_tokens or lease.asked_context_tokens or self._context_tokens
+                    usual_tokens = min(usual_tokens, trained_tokens)
+                    room = demand.room(usual_tokens)
+                    if given.most_tokens + room <= usual_tokens:
+                        yield lease, given, min(usual_tokens, loaded_tokens)
+                        return
+                    asked_before, tokens = bool(tokens), await given.count(lease)
+                    wanted_tokens = min(tokens + room, trained_tokens)
+                    if named_tokens or wanted_tokens <= loaded_tokens or asked_before:
+                        context_tokens = usual_tokens
+                        if not named_tokens:
+                            context_tokens = max(usual_tokens, grown(tokens + room, trained_tokens))
+                        context_tokens = min(context_tokens, loaded_tokens)
+                        demand.check(tokens, context_tokens)
+                        yield lease, given, context_tokens
+                        return
+            except ContextTooLong as error:
+                if not tokens or not error.largest_tokens:
+                    raise
+                raise _too_long(tokens, error.largest_tokens) from error
+            demand.check(tokens, trained_tokens)
+            enough_tokens = 0 if demand.truncate else tokens + demand.least_room
+            use = replace(
+                use,
+                context_tokens=wanted_tokens,
+                enough_tokens=enough_tokens,
+                likely_tokens=grown(wanted_tokens, trained_tokens),
+            )
+
+    async def _chat_prompt(self, lease: Lease, job: ChatJob, prompt: str, size: int) -> str:
         """The prompt; if it is too long and may be cut, without as many of the oldest messages as need be."""
-        prompt = await asyncio.to_thread(_rendered, lease, job)
-        size = lease.loaded.context_tokens
-        if not job.limits.truncate or not size or len(prompt.encode()) + len(job.context) < size - 1:
+        if not job.limits.truncate or len(prompt.encode()) + len(job.context) < size - 1:
             return prompt  # A token is a byte at least.
         if await _length(lease, job, prompt) < size:
             return prompt
@@ -189,7 +283,7 @@ class Inference:
         return fitting or await asyncio.to_thread(_rendered, lease, job, starts[-1])
 
     async def _answer(
-        self, lease: Lease, asked: worker_pb2.WorkerGenerateRequest
+        self, lease: Lease, asked: worker_pb2.WorkerGenerateRequest, load_seconds: float
     ) -> AsyncGenerator[worker_pb2.WorkerGenerateResponse, None]:
         tally = current()
         asked.request_id = tally.answer_id()
@@ -203,11 +297,89 @@ class Inference:
                     tally.output_tokens += message.finished.statistics.output_tokens
                     if self._log_content:
                         _log.info("content", answer=asked.request_id, prompt=asked.prompt, output="".join(said))
-                    message.finished.load_seconds = lease.load_seconds
+                    message.finished.load_seconds = load_seconds
                     yield message
                     return
                 yield message
         raise WorkerFailed(f"worker {lease.worker.pid} ended answer {asked.request_id} without a result; ask again")
+
+
+@dataclass(frozen=True, slots=True)
+class _Demand:
+    """What a request asks of the context: how it holds the model, what that was trained for, how long the answer may
+    become (negative: it does not say; None: there is none), and whether its input may be cut.
+    """
+
+    use: Use
+    trained_tokens: int
+    max_tokens: int | None
+    truncate: bool
+
+    @property
+    def least_room(self) -> int:
+        """The tokens beside the input without which there is no answer."""
+        return 0 if self.max_tokens is None else 1
+
+    def room(self, usual_tokens: int) -> int:
+        """The tokens that are kept for the answer."""
+        return 0 if self.max_tokens is None else answer_room(self.max_tokens, usual_tokens)
+
+    def check(self, tokens: int, context_tokens: int) -> None:
+        """Raises PromptTooLong for an input that does not fit and may not be cut."""
+        if not self.truncate and tokens + self.least_room > context_tokens:
+            raise _too_long(tokens, context_tokens)
+
+
+@dataclass(frozen=True, slots=True)
+class _Prompt:
+    """A prompt: token ids, then text."""
+
+    text: str
+    ids: tuple[int, ...] = ()
+
+    @property
+    def most_tokens(self) -> int:
+        """Its tokens at most: each is a byte at least, but for those that the tokenizer adds."""
+        return len(self.ids) + len(self.text.encode()) + _ADDED_TOKENS
+
+    async def count(self, lease: Lease) -> int:
+        """Its tokens."""
+        added = await _tokens(lease, self.text, add_special=not self.ids) if self.text or not self.ids else ()
+        return len(self.ids) + len(added)
+
+
+class _Texts:
+    """Texts that are embedded, each by itself: what counts is the longest."""
+
+    def __init__(self, request: inference_pb2.EmbedRequest) -> None:
+        self._texts = request.texts
+        self._longest_ids = max((len(given.ids) for given in request.token_texts), default=0)
+        self.longest_bytes = max((len(text.encode()) for text in request.texts), default=0)
+        self.most_tokens = max(self._longest_ids, self.longest_bytes + _ADDED_TOKENS)
+
+    async def count(self, lease: Lease) -> int:
+        """The longest one's tokens."""
+        longest = self._longest_ids
+        for text in self._texts:
+            if len(text.encode()) + _ADDED_TOKENS > longest:
+                longest = max(longest, len(await _tokens(lease, text, add_special=True)))
+        return longest
+
+
+Input = TypeVar("Input", _Prompt, _Texts)
+
+
+def _max_tokens(limits: inference_pb2.Limits) -> int:
+    return limits.max_tokens if limits.HasField("max_tokens") else -1
+
+
+def _too_long(tokens: int, context_tokens: int) -> PromptTooLong:
+    return PromptTooLong(
+        f"the input length exceeds the context length: the prompt is too long, it has {tokens} tokens, and the "
+        f"context of this model has {context_tokens} here; shorten it",
+        tokens,
+        context_tokens,
+    )
 
 
 def _rendered(lease: Lease, job: ChatJob, first: int = 0) -> str:

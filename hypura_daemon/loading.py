@@ -87,6 +87,7 @@ class LoadPlanner:
                 f"largest that {model.name} can have there is {largest_tokens}; ask for less, or give it more memory "
                 f"({error.required_bytes / 1e6:.0f} MB)",
                 error.required_bytes,
+                largest_tokens,
             ) from error
 
     async def preview(self, name: str, request: LoadRequest, *, spare_bytes: int) -> Plan:

@@ -167,13 +167,14 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
 
         try:
             model, running = self._ready()
-            limit = running.embed_tokens
+            limit = min(running.embed_tokens, request.context_tokens or running.embed_tokens)
             texts = [await asyncio.to_thread(model.vocabulary.tokenize, text) for text in request.texts]
+            last = model.vocabulary.tokenize("")[-1:]
             for given in request.token_texts:
                 texts.append(list(given.ids))
                 model.vocabulary.check(texts[-1])
             for i, tokens in enumerate(texts):
-                texts[i] = _fit(tokens or [max(model.vocabulary.bos, 0)], limit, limit, request.truncate)
+                texts[i] = _beginning(tokens or [max(model.vocabulary.bos, 0)], limit, request.truncate, last)
             asked = engine.EmbedRequest(texts, done)
             running.submit(asked)
             try:
@@ -263,7 +264,7 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
         if not tokens:
             tokens = [model.vocabulary.bos if model.vocabulary.bos >= 0 else model.vocabulary.eos]
             model.vocabulary.check(tokens)
-        size = context.size_tokens
+        size = min(context.size_tokens, request.limits.context_tokens or context.size_tokens)
         room = max(1, min(request.limits.max_tokens if request.limits.max_tokens > 0 else size // 4, size // 2))
         return _fit(tokens, size - 1, size - room, request.limits.truncate)
 
@@ -319,14 +320,29 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
 
 def _fit(tokens: list[int], limit: int, cut_to: int, truncate: bool) -> list[int]:
     """The tokens, cut from their start to `cut_to` if there are more than `limit` and that is allowed."""
+    if len(tokens) > limit and not truncate:
+        raise _too_long(tokens, limit)
+    return tokens if len(tokens) <= limit else tokens[-cut_to:]
+
+
+def _beginning(tokens: list[int], limit: int, truncate: bool, last: list[int]) -> list[int]:
+    """The text to embed, without its end where it is too long and that is allowed; `last` is what ends every text.
+
+    Pooling by the last token looks at the token that ends a text, so that stays.
+    """
     if len(tokens) <= limit:
         return tokens
     if not truncate:
-        raise PromptTooLong(
-            f"the prompt has {len(tokens)} tokens, and at most {limit} of them fit into the context; "
-            "shorten it, or load the model with a larger context"
-        )
-    return tokens[-cut_to:]
+        raise _too_long(tokens, limit)
+    kept = [] if tokens[-1:] != last or limit < 2 else last
+    return tokens[: limit - len(kept)] + kept
+
+
+def _too_long(tokens: list[int], limit: int) -> PromptTooLong:
+    return PromptTooLong(
+        f"the input length exceeds the context length: the prompt is too long, it has {len(tokens)} tokens, and at "
+        f"most {limit} of them fit; shorten it, or ask for a larger context"
+    )
 
 
 def _statistics(costs: engine.Costs, seed: int) -> inference_pb2.RequestStatistics:

@@ -7,6 +7,7 @@ from hypura_daemon.models.parameters import parameter_value
 from hypura_daemon.workers.use import Use
 
 _MAX_INTEGER = (1 << 31) - 1
+_LEAST_CONTEXT_TOKENS = 4
 _SAMPLING = frozenset(
     (
         "temperature top_k top_p min_p typical_p repeat_last_n repeat_penalty presence_penalty frequency_penalty seed"
@@ -43,11 +44,13 @@ def limits_with(asked: inference_pb2.Limits, parameters: Parameters) -> inferenc
     return limits
 
 
-def use_with(asked: inference_pb2.ModelUse, parameters: Parameters, most_tokens: int) -> Use:
-    """How the model is held; the parameters' context never asks for more than the model was trained for."""
+def use_with(asked: inference_pb2.ModelUse, parameters: Parameters, trained_tokens: int) -> Use:
+    """How the model is held; a context that is named is content with less than its number, and at least Ollama's 4."""
     tokens = asked.context_tokens
     for name, text in parameters:
         if name == "num_ctx" and not asked.context_tokens:
-            tokens = min(max(0, int(parameter_value(name, text))), most_tokens)
+            tokens = max(0, int(parameter_value(name, text)))
+    if tokens:
+        tokens = min(max(tokens, _LEAST_CONTEXT_TOKENS), trained_tokens)
     keep_alive = asked.keep_alive_seconds if asked.HasField("keep_alive_seconds") else None
-    return Use(keep_alive, tokens)
+    return Use(keep_alive, tokens, enough_tokens=0)

@@ -31,6 +31,7 @@ class ChatJob:
     sampling: inference_pb2.Sampling
     limits: inference_pb2.Limits
     use: Use
+    trained_tokens: int
     context: tuple[int, ...]
     report_prompt_ids: bool
 
@@ -93,6 +94,7 @@ def chat_job(request: inference_pb2.ChatRequest, model: Model, overrides: Overri
         sampling=sampling_with(request.sampling, overrides.parameters),
         limits=limits,
         use=use_with(request.use, overrides.parameters, model.hyperparameters.context_length),
+        trained_tokens=model.hyperparameters.context_length,
         context=tuple(request.context.ids),
         report_prompt_ids=request.report_prompt_ids,
     )

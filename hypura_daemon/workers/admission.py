@@ -41,7 +41,6 @@ def paused(entry: Entry, now_seconds: float) -> ServerBusy:
 def admit(entry: Entry, rules: Rules, now_seconds: float, *, closed: bool) -> None:
     """Grant leases to those that are served by what is loaded, in order. closed: the model has to make room."""
     for waiter in entry.waiters:
-        waiter.saw_loading = waiter.saw_loading or not entry.fits(waiter)
         if entry.state in _UNDER_WAY:
             waiter.blocked_since_seconds = None
         elif waiter.blocked_since_seconds is None:
@@ -51,7 +50,7 @@ def admit(entry: Entry, rules: Rules, now_seconds: float, *, closed: bool) -> No
     waiting = tuple(entry.waiters)
     for index in admitted([_asking(entry, w, rules, now_seconds) for w in waiting], MAX_LEASES - entry.leases):
         entry.waiters.remove(waiting[index])
-        _grant(entry, waiting[index], now_seconds)
+        _grant(entry, waiting[index])
 
 
 def _asking(entry: Entry, waiter: Waiter, rules: Rules, now_seconds: float) -> Asking:
@@ -69,14 +68,14 @@ def _blocked_seconds(waiter: Waiter, now_seconds: float) -> float:
     return now_seconds - since if since is not None else 0.0
 
 
-def _grant(entry: Entry, waiter: Waiter, now_seconds: float) -> None:
+def _grant(entry: Entry, waiter: Waiter) -> None:
     assert entry.worker is not None and entry.plan is not None and entry.loaded is not None
     entry.pinned = entry.pinned or waiter.pin
     if waiter.use.keep_alive_seconds is not None:
         entry.asked_keep_alive_seconds = waiter.use.keep_alive_seconds
     entry.leases += 1
-    waited_seconds = now_seconds - waiter.since_seconds if waiter.saw_loading else 0.0
-    waiter.granted.set_result(Lease(entry.worker, entry.plan, entry.loaded, waited_seconds, entry.generation))
+    lease = Lease(entry.worker, entry.plan, entry.loaded, entry.generation, entry.request.context_tokens)
+    waiter.granted.set_result(lease)
 
 
 def deadline(entry: Entry, waiter: Waiter, rules: Rules, reload_wait_seconds: float, *, closed: bool) -> float | None:

@@ -12,6 +12,7 @@ from hypura_daemon.planning.types import LoadRequest, Plan
 from hypura_daemon.workers.entry import Draft, Entry
 from hypura_daemon.workers.holdings import Holdings
 from hypura_daemon.workers.snapshot import LoadEvent
+from hypura_daemon.workers.waiter import Waiter
 
 _log = structlog.get_logger()
 
@@ -65,7 +66,9 @@ class Drafting:
         if isinstance(result, HypuraError):
             self._failed(entry, draft, result)
         elif result.context_tokens < draft.request.least_context_tokens:
-            self.fail(entry, ContextTooLong(f'"{entry.name}" has no more than {result.context_tokens} tokens'))
+            most_tokens = result.context_tokens
+            words = f'"{entry.name}" has no more than {most_tokens} tokens'
+            self.fail(entry, ContextTooLong(words, largest_tokens=most_tokens))
         else:
             draft.plan = result
 
@@ -101,19 +104,41 @@ class Drafting:
             draft.plan = None  # It is made anew for what is spare then.
 
     def fail(self, entry: Entry, error: HypuraError) -> None:
-        """Fail those who wanted this load; whatever is loaded stays, and those who need less are not at fault."""
+        """Fail those who wanted this load; whatever is loaded stays, and those who need less are not at fault.
+
+        Those who are content with a smaller context wait for the largest that there can be.
+        """
         draft = entry.draft
         assert draft is not None
         entry.drop_draft()
         least, concerned = draft.request.least_context_tokens, entry.askers(base_of(draft.request))
-        most = max((waiter.use.context_tokens for waiter in concerned), default=0)
+        most = max((waiter.use.load_tokens for waiter in concerned), default=0)
         entry.cap_bytes = 0
+        largest_tokens = error.largest_tokens if isinstance(error, ContextTooLong) else 0
+        if largest_tokens and base_of(draft.request) == entry.request:
+            entry.most_tokens, entry.most_tokens_bytes = largest_tokens, self._holdings.reachable_bytes(entry.name)
         if most < least:
             entry.least_context_tokens = 0  # An earlier request's wish; what these need is tried next.
             return
         for waiter in concerned:
-            if waiter.use.context_tokens == most or not isinstance(error, BudgetTooSmall | ContextTooLong):
+            if not isinstance(error, BudgetTooSmall | ContextTooLong):
                 waiter.fail(error)
+            elif waiter.use.load_tokens == most:
+                self._lower(entry, waiter, error, largest_tokens)
+
+    def _lower(self, entry: Entry, waiter: Waiter, error: HypuraError, largest_tokens: int) -> None:
+        less = waiter.use.lowered(largest_tokens)
+        if less is None:
+            waiter.fail(error)
+            return
+        if less.context_tokens < waiter.use.context_tokens:
+            _log.warning(
+                "a request gets less context than it asked for",
+                model=entry.name,
+                asked_tokens=waiter.use.context_tokens,
+                context_tokens=less.context_tokens,
+            )
+        waiter.use = less
 
 
 def base_of(request: LoadRequest) -> LoadRequest:

@@ -39,6 +39,8 @@ class Entry:
     least_context_tokens: int = 0  # What a request needed; it stays so until the model has been idle long enough.
     asked_keep_alive_seconds: float | None = None  # What a request named last.
     cap_bytes: int = 0  # After it ran out of memory; 0 for none.
+    most_tokens: int = 0  # The largest context that it can have where most_tokens_bytes can be had; 0: not known.
+    most_tokens_bytes: int = 0
     limit_bytes: int = 0  # What its worker may take now: its plan's limit, or what it was resized to.
     resizing_to_bytes: int = 0  # 0 while it is not being resized.
     rigid: bool = False  # Its worker did not keep to a limit it was given.
@@ -96,7 +98,7 @@ class Entry:
             return None
         base = first.request if first.request is not None else self.request
         least = self.least_context_tokens if base == self.request else 0
-        return replace(base, least_context_tokens=max(least, *(w.use.context_tokens for w in self.askers(base)), 0))
+        return replace(base, least_context_tokens=max(least, *(w.use.load_tokens for w in self.askers(base)), 0))
 
     def askers(self, base: LoadRequest) -> list[Waiter]:
         """The unserved waiters that a load with these options would be for."""
@@ -139,7 +141,7 @@ class Entry:
     def forget_wishes(self) -> None:
         """What requests asked for beside the load's options holds no longer."""
         self.asked_keep_alive_seconds = None
-        self.least_context_tokens = self.cap_bytes = 0
+        self.least_context_tokens = self.cap_bytes = self.most_tokens = 0
         if self.request.untuned:  # A tune that was killed must not leave its last candidate behind.
             self.request = LoadRequest()
 

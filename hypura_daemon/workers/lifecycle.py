@@ -92,7 +92,12 @@ class Lifecycle:
             return
         if name not in self._entries:
             self._entries[name] = Entry(name, self._rules.keep_alive_seconds)
-        enqueue(self._entries[name], waiter, self.clock())
+        entry = self._entries[name]
+        if waiter.request in (None, entry.request) and self.holdings.reachable_bytes(name) <= entry.most_tokens_bytes:
+            # It is known already how much context can be had, so nothing is planned to find that out again.
+            while waiter.use.load_tokens > entry.most_tokens and (less := waiter.use.lowered(entry.most_tokens)):
+                waiter.use = less
+        enqueue(entry, waiter, self.clock())
 
     def abandon(self, name: str, waiter: Waiter) -> None:
         """The request is gone, whether it was let in or not."""

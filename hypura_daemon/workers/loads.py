@@ -49,6 +49,8 @@ class Loads:
             self.end(self._entries[victim], f'making room for "{entry.name}"')
         leaving = [e.tenure for e in self._entries.values() if e.tenure and e.state is ModelState.UNLOADING]
         entry.drop_draft()
+        if base_of(draft.request) != entry.request:
+            entry.most_tokens = 0
         entry.request, entry.least_context_tokens = base_of(draft.request), draft.request.least_context_tokens
         entry.plan, entry.state = draft.plan, ModelState.LOADING
         entry.loaded, entry.progress, entry.error = None, 0.0, ""

@@ -53,5 +53,5 @@ class Lease:
     worker: WorkerProcess
     plan: Plan
     loaded: worker_pb2.LoadedModel
-    load_seconds: float  # What this request waited for the load; 0 when it was loaded already.
     generation: int
+    asked_context_tokens: int  # What the load itself was asked to have, without what requests needed; 0: nothing.

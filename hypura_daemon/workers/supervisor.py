@@ -102,9 +102,9 @@ class Supervisor:
         """Hold the model loaded; it is loaded first when it is not, or not as `request` says.
 
         Without a request the model is taken as it is, or loaded as it was loaded last; with a larger context
-        when use says so. pin: keep it loaded until it is unloaded by name. insist: try even if its worker
-        keeps dying. Raises ServerBusy, BudgetTooSmall, ContextTooLong, WorkerDied, WorkerFailed,
-        ShuttingDown, and what planning raises.
+        when use says so, or with the largest that can be had where use is content with that. pin: keep it loaded
+        until it is unloaded by name. insist: try even if its worker keeps dying. Raises ServerBusy,
+        BudgetTooSmall, ContextTooLong, WorkerDied, WorkerFailed, ShuttingDown, and what planning raises.
         """
         if self._ending:
             raise ShuttingDown(ENDING)

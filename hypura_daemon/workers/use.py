@@ -1,7 +1,7 @@
 """How a request wants its model held."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from hypura_daemon.errors import InvalidRequest
 
@@ -9,18 +9,36 @@ from hypura_daemon.errors import InvalidRequest
 @dataclass(frozen=True, slots=True)
 class Use:
     """keep_alive_seconds: how long the model stays after its last request; 0 unloads it then, negative is for
-    ever, None leaves it as it is set. context_tokens: what the request needs at least; 0 for whatever is loaded.
+    ever, None leaves it as it is set. context_tokens: what the request needs; 0 for whatever is loaded.
+    enough_tokens: what it is content with where that much cannot be had; None for no less. likely_tokens: what a
+    load should make room for if one is needed anyway.
     Raises InvalidRequest for what is no time, or no context.
     """
 
     keep_alive_seconds: float | None = None
     context_tokens: int = 0
+    enough_tokens: int | None = None
+    likely_tokens: int = 0
 
     def __post_init__(self) -> None:
         if self.keep_alive_seconds is not None and math.isnan(self.keep_alive_seconds):
             raise InvalidRequest("a keep-alive of NaN seconds is not possible; give seconds, or a negative number")
         if self.context_tokens < 0:
             raise InvalidRequest(f"a context of {self.context_tokens} tokens is not possible; give 0 or more")
+
+    @property
+    def load_tokens(self) -> int:
+        """The context that a load for this request has."""
+        return max(self.context_tokens, self.likely_tokens)
+
+    def lowered(self, largest_tokens: int) -> "Use | None":
+        """The same with less where so much is the most that can be had; None if that is not enough."""
+        if self.likely_tokens > self.context_tokens:
+            return replace(self, likely_tokens=0)  # Nobody has asked for that much.
+        enough_tokens = self.context_tokens if self.enough_tokens is None else self.enough_tokens
+        if not 0 < largest_tokens < self.context_tokens or enough_tokens > largest_tokens:
+            return None
+        return replace(self, context_tokens=largest_tokens, likely_tokens=0)
 
 
 AS_IT_IS = Use()

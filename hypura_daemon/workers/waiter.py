@@ -23,7 +23,6 @@ class Waiter:
     granted: asyncio.Future[Lease]
     since_seconds: float
     blocked_since_seconds: float | None = None  # It waits, and no load for it goes on.
-    saw_loading: bool = False
 
     def fail(self, error: HypuraError) -> None:
         """Tell it that it waits in vain."""

@@ -263,7 +263,9 @@ class Engine:
         self._send(work, work.text.push(vocabulary.piece(token, request.visible)), token, logprob)
         if work.text.stopped:
             self._finish(sequence, "stop")
-        elif costs.output_tokens == limits.max_tokens or len(work.wanted) >= self._context.size_tokens:
+        elif costs.output_tokens == limits.max_tokens or len(work.wanted) >= min(
+            self._context.size_tokens, limits.context_tokens or self._context.size_tokens
+        ):
             self._finish(sequence, "length")
         elif request.cancelled:
             self._release(sequence)

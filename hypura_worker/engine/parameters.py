@@ -63,7 +63,10 @@ class Sampling:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When an answer ends. max_tokens None: until the context is full. top_logprobs None: no logprobs."""
+    """When an answer ends. max_tokens None: until the context is full. top_logprobs None: no logprobs.
+
+    context_tokens: of prompt and answer together; 0 for as many as the context has.
+    """
 
     max_tokens: int | None
     stop: tuple[str, ...]
@@ -71,6 +74,7 @@ class Limits:
     grammar: str
     top_logprobs: int | None
     truncate: bool
+    context_tokens: int = 0
 
     @classmethod
     def from_proto(cls, proto: inference_pb2.Limits) -> Limits:
@@ -88,4 +92,5 @@ class Limits:
             grammar=proto.grammar,
             top_logprobs=top,
             truncate=proto.truncate,
+            context_tokens=proto.context_tokens,
         )

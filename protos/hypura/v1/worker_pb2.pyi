@@ -109,16 +109,18 @@ class WorkerGenerateResponse(_message.Message):
     def __init__(self, prefill: _Optional[_Union[_inference_pb2.PrefillProgress, _Mapping]] = ..., chunk: _Optional[_Union[_inference_pb2.TokenChunk, _Mapping]] = ..., finished: _Optional[_Union[_inference_pb2.Finished, _Mapping]] = ...) -> None: ...
 
 class WorkerEmbedRequest(_message.Message):
-    __slots__ = ("texts", "normalize", "truncate", "token_texts")
+    __slots__ = ("texts", "normalize", "truncate", "token_texts", "context_tokens")
     TEXTS_FIELD_NUMBER: _ClassVar[int]
     NORMALIZE_FIELD_NUMBER: _ClassVar[int]
     TRUNCATE_FIELD_NUMBER: _ClassVar[int]
     TOKEN_TEXTS_FIELD_NUMBER: _ClassVar[int]
+    CONTEXT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     texts: _containers.RepeatedScalarFieldContainer[str]
     normalize: bool
     truncate: bool
     token_texts: _containers.RepeatedCompositeFieldContainer[_inference_pb2.TokenIds]
-    def __init__(self, texts: _Optional[_Iterable[str]] = ..., normalize: _Optional[bool] = ..., truncate: _Optional[bool] = ..., token_texts: _Optional[_Iterable[_Union[_inference_pb2.TokenIds, _Mapping]]] = ...) -> None: ...
+    context_tokens: int
+    def __init__(self, texts: _Optional[_Iterable[str]] = ..., normalize: _Optional[bool] = ..., truncate: _Optional[bool] = ..., token_texts: _Optional[_Iterable[_Union[_inference_pb2.TokenIds, _Mapping]]] = ..., context_tokens: _Optional[int] = ...) -> None: ...
 
 class WorkerEmbedResponse(_message.Message):
     __slots__ = ("embeddings", "prompt_tokens")

@@ -90,7 +90,12 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
                 (("hypura-error", "ModelFileChanged"),),
             )
         loaded = worker_pb2.LoadedModel(
-            load_seconds=0.1, bos_text="<s>", eos_text="</s>", adds_bos=True, can_generate=True
+            load_seconds=0.1,
+            bos_text="<s>",
+            eos_text="</s>",
+            adds_bos=True,
+            can_generate=True,
+            context_tokens=request.plan.context_tokens,
         )
         if self.mode in ("elastic", "stubborn"):
             loaded.least_memory_bytes, loaded.most_memory_bytes = 2, 30
