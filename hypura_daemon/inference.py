@@ -25,7 +25,6 @@ from hypura_daemon.models.entry import Entry
 from hypura_daemon.models.model import Model
 from hypura_daemon.models.overrides import Overrides, style_of
 from hypura_daemon.models.registry import Registry
-from hypura_daemon.planning.frame import DEFAULT_CONTEXT_TOKENS
 from hypura_daemon.scheduling.context import answer_room, grown, likely_tokens
 from hypura_daemon.tally import current
 from hypura_daemon.workers.snapshot import Lease
@@ -41,14 +40,15 @@ _log = structlog.get_logger()
 
 
 class Inference:
-    """Answers requests with the models that the supervisor loads."""
+    """Answers requests with the models that the supervisor loads; context_tokens: what a model is loaded with where
+    nobody says."""
 
     def __init__(
         self,
         supervisor: Supervisor,
         registry: Registry,
         *,
-        context_tokens: int = DEFAULT_CONTEXT_TOKENS,
+        context_tokens: int,
         log_content: bool = False,
     ) -> None:
         self._supervisor = supervisor

@@ -105,7 +105,9 @@ async def measure(streams: int, tokens: int) -> dict[str, float]:
             reload_wait_seconds=10,
         )
         listener = listen(HttpAddress("127.0.0.1", 0))
-        core = Core(Inference(supervisor, registry), registry, supervisor, cast(Any, None), cast(Any, None))
+        core = Core(
+            Inference(supervisor, registry, context_tokens=4096), registry, supervisor, cast(Any, None), cast(Any, None)
+        )
         gateway = GatewayServer(build(core, Rules("127.0.0.1"), 1 << 20), [listener], 1)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(supervisor.run())

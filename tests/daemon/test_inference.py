@@ -127,7 +127,7 @@ async def serving() -> AsyncIterator[Served]:
 
         supervisor = Supervisor(planner, make_worker, budget_bytes=10, reload_wait_seconds=5)
         server = grpc.aio.server(interceptors=[ErrorInterceptor()])
-        inference = Inference(supervisor, cast(Registry, Shelf()))
+        inference = Inference(supervisor, cast(Registry, Shelf()), context_tokens=4096)
         inference_pb2_grpc.add_InferenceServiceServicer_to_server(InferenceServicer(inference), server)
         server.add_insecure_port(f"unix:{folder}/t.sock")
         await server.start()

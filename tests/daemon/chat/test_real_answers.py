@@ -91,7 +91,7 @@ async def serving(home: Path) -> AsyncIterator[Served]:
     async with asyncio.timeout(150), asyncio.TaskGroup() as tasks:
         tasks.create_task(supervisor.run())
         try:
-            yield Served(Inference(supervisor, registry), supervisor)
+            yield Served(Inference(supervisor, registry, context_tokens=512), supervisor)
         finally:
             supervisor.end()
 
@@ -196,7 +196,12 @@ async def test_a_long_conversation_loses_its_oldest_messages_but_not_the_systems
         turns.append(inference_pb2.ChatMessage(role="user", content="LAST"))
         limits = inference_pb2.Limits(max_tokens=8, truncate=True)
         request = inference_pb2.ChatRequest(
-            model="plain", messages=turns, sampling=GREEDY, limits=limits, report_prompt_ids=True
+            model="plain",
+            messages=turns,
+            sampling=GREEDY,
+            limits=limits,
+            report_prompt_ids=True,
+            use=inference_pb2.ModelUse(context_tokens=512),
         )
         events = [event async for event in served.inference.chat(request)]
         size = served.supervisor.status()[0].loaded.context_tokens  # type: ignore[union-attr]
