@@ -16,6 +16,7 @@ from hypura_daemon.loading import LoadPlanner, measured_file
 from hypura_daemon.models.modelfile import parse_modelfile
 from hypura_daemon.models.names import full_name
 from hypura_daemon.models.registry import Registry
+from hypura_daemon.models.scan import LeftOut
 from hypura_daemon.models.shop import Shop, creation_of
 from hypura_daemon.models.wire import model_summary, pull_response, shown_model
 from hypura_daemon.planning.types import LoadRequest
@@ -71,7 +72,8 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
     ) -> control_pb2.ListModelsResponse:
         """Lists the registered models."""
         models = await asyncio.to_thread(self._registry.list)
-        return control_pb2.ListModelsResponse(models=[model_summary(model) for model in models])
+        unusable = await asyncio.to_thread(self._registry.unusable)
+        return control_pb2.ListModelsResponse(models=[model_summary(model) for model in (*models, *unusable)])
 
     async def AddModel(  # noqa: N802
         self, request: control_pb2.AddModelRequest, context: Any
@@ -82,8 +84,17 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
             raise InvalidRequest(
                 f"the path {request.path!r} is not absolute; give the whole path of a GGUF file or folder"
             )
-        models = await asyncio.to_thread(self._registry.add, path, request.name)
-        return control_pb2.AddModelResponse(models=[model_summary(model) for model in models])
+        left_out: list[LeftOut] = []
+        if request.name or not await asyncio.to_thread(path.is_dir):
+            models = await asyncio.to_thread(self._registry.add, path, request.name)
+        else:
+            models, left_out = await asyncio.to_thread(self._registry.add_folder, path, list_only=request.list_only)
+        return control_pb2.AddModelResponse(
+            models=[model_summary(model) for model in models],
+            passed_over=[
+                control_pb2.PassedOver(path=left.path, reason=left.reason, is_part=left.is_part) for left in left_out
+            ],
+        )
 
     async def RemoveModel(  # noqa: N802
         self, request: control_pb2.RemoveModelRequest, context: Any

@@ -7,7 +7,7 @@ import structlog
 
 from hypura_daemon.models.entry import Entry, Source
 from hypura_daemon.models.names import name_for
-from hypura_daemon.models.scan import find_models
+from hypura_daemon.models.scan import LeftOut, find_models
 from hypura_daemon.models.stores.store import Store, WatchedStore
 
 _log = structlog.get_logger()
@@ -29,6 +29,14 @@ class FoundModels:
                 found.setdefault(key_of(entry.name), entry)
         return found
 
+    def unusable(self) -> dict[str, tuple[str, LeftOut]]:
+        """What the stores hold that hypura cannot use, by key: its name, and why, as of the last look."""
+        found: dict[str, tuple[str, LeftOut]] = {}
+        for store in self._stores:
+            for name, left in store.unusable.items():
+                found.setdefault(key_of(name), (name, left))
+        return found
+
     def _in_folder(self, registered: Mapping[str, Entry]) -> dict[str, Entry]:
         found: dict[str, Entry] = {}
         if not self._folder.is_dir():
@@ -39,10 +47,10 @@ class FoundModels:
             if path not in paths:
                 name = free_name(path, {*found, *registered})
                 found[key_of(name)] = Entry(name, path, source=Source.FOLDER)
-        for reason in scan.left_out:
-            if reason not in self._told:
-                _log.warning("a file in the models folder is left out", reason=reason)
-        self._told = frozenset(scan.left_out)
+        for left in scan.left_out:
+            if left.reason not in self._told:
+                _log.warning("a file in the models folder is left out", reason=left.reason)
+        self._told = frozenset(left.reason for left in scan.left_out)
         return found
 
 

@@ -10,8 +10,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import structlog
-
 from hypura_daemon.errors import InvalidRequest, ModelFileError, ModelNotFound, NoLanguageModel
 from hypura_daemon.models.catalogue import load_entries, save_entries
 from hypura_daemon.models.digest import files_digest, model_digest
@@ -21,7 +19,7 @@ from hypura_daemon.models.holdings import Holdings
 from hypura_daemon.models.model import Model, ModelFile, open_model, templated
 from hypura_daemon.models.names import ModelName, full_name, parse_name
 from hypura_daemon.models.overrides import NO_OVERRIDES, Overrides
-from hypura_daemon.models.scan import MAX_MODELS, find_models
+from hypura_daemon.models.scan import MAX_MODELS, LeftOut, find_models
 from hypura_daemon.models.splits import first_part, part_of
 from hypura_daemon.models.stores.ollama import OllamaStore
 from hypura_daemon.models.stores.store import Store
@@ -29,8 +27,6 @@ from hypura_daemon.models.summaries import Summaries, Summarized, unchanged
 from hypura_daemon.models.summary import ModelSummary, summarize, summarize_failure
 
 _KEPT_MODELS = 16
-
-_log = structlog.get_logger()
 
 
 class Registry:
@@ -91,7 +87,6 @@ class Registry:
     def add(self, path: Path, name: str = "") -> list[ModelSummary]:
         """Register a file, or all models below a folder; registering the same again changes nothing.
 
-        A folder's files that are no models are passed over, and told in the log.
         Raises InvalidRequest, InvalidModelName, ModelFileError and UnsupportedModel.
         """
         path = _absolute(path)
@@ -99,20 +94,35 @@ class Registry:
             return [self._add_file(path, name)]
         if name:
             raise InvalidRequest(f"{path} is a folder, so the name {name!r} is not possible; its models get their own")
-        scan = find_models(path)
-        reasons = list(scan.left_out)
-        summaries = []
-        for file in scan.models:
-            try:
-                summaries.append(self._add_file(file, ""))
-            except ModelFileError as error:
-                reasons.append(str(error))
-        for reason in reasons:
-            _log.warning("a file in the folder is passed over", folder=str(path), reason=reason)
+        summaries, left_out = self.add_folder(path)
         if not summaries:
-            why = f": {reasons[0]}" if reasons else "; it must hold GGUF files"
+            why = f": {left_out[0].reason}" if left_out else "; it must hold GGUF files"
             raise ModelFileError(f"no model was found in {path}{why}")
         return summaries
+
+    def add_folder(self, path: Path, *, list_only: bool = False) -> tuple[list[ModelSummary], list[LeftOut]]:
+        """Register all models below a folder, or only list them: the models, and what else is there and why it is none.
+
+        Raises InvalidRequest.
+        """
+        scan = find_models(_absolute(path))
+        summaries, left_out = [], list(scan.left_out)
+        taken = self._known()
+        for file in scan.models:
+            try:
+                if list_only:
+                    summaries.append(self._listed(file, taken))
+                else:
+                    summaries.append(self._add_file(file, ""))
+            except ModelFileError as error:
+                left_out.append(LeftOut(str(file), str(error), isinstance(error, NoLanguageModel)))
+        return summaries, left_out
+
+    def unusable(self) -> list[ModelSummary]:
+        """What others' stores hold that hypura cannot use, with why; as of the last list."""
+        known = self._known()
+        found = [item for key, item in self._found_models.unusable().items() if key not in known]
+        return [summarize_failure(name, Path(left.path), left.reason) for name, left in found]
 
     def put(self, name: str, path: Path, overrides: Overrides = NO_OVERRIDES) -> Entry:
         """Register a file under a name, whatever the catalogue has under that name until now.
@@ -225,6 +235,16 @@ class Registry:
                 self._save({**self._entries, key_of(wanted): entry})
         return summarize(self.model(entry))
 
+    def _listed(self, path: Path, taken: dict[str, Entry]) -> ModelSummary:
+        """A file's summary under the name that it has, or would get, which is noted in `taken`."""
+        path = first_part(path)
+        model, _ = self._read(path)
+        entry = next((entry for entry in taken.values() if entry.path == path), None)
+        if entry is None:
+            entry = Entry(free_name(path, taken), path)
+            taken[key_of(entry.name)] = entry
+        return summarize(replace(model, name=entry.name))
+
     def _lookup(self, wanted: ModelName, *, tagged: bool) -> Entry | None:
         known = self._known()
         entry = known.get(key_of(str(wanted)))
@@ -239,6 +259,9 @@ class Registry:
             return {**self._found, **self._entries}
 
     def _not_found(self, key: str, asked: str) -> ModelNotFound:
+        unusable = self._found_models.unusable().get(key)
+        if unusable is not None:
+            return ModelNotFound(f"{unusable[0]} is there, and cannot be used: {unusable[1].reason}", asked)
         names = {known: entry.name for known, entry in self._known().items()}
         close = [other for other in names if other.rpartition(":")[0] == key.rpartition(":")[0]]
         close += [other for other in difflib.get_close_matches(key, names, n=3, cutoff=0.5) if other not in close]

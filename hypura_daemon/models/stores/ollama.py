@@ -15,6 +15,7 @@ from hypura_daemon.models.entry import Entry, Source
 from hypura_daemon.models.names import ModelName, parse_name
 from hypura_daemon.models.overrides import MAX_TEXT_CHARACTERS, Overrides, overrides_from, style_of
 from hypura_daemon.models.parameters import parameter_pairs
+from hypura_daemon.models.scan import LeftOut
 from hypura_daemon.models.stores.store import Look, Stamp, StoreScan, stamp_of
 
 MAX_MANIFEST_BYTES = 4 << 20
@@ -53,7 +54,10 @@ class Manifest:
     def model(self) -> Layer:
         """The layer with the weights. Raises BadManifest unless there is exactly one, without adapters."""
         if any(layer.kind == "adapter" for layer in self.layers):
-            raise BadManifest("it has a LoRA adapter, which hypura does not apply; merge it into the model")
+            raise BadManifest(
+                "it has a LoRA adapter, which hypura does not apply; merge it into the model, or use the model that it "
+                "was made from"
+            )
         models = [layer for layer in self.layers if layer.kind == "model"]
         if len(models) != 1:
             raise BadManifest(f"it has {len(models)} layers of weights in the GGUF format; one is needed")
@@ -115,6 +119,7 @@ class OllamaStore:
                 kept[path] = found
             elif reason:
                 look.left_out.append(reason)
+                look.unusable[str(name)] = LeftOut(str(path), reason)
         self._known = kept
         look.left_out.extend(blobs.left_out)
         return look.done(entries)

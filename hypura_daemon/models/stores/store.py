@@ -3,13 +3,14 @@
 import os
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import structlog
 
 from hypura_daemon.models.entry import Entry, Source
+from hypura_daemon.models.scan import LeftOut
 
 MAX_SEEN = 100_000
 MAX_MODELS = 10_000
@@ -27,6 +28,8 @@ class StoreScan:
     entries: tuple[Entry, ...]
     left_out: tuple[str, ...] = ()
     stamps: Mapping[Path, Stamp] | None = None
+    unusable: Mapping[str, LeftOut] = field(default_factory=dict)
+    """Models, by their names, that it holds and hypura cannot use."""
 
 
 class Store(Protocol):
@@ -49,6 +52,7 @@ class Look:
         self.root = root
         self.stamps: dict[Path, Stamp] = {}
         self.left_out: list[str] = []
+        self.unusable: dict[str, LeftOut] = {}
         self._seen = 0
         self._real = os.path.realpath(root)
 
@@ -85,7 +89,7 @@ class Look:
         """What came of it."""
         if len(entries) > MAX_MODELS:
             self.left_out.append(f"{self.root} holds {len(entries)} models; {MAX_MODELS} are listed")
-        return StoreScan(tuple(entries[:MAX_MODELS]), tuple(self.left_out), self.stamps)
+        return StoreScan(tuple(entries[:MAX_MODELS]), tuple(self.left_out), self.stamps, self.unusable)
 
 
 class WatchedStore:
@@ -96,6 +100,11 @@ class WatchedStore:
         self._last: StoreScan | None = None
         self._settled = False
         self._told: frozenset[str] = frozenset()
+
+    @property
+    def unusable(self) -> Mapping[str, LeftOut]:
+        """What it held at the last look and hypura cannot use."""
+        return self._last.unusable if self._last is not None else {}
 
     def entries(self) -> tuple[Entry, ...]:
         """What it holds now."""

@@ -73,18 +73,32 @@ class ListModelsResponse(_message.Message):
     def __init__(self, models: _Optional[_Iterable[_Union[ModelSummary, _Mapping]]] = ...) -> None: ...
 
 class AddModelRequest(_message.Message):
-    __slots__ = ("path", "name")
+    __slots__ = ("path", "name", "list_only")
     PATH_FIELD_NUMBER: _ClassVar[int]
     NAME_FIELD_NUMBER: _ClassVar[int]
+    LIST_ONLY_FIELD_NUMBER: _ClassVar[int]
     path: str
     name: str
-    def __init__(self, path: _Optional[str] = ..., name: _Optional[str] = ...) -> None: ...
+    list_only: bool
+    def __init__(self, path: _Optional[str] = ..., name: _Optional[str] = ..., list_only: _Optional[bool] = ...) -> None: ...
+
+class PassedOver(_message.Message):
+    __slots__ = ("path", "reason", "is_part")
+    PATH_FIELD_NUMBER: _ClassVar[int]
+    REASON_FIELD_NUMBER: _ClassVar[int]
+    IS_PART_FIELD_NUMBER: _ClassVar[int]
+    path: str
+    reason: str
+    is_part: bool
+    def __init__(self, path: _Optional[str] = ..., reason: _Optional[str] = ..., is_part: _Optional[bool] = ...) -> None: ...
 
 class AddModelResponse(_message.Message):
-    __slots__ = ("models",)
+    __slots__ = ("models", "passed_over")
     MODELS_FIELD_NUMBER: _ClassVar[int]
+    PASSED_OVER_FIELD_NUMBER: _ClassVar[int]
     models: _containers.RepeatedCompositeFieldContainer[ModelSummary]
-    def __init__(self, models: _Optional[_Iterable[_Union[ModelSummary, _Mapping]]] = ...) -> None: ...
+    passed_over: _containers.RepeatedCompositeFieldContainer[PassedOver]
+    def __init__(self, models: _Optional[_Iterable[_Union[ModelSummary, _Mapping]]] = ..., passed_over: _Optional[_Iterable[_Union[PassedOver, _Mapping]]] = ...) -> None: ...
 
 class RemoveModelRequest(_message.Message):
     __slots__ = ("name",)

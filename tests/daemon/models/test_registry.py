@@ -268,3 +268,20 @@ def test_a_list_after_a_restart_reads_no_header_again(home: Path, shelf: Path, m
     for damage in (b"", b"{", b'{"version": 1, "files": [{"files": []}]}', b'{"version": 1, "files": 3}', b"[]"):
         (home / "summaries.json").write_bytes(damage)
         assert len(Registry(home).list()) == 4
+
+
+def test_a_folder_is_listed_without_being_registered_and_says_what_is_no_model(home: Path, shelf: Path) -> None:
+    registry = Registry(home)
+    write_model(shelf / "good.gguf")
+    write_model(shelf / "other" / "good.gguf")
+    (shelf / "broken.gguf").write_bytes(b"GGUF")
+    (shelf / os.fsdecode(b"n\xe9.gguf")).touch()
+    for list_only in (True, False):
+        found, left_out = registry.add_folder(shelf, list_only=list_only)
+        assert [model.name for model in found] == ["good:latest", "good-2:latest"]
+        assert [(Path(left.path).name, left.is_part) for left in left_out] == [
+            ("n\ufffd.gguf", False),
+            ("broken.gguf", False),
+        ]
+        assert all(left.path in left.reason for left in left_out)
+        assert names(registry) == ([] if list_only else ["good-2:latest", "good:latest"])
