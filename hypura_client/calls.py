@@ -64,8 +64,8 @@ def models() -> Call[control.ListModelsResponse]:
     return _control("ListModels", control.ListModelsRequest(), control.ListModelsResponse)
 
 
-def add(path: str, name: str) -> Call[control.AddModelResponse]:
-    request = control.AddModelRequest(path=path, name=name)
+def add(path: str, name: str, list_only: bool = False) -> Call[control.AddModelResponse]:
+    request = control.AddModelRequest(path=path, name=name, list_only=list_only)
     return _control("AddModel", request, control.AddModelResponse, Patience.MEASURING)
 
 

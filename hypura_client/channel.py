@@ -12,6 +12,8 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.absolute_max_metadata_size", 128 * 1024),
     # The daemon is on this machine; http_proxy must not send the call elsewhere.
     ("grpc.enable_http_proxy", 0),
+    # A pool of its own: a shared one remembers a refused connection and waits before the next try.
+    ("grpc.use_local_subchannel_pool", 1),
 )
 
 

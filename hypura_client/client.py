@@ -128,9 +128,9 @@ class AsyncClient:
         """The registered models."""
         return await self._unary(calls.models())
 
-    async def add(self, path: Path | str, name: str = "") -> control.AddModelResponse:
-        """Registers a GGUF file or a folder of them."""
-        return await self._unary(calls.add(str(path), name))
+    async def add(self, path: Path | str, name: str = "", *, list_only: bool = False) -> control.AddModelResponse:
+        """Registers a GGUF file or a folder of them; list_only: only says what would be."""
+        return await self._unary(calls.add(str(path), name, list_only))
 
     async def remove(self, name: str) -> control.RemoveModelResponse:
         """Forgets a model."""

@@ -21,17 +21,19 @@ HypuraError
 ├── CannotConnect             no daemon answers, or the connection broke
 │   └── DaemonStartFailed     one was started and did not come up
 ├── DeadlineExceeded          the daemon answers too slowly, or no more
+│   └── DaemonSilent          it takes connections and answers none
 ├── Cancelled                 the call was cancelled
 ├── UnexpectedReply           daemon and client disagree on the protocol
 ├── LocationError             HYPURA_SOCKET, HYPURA_HOME or config.toml is unusable
 └── ServiceFailed             the system's service manager refused
 
-The daemon names its class in the trailing metadata `hypura-error`; without it the status
-code decides.
+The daemon names its class in the trailing metadata `hypura-error`; without it the status is
+gRPC's own, and its code decides.
 """
 
 from collections.abc import Iterable
 from typing import Any
+from urllib.parse import unquote
 
 ERROR_NAME_KEY = "hypura-error"
 
@@ -124,6 +126,10 @@ class DeadlineExceeded(HypuraError):
     """The daemon did not answer in time."""
 
 
+class DaemonSilent(DeadlineExceeded):
+    """The daemon takes connections and answers none: it was stopped, hangs, or the machine is too busy."""
+
+
 class Cancelled(HypuraError):
     """The call was cancelled."""
 
@@ -170,6 +176,11 @@ _BY_CODE: dict[str, type[DaemonError]] = {
 }
 
 
+_NOT_THERE = ("no such file or directory", "connection refused")
+_NOT_OURS = ("http/1", "http2", "trying to connect an http1", "settings frame", "not enough data", "endpoint")
+"""What gRPC says of an address where something else than gRPC answers."""
+
+
 def from_status(
     code: str,
     message: str | None,
@@ -179,33 +190,62 @@ def from_status(
     """The error for a gRPC status.
 
     code is the StatusCode's name, metadata the trailing pairs of key and value, target the
-    daemon's address.
+    daemon's address. The message of a status that the daemon itself gave is for people; one of gRPC's own is not, and
+    gives way to a sentence.
     """
-    text = message or f"the daemon gave no reason ({code})"
     names = [value for key, value in metadata or () if key == ERROR_NAME_KEY]
     if names:
         name = names[0].decode("utf-8", "replace") if isinstance(names[0], bytes) else names[0]
+        text = message or f"the daemon gave no reason ({code})"
         return _BY_NAME.get(name, _BY_CODE.get(code, DaemonError))(text, code)
-    if code == "UNAVAILABLE":
-        return CannotConnect(
-            f"no daemon answers at {target} ({text}); start one with `hypurad`, "
-            "or point HYPURA_SOCKET at the one that runs"
-        )
-    if code == "DEADLINE_EXCEEDED":
-        return DeadlineExceeded(f"the daemon at {target} did not answer in time ({text})")
-    if code == "CANCELLED":
-        return Cancelled("the call was cancelled")
-    if code == "UNIMPLEMENTED":
-        return UnexpectedReply(
-            f"the daemon at {target} does not know this call ({text}); "
-            "restart it, so that daemon and client are of one version"
-        )
-    return _BY_CODE.get(code, DaemonError)(text, code)
+    return _from_transport(code, (message or "").lower(), _place(target))
+
+
+def _from_transport(code: str, said: str, place: str) -> HypuraError:
+    """The error for a status that gRPC made itself; `said` is its message, in small letters."""
+    match code:
+        case "UNAVAILABLE" if "permission denied" in said:
+            return CannotConnect(f"the socket {place} may not be used by this user; it belongs to another's daemon")
+        case "UNAVAILABLE" if any(words in said for words in _NOT_THERE) or not said:
+            return CannotConnect(
+                f"no daemon answers at {place}; start one with `hypurad`, or point HYPURA_SOCKET at the one that runs"
+            )
+        case "UNAVAILABLE" if "failed to connect" in said or any(words in said for words in _NOT_OURS):
+            return CannotConnect(
+                f"what answers at {place} is no hypura daemon, or ended at once; point HYPURA_SOCKET at one that runs"
+            )
+        case "UNAVAILABLE":
+            return CannotConnect(
+                f"the connection to the daemon at {place} broke: it has ended or was killed; ask again, "
+                "and see logs/daemon.log in its home for why"
+            )
+        case "DEADLINE_EXCEEDED":
+            return DeadlineExceeded(
+                f"the daemon at {place} did not answer in time; see `hypuractl status` for whether it works"
+            )
+        case "CANCELLED":
+            return Cancelled("the call was cancelled")
+        case "UNIMPLEMENTED":
+            return UnexpectedReply(
+                f"the daemon at {place} does not know this call; restart it (`hypuractl stop`), so that daemon and "
+                "client are of one version"
+            )
+        case "RESOURCE_EXHAUSTED":
+            return DaemonError("the request or its answer is larger than a message may be; send less at once", code)
+    return _BY_CODE.get(code, DaemonError)(
+        f"the daemon at {place} broke off the call (status {code}); its log, logs/daemon.log in its home, may say why",
+        code,
+    )
+
+
+def _place(target: str) -> str:
+    """The daemon's address as people write it: a socket's path, not gRPC's name for it."""
+    return unquote(target.removeprefix("unix:")) if target.startswith("unix:") else target
 
 
 def idle(target: str, idle_seconds: float) -> DeadlineExceeded:
     """The error for a stream that fell silent."""
     return DeadlineExceeded(
-        f"the daemon at {target} sent nothing for {idle_seconds:g} s; the call was cancelled. "
+        f"the daemon at {_place(target)} sent nothing for {idle_seconds:g} s; the call was cancelled. "
         "`hypuractl status` tells whether the model still works"
     )

@@ -19,10 +19,14 @@ from grpc_health.v1 import health_pb2
 
 from hypura_client.channel import OPTIONS, target_of
 from hypura_client.discovery import Location
-from hypura_client.errors import CannotConnect, DaemonStartFailed
+from hypura_client.errors import CannotConnect, DaemonSilent, DaemonStartFailed
 
 ALREADY_RUNNING_EXIT_CODE = 3
 START_SECONDS = 30.0
+SILENCE_SECONDS = 30.0
+"""How long a daemon may accept connections and not answer: a machine may be very busy."""
+QUICK_SILENCE_SECONDS = 5.0
+"""The same for commands that answer at once, or say why not."""
 _PROBE_SECONDS = 2.0
 _PAUSE_SECONDS = 0.05
 _RESPAWN_SECONDS = 0.5
@@ -34,16 +38,18 @@ class Answer(Enum):
 
     ABSENT = "absent"
     NOT_SERVING = "not serving"
+    SILENT = "silent"
     SERVING = "serving"
+
+
+_ANSWERS = {grpc.StatusCode.UNAVAILABLE: Answer.ABSENT, grpc.StatusCode.DEADLINE_EXCEEDED: Answer.SILENT}
 
 
 def probe(socket_path: Path, timeout_seconds: float = _PROBE_SECONDS) -> Answer:
     """Asks the gRPC health service behind the socket."""
     if not socket_path.exists():
         return Answer.ABSENT
-    # A pool of its own: a shared one remembers a refused connection and waits before the next try.
-    options = (*OPTIONS, ("grpc.use_local_subchannel_pool", 1))
-    with grpc.insecure_channel(target_of(socket_path), options=options) as channel:
+    with grpc.insecure_channel(target_of(socket_path), options=OPTIONS) as channel:
         check = channel.unary_unary(
             "/grpc.health.v1.Health/Check",
             request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
@@ -52,7 +58,7 @@ def probe(socket_path: Path, timeout_seconds: float = _PROBE_SECONDS) -> Answer:
         try:
             answer = check(health_pb2.HealthCheckRequest(), timeout=timeout_seconds)
         except grpc.RpcError as error:
-            return Answer.ABSENT if error.code() is grpc.StatusCode.UNAVAILABLE else Answer.NOT_SERVING
+            return _ANSWERS.get(error.code(), Answer.NOT_SERVING)
     serving = answer.status == health_pb2.HealthCheckResponse.SERVING
     return Answer.SERVING if serving else Answer.NOT_SERVING
 
@@ -62,6 +68,7 @@ def start_daemon(
     environ: Mapping[str, str],
     *,
     start_seconds: float = START_SECONDS,
+    silence_seconds: float = SILENCE_SECONDS,
     on_spawn: Callable[[], None] = lambda: None,
     start_service: Callable[[], None] | None = None,
 ) -> None:
@@ -69,7 +76,8 @@ def start_daemon(
 
     start_service: starts the installed service that serves there; then nothing is spawned beside it.
     Raises what start_service raises, CannotConnect when none runs and none may be started, DaemonStartFailed when the
-    one that was started ends or does not serve within start_seconds.
+    one that was started ends or does not serve within start_seconds, DaemonSilent when one that runs does not answer
+    for silence_seconds, and at once when it was stopped by a signal.
     """
     if not environ.get("HYPURA_SOCKET"):
         _check_owner(location.socket_path)
@@ -77,10 +85,15 @@ def start_daemon(
     child: subprocess.Popen[bytes] | None = None
     log_start_bytes = 0
     spawn_after = 0.0
+    silent_after = time.monotonic() + silence_seconds
     while True:
-        answer = probe(location.socket_path)
+        answer = probe(location.socket_path, min(_PROBE_SECONDS, silence_seconds))
         if answer is Answer.SERVING:
             return
+        if answer is Answer.SILENT and child is None:
+            check_running(location)
+            if time.monotonic() >= silent_after:
+                raise DaemonSilent(_silent(location, silence_seconds))
         if child is None and answer is Answer.ABSENT:
             if environ.get("HYPURA_NO_START") == "1":
                 raise CannotConnect(
@@ -106,6 +119,44 @@ def start_daemon(
                 f"its log is {location.log_path}" + _quoted(_last_lines(location.log_path, log_start_bytes))
             )
         time.sleep(_PAUSE_SECONDS)
+
+
+def check_running(location: Location) -> None:
+    """Raises DaemonSilent if a signal, or a debugger, has stopped the daemon of this home."""
+    pid = _pid(location)
+    if pid and _state(pid) in ("stopped", "tracing-stop"):
+        raise DaemonSilent(
+            f"the daemon at {location.socket_path} (pid {pid}) is stopped, by a signal or a debugger, and answers "
+            f"nobody; let it go on with `kill -CONT {pid}`"
+        )
+
+
+def _silent(location: Location, seconds: float) -> str:
+    pid = _pid(location)
+    return (
+        f"the daemon at {location.socket_path}{f' (pid {pid})' if pid else ''} accepts connections, and has not "
+        f"answered for {seconds:g} s: the machine is too busy, or it hangs; try again, "
+        f"or end it with `kill {pid or 'PID'}`"
+    )
+
+
+def _pid(location: Location) -> int:
+    """The process that has the home, as it says itself; 0 where none does."""
+    try:
+        text = (location.home / "run" / "daemon.pid").read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return 0
+    return int(text) if text.isdecimal() else 0
+
+
+def _state(pid: int) -> str:
+    """What a process does, in psutil's words; empty for one that is not there."""
+    import psutil  # only here: it costs every other command its import
+
+    try:
+        return str(psutil.Process(pid).status())
+    except psutil.Error:
+        return ""
 
 
 def _check_owner(socket_path: Path) -> None:

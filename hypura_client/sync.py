@@ -123,9 +123,9 @@ class Client:
         """The registered models."""
         return self._unary(calls.models())
 
-    def add(self, path: Path | str, name: str = "") -> control.AddModelResponse:
-        """Registers a GGUF file or a folder of them."""
-        return self._unary(calls.add(str(path), name))
+    def add(self, path: Path | str, name: str = "", *, list_only: bool = False) -> control.AddModelResponse:
+        """Registers a GGUF file or a folder of them; list_only: only says what would be."""
+        return self._unary(calls.add(str(path), name, list_only))
 
     def remove(self, name: str) -> control.RemoveModelResponse:
         """Forgets a model."""

@@ -34,7 +34,7 @@ def create(
       printf 'FROM qwen3\\nSYSTEM "Be brief."\\n' | hypuractl create brief -f -
     """
     text, folder = _modelfile(file)
-    with connected() as client:
+    with connected(quick=True) as client:
         model = client.create(name, with_whole_paths(text, folder)).model
     if json_output:
         print_json(as_dict(model))

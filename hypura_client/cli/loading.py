@@ -62,7 +62,7 @@ def unload(model: Model, json_output: Json = False) -> None:
     Examples:
       hypuractl unload qwen3
     """
-    with connected() as client:
+    with connected(quick=True) as client:
         name = registered(client, model)
         was_loaded = client.unload(name).was_loaded
     if json_output:

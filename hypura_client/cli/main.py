@@ -1,6 +1,5 @@
 """hypuractl's entry: the table of commands, and what becomes of their errors."""
 
-import os
 import sys
 from collections.abc import Sequence
 from typing import Any, cast
@@ -21,7 +20,15 @@ from hypura_client.cli import (
     trace,
     tune,
 )
-from hypura_client.cli.output import note, print_json
+from hypura_client.cli.output import note, print_json, safe
+from hypura_client.cli.streams import (
+    EXIT_BROKEN_PIPE,
+    EXIT_OUTPUT_FAILED,
+    OutputFailed,
+    ReaderGone,
+    give_up_output,
+    set_up,
+)
 from hypura_client.errors import Cancelled, CannotConnect, DeadlineExceeded, HypuraError, LocationError
 
 EXIT_OK, EXIT_REFUSED, EXIT_USAGE, EXIT_UNREACHABLE, EXIT_INTERRUPTED = 0, 1, 2, 3, 130
@@ -41,7 +48,8 @@ app = typer.Typer(
 @app.callback(
     epilog=(
         "Exit codes: 0 done, 1 the daemon refused, 2 wrong usage, 3 no daemon can be reached, "
-        "130 interrupted. With --json an error is one object on stdout too: "
+        "74 stdout cannot be written, 130 interrupted, 141 stdout's reader has gone. "
+        "With --json an error is one object on stdout too: "
         '{"error": {"type", "message"}}.'
     )
 )
@@ -83,15 +91,19 @@ app.command("version")(status.version)
 def main(arguments: Sequence[str] | None = None) -> None:
     """Runs hypuractl and exits with its code."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="replace")
+    set_up()
     try:
-        sys.exit(_run(arguments))
-    except BrokenPipeError:
-        # The reader has gone (hypuractl … | head); the interpreter must not flush into the pipe again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(EXIT_REFUSED)
+        code = _run(arguments)
+        sys.stdout.flush()
+    except ReaderGone:
+        # The reader has gone (hypuractl … | head), and that is no failure to speak of.
+        give_up_output()
+        code = EXIT_BROKEN_PIPE
+    except OutputFailed as error:
+        give_up_output()
+        note(f"error: {error}")
+        code = EXIT_OUTPUT_FAILED
+    sys.exit(code)
 
 
 def _run(arguments: Sequence[str]) -> int:
@@ -102,8 +114,15 @@ def _run(arguments: Sequence[str]) -> int:
         return _report(error, type(error).__name__, str(error), _exit_code(error), wants_json)
     except _USAGE_ERROR as error:
         return _report(error, "UsageError", _usage(error), EXIT_USAGE, wants_json)
+    except UnicodeEncodeError as error:
+        # What is sent to the daemon is UTF-8, and the system's file names and arguments need not be.
+        given = safe(error.object.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
+        message = f"{given[:200]!r} is not in UTF-8, which names and paths must be; rename the file, or write it anew"
+        return _report(error, "UsageError", message, EXIT_USAGE, wants_json)
     except (KeyboardInterrupt, typer.Abort):
         code = EXIT_INTERRUPTED
+    except (ReaderGone, OutputFailed):
+        raise
     except Exception as error:
         if wants_json:
             print_json({"error": {"type": type(error).__name__, "message": str(error)}})

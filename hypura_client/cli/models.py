@@ -14,14 +14,18 @@ from hypura_client.cli.options import Json, Model, Tensors
 from hypura_client.cli.output import (
     as_dict,
     enum_text,
+    note,
     print_facts,
     print_json,
     print_line,
     print_table,
 )
-from hypura_client.cli.session import connected, registered
+from hypura_client.cli.session import connected, passed_over_text, registered
 from hypura_client.cli.sizes import size_text
 from hypura_client.errors import UnexpectedReply
+
+EXIT_PASSED_OVER = 1
+"""A folder's models are registered, and not all of its files are models."""
 
 
 def list_models(json_output: Json = False) -> None:
@@ -32,7 +36,7 @@ def list_models(json_output: Json = False) -> None:
       hypuractl models
       hypuractl models --json
     """
-    with connected() as client:
+    with connected(quick=True) as client:
         models = client.models().models
     if json_output:
         print_json({"models": [as_dict(model) for model in models]})
@@ -49,19 +53,32 @@ def add(
 ) -> None:
     """Register a GGUF file, or a folder of them.
 
+    What a folder holds beside models that can be run is named on stderr with why, and the exit code is 1 where a file
+    is damaged or cannot be read; the models are registered all the same.
+
     \b
     Examples:
       hypuractl add ~/models/qwen3-30b-a3b-q4_k_m.gguf --name qwen3
       hypuractl add ~/models
+      hypuractl add ~/models --json | jq .passed_over
     """
-    with connected() as client:
-        models = client.add(path.expanduser().absolute(), name).models
+    with connected(quick=True) as client:
+        answer = client.add(path.expanduser().absolute(), name)
     if json_output:
-        print_json({"models": [as_dict(model) for model in models]})
-    elif models:
-        _print_models(models)
+        print_json(
+            {
+                "models": [as_dict(model) for model in answer.models],
+                "passed_over": [as_dict(file) for file in answer.passed_over],
+            }
+        )
+    elif answer.models:
+        _print_models(answer.models)
     else:
-        print_line(f"no GGUF files in {path}")
+        print_line(f"no models in {path}")
+    for file in answer.passed_over:
+        note(f"passed over: {passed_over_text(file)}")
+    if any(not file.is_part for file in answer.passed_over) or not answer.models:
+        raise typer.Exit(EXIT_PASSED_OVER)
 
 
 def remove(
@@ -75,7 +92,7 @@ def remove(
       hypuractl rm qwen3
       hypuractl rm hf.co/unsloth/Qwen3-8B-GGUF:Q4_K_M
     """
-    with connected() as client:
+    with connected(quick=True) as client:
         client.remove(name)
     if json_output:
         print_json({"removed": name})
@@ -94,7 +111,7 @@ def copy(
     Examples:
       hypuractl cp qwen3 my-qwen
     """
-    with connected() as client:
+    with connected(quick=True) as client:
         model = client.copy(source, destination).model
     if json_output:
         print_json(as_dict(model))
@@ -116,7 +133,7 @@ def show(
       hypuractl show qwen3 --modelfile >Modelfile
       hypuractl show model.gguf --tensors --json
     """
-    with connected() as client:
+    with connected(quick=True) as client:
         answer = client.show(registered(client, model))
     if modelfile and not json_output:
         print_line(answer.modelfile.rstrip("\n"))

@@ -13,6 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from hypura_client.cli.streams import can_say
+
 PIPE_COLUMNS = 200
 
 # Text from a model or a file must not steer the terminal: control characters but tab and newline.
@@ -26,7 +28,10 @@ def safe(text: str) -> str:
 
 def print_json(value: dict[str, Any]) -> None:
     """The command's one object on stdout."""
-    sys.stdout.write(json.dumps(value, ensure_ascii=False, allow_nan=False) + "\n")
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    if not can_say(text, sys.stdout):
+        text = json.dumps(value, allow_nan=False)
+    sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 

@@ -41,7 +41,7 @@ def profile(
       hypuractl profile model.gguf --refresh --json
     """
     where = str(Path(model).expanduser().absolute()) if model and is_path(model) else model
-    with connected() as client:
+    with connected(quick=True) as client:
         found = client.profile(where, refresh=refresh).profile
     if json_output:
         print_json(as_dict(found))
@@ -81,7 +81,7 @@ def plan(
       hypuractl plan model.gguf --memory 8GB --context 16384 --tensors --json
     """
     options = load_options(memory, context, weight_cache, exact)
-    with connected() as client:
+    with connected(quick=True) as client:
         made = client.plan(registered(client, model), options).plan
     if json_output:
         print_json(as_dict(made, without=() if tensors else ("tensors",)))

@@ -38,7 +38,7 @@ def pull(
       hypuractl pull hf.co/unsloth/Qwen3-8B-GGUF:Q8_0
       hypuractl pull registry.example.com/team/model:v2
     """
-    with connected() as client:
+    with connected(quick=True) as client:
         model = pull_with_progress(client, name, insecure=insecure)
     if json_output:
         print_json(as_dict(model))

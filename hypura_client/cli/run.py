@@ -1,9 +1,6 @@
 """hypuractl run: one answer, or a conversation."""
 
-import json
-import sys
 import time
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -11,7 +8,9 @@ import typer
 
 from hypura.v1 import control_pb2 as control
 from hypura.v1 import inference_pb2 as inference
-from hypura_client.cli.answer import Answer, Display, answer_dict, print_summary, receive, write_text, write_thinking
+from hypura_client.cli.answer import Display, answer_dict, print_summary, write_text, write_thinking
+from hypura_client.cli.conversation import Conversation, Wishes
+from hypura_client.cli.dialogue import Dialogue
 from hypura_client.cli.loading import load_with_progress
 from hypura_client.cli.options import (
     Context,
@@ -23,8 +22,8 @@ from hypura_client.cli.options import (
     load_options,
 )
 from hypura_client.cli.output import note, print_json
-from hypura_client.cli.session import connected, registered
-from hypura_client.errors import DaemonError, HypuraError
+from hypura_client.cli.prompt import prompt_of, readable
+from hypura_client.cli.session import Connection, connection, registered
 from hypura_client.sync import Client
 
 MaxTokens = Annotated[
@@ -62,64 +61,12 @@ def _nothing(text: str) -> None:
     pass
 
 
-@dataclass(frozen=True, slots=True)
-class Wishes:
-    """How answers of a conversation shall be."""
-
-    sampling: inference.Sampling
-    limits: inference.Limits
-    think: bool | None = None
-    think_level: str = ""
-    tools_json: str = ""
-
-
-class Conversation:
-    """The messages so far, and how to ask for the next answer."""
-
-    def __init__(
-        self,
-        client: Client,
-        model: str,
-        chats: bool,
-        wishes: Wishes,
-        system: str | None,
-        display: Display,
-    ) -> None:
-        self._client = client
-        self._model = model
-        self._chats = chats
-        self._wishes = wishes
-        self._display = display
-        self._messages = [inference.ChatMessage(role="system", content=system)] if system else []
-
-    def ask(self, prompt: str) -> Answer:
-        """The answer to the next prompt; a model without chat template continues each prompt by itself."""
-        wishes = self._wishes
-        if not self._chats:
-            events = self._client.generate(self._model, prompt, sampling=wishes.sampling, limits=wishes.limits)
-            return receive(events, self._display)
-        self._messages.append(inference.ChatMessage(role="user", content=prompt))
-        chat = self._client.chat(
-            self._model,
-            self._messages,
-            sampling=wishes.sampling,
-            limits=wishes.limits,
-            think=wishes.think,
-            think_level=wishes.think_level,
-            tools_json=wishes.tools_json,
-        )
-        try:
-            answer = receive(chat, self._display)
-        except HypuraError:
-            self._messages.pop()
-            raise
-        self._messages.append(_said(answer))
-        return answer
-
-
 def run(
     model: Model,
-    prompt: Annotated[str | None, typer.Argument(help="What to answer; without it, a conversation.")] = None,
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[PROMPT]...", help="What to answer, after what is piped in; else a conversation."),
+    ] = None,
     memory: Memory = None,
     context: Context = None,
     weight_cache: WeightCacheLimit = None,
@@ -135,43 +82,56 @@ def run(
     tools: Tools = None,
     json_output: Json = False,
 ) -> None:
-    """Load a model and answer a prompt, or hold a conversation when there is none.
+    """Load a model and answer a prompt, or hold a conversation where there is none and stdin is a terminal.
 
-    In a conversation Ctrl-C ends the answer and Ctrl-D the conversation.
+    The prompt is what is piped in, or the arguments, or both in this order. In a conversation Ctrl-C ends the
+    answer, Ctrl-D or /bye the conversation, and /? lists its commands.
 
     \b
     Examples:
       hypuractl run qwen3 "Why is the sky blue?" --memory 4GB
       hypuractl run qwen3
+      cat report.txt | hypuractl run qwen3 "Summarise this:"
+      hypuractl run qwen3 <questions.txt
       hypuractl run qwen3 "Is 1001 prime?" --think
       hypuractl run model.gguf "hello" --max-tokens 32 --temperature 0 --json
     """
+    try:
+        prompt = prompt_of(words or (), note)
+        system = readable(system or "", "--system", note)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="PROMPT") from None
     if json_output and prompt is None:
         raise typer.BadParameter("--json needs a prompt", param_hint="PROMPT")
     options = load_options(memory, context, weight_cache, exact)
-    tools_json = _tools_json(tools) if tools is not None else ""
-    with connected() as client:
+    wishes = Wishes(
+        inference.Sampling(temperature=temperature, seed=seed),
+        inference.Limits(max_tokens=max_tokens, ignore_eos=ignore_eos),
+        think,
+        think_level,
+        _tools_json(tools) if tools is not None else "",
+    )
+    display = Display(
+        _nothing if json_output else write_text, _nothing if json_output or hide_thinking else write_thinking
+    )
+
+    def load(connection: Connection, model: str) -> tuple[str, bool, control.ModelStatus]:
+        client = connection.client
         name = registered(client, model)
         chats = bool(client.show(name).chat_template)
-        if system and not chats:
+        if system and not chats and model is given:
             raise typer.BadParameter(f"{name} has no chat template to put it into", param_hint="--system")
+        return name, chats, _ready(client, name, options)
+
+    given = model
+    with connection() as found:
         started_seconds = time.time()
-        status = _ready(client, name, options)
-        wishes = Wishes(
-            inference.Sampling(temperature=temperature, seed=seed),
-            inference.Limits(max_tokens=max_tokens, ignore_eos=ignore_eos),
-            think,
-            think_level,
-            tools_json,
-        )
-        display = Display(
-            _nothing if json_output else write_text, _nothing if json_output or hide_thinking else write_thinking
-        )
-        conversation = Conversation(client, name, chats, wishes, system, display)
+        name, chats, status = load(found, model)
+        conversation = Conversation(name, chats, wishes, system, display)
         if prompt is None:
-            _converse(conversation, status)
+            Dialogue(found, conversation, load, status).run()
             return
-        answer = conversation.ask(prompt)
+        answer = conversation.ask(found.client, prompt)
         if not json_output:
             write_text("\n")
         if answer.finished is None:
@@ -182,19 +142,6 @@ def run(
             print_json(answer_dict(answer, answer.finished, status, load_seconds))
         else:
             print_summary(answer.finished, status)
-
-
-def _said(answer: Answer) -> inference.ChatMessage:
-    """The assistant's turn, for the next one."""
-    calls = [
-        {"id": call.id, "function": {"name": call.name, "arguments": call.arguments_json}} for call in answer.tool_calls
-    ]
-    return inference.ChatMessage(
-        role="assistant",
-        content=answer.text,
-        thinking=answer.thinking,
-        tool_calls_json=json.dumps(calls) if calls else "",
-    )
 
 
 def _tools_json(path: Path) -> str:
@@ -216,30 +163,3 @@ def _ready(client: Client, name: str, options: control.LoadOptions) -> control.M
             if status.name == name and status.state == control.MODEL_STATE_READY:
                 return status
     return load_with_progress(client, name, options)
-
-
-def _converse(conversation: Conversation, status: control.ModelStatus) -> None:
-    """Prompts from stdin until it ends."""
-    at_terminal = sys.stdin.isatty()
-    if at_terminal:
-        import readline  # noqa: F401 - gives input() its line editing
-
-        note("Ctrl-C ends an answer, Ctrl-D the conversation.")
-    while True:
-        try:
-            prompt = input(">>> " if at_terminal else "")
-        except EOFError:
-            return
-        if not prompt.strip():
-            continue
-        try:
-            answer = conversation.ask(prompt)
-        except DaemonError as error:
-            # A model whose worker died is loaded again by the next prompt.
-            note(f"error: {error}")
-            continue
-        write_text("\n")
-        if answer.finished is None:
-            note("(interrupted)")
-        else:
-            print_summary(answer.finished, status)

@@ -23,7 +23,7 @@ from hypura_client.cli.session import connected
 from hypura_client.cli.sizes import size_text
 from hypura_client.discovery import locate
 from hypura_client.errors import DeadlineExceeded
-from hypura_client.launch import Answer, probe
+from hypura_client.launch import Answer, check_running, probe
 from hypura_client.sync import Client
 
 # Workers get a grace time of their own after the answers', before they are killed.
@@ -39,7 +39,7 @@ def status(json_output: Json = False) -> None:
       hypuractl status
       hypuractl status --json
     """
-    with connected() as client:
+    with connected(quick=True) as client:
         answer = client.status()
     if json_output:
         print_json({"daemon": as_dict(answer.daemon), "models": [model_dict(model) for model in answer.models]})
@@ -83,8 +83,12 @@ def stop(
       hypuractl stop
       hypuractl stop --grace 0
     """
-    socket_path = locate(os.environ).socket_path
-    was_running = probe(socket_path) is not Answer.ABSENT
+    location = locate(os.environ)
+    socket_path = location.socket_path
+    answer = probe(socket_path)
+    was_running = answer is not Answer.ABSENT
+    if answer is Answer.SILENT:
+        check_running(location)
     if was_running:
         with Client(socket_path) as client:
             pid = client.status().daemon.pid

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import shutil
 import subprocess
 import sys
@@ -64,22 +65,37 @@ class Hypuractl:
         self.environ = environ
         self.folder = folder
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        return subprocess.Popen(
+    @property
+    def command(self) -> str:
+        """hypuractl as a shell's words."""
+        return f"{shlex.quote(sys.executable)} -m hypura_client.cli.main"
+
+    def start(
+        self, *arguments: str | bytes, stdin: str | bytes | int = subprocess.PIPE, stdout: int = subprocess.PIPE
+    ) -> subprocess.Popen[str]:
+        """A command under way; stdin is what it reads there, a descriptor, or open until it is closed."""
+        given = tempfile.TemporaryFile() if isinstance(stdin, str | bytes) else None  # noqa: SIM115 - closed below
+        if given is not None:
+            given.write(stdin.encode() if isinstance(stdin, str) else stdin)
+            given.seek(0)
+        process = subprocess.Popen(
             [sys.executable, "-m", "hypura_client.cli.main", *arguments],
             cwd=self.folder,
             env=self.environ,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            stdin=stdin if given is None else given,
+            stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,
             encoding="utf-8",
         )
+        if given is not None:
+            given.close()
+        return process
 
-    def __call__(self, *arguments: str, stdin: str = "") -> Outcome:
-        with self.start(*arguments) as process:
-            stdout, stderr = process.communicate(stdin, TIMEOUT_SECONDS)
-        return Outcome(process.returncode, stdout, stderr)
+    def __call__(self, *arguments: str | bytes, stdin: str | bytes = "", stdout: int = subprocess.PIPE) -> Outcome:
+        with self.start(*arguments, stdin=stdin, stdout=stdout) as process:
+            out, err = process.communicate(timeout=TIMEOUT_SECONDS)
+        return Outcome(process.returncode, out or "", err)
 
 
 def clean_environ(**more: str) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 Run as a process; HYPURA_SOCKET says where it listens, and one line on stdout that it does. The
 model's name decides what happens: missing, dying, silent, wordless (no chat template), thoughtful
-(thinks first), or fine; a chat with tools calls one;
+(thinks first), counting (says how many messages it got), or fine; a chat with tools calls one;
 the prompt "forever" is answered until the call is cancelled.
 """
 
@@ -103,9 +103,12 @@ class Control(control_pb2_grpc.ControlServiceServicer):
         except FileNotFoundError as error:
             await refuse(context, grpc.StatusCode.FAILED_PRECONDITION, "ModelFileError", str(error))
             raise
-        models = [control_pb2.ModelSummary(name=request.name or f.stem, path=str(f)) for f in files]
-        self.names.update({model.name: model.path for model in models})
-        return control_pb2.AddModelResponse(models=models)
+        broken = [f for f in files if f.stem.startswith("broken")]
+        models = [control_pb2.ModelSummary(name=request.name or f.stem, path=str(f)) for f in files if f not in broken]
+        if not request.list_only:
+            self.names.update({model.name: model.path for model in models})
+        passed_over = [control_pb2.PassedOver(path=str(f), reason=f"{f} is damaged") for f in broken]
+        return control_pb2.AddModelResponse(models=models, passed_over=passed_over)
 
     async def RemoveModel(self, request: control_pb2.RemoveModelRequest, context: Context) -> Any:
         await check(context, request.name)
@@ -233,6 +236,8 @@ class Inference(inference_pb2_grpc.InferenceServiceServicer):
 
     async def Chat(self, request: inference_pb2.ChatRequest, context: Context) -> None:
         prompt = request.messages[-1].content
+        if request.model == "counting" and prompt != "forever":
+            prompt = f"{len(request.messages)} messages"
         if request.model == "thoughtful":
             for thought in ("hm, ", request.think_level or str(request.think)):
                 chunk = inference_pb2.TokenChunk(thinking=thought, token_ids=[1])

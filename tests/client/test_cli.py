@@ -86,17 +86,6 @@ def test_tool_calls_are_shown(hypuractl: Hypuractl, tmp_path: Path) -> None:
     assert hypuractl("run", "m", "hello", "--tools", str(tmp_path / "none")).code == 2
 
 
-def test_conversation_from_a_pipe(hypuractl: Hypuractl) -> None:
-    outcome = hypuractl("run", "m", stdin="one\n\ntwo\n")
-    assert (outcome.code, outcome.stdout) == (0, "né one\nné two\n")
-
-
-def test_a_conversation_outlives_a_failed_answer(hypuractl: Hypuractl) -> None:
-    outcome = hypuractl("run", "dying", stdin="one\ntwo\n")
-    assert (outcome.code, outcome.stdout) == (0, "né \nné \n")
-    assert outcome.stderr.count("signal 9") == 2
-
-
 def test_plan_profile_show_and_tensors(hypuractl: Hypuractl) -> None:
     plan = hypuractl("plan", "m", "--memory", "2GB", "--json").json
     assert plan["mode"] == "expert-streaming"
@@ -129,7 +118,33 @@ def test_a_folder_of_several_models_is_not_one_model(hypuractl: Hypuractl, tmp_p
         (tmp_path / f"{name}.gguf").touch()
     outcome = hypuractl("plan", f"{tmp_path}/")
     assert outcome.code == 1
-    assert "holds 2 models (one, two)" in outcome.stderr
+    assert "holds 2 models (one.gguf, two.gguf)" in outcome.stderr
+
+
+def test_a_folders_broken_files_are_named(hypuractl: Hypuractl, tmp_path: Path) -> None:
+    for name in ("one", "broken-1", "broken-2"):
+        (tmp_path / f"{name}.gguf").touch()
+    outcome = hypuractl("add", str(tmp_path))
+    assert (outcome.code, "one" in outcome.stdout) == (1, True)
+    assert "passed over: " in outcome.stderr
+    assert all(f"broken-{number}.gguf is damaged" in outcome.stderr for number in (1, 2))
+    found = hypuractl("add", str(tmp_path), "--json")
+    assert found.code == 1
+    assert [Path(file["path"]).name for file in found.json["passed_over"]] == ["broken-1.gguf", "broken-2.gguf"]
+
+
+def test_running_a_folder_registers_its_only_model_and_no_others(hypuractl: Hypuractl, tmp_path: Path) -> None:
+    for number in range(20):
+        (tmp_path / f"of-many-{number}.gguf").touch()
+    outcome = hypuractl("run", f"{tmp_path}/", "hello")
+    assert (outcome.code, outcome.stdout) == (1, "")
+    assert "holds 20 models" in outcome.stderr and "and 8 more" in outcome.stderr
+    assert "of-many" not in hypuractl("models").stdout
+    (tmp_path / "single").mkdir()
+    (tmp_path / "single" / "alone.gguf").touch()
+    assert hypuractl("run", f"{tmp_path}/single", "hello").stdout == "né hello\n"
+    (tmp_path / "none").mkdir()
+    assert "holds no model" in hypuractl("run", f"{tmp_path}/none", "hello").stderr
 
 
 def test_a_folder_called_as_a_model_does_not_hide_it(hypuractl: Hypuractl, tmp_path: Path) -> None:
@@ -180,7 +195,7 @@ def test_no_daemon(hypuractl: Hypuractl, short_folder: Path) -> None:
 def test_interrupt_ends_the_answer_and_the_daemons_work(hypuractl: Hypuractl, daemon_socket: Path) -> None:
     with Client(daemon_socket) as client, client.watch() as changes:
         before = next(changes).status.models[0].statistics.failed_requests
-        with hypuractl.start("run", "m", "forever") as process:
+        with hypuractl.start("run", "m", "forever", stdin="") as process:
             read_until(process.stdout, "né ")
             process.send_signal(signal.SIGINT)
             process.communicate(timeout=TIMEOUT_SECONDS)
@@ -188,21 +203,8 @@ def test_interrupt_ends_the_answer_and_the_daemons_work(hypuractl: Hypuractl, da
         assert next(changes).status.models[0].statistics.failed_requests > before
 
 
-def test_interrupt_in_a_conversation_ends_the_answer_alone(hypuractl: Hypuractl) -> None:
-    with hypuractl.start("run", "m") as process:
-        assert process.stdin is not None
-        process.stdin.write("forever\n")
-        process.stdin.flush()
-        read_until(process.stdout, "né ")
-        process.send_signal(signal.SIGINT)
-        read_until(process.stderr, "(interrupted)\n")
-        stdout, _ = process.communicate("hello\n", TIMEOUT_SECONDS)
-    assert process.returncode == 0
-    assert stdout.endswith("né hello\n")
-
-
 def test_interrupt_with_json(hypuractl: Hypuractl) -> None:
-    with hypuractl.start("run", "silent", "x", "--memory", "2GB", "--json") as process:
+    with hypuractl.start("run", "silent", "x", "--memory", "2GB", "--json", stdin="") as process:
         read_until(process.stderr, "starting the worker\n")
         process.send_signal(signal.SIGINT)
         stdout, _ = process.communicate(timeout=TIMEOUT_SECONDS)
@@ -211,12 +213,13 @@ def test_interrupt_with_json(hypuractl: Hypuractl) -> None:
 
 
 def test_a_reader_that_leaves_is_no_crash(hypuractl: Hypuractl) -> None:
-    with hypuractl.start("run", "m", "forever") as process:
+    with hypuractl.start("run", "m", "forever", stdin="") as process:
         assert process.stdout is not None
         assert process.stderr is not None
         read_until(process.stdout, "né ")
         process.stdout.close()
         assert "Traceback" not in process.stderr.read()
+    assert process.returncode == 141
 
 
 COMMANDS = ("models", "add", "rm", "show", "plan", "load", "unload", "status", "run", "profile", "stop", "version")

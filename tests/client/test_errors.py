@@ -44,3 +44,34 @@ def test_a_status_becomes_the_error_it_names_or_the_one_of_its_code(
 
 def test_a_status_without_message_still_says_something() -> None:
     assert "DATA_LOSS" in str(from_status("DATA_LOSS", None, None, "unix:/x"))
+
+
+RAW = (
+    ("UNAVAILABLE", "failed to connect to all addresses; last error: UNKNOWN: unix:/x y: Connection refused"),
+    ("UNAVAILABLE", "failed to connect to all addresses; last error: UNAVAILABLE: unix:/x: Socket closed"),
+    ("UNAVAILABLE", "Socket closed"),
+    ("UNAVAILABLE", "recvmsg:Connection reset by peer"),
+    ("UNAVAILABLE", "GOAWAY received"),
+    ("UNAVAILABLE", "connections to all backends failing; last error: UNKNOWN: Permission denied"),
+    ("UNAVAILABLE", "failed to connect; Trying to connect an http1.x server"),
+    ("UNAVAILABLE", None),
+    ("DEADLINE_EXCEEDED", "Deadline Exceeded"),
+    ("CANCELLED", "Locally cancelled by application!"),
+    ("UNIMPLEMENTED", "Method not found!"),
+    ("RESOURCE_EXHAUSTED", "CLIENT: Sent message larger than max (300 vs. 256)"),
+    ("INTERNAL", "Received RST_STREAM with error code 2"),
+    ("INTERNAL", "Exception deserializing response!"),
+    ("UNKNOWN", "Stream removed"),
+    ("DATA_LOSS", "Exception iterating requests!"),
+    ("UNAUTHENTICATED", "Received http2 header with status: 401"),
+)
+
+
+@pytest.mark.parametrize(("code", "words"), RAW)
+def test_nobody_reads_the_words_of_grpc(code: str, words: str | None) -> None:
+    told = str(from_status(code, words, None, "unix:/x%20y/control.sock"))
+    assert words is None or words not in told
+    for raw in ("unix:", "%20", "UNKNOWN:", "all addresses", "RST_STREAM", "Socket closed", "http2", "Deadline Exc"):
+        assert raw not in told
+    assert code == "CANCELLED" or ";" in told or ":" in told  # What happened, and what to do.
+    assert "/x y/control.sock" in told or code in ("CANCELLED", "RESOURCE_EXHAUSTED")

@@ -2,7 +2,10 @@
 
 import contextlib
 import os
+import signal
+import socket
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -10,7 +13,7 @@ import psutil
 import pytest
 
 from hypura_client.discovery import Location
-from hypura_client.errors import CannotConnect, DaemonStartFailed
+from hypura_client.errors import CannotConnect, DaemonSilent, DaemonStartFailed
 from hypura_client.launch import Answer, probe, start_daemon
 from hypura_client.sync import Client
 from tests.client.conftest import REPOSITORY, TIMEOUT_SECONDS, Hypuractl, clean_environ
@@ -117,3 +120,32 @@ def test_a_home_that_cannot_be_written(tmp_path: Path, short_folder: Path) -> No
     place = Location(tmp_path / "file" / "home", short_folder / "unwritable.sock")
     with pytest.raises(DaemonStartFailed, match="HYPURA_HOME"):
         start_daemon(place, environ_with(SERVES, place, tmp_path))
+
+
+@pytest.mark.parametrize("command", ["status", "models", "stop", "run"])
+def test_a_stopped_daemon_is_named_at_once(place: Location, tmp_path: Path, command: str) -> None:
+    """It accepts connections, since the system does that for it."""
+    hypuractl = Hypuractl(environ_with(SERVES, place, tmp_path), tmp_path)
+    pid = hypuractl("status", "--json").json["daemon"]["pid"]
+    (place.home / "run").mkdir()
+    (place.home / "run" / "daemon.pid").write_text(f"{pid}\n")
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        started_seconds = time.monotonic()
+        outcome = hypuractl(command, *(("m", "hello") if command == "run" else ()))
+        assert time.monotonic() - started_seconds < 8.0
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    assert (outcome.code, outcome.stdout) == (3, "")
+    assert outcome.stderr.count("\n") == 1
+    assert f"kill -CONT {pid}" in outcome.stderr
+    end(place)
+
+
+def test_a_daemon_that_hangs_is_given_up_after_seconds(place: Location, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(place.socket_path))
+        listener.listen()
+        with pytest.raises(DaemonSilent, match=r"accepts connections, and has not answered for 1 s"):
+            start_daemon(place, environ_with(SERVES, place, tmp_path), silence_seconds=1.0)
+    place.socket_path.unlink()
