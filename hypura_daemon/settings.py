@@ -26,6 +26,7 @@ from pydantic_settings import (
 
 from hypura_daemon.durations import parse_keep_alive
 from hypura_daemon.errors import SettingsError
+from hypura_daemon.origins import checked_host, checked_origin
 from hypura_daemon.scheduling.rules import Rules
 
 MAX_SOCKET_PATH_BYTES = 100  # sun_path holds 104 bytes on macOS and 108 on Linux.
@@ -182,6 +183,14 @@ def _words(value: object) -> object:
 Words = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_words)]
 
 
+def _origins(values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(checked_origin(value) for value in values)
+
+
+def _hosts(values: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(checked_host(value) for value in values)
+
+
 def _level(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
@@ -216,8 +225,8 @@ class _Sources(BaseSettings):
     stores: Annotated[str, AfterValidator(_stores)] = "all"
     http_api_key: str = ""
     http_allow_anonymous: bool = False
-    http_hosts: Words = ()
-    http_origins: Words = ()
+    http_hosts: Annotated[Words, AfterValidator(_hosts)] = ()
+    http_origins: Annotated[Words, AfterValidator(_origins)] = ()
     http_body: Annotated[int, Field(ge=1, le=MAX_MEMORY_BYTES), BeforeValidator(_size)] = 128 << 20
 
 
@@ -326,8 +335,8 @@ def load_settings(flags: Mapping[str, str | None]) -> Settings:
         gateway=GatewaySettings(
             api_key=merged.http_api_key,
             allow_anonymous=merged.http_allow_anonymous,
-            hosts=tuple(host.lower() for host in merged.http_hosts),
-            origins=tuple(origin.rstrip("/") for origin in merged.http_origins),
+            hosts=merged.http_hosts,
+            origins=merged.http_origins,
             body_limit_bytes=merged.http_body,
         ),
     )

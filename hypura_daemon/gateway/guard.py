@@ -17,6 +17,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hypura_daemon.gateway.listening import is_loopback
 from hypura_daemon.gateway.refusal import refusal
+from hypura_daemon.origins import host_matches, origin_matches
 
 APPLICATION_SCHEMES = ("app", "file", "tauri", "vscode-webview", "vscode-file")
 """Origins of programs with a window, which no web page can have."""
@@ -27,8 +28,8 @@ _OPEN_PATHS = ("/", "/api/version")
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """bound_host: where the gateway listens; hosts: further names that requests may use; origins: further pages, *
-    for all; api_key: empty for none."""
+    """bound_host: where the gateway listens; hosts: further names that requests may use; origins: further pages; both
+    may have wildcards, and are as origins.py checked them; api_key: empty for none."""
 
     bound_host: str
     hosts: tuple[str, ...] = ()
@@ -44,12 +45,14 @@ def host_allowed(rules: Rules, host: str) -> bool:
     if not is_loopback(rules.bound_host) and (rules.api_key or _is_address(name)):
         return True
     # What ends in .internal resolves nowhere but in private networks; containers reach this machine by such a name.
-    return name in (*_LOCAL_HOSTS, rules.bound_host, *rules.hosts) or is_loopback(name) or name.endswith(".internal")
+    if name in (*_LOCAL_HOSTS, rules.bound_host) or is_loopback(name) or name.endswith(".internal"):
+        return True
+    return any(host_matches(pattern, name) for pattern in rules.hosts)
 
 
 def origin_allowed(rules: Rules, origin: str, host: str) -> bool:
     """Whether a page of this origin may ask; host is the Host header with its port. Pure."""
-    if "*" in rules.origins or origin in rules.origins:
+    if any(origin_matches(pattern, origin) for pattern in rules.origins):
         return True
     try:
         parts = urlsplit(origin)
@@ -60,7 +63,7 @@ def origin_allowed(rules: Rules, origin: str, host: str) -> bool:
         return True
     if parts.scheme not in ("http", "https"):
         return False
-    return name in _LOCAL_HOSTS or is_loopback(name) or parts.netloc == host
+    return name in _LOCAL_HOSTS or is_loopback(name) or parts.netloc.lower() == host.lower()
 
 
 def key_given(headers: Headers) -> str:

@@ -69,4 +69,4 @@ def test_the_keys_stay_out_of_sight(monkeypatch: pytest.MonkeyPatch, tmp_path: P
     monkeypatch.setenv("HYPURA_HTTP_ORIGINS", "https://a.example/, https://b.example")
     loaded = load_settings({"home": str(tmp_path)})
     assert loaded.gateway.api_key == "secret" and "secret" not in repr(loaded)
-    assert loaded.gateway.origins == ("https://a.example", "https://b.example")
+    assert loaded.gateway.origins == ("https://a.example/", "https://b.example")
