@@ -19,7 +19,7 @@ from hypura_daemon.activation import CONTROL, HTTP, handed_sockets
 from hypura_daemon.control import ControlServicer
 from hypura_daemon.control_relay import RELAYED_SOCKET, relay
 from hypura_daemon.endpoint import locked_home, prepare_socket
-from hypura_daemon.errors import SettingsError
+from hypura_daemon.errors import HypuraError, SettingsError
 from hypura_daemon.gateway.core import Core
 from hypura_daemon.gateway.opening import open_gateway
 from hypura_daemon.hardware.platform import current
@@ -43,6 +43,8 @@ from hypura_daemon.workers.supervisor import Supervisor
 
 CLOSE_SECONDS = 1.0
 """For calls that hold no model, such as Watch, once the daemon has drained."""
+MEASURING_DELAY_SECONDS = 1.0
+"""The first answers come before it: measuring takes all cores."""
 _SERVICES = ("", "hypura.v1.ControlService", "hypura.v1.InferenceService")
 
 _log = structlog.get_logger()
@@ -110,7 +112,7 @@ async def _serve(
     )
     core = Core(inference, registry, supervisor, settings, shop)
     gateway = await asyncio.to_thread(open_gateway, core, handed[HTTP])
-    reporter = StatusReporter(settings, supervisor, gateway.address)
+    reporter = StatusReporter(settings, supervisor, hardware, gateway.address)
     control = ControlServicer(registry, hardware, planner, supervisor, reporter, shop, tunings, ending.ask)
     server, healthy = _make_server(grpc_socket, control, InferenceServicer(inference))
     notifier = Notifier(os.environ)
@@ -136,9 +138,13 @@ async def _serve(
                 version=version(),
             )
             notifier.ready(f"serving on {gateway.address or settings.socket}")
-            preloading = tasks.create_task(preload(settings.preload, registry, supervisor), name="preload")
+            behind = (
+                tasks.create_task(_measure(hardware, registry), name="measuring"),
+                tasks.create_task(preload(settings.preload, registry, supervisor, hardware), name="preload"),
+            )
             await ending.asked.wait()
-            preloading.cancel()
+            for task in behind:
+                task.cancel()
             _log.info("ending", grace_seconds=ending.grace_seconds)
             notifier.stopping(ending.grace_seconds)
             gateway.end()
@@ -149,6 +155,7 @@ async def _serve(
             supervisor.end()
             for task in watching:
                 task.cancel()
+            await hardware.close()
             await server.stop(CLOSE_SECONDS)
             for passing in relays:
                 passing.cancel()
@@ -189,6 +196,15 @@ def _make_worker(settings: Settings, name: str) -> WorkerProcess:
         deaf_seconds=settings.worker_deaf_seconds,
     )
     return WorkerProcess(name, settings.socket.parent, deadlines, log_level=settings.log_level)
+
+
+async def _measure(hardware: HardwareStore, registry: Registry) -> None:
+    """Measure what is not known of the machine and of the drives that hold models."""
+    await asyncio.sleep(MEASURING_DELAY_SECONDS)
+    try:
+        await hardware.run(lambda: [model.path for model in registry.list()])
+    except HypuraError as error:
+        _log.warning("the machine is not measured; what asks for its figures tries again", error=str(error))
 
 
 async def _say(healthy: Any, status: int) -> None:

@@ -47,7 +47,7 @@ class LoadPlanner:
         the rest to others. Raises ModelNotFound, ModelFileError, BudgetTooSmall, InvalidRequest.
         """
         model = await asyncio.to_thread(self._registry.open, name)
-        profile = await self._hardware.profile(measured_file(model))
+        profile = await self._hardware.figures(measured_file(model))
         given = checked(request.settings, profile.usable_cores)
         made = await asyncio.to_thread(self._plan, model, profile, request)
         found = RunSettings()
@@ -91,7 +91,9 @@ class LoadPlanner:
             ) from error
 
     async def preview(self, name: str, request: LoadRequest, *, spare_bytes: int) -> Plan:
-        """The plan that a load would have now; nothing is given up for it."""
+        """The plan that a load would have now, once the machine is measured; nothing is given up for it."""
+        model = await asyncio.to_thread(self._registry.open, name)
+        await self._hardware.profile(measured_file(model))
         if request.memory_bytes:
             return await self(name, request, whole=False)
         if not spare_bytes:

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import structlog
 
 from hypura_daemon.errors import HypuraError, ShuttingDown
+from hypura_daemon.hardware.store import HardwareStore
 from hypura_daemon.models.registry import Registry
 from hypura_daemon.workers.supervisor import Supervisor
 from hypura_daemon.workers.use import Use
@@ -20,8 +21,16 @@ FOR_EVER = Use(keep_alive_seconds=-1.0)
 _log = structlog.get_logger()
 
 
-async def preload(names: Sequence[str], registry: Registry, supervisor: Supervisor) -> None:
-    """A model that cannot be loaded is told in the log, and the next one is tried; returns when the daemon ends."""
+async def preload(names: Sequence[str], registry: Registry, supervisor: Supervisor, hardware: HardwareStore) -> None:
+    """A model that cannot be loaded is told in the log, and the next one is tried; returns when the daemon ends.
+
+    They stay for long, and nobody waits yet: so the machine is measured first, and their plans are no makeshift.
+    """
+    if names:
+        try:
+            await hardware.profile()
+        except HypuraError as error:
+            _log.warning("models are preloaded without the machine's figures", error=str(error))
     for name in names:
         begun = time.monotonic()
         try:

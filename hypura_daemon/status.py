@@ -11,6 +11,7 @@ import structlog
 from hypura.v1 import control_pb2, worker_pb2
 from hypura_daemon.errors import HypuraError
 from hypura_daemon.hardware.platform import current
+from hypura_daemon.hardware.store import HardwareStore, Measuring
 from hypura_daemon.planning.wire import plan_to_proto
 from hypura_daemon.settings import Settings
 from hypura_daemon.workers.snapshot import ModelSnapshot, ModelState
@@ -60,6 +61,7 @@ class StatusReporter:
 
     settings: Settings
     supervisor: Supervisor
+    hardware: HardwareStore
     http_address: str = ""
     started_seconds: float = field(default_factory=time.monotonic)
 
@@ -78,6 +80,7 @@ class StatusReporter:
                 memory_planned_bytes=sum(snapshot.memory_bytes for snapshot in snapshots),
                 rss_bytes=current().rss_bytes(os.getpid()),
                 http_address=self.http_address,
+                measuring=_measuring_status(self.hardware.measuring),
             ),
             models=[model_status(snapshot, figures) for snapshot, figures in zip(snapshots, statistics, strict=True)],
         )
@@ -88,6 +91,15 @@ class StatusReporter:
             if snapshot.name == name:
                 return model_status(snapshot, await _statistics(snapshot))
         return control_pb2.ModelStatus(name=name, state=control_pb2.MODEL_STATE_UNLOADED)
+
+
+def _measuring_status(measuring: Measuring) -> control_pb2.MeasuringStatus:
+    return control_pb2.MeasuringStatus(
+        what=measuring.what,
+        seconds=time.monotonic() - measuring.since_seconds if measuring.what else 0.0,
+        measured=measuring.measured,
+        error=measuring.error,
+    )
 
 
 async def _statistics(snapshot: ModelSnapshot) -> worker_pb2.WorkerStatisticsResponse | None:

@@ -55,6 +55,7 @@ def status(json_output: Json = False) -> None:
                 f"{size_text(daemon.memory_planned_bytes)} of {size_text(daemon.memory_budget_bytes)} "
                 f"planned; the daemon itself {size_text(daemon.rss_bytes)}",
             ),
+            *((("machine", text),) if (text := _measuring_text(daemon.measuring)) else ()),
         )
     )
     if answer.models:
@@ -122,6 +123,18 @@ def model_dict(model: control.ModelStatus) -> dict[str, Any]:
     full = as_dict(model, without=("tensors",))
     mode = full["plan"]["mode"] if full["plan"] else None
     return {"name": full.pop("name"), "state": full.pop("state"), "mode": mode, **full}
+
+
+def _measuring_text(measuring: control.MeasuringStatus) -> str:
+    """What is not known of the machine yet, and whether that changes by itself; empty when all is known."""
+    parts = []
+    if measuring.what:
+        parts.append(f"measuring {measuring.what} for {measuring.seconds:.0f} s")
+    if measuring.error:
+        parts.append(f"the last measurement failed: {measuring.error}")
+    if not measuring.measured:
+        parts.append("until it is measured, loads are planned from what is known of it")
+    return "; ".join(parts)
 
 
 def _row(model: control.ModelStatus) -> tuple[str, ...]:

@@ -11,13 +11,14 @@ import random
 import stat
 import threading
 import time
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 from hypura_daemon.errors import ModelFileChanged, ModelFileError
-from hypura_daemon.hardware.figures import Alignment
+from hypura_daemon.hardware.figures import Alignment, Mount
 from hypura_daemon.hardware.platform import Platform, current
 from hypura_daemon.hardware.profile import DrivePoint, DriveProfile
 
@@ -35,6 +36,7 @@ _NEAR_BEST = 0.95
 _BUFFERED_ALIGNMENT = Alignment(4096, 4096)
 # Two measurements at once would halve each other's figures.
 _measuring = threading.Lock()
+_T = TypeVar("_T")
 
 
 def measure_drive(
@@ -60,20 +62,14 @@ def measure_drive(
             f"{path} cannot be read to measure its drive ({error.strerror or error}); "
             "check the path and its permissions"
         ) from error
-    alignment = alignment if direct and alignment is not None else _BUFFERED_ALIGNMENT
-    profile = DriveProfile(
-        mount=mount.point,
-        device=mount.device,
-        filesystem=mount.filesystem,
-        direct=direct,
-        offset_alignment_bytes=alignment.offset_bytes,
-        memory_alignment_bytes=alignment.memory_bytes,
+    profile = replace(
+        _described(mount, alignment if direct else None),
         provisional=status.st_size < SMALL_FILE_BYTES,
         busy=platform.unwritten_bytes() > BUSY_BYTES,
     )
     if descriptor is None:
         return profile
-    blocks = block_sizes(status.st_size, alignment.offset_bytes)
+    blocks = block_sizes(status.st_size, profile.offset_alignment_bytes)
     try:
         with _measuring:
             points = _measure(descriptor, blocks, status.st_size, point_seconds)
@@ -95,6 +91,30 @@ def measure_drive(
         best_queue_depth=best.queue_depth,
         bytes_per_second=best.bytes_per_second,
         measured_at_seconds=time.time(),
+    )
+
+
+def unmeasured_drive(path: Path, *, platform: Platform | None = None) -> DriveProfile:
+    """What is known of the file's drive without reading from it: no points, bandwidth 0. Raises ModelFileError."""
+    platform = platform or current()
+    try:
+        return _described(platform.mount_of(path), platform.direct_alignment(path))
+    except OSError as error:
+        raise ModelFileError(
+            f"{path} cannot be looked at ({error.strerror or error}); check the path and its permissions"
+        ) from error
+
+
+def _described(mount: Mount, alignment: Alignment | None) -> DriveProfile:
+    """alignment: what direct reads need; None where there are none."""
+    needs = alignment or _BUFFERED_ALIGNMENT
+    return DriveProfile(
+        mount=mount.point,
+        device=mount.device,
+        filesystem=mount.filesystem,
+        direct=alignment is not None,
+        offset_alignment_bytes=needs.offset_bytes,
+        memory_alignment_bytes=needs.memory_bytes,
     )
 
 
@@ -138,27 +158,47 @@ def _measure(descriptor: int, blocks: Sequence[int], size_bytes: int, point_seco
     points = []
     buffers = [mmap.mmap(-1, max(blocks)) for _ in range(max(QUEUE_DEPTHS))]
     try:
-        with ThreadPoolExecutor(len(buffers), thread_name_prefix="drive") as pool:
-            for depth in QUEUE_DEPTHS:
-                for block in blocks:
-                    counted = time.perf_counter() + _WARM_UP_SECONDS
-                    end = counted + point_seconds
-                    reads = [
-                        pool.submit(_read, descriptor, buffer, block, size_bytes // block, counted, end)
-                        for buffer in buffers[:depth]
-                    ]
-                    results = [read.result() for read in reads]
-                    last = max(result[1] for result in results)
-                    read_bytes = sum(result[0] for result in results)
-                    points.append(DrivePoint(block, depth, read_bytes / max(last - counted, 1e-6)))
+        for depth in QUEUE_DEPTHS:
+            for block in blocks:
+                counted = time.perf_counter() + _WARM_UP_SECONDS
+                end = counted + point_seconds
+                read = partial(_read, descriptor, block, size_bytes // block, counted, end)
+                results = _at_once([partial(read, buffer) for buffer in buffers[:depth]])
+                last = max(result[1] for result in results)
+                read_bytes = sum(result[0] for result in results)
+                points.append(DrivePoint(block, depth, read_bytes / max(last - counted, 1e-6)))
     finally:
         for buffer in buffers:
             buffer.close()
     return tuple(points)
 
 
+def _at_once(works: Sequence[Callable[[], _T]]) -> list[_T]:
+    """What they return, each in a thread of its own; raises what the first failing one raises, once all have ended.
+
+    The threads do not hold up the end of the process: a read from a drive that hangs never returns.
+    """
+    results: list[_T] = []
+    errors: list[Exception] = []
+
+    def run(work: Callable[[], _T]) -> None:
+        try:
+            results.append(work())
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=run, args=(work,), name="drive", daemon=True) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    return results
+
+
 def _read(
-    descriptor: int, buffer: mmap.mmap, block_bytes: int, blocks: int, counted: float, end: float
+    descriptor: int, block_bytes: int, blocks: int, counted: float, end: float, buffer: mmap.mmap
 ) -> tuple[int, float]:
     """Read blocks at random until `end`: bytes that arrived after `counted`, and when the last did.
 

@@ -4,32 +4,48 @@ kept                                       until
 probe (speeds, self-test, devices)         reboot, another llama-cpp-python, processor or core count
 drives                                     another device or file system at the mount point
 available memory, free GPU memory          not kept
+
+A measurement belongs to the daemon, not to who asked for it: it goes on when they leave, and all who ask meanwhile
+share it. A plan does not wait for it:
+
+what a plan is made from, of the first that there is
+    1. the figures of this boot
+    2. those of an earlier boot of the same machine with the same software
+    3. the devices alone, which are waited for, but not for long; what is unknown is 0, and the planner then assumes
+       little
 """
 
 import asyncio
 import importlib.metadata
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol, TypeVar
 
 import structlog
 from pydantic import TypeAdapter, ValidationError
 
+from hypura_daemon.background import in_own_thread
 from hypura_daemon.errors import ModelFileError, WorkerFailed
 from hypura_daemon.hardware.devices import Measured, ProbeResult, probe_devices
-from hypura_daemon.hardware.drive import SMALL_FILE_BYTES, measure_drive
+from hypura_daemon.hardware.drive import SMALL_FILE_BYTES, measure_drive, unmeasured_drive
 from hypura_daemon.hardware.figures import Mount
 from hypura_daemon.hardware.platform import Platform, current
 from hypura_daemon.hardware.profile import DriveProfile, GpuDevice, HardwareProfile
 from hypura_daemon.whole_file import replace_file
 
 FORMAT = 2
-_PROBE_SECONDS = 120.0  # a GPU driver's first start may take half a minute
+PATIENCE_SECONDS = 10.0
+"""So long after they were asked for, a plan is made without knowing the devices."""
+_PROBE_SECONDS = 300.0  # twenty seconds on a quiet machine; a GPU driver's first start may take half a minute more
+_RETRY_SECONDS = 60.0
+"""After a measurement that failed, before a plan has it tried again."""
 _BUSY_SECONDS = 60.0
 _MAX_FILE_BYTES = 4 << 20
 _log = structlog.get_logger()
+_T = TypeVar("_T")
 
 
 class Probe(Protocol):
@@ -58,6 +74,17 @@ class Saved:
 _parser = TypeAdapter(Saved)
 
 
+@dataclass(frozen=True, slots=True)
+class Measuring:
+    """What the store does and knows. what: measured now, for people; empty for nothing. measured: this boot's figures
+    are there. error: why the last measurement failed."""
+
+    what: str = ""
+    since_seconds: float = 0.0  # Of time.monotonic.
+    measured: bool = False
+    error: str = ""
+
+
 class HardwareStore:
     """One per daemon. Measurements run one at a time; whoever asks meanwhile gets the same result."""
 
@@ -68,18 +95,25 @@ class HardwareStore:
         platform: Platform | None = None,
         probe: Probe = probe_devices,
         measure: Callable[[Path], DriveProfile] = measure_drive,
+        patience_seconds: float = PATIENCE_SECONDS,
     ) -> None:
+        self.measuring = Measuring()
         self._home = home
         self._platform = platform or current()
         self._probe = probe
         self._measure = measure
+        self._patience_seconds = patience_seconds
         self._lock = asyncio.Lock()
         self._saved: Saved | None = None
         # When each thing was last measured by this store (monotonic): see _since.
         self._measured_at: dict[str, float] = {}
+        self._running: dict[str, asyncio.Task[Any]] = {}
+        self._begun_at: dict[str, float] = {}
+        self._failed_at: dict[str, float] = {}
+        self._devices: ProbeResult | None = None  # As they were listed last.
 
     async def profile(self, path: Path | None = None, refresh: bool = False) -> HardwareProfile:
-        """The machine, and the drive that holds `path`, or every drive known if there is no path.
+        """The machine, and the drive that holds `path`, or every drive known if there is no path; waits for both.
 
         path: a model's file (the largest of a split model), or a folder, whose largest GGUF is
         then read. Raises ModelFileError for a path that cannot be read, WorkerDied or
@@ -87,11 +121,38 @@ class HardwareStore:
         """
         asked_at = time.monotonic()
         file = await asyncio.to_thread(largest_model_file, path) if path is not None else None
-        async with self._lock:
-            probe = await self._probed(refresh, asked_at)
-            drive = await self._driven(file, refresh, asked_at) if file is not None else None
-            drives = self._known().drives if path is None else (drive,) if drive is not None else ()
+        probe = await self._probed(refresh, asked_at)
+        drive = await self._driven(file, refresh, asked_at) if file is not None else None
+        drives = self._known().drives if path is None else (drive,) if drive is not None else ()
         return await asyncio.to_thread(_describe, self._platform, probe, drives)
+
+    async def figures(self, file: Path) -> HardwareProfile:
+        """What is known of the machine and of the file's drive now, for a plan; has measured what is not known.
+
+        Raises ModelFileError for a file that cannot be looked at.
+        """
+        probe = await self._probe_known()
+        drive = await self._drive_known(file)
+        return await asyncio.to_thread(_describe, self._platform, probe, (drive,))
+
+    async def run(self, files: Callable[[], Iterable[Path]]) -> None:
+        """Measure the machine, then each drive that holds one of the files, as far as they are not known; then end.
+
+        files: called in a thread.
+        """
+        await self._probed(False, time.monotonic())
+        for file in await asyncio.to_thread(_one_of_each_drive, self._platform, files):
+            try:
+                await self._driven(file, False, time.monotonic())
+            except ModelFileError as error:
+                _log.warning("a model's drive is not measured", file=str(file), error=str(error))
+
+    async def close(self) -> None:
+        """End what is being measured."""
+        running = tuple(self._running.values())
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
 
     def _since(self, what: str, asked_at: float) -> bool:
         """Whether it was measured after it was asked for: then that is the answer, even to a refresh."""
@@ -100,44 +161,155 @@ class HardwareStore:
     def _known(self) -> Saved:
         return self._saved if self._saved is not None else Saved()
 
+    async def _loaded(self) -> tuple[Saved, str]:
+        """What is kept, and which machine this is."""
+        if self._saved is None:
+            saved = await asyncio.to_thread(load, self._file)
+            self._saved = self._saved or saved
+        return self._saved, await asyncio.to_thread(machine_key, self._platform)
+
+    def _shared(self, what: str, work: Callable[[], Coroutine[Any, Any, _T]]) -> "asyncio.Task[_T]":
+        """The measurement that runs, or a new one. It belongs to the store: shield it, or wait for it."""
+        running = self._running.get(what)
+        if running is None:
+            running = self._running[what] = asyncio.ensure_future(work())
+            self._begun_at[what] = time.monotonic()
+            running.add_done_callback(lambda task: self._ended(what, task))
+        return running
+
+    def _ended(self, what: str, task: "asyncio.Task[Any]") -> None:
+        del self._running[what]
+        if task.cancelled():
+            return
+        error = task.exception()
+        if error is None:
+            self._failed_at.pop(what, None)
+            return
+        self._failed_at[what] = time.monotonic()
+        self.measuring = replace(self.measuring, error=str(error))
+        _log.warning("a measurement failed", what=what, error=str(error))
+
+    def _tried_lately(self, what: str) -> bool:
+        return what in self._failed_at and time.monotonic() - self._failed_at[what] < _RETRY_SECONDS
+
+    async def _within_patience(self, task: "asyncio.Task[Any]", what: str) -> None:
+        """Wait for a measurement, for so long after its beginning; it goes on if that is not enough."""
+        left_seconds = self._begun_at[what] + self._patience_seconds - time.monotonic()
+        await asyncio.wait({task}, timeout=max(0.0, left_seconds))
+
+    @contextmanager
+    def _told(self, what: str) -> Iterator[None]:
+        """Says what is measured, in the log and in the status."""
+        begun = time.monotonic()
+        self.measuring = replace(self.measuring, what=what, since_seconds=begun)
+        _log.info("measuring", what=what)
+        try:
+            yield
+            self.measuring = replace(self.measuring, error="")
+            _log.info("measured", what=what, seconds=round(time.monotonic() - begun, 2))
+        finally:
+            self.measuring = replace(self.measuring, what="", since_seconds=0.0)
+
     async def _probed(self, refresh: bool, asked_at: float) -> ProbeResult:
         """The kept probe with fresh devices, or a new one."""
-        if self._saved is None:
-            self._saved = await asyncio.to_thread(load, self._file)
-        key = await asyncio.to_thread(machine_key, self._platform)
-        kept = self._saved.probe
-        if kept is not None and kept.key == key and (not refresh or self._since("probe", asked_at)):
-            # Their free memory changes all the time; where there is none, there is nothing to ask.
-            if not kept.result.gpus or self._since("devices", asked_at):
-                return kept.result
-            now = await self._probe(_PROBE_SECONDS, devices_only=True)
-            self._measured_at["devices"] = time.monotonic()
-            result = replace(kept.result, gpus=now.gpus)
-            self._saved = replace(self._saved, probe=SavedProbe(key, result))
-            return result
-        result = await self._probe(_PROBE_SECONDS)
-        if result.measured is None:
-            raise WorkerFailed("the device probe measured nothing; reinstall hypura, its parts do not match")
-        if not result.measured.extra_buffers_work:
-            _log.warning("weights will not be repacked", reason=result.measured.extra_buffers_verdict)
-        self._measured_at["probe"] = self._measured_at["devices"] = time.monotonic()
-        await self._save(replace(self._saved, probe=SavedProbe(key, result)))
+        saved, key = await self._loaded()
+        kept = saved.probe
+        if kept is not None and kept.key == key:
+            self.measuring = replace(self.measuring, measured=True)
+            if not refresh or self._since("the machine", asked_at):
+                # Their free memory changes all the time; where there is none, there is nothing to ask.
+                if not kept.result.gpus or self._since("devices", asked_at):
+                    return kept.result
+                return await asyncio.shield(self._shared("devices", self._list_devices))
+        return await asyncio.shield(self._shared("the machine", self._measure_machine))
+
+    async def _probe_known(self) -> ProbeResult:
+        """As _probed, of what is known by now."""
+        saved, key = await self._loaded()
+        is_measured = saved.probe is not None and saved.probe.key == key
+        self.measuring = replace(self.measuring, measured=is_measured)
+        if not is_measured and not self._tried_lately("the machine"):
+            self._shared("the machine", self._measure_machine)
+        before = saved.probe.result if saved.probe is not None and _same_machine(saved.probe.key, key) else None
+        listed = (before if is_measured else None) or self._devices
+        if (listed is None or listed.gpus) and not self._tried_lately("devices"):
+            await self._within_patience(self._shared("devices", self._list_devices), "devices")
+        kept = self._known().probe
+        if kept is not None and kept.key == key:
+            return kept.result
+        gpus = self._devices.gpus if self._devices is not None else before.gpus if before is not None else ()
+        _log.info(
+            "a plan is made before the machine is measured",
+            figures="of an earlier boot" if before is not None else "the least",
+            gpus=len(gpus) if self._devices is not None or before is not None else "not known yet",
+        )
+        return replace(before or ProbeResult(_package().version, (), None), gpus=gpus)
+
+    async def _list_devices(self) -> ProbeResult:
+        now = self._devices = await self._probe(_PROBE_SECONDS, devices_only=True)
+        self._measured_at["devices"] = time.monotonic()
+        saved, key = await self._loaded()
+        if saved.probe is None or saved.probe.key != key:
+            return now
+        result = replace(saved.probe.result, gpus=now.gpus)
+        self._saved = replace(saved, probe=SavedProbe(key, result))
         return result
+
+    async def _measure_machine(self) -> ProbeResult:
+        async with self._lock:
+            _, key = await self._loaded()
+            with self._told("the machine"):
+                result = await self._probe(_PROBE_SECONDS)
+                if result.measured is None:
+                    raise WorkerFailed("the device probe measured nothing; reinstall hypura, its parts do not match")
+            if not result.measured.extra_buffers_work:
+                _log.warning("weights will not be repacked", reason=result.measured.extra_buffers_verdict)
+            self._measured_at["the machine"] = self._measured_at["devices"] = time.monotonic()
+            self.measuring = replace(self.measuring, measured=True)
+            await self._save(replace(self._known(), probe=SavedProbe(key, result)))
+            return result
 
     async def _driven(self, file: Path, refresh: bool, asked_at: float) -> DriveProfile:
         """The kept profile of the file's drive, or a new one."""
         mount, size_bytes = await asyncio.to_thread(_locate, self._platform, file)
-        known = self._known()
-        kept = next((drive for drive in known.drives if _is_at(drive, mount)), None)
-        outgrown = kept is None or (kept.provisional and size_bytes >= SMALL_FILE_BYTES) or _is_over(kept)
-        if kept is not None and not outgrown and (not refresh or self._since(mount.point, asked_at)):
+        kept = self._kept_drive(mount, size_bytes)
+        if kept is not None and (not refresh or self._since(mount.point, asked_at)):
             return kept
-        drive = await asyncio.to_thread(self._measure, file)
-        self._measured_at[mount.point] = time.monotonic()
-        if drive.measured_at_seconds:
-            others = tuple(other for other in known.drives if other.mount != drive.mount)
-            await self._save(replace(known, drives=(*others, drive)))
-        return drive
+        return await asyncio.shield(self._drive_measurement(mount, file))
+
+    async def _drive_known(self, file: Path) -> DriveProfile:
+        """As _driven, of what is known by now."""
+        await self._loaded()
+        mount, size_bytes = await asyncio.to_thread(_locate, self._platform, file)
+        kept = self._kept_drive(mount, size_bytes)
+        if kept is not None:
+            return kept
+        if not self._tried_lately(_drive_at(mount)):
+            self._drive_measurement(mount, file)
+        known = next((drive for drive in self._known().drives if _is_at(drive, mount)), None)
+        if known is not None:
+            return known
+        return await asyncio.to_thread(unmeasured_drive, file, platform=self._platform)
+
+    def _kept_drive(self, mount: Mount, size_bytes: int) -> DriveProfile | None:
+        """What is kept of the drive; nothing when a file of this size, or another day, gives a better figure."""
+        kept = next((drive for drive in self._known().drives if _is_at(drive, mount)), None)
+        if kept is None or (kept.provisional and size_bytes >= SMALL_FILE_BYTES) or _is_over(kept):
+            return None
+        return kept
+
+    def _drive_measurement(self, mount: Mount, file: Path) -> "asyncio.Task[DriveProfile]":
+        async def measure() -> DriveProfile:
+            async with self._lock:
+                with self._told(_drive_at(mount)):
+                    drive = await in_own_thread(lambda: self._measure(file), name="drive")
+                self._measured_at[mount.point] = time.monotonic()
+                if drive.measured_at_seconds:
+                    others = tuple(other for other in self._known().drives if other.mount != drive.mount)
+                    await self._save(replace(self._known(), drives=(*others, drive)))
+                return drive
+
+        return self._shared(_drive_at(mount), measure)
 
     async def _save(self, saved: Saved) -> None:
         self._saved = saved
@@ -153,18 +325,27 @@ class HardwareStore:
         return self._home / "hardware.json"
 
 
-def machine_key(platform: Platform) -> str:
-    """What a probe's result depends on. Raises WorkerFailed when llama-cpp-python is not installed."""
+def _package() -> importlib.metadata.Distribution:
     try:
-        package = importlib.metadata.distribution("llama-cpp-python")
+        return importlib.metadata.distribution("llama-cpp-python")
     except importlib.metadata.PackageNotFoundError as error:
         raise WorkerFailed("llama-cpp-python is not installed; install hypura with pip") from error
+
+
+def machine_key(platform: Platform) -> str:
+    """What a probe's result depends on, this boot last. Raises WorkerFailed when llama-cpp-python is not installed."""
+    package = _package()
     # Built again with another backend it keeps its version, so the libraries' time counts too.
     libraries = Path(str(package.locate_file("llama_cpp/lib")))
     built = libraries.stat().st_mtime_ns if libraries.exists() else 0
     return "|".join(
         (package.version, str(built), platform.cpu_name(), str(platform.usable_cores()), platform.boot_id())
     )
+
+
+def _same_machine(key: str, other: str) -> bool:
+    """Whether no more than a boot lies between them."""
+    return key.rpartition("|")[0] == other.rpartition("|")[0]
 
 
 def load(file: Path) -> Saved:
@@ -211,6 +392,20 @@ def _locate(platform: Platform, file: Path) -> tuple[Mount, int]:
         return platform.mount_of(file), file.stat().st_size
     except OSError:
         return Mount("", "", ""), 0  # measuring it will say what is wrong
+
+
+def _drive_at(mount: Mount) -> str:
+    return f"the drive at {mount.point}"
+
+
+def _one_of_each_drive(platform: Platform, files: Callable[[], Iterable[Path]]) -> tuple[Path, ...]:
+    """The largest file of each drive."""
+    largest: dict[Mount, tuple[int, Path]] = {}
+    for file in files():
+        mount, size_bytes = _locate(platform, file)
+        if mount.point and size_bytes > largest.get(mount, (0, file))[0]:
+            largest[mount] = size_bytes, file
+    return tuple(file for _, file in largest.values())
 
 
 def _is_at(drive: DriveProfile, mount: Mount) -> bool:

@@ -13,7 +13,6 @@ MAX_WAITERS = 512
 MAX_LEASES = 256
 """As many as a worker queues; those beyond wait here, where whoever came first is served first."""
 QUEUE_FULL = "server busy, please try again.  maximum pending requests exceeded"
-_UNDER_WAY = (ModelState.LOADING, ModelState.UNLOADING)
 
 
 def enqueue(entry: Entry, waiter: Waiter, now_seconds: float) -> None:
@@ -41,7 +40,7 @@ def paused(entry: Entry, now_seconds: float) -> ServerBusy:
 def admit(entry: Entry, rules: Rules, now_seconds: float, *, closed: bool) -> None:
     """Grant leases to those that are served by what is loaded, in order. closed: the model has to make room."""
     for waiter in entry.waiters:
-        if entry.state in _UNDER_WAY:
+        if entry.under_way:
             waiter.blocked_since_seconds = None
         elif waiter.blocked_since_seconds is None:
             waiter.blocked_since_seconds = now_seconds

@@ -7,12 +7,15 @@ from typing import Protocol
 
 import structlog
 
-from hypura_daemon.errors import BudgetTooSmall, ContextTooLong, HypuraError, WorkerFailed
+from hypura_daemon.errors import BudgetTooSmall, ContextTooLong, HypuraError, ServerBusy, WorkerFailed
 from hypura_daemon.planning.types import LoadRequest, Plan
 from hypura_daemon.workers.entry import Draft, Entry
 from hypura_daemon.workers.holdings import Holdings
 from hypura_daemon.workers.snapshot import LoadEvent
 from hypura_daemon.workers.waiter import Waiter
+
+PLAN_SECONDS = 120.0
+"""A plan takes less than a second; the model's drive may hang."""
 
 _log = structlog.get_logger()
 
@@ -51,9 +54,15 @@ class Drafting:
 
     async def _plan(self, name: str, request: LoadRequest, *, whole: bool) -> Plan | HypuraError:
         try:
-            return await self._planner(name, request, whole=whole)
+            async with asyncio.timeout(PLAN_SECONDS):
+                return await self._planner(name, request, whole=whole)
         except HypuraError as error:
             return error
+        except TimeoutError:
+            return ServerBusy(
+                f'"{name}" is not planned after {PLAN_SECONDS:g} seconds, since its files, or the machine, do not '
+                "answer; look at its drive, and try again"
+            )
         except Exception:
             _log.exception("planning failed", model=name)
             return WorkerFailed(f'planning "{name}" met a defect of hypura; see the daemon\'s log')

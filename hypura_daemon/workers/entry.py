@@ -84,6 +84,12 @@ class Entry:
             and waiter.use.context_tokens <= self.plan.context_tokens
         )
 
+    @property
+    def under_way(self) -> bool:
+        """Whether its waiters wait for work that goes on, and for nothing that others have."""
+        planning = self.draft is not None and self.draft.planning is not None and not self.draft.wanted_bytes
+        return planning or self.state in (ModelState.LOADING, ModelState.UNLOADING)
+
     def unserved(self) -> Waiter | None:
         """The first waiter that another load is needed for."""
         return next((waiter for waiter in self.waiters if not self.fits(waiter)), None)

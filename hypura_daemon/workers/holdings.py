@@ -24,6 +24,7 @@ class Holdings:
 
     budget_bytes: int
     entries: Mapping[str, Entry]
+    others: str = ""  # Who else takes the machine's memory, while models get less than in good times.
 
     def holders(self, *, without: str = "") -> list[Holder]:
         """Every model that holds memory, less one."""
@@ -83,8 +84,8 @@ class Holdings:
     def never_room(self, name: str, wanted_bytes: int) -> ServerBusy:
         """Pinned models are in the way, so waiting is of no use."""
         return ServerBusy(
-            f'"{name}" needs {wanted_bytes / 1e9:.2f} GB, and the budget of {self.budget_bytes / 1e9:.2f} GB is '
-            f"held by {self._told(name)}; unload one that is pinned, or ask for less memory"
+            f'"{name}" needs {wanted_bytes / 1e9:.2f} GB, and {self._reason(name)}; unload one that is pinned, or ask '
+            "for less memory"
         )
 
     def waited_in_vain(self, entry: Entry, waited_seconds: float) -> ServerBusy:
@@ -92,10 +93,18 @@ class Holdings:
         wanted = entry.draft.wanted_bytes if entry.draft is not None else 0
         what = f"{wanted / 1e9:.2f} GB of memory" if wanted else "its turn"
         return ServerBusy(
-            f'server busy: "{entry.name}" waited {waited_seconds:g} seconds for {what}, and the budget of '
-            f"{self.budget_bytes / 1e9:.2f} GB is held by {self._told('')}; try again later, unload one, "
-            "or ask for less memory"
+            f'server busy: "{entry.name}" waited {waited_seconds:g} seconds for {what}, and {self._reason("")}; try '
+            "again later, unload one, or ask for less memory"
         )
 
-    def _told(self, without: str) -> str:
-        return told(self.holders(without=without)) or "nobody"
+    def _reason(self, without: str) -> str:
+        """Who has the memory, or what else is in the way."""
+        budget = f"{self.budget_bytes / 1e9:.2f} GB"
+        if holders := self.holders(without=without):
+            others = f", while other programs need memory: {self.others}" if self.others else ""
+            return f"the budget of {budget} is held by {told(holders)}{others}"
+        if self.others:
+            return f"models get {budget} at most while other programs need memory: {self.others}"
+        if planned := [f'"{entry.name}"' for entry in self.entries.values() if entry.draft is not None]:
+            return f"the loads of {', '.join(planned)} are still being prepared"
+        return f"the budget of {budget} has just become free"

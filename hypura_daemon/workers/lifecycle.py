@@ -30,7 +30,7 @@ from hypura_daemon.workers.loads import Loads
 from hypura_daemon.workers.process import WorkerProcess, WorkerState
 from hypura_daemon.workers.resizing import Resizing
 from hypura_daemon.workers.snapshot import LoadEvent, ModelSnapshot, ModelState
-from hypura_daemon.workers.use import AS_IT_IS
+from hypura_daemon.workers.use import AS_IT_IS, Use
 from hypura_daemon.workers.waiter import Waiter
 
 ENDING = "hypurad is ending and takes no new requests; start it again"
@@ -100,12 +100,37 @@ class Lifecycle:
         enqueue(entry, waiter, self.clock())
 
     def abandon(self, name: str, waiter: Waiter) -> None:
-        """The request is gone, whether it was let in or not."""
+        """The request is gone, whether it was let in or not. The load that it began goes on for the next one."""
         granted = waiter.granted
         if granted.done() and not granted.cancelled() and granted.exception() is None:
             self.release(name, granted.result().generation)
         else:
             granted.cancel()
+
+    def _purge(self, entry: Entry) -> None:
+        """Forget the waiters that have been told; in the place of a client that left, somebody waits for its load."""
+        left = [waiter for waiter in entry.waiters if waiter.granted.cancelled() and not waiter.gone]
+        entry.purge()
+        for waiter in left:
+            self._inherit(entry, waiter)
+
+    def _inherit(self, entry: Entry, waiter: Waiter) -> None:
+        """Wait for what this client wanted loaded, without wanting an answer, or memory that others have.
+
+        A load that is only planned is not begun for a client that wanted the model gone right after.
+        """
+        wanted = entry.draft is not None and waiter.use.keep_alive_seconds != 0.0
+        if self.closing or entry.fits(waiter) or any(other.gone for other in entry.waiters):
+            return
+        if wanted or entry.state is ModelState.LOADING:
+            enqueue(entry, self._silent(entry.name, waiter.request, waiter.use, gone=True), self.clock())
+
+    def _silent(self, name: str, request: LoadRequest | None, use: Use, *, gone: bool = False) -> Waiter:
+        """A waiter whose lease ends at once."""
+        granted = asyncio.get_running_loop().create_future()
+        waiter = Waiter(request, not gone, use, False, lambda event: None, granted, self.clock(), gone=gone)
+        granted.add_done_callback(lambda _: self._post(self.abandon, name, waiter))
+        return waiter
 
     def release(self, name: str, generation: int) -> None:
         """A request has ended."""
@@ -159,9 +184,9 @@ class Lifecycle:
         if entry.worker.pid == worker_pid and not (entry.leases and entry.plan.mode is Mode.RESIDENT):
             self._loads.end(entry, "its files changed")
 
-    def limit(self, memory_bytes: int) -> None:
-        """Another budget from now on."""
-        self.holdings.budget_bytes = memory_bytes
+    def limit(self, memory_bytes: int, others: str = "") -> None:
+        """Another budget from now on; others: the programs that need the rest."""
+        self.holdings.budget_bytes, self.holdings.others = memory_bytes, others
 
     def close(self) -> None:
         """Refuse those who wait and those who come."""
@@ -182,7 +207,8 @@ class Lifecycle:
         """Do all that can be done now."""
         now_seconds = self.clock()
         for entry in self._entries.values():
-            entry.purge()
+            self._purge(entry)
+            self._send_away(entry)
         wishes, holders = self.holdings.wishes(), self.holdings.holders()
         self._yielding = turns.yielding(self.holdings.budget_bytes, holders, wishes, now_seconds, self._rules)
         for entry in self._entries.values():
@@ -197,6 +223,15 @@ class Lifecycle:
             self._pursue_all(now_seconds)
         for entry in list(self._entries.values()):
             self._settle(entry)
+
+    def _send_away(self, entry: Entry) -> None:
+        """Those who hold a left client's place wait for no memory, and for no other client's end."""
+        draft = entry.draft
+        if entry.state is ModelState.READY or (draft is not None and draft.wanted_bytes):
+            for waiter in entry.waiters:
+                if waiter.gone and not entry.fits(waiter):
+                    waiter.granted.cancel()
+            entry.purge()
 
     def wake_seconds(self) -> float:
         """When the next step is due if no message comes; infinity for never."""
@@ -281,10 +316,7 @@ class Lifecycle:
         """A pinned model comes back by itself, as if somebody had asked for it who wants no answer."""
         entry.restart_at_seconds = math.inf
         if entry.state is ModelState.FAILED and not entry.waiters:
-            granted = asyncio.get_running_loop().create_future()
-            waiter = Waiter(None, True, AS_IT_IS, False, lambda event: None, granted, self.clock())
-            granted.add_done_callback(lambda _: self._post(self.abandon, entry.name, waiter))
-            enqueue(entry, waiter, self.clock())
+            enqueue(entry, self._silent(entry.name, None, AS_IT_IS), self.clock())
 
     def _settle(self, entry: Entry) -> None:
         """Tells those who waited for its end, and forgets a model of which nothing is to be known."""

@@ -156,9 +156,9 @@ class Supervisor:
         """What a load of this model may take at most now."""
         return self._lifecycle.holdings.spare_bytes(name)
 
-    def limit(self, memory_bytes: int) -> None:
-        """Keep to so much of the budget from now on: the system needs the rest."""
-        self._post(self._lifecycle.limit, memory_bytes)
+    def limit(self, memory_bytes: int, others: str = "") -> None:
+        """Keep to so much of the budget from now on; others: the programs that need the rest."""
+        self._post(self._lifecycle.limit, memory_bytes, others)
 
     async def watch(self) -> AsyncGenerator[tuple[ModelSnapshot, ...], None]:
         """The status now, and again after every change of a state; changes in quick succession may be one."""

@@ -13,7 +13,8 @@ from hypura_daemon.workers.use import Use
 @dataclass(slots=True, eq=False)
 class Waiter:
     """request is None when it takes the model as it is. insist: it was asked for by hand, so that a model which
-    keeps crashing is tried again. Times are of the supervisor's clock."""
+    keeps crashing is tried again. gone: its client left, and the load that it began goes on for the next one. Times are
+    of the supervisor's clock."""
 
     request: LoadRequest | None
     pin: bool
@@ -23,6 +24,7 @@ class Waiter:
     granted: asyncio.Future[Lease]
     since_seconds: float
     blocked_since_seconds: float | None = None  # It waits, and no load for it goes on.
+    gone: bool = False
 
     def fail(self, error: HypuraError) -> None:
         """Tell it that it waits in vain."""

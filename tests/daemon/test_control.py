@@ -81,12 +81,13 @@ async def serving(mode: str = "well", home: Path | None = None) -> AsyncIterator
         )
         supervisor = Supervisor(planner, make_worker, budget_bytes=100, reload_wait_seconds=5)
         registry = cast(Registry, Shelf()) if home is None else Registry(home)
+        hardware = HardwareStore(folder)
         control = ControlServicer(
             registry,
-            HardwareStore(folder),
-            LoadPlanner(registry, HardwareStore(folder), 1, 1),
+            hardware,
+            LoadPlanner(registry, hardware, 1, 1),
             supervisor,
-            StatusReporter(settings, supervisor),
+            StatusReporter(settings, supervisor, hardware),
             Shop(registry, home or folder, supervisor.unload, QUICK),
             Tunings(folder / "tuning"),
             desk.graces.append,

@@ -29,7 +29,7 @@ class Given:
     def open(self, name: str) -> Model:
         return self.model
 
-    async def profile(self, path: Path) -> HardwareProfile:
+    async def figures(self, path: Path) -> HardwareProfile:
         return machine()
 
 

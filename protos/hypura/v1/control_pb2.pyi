@@ -365,7 +365,7 @@ class StatusRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class DaemonStatus(_message.Message):
-    __slots__ = ("pid", "version", "uptime_seconds", "socket_path", "home", "memory_budget_bytes", "memory_planned_bytes", "rss_bytes", "http_address")
+    __slots__ = ("pid", "version", "uptime_seconds", "socket_path", "home", "memory_budget_bytes", "memory_planned_bytes", "rss_bytes", "http_address", "measuring")
     PID_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     UPTIME_SECONDS_FIELD_NUMBER: _ClassVar[int]
@@ -375,6 +375,7 @@ class DaemonStatus(_message.Message):
     MEMORY_PLANNED_BYTES_FIELD_NUMBER: _ClassVar[int]
     RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
     HTTP_ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    MEASURING_FIELD_NUMBER: _ClassVar[int]
     pid: int
     version: str
     uptime_seconds: float
@@ -384,7 +385,20 @@ class DaemonStatus(_message.Message):
     memory_planned_bytes: int
     rss_bytes: int
     http_address: str
-    def __init__(self, pid: _Optional[int] = ..., version: _Optional[str] = ..., uptime_seconds: _Optional[float] = ..., socket_path: _Optional[str] = ..., home: _Optional[str] = ..., memory_budget_bytes: _Optional[int] = ..., memory_planned_bytes: _Optional[int] = ..., rss_bytes: _Optional[int] = ..., http_address: _Optional[str] = ...) -> None: ...
+    measuring: MeasuringStatus
+    def __init__(self, pid: _Optional[int] = ..., version: _Optional[str] = ..., uptime_seconds: _Optional[float] = ..., socket_path: _Optional[str] = ..., home: _Optional[str] = ..., memory_budget_bytes: _Optional[int] = ..., memory_planned_bytes: _Optional[int] = ..., rss_bytes: _Optional[int] = ..., http_address: _Optional[str] = ..., measuring: _Optional[_Union[MeasuringStatus, _Mapping]] = ...) -> None: ...
+
+class MeasuringStatus(_message.Message):
+    __slots__ = ("what", "seconds", "measured", "error")
+    WHAT_FIELD_NUMBER: _ClassVar[int]
+    SECONDS_FIELD_NUMBER: _ClassVar[int]
+    MEASURED_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    what: str
+    seconds: float
+    measured: bool
+    error: str
+    def __init__(self, what: _Optional[str] = ..., seconds: _Optional[float] = ..., measured: _Optional[bool] = ..., error: _Optional[str] = ...) -> None: ...
 
 class StatusResponse(_message.Message):
     __slots__ = ("daemon", "models")

@@ -163,7 +163,8 @@ async def test_a_corrupt_file_is_measured_anew_and_said(tmp_path: Path, content:
     with structlog.testing.capture_logs() as lines:
         await counted.store(tmp_path).profile()
     assert counted.probes == 1
-    assert [line["event"] for line in lines] == ["the hardware profile is corrupt; it is measured again"]
+    warnings = [line["event"] for line in lines if line["log_level"] == "warning"]
+    assert warnings == ["the hardware profile is corrupt; it is measured again"]
     assert load(file).probe is not None
 
 
@@ -260,3 +261,117 @@ def test_writing_replaces_at_one_stroke(tmp_path: Path) -> None:
     write(file, Saved())
     assert list(tmp_path.iterdir()) == [file]
     assert json.loads(file.read_text())["format"] == store_module.FORMAT
+
+
+class Slow(Counted):
+    """A probe that takes until it is let go; its list of devices, unless hanging, does not."""
+
+    def __init__(self, *, gpus: tuple[GpuDevice, ...] = (), hanging: bool = False) -> None:
+        super().__init__(gpus=gpus)
+        self.hanging = hanging
+        self.go = asyncio.Event()
+        self.begun = asyncio.Event()
+
+    async def probe(self, timeout_seconds: float, *, devices_only: bool = False) -> ProbeResult:
+        result = await super().probe(timeout_seconds, devices_only=devices_only)
+        self.begun.set()
+        if self.hanging or not devices_only:
+            await self.go.wait()
+        return result
+
+    def store(self, home: Path) -> HardwareStore:
+        return HardwareStore(home, probe=self.probe, measure=self.measure, patience_seconds=0.05)
+
+
+async def test_a_plan_has_figures_before_the_machine_is_measured(tmp_path: Path, model: Path) -> None:
+    slow = Slow(gpus=(_GPU,))
+    store = slow.store(tmp_path)
+    profiles = await asyncio.gather(*(store.figures(model) for _ in range(5)))
+    assert {profile.gpus for profile in profiles} == {(_GPU,)}
+    assert {(p.memory_bytes_per_second, p.worker_base_bytes, p.extra_buffers_work) for p in profiles} == {(0, 0, False)}
+    assert profiles[0].llama_cpp_python_version
+    (drive,) = profiles[0].drives
+    assert (drive.measured_at_seconds, drive.best_queue_depth) == (0, 0)
+    assert drive.mount and drive.offset_alignment_bytes
+    assert (slow.probes, slow.device_lists, slow.drives) == (1, 1, 0)
+    assert store.measuring.what == "the machine" and not store.measuring.measured
+    slow.go.set()
+    profile = await store.profile(model)
+    assert profile.memory_bytes_per_second == 2e10
+    assert (await store.figures(model)).drives == profile.drives
+    assert (slow.probes, slow.drives) == (1, 1)
+    assert store.measuring.what == "" and store.measuring.measured
+    assert tuple(store._running) == ()
+
+
+async def test_a_plan_does_not_wait_for_devices_that_do_not_answer(tmp_path: Path, model: Path) -> None:
+    store = Slow(gpus=(_GPU,), hanging=True).store(tmp_path)
+    async with asyncio.timeout(5):
+        assert (await store.figures(model)).gpus == ()
+        assert (await store.figures(model)).gpus == ()
+    await store.close()
+
+
+async def test_a_measurement_goes_on_when_who_asked_leaves(tmp_path: Path, model: Path) -> None:
+    slow = Slow()
+    store = slow.store(tmp_path)
+    asking = asyncio.ensure_future(store.profile(model))
+    await slow.begun.wait()
+    asking.cancel()
+    await asyncio.gather(asking, return_exceptions=True)
+    slow.go.set()
+    profile = await store.profile(model)
+    assert profile.memory_bytes_per_second == 2e10
+    assert slow.probes == 1
+
+
+async def test_after_a_reboot_the_earlier_figures_count_until_there_are_new_ones(tmp_path: Path, model: Path) -> None:
+    before = Counted(gpus=(_GPU,))
+    await before.store(tmp_path).profile(model)
+    file = tmp_path / "hardware.json"
+    saved = load(file)
+    assert saved.probe is not None
+    stem = saved.probe.key.rpartition("|")[0]
+    write(file, replace(saved, probe=SavedProbe(f"{stem}|another boot", saved.probe.result)))
+    slow = Slow()  # The GPU is gone.
+    store = slow.store(tmp_path)
+    profile = await store.figures(model)
+    assert (profile.memory_bytes_per_second, profile.gpus) == (2e10, ())
+    assert not store.measuring.measured
+    await store.close()
+    write(file, replace(saved, probe=SavedProbe(f"another {stem}|another boot", saved.probe.result)))
+    store = slow.store(tmp_path)
+    assert (await store.figures(model)).memory_bytes_per_second == 0
+    await store.close()
+
+
+async def test_a_probe_that_fails_is_told_and_not_tried_again_by_the_next_plan(tmp_path: Path, model: Path) -> None:
+    counted = Counted()
+
+    async def probe(timeout_seconds: float, *, devices_only: bool = False) -> ProbeResult:
+        await counted.probe(timeout_seconds, devices_only=devices_only)
+        raise WorkerFailed("no such luck")
+
+    store = HardwareStore(tmp_path, probe=probe, measure=counted.measure)
+    for _ in range(3):
+        profile = await store.figures(model)
+        assert (profile.gpus, profile.extra_buffers_work) == ((), False)
+    assert (counted.probes, counted.device_lists) == (1, 1)
+    assert "no such luck" in store.measuring.error
+    with pytest.raises(WorkerFailed, match="no such luck"):
+        await store.profile(model)
+
+
+async def test_at_the_start_the_machine_and_each_models_drive_are_measured_once(tmp_path: Path, model: Path) -> None:
+    other = model.with_name("other.gguf")
+    other.write_bytes(os.urandom(2 << 20))
+    counted = Counted()
+    with structlog.testing.capture_logs() as lines:
+        await counted.store(tmp_path).run(lambda: [model, other, tmp_path / "gone.gguf"])
+    assert (counted.probes, counted.drives) == (1, 1)
+    told = [(line["event"], line["what"]) for line in lines]
+    mount = load(tmp_path / "hardware.json").drives[0].mount
+    for what in ("the machine", f"the drive at {mount}"):
+        assert told.index(("measuring", what)) < told.index(("measured", what))
+    await counted.store(tmp_path).run(lambda: [model, other])
+    assert (counted.probes, counted.drives) == (1, 1)
