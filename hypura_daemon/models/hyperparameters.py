@@ -5,6 +5,7 @@ Names and defaults follow llama.cpp (llama_model_base::load_hparams in llama-mod
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 from pathlib import Path
 
 from hypura_daemon.errors import ModelFileError
@@ -15,6 +16,16 @@ MAX_EXPERTS = 1024  # LLAMA_MAX_EXPERTS
 _MAX_TOKENS = 1 << 30
 _MAX_LENGTH = 1 << 24
 _MAX_HEADS = 1 << 16
+
+
+class Pooling(IntEnum):
+    """Which of its tokens' vectors makes that of a text (llama_pooling_type)."""
+
+    NONE = 0
+    MEAN = 1
+    FIRST = 2
+    LAST = 3
+    RANK = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +72,7 @@ class Hyperparameters:
     wkv_head_size: int
     shortconv_cache: int
     kda_head_dim: int
-    pooling_type: int
+    pooling_type: Pooling
     causal: bool
 
     @property
@@ -146,9 +157,9 @@ def _nextn_predict_layers(keys: "_Keys", architecture: str, blocks: int, tensors
     return given if held or architecture != "deepseek4" else 0
 
 
-def _pooling(given: int) -> int:
-    """4294967295 is llama.cpp's "unspecified"; enum llama_pooling_type ends at 4."""
-    return given if given <= 4 else 0
+def _pooling(given: int) -> Pooling:
+    """NONE for 4294967295, which is llama.cpp's "unspecified", and for numbers that no version of it has a name for."""
+    return Pooling(given) if given <= max(Pooling) else Pooling.NONE
 
 
 def _vocabulary_tokens(keys: "_Keys", metadata: Mapping[str, MetadataValue], tensors: Sequence[TensorInfo]) -> int:

@@ -10,7 +10,7 @@ from hypura_daemon.errors import ModelFileError, NoLanguageModel, UnsupportedMod
 from hypura_daemon.models.architectures import DIFFUSERS, ENCODERS, KNOWN, NO_LANGUAGE_MODELS
 from hypura_daemon.models.ggml_types import FILE_TYPES
 from hypura_daemon.models.gguf import MAX_TENSORS, Header, MetadataValue, TensorInfo, read_header
-from hypura_daemon.models.hyperparameters import Hyperparameters, read_hyperparameters
+from hypura_daemon.models.hyperparameters import Hyperparameters, Pooling, read_hyperparameters
 from hypura_daemon.models.overrides import TemplateStyle
 from hypura_daemon.models.splits import check_parts, part_paths
 from hypura_daemon.models.tensors import Role, is_single_expert, layer_of, role_of
@@ -74,6 +74,11 @@ class Model:
     def loaded_tensors(self) -> tuple[ModelTensor, ...]:
         """What llama.cpp's loader takes: layers that predict further tokens (nextn_predict_layers) are left out."""
         return tuple(tensor for tensor in self.tensors if tensor.layer < self.hyperparameters.computed_block_count)
+
+    @property
+    def reads_whole_texts(self) -> bool:
+        """Whether every token sees those behind it, so that a text must be computed in one pass."""
+        return self.architecture in ENCODERS or not self.hyperparameters.causal
 
     @property
     def generates(self) -> bool:
@@ -209,9 +214,9 @@ def _quantization(metadata: Mapping[str, MetadataValue], tensors: Sequence[Model
 def _capabilities(
     architecture: str, metadata: Mapping[str, MetadataValue], hyperparameters: Hyperparameters
 ) -> tuple[str, ...]:
-    if architecture in DIFFUSERS:
+    if architecture in DIFFUSERS or hyperparameters.pooling_type is Pooling.RANK:
         return ()
-    if architecture in ENCODERS or hyperparameters.pooling_type or not hyperparameters.causal:
+    if architecture in ENCODERS or hyperparameters.pooling_type is not Pooling.NONE or not hyperparameters.causal:
         return ("embedding",)
     found = ["completion"]
     templates = [text for key, text in metadata.items() if key.startswith(_TEMPLATE) and isinstance(text, str)]

@@ -47,7 +47,7 @@ def _best(plans: Sequence[Plan]) -> Plan:
 def _with_ubatch(frame: Frame, tensors: Sequence[ModelTensor], ubatch: int, *, attention: bool) -> Plan | None:
     """The plan that may stream these; None if it does not fit, or too little is left beside its buffers."""
     model, experts = frame.model, frame.model.hyperparameters.expert_count
-    if not frame.buffers_are_modest(ubatch, experts) and ubatch > 1 and not frame.request.exact:
+    if not frame.buffers_are_modest(ubatch, experts) and ubatch > min(frame.ubatches):
         return None
     names = frozenset(tensor.name for tensor in tensors)
     gpu_layers, on_gpu = offload(frame, ubatch, streamed=names)

@@ -62,15 +62,15 @@ def kv_bytes(
 def compute_bytes(
     hyper: Hyperparameters,
     context_tokens: int,
-    sequences: int,
+    logits_rows: int,
     ubatch_tokens: int,
     *,
     unfused_attention: bool = False,
 ) -> int:
     """Activations of one pass: llama.cpp reuses buffers, so that about two layers' worth are alive at once.
 
-    Unfused, attention keeps the scores of every head and token for the whole context, of one layer at a time and not
-    while that layer's feed-forward part is computed.
+    logits_rows: each has a value for every token of the vocabulary. Unfused, attention keeps the scores of every head
+    and token for the whole context, of one layer at a time and not while that layer's feed-forward part is computed.
     """
     experts = max(hyper.expert_used_count, 1)
     width = max(hyper.feed_forward_length, 2 * experts * hyper.expert_feed_forward_length)
@@ -80,8 +80,8 @@ def compute_bytes(
     mask = context * (_F32_BYTES + 2)
     scores = context * max(hyper.head_count) if unfused_attention else 0
     rows = 4 * hyper.embedding_length + 2 * attention + max(feed_forward, scores)
-    logits = sequences * hyper.vocabulary_tokens * _F32_BYTES
-    return 2 * logits + ubatch_tokens * (rows * _F32_BYTES + mask) + 16_000_000
+    logits = logits_rows * hyper.vocabulary_tokens * _F32_BYTES
+    return logits + ubatch_tokens * (rows * _F32_BYTES + mask) + 16_000_000
 
 
 def work_bytes(hyper: Hyperparameters, slots_per_group: int, ubatch_tokens: int) -> int:

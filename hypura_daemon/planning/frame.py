@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 
 from hypura_daemon.errors import BudgetTooSmall, ContextTooLong, InvalidRequest
 from hypura_daemon.hardware.profile import DriveProfile, HardwareProfile
+from hypura_daemon.models.architectures import ENCODERS
+from hypura_daemon.models.hyperparameters import Pooling
 from hypura_daemon.models.model import Model
 from hypura_daemon.planning import footprint
 from hypura_daemon.planning.types import IoPlan, LoadRequest, MemoryItem
@@ -18,6 +20,8 @@ EXACT_UBATCH_TOKENS = 32
 EXACT_EXPERTS_UBATCH_TOKENS = 1
 """With `exact` the ubatch must not depend on the budget, and the smallest budget holds one token's experts."""
 
+WHOLE_TEXT_TOKENS = 2048
+"""The longest text that an encoder is made ready for: it sees all of it in one pass, whatever the budget."""
 _UNFUSED_KV_TYPES = ("f16", "f32")
 """V is transposed without the fused operation, which quantized types cannot be."""
 _LEAST_HEADS_PER_KV = 4
@@ -80,11 +84,20 @@ class Frame:
         hyper = self.model.hyperparameters  # V is transposed then: every token fills some of all its pages
         return lent * hyper.key_length // (hyper.key_length + hyper.value_length)
 
+    def logits_rows(self, ubatch: int) -> int:
+        """For how many tokens there is memory for logits: once in a pass, by the output head, and once behind it.
+
+        Also where only vectors of texts are wanted: every token that they are made of is an output of llama.cpp's.
+        """
+        pooled = self.model.reads_whole_texts or self.model.hyperparameters.pooling_type is Pooling.MEAN
+        outputs = max(ubatch, self.sequences) if pooled else self.sequences
+        return outputs if self.model.architecture in ENCODERS else 2 * outputs
+
     def compute_bytes(self, ubatch: int) -> int:
         return footprint.compute_bytes(
             self.model.hyperparameters,
             self.context_tokens,
-            self.sequences,
+            self.logits_rows(ubatch),
             ubatch,
             unfused_attention=self.unfused_attention,
         )
@@ -146,7 +159,9 @@ class Frame:
 
     @property
     def ubatches(self) -> tuple[int, ...]:
-        """The ubatch sizes to try, largest first."""
+        """The ubatch sizes to try, largest first; one alone where answers must not go by the budget."""
+        if self.model.reads_whole_texts:
+            return (min(self.context_tokens, WHOLE_TEXT_TOKENS),)
         if self.request.exact:
             experts = self.model.hyperparameters.expert_count
             return (EXACT_EXPERTS_UBATCH_TOKENS if experts else min(EXACT_UBATCH_TOKENS, self.context_tokens),)

@@ -23,8 +23,6 @@ from hypura_daemon.planning.frame import MAX_MEMORY_BYTES, Frame, make_frame
 from hypura_daemon.planning.offload import offload, resident_tier
 from hypura_daemon.planning.types import LoadRequest, MemoryItem, Mode, Plan, Tier
 
-_ENCODER_TOKENS = 2048
-"""An encoder sees a text in one pass, so its ubatch must hold the whole of it."""
 _SEARCH_STEP_BYTES = 1_000_000
 _STREAMED = (Mode.EXPERT_STREAMING, Mode.DENSE_STREAMING)
 """Where attention may be unfused: what is all resident is computed as stock llama.cpp does."""
@@ -152,8 +150,7 @@ def _resident(frame: Frame) -> Plan | None:
     reason = "all of it fits in memory"
     if limited:
         reason += "; the weight cache has no effect, since nothing of this model can be streamed"
-    encoder = not model.generates
-    for ubatch in (min(frame.context_tokens, _ENCODER_TOKENS),) if encoder else frame.ubatches:
+    for ubatch in frame.ubatches:
         layers, on_gpu = offload(frame, ubatch, streamed=frozenset())
         items = [MemoryItem("weights", weights - on_gpu), *frame.buffers(ubatch, model.hyperparameters.expert_count)]
         if sum(item.size_bytes for item in items) <= limit:
@@ -174,7 +171,7 @@ def _resident(frame: Frame) -> Plan | None:
 def _mmap(frame: Frame) -> Plan:
     """Leave it to llama.cpp and the page cache."""
     model = frame.model
-    ubatch = next((u for u in frame.ubatches if frame.buffers_are_modest(u, 0)), 1)
+    ubatch = next((u for u in frame.ubatches if frame.buffers_are_modest(u, 0)), frame.ubatches[-1])
     items = frame.buffers(ubatch, model.hyperparameters.expert_count)
     return assemble(
         frame,

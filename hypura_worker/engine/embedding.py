@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
-from hypura_worker.llama.context import BatchToken, Context
+import numpy as np
+
+from hypura_worker.llama.context import BatchToken, Context, Pooling
 
 
 def embed(
@@ -15,25 +17,44 @@ def embed(
     ubatch_tokens: int,
     forward: Callable[[Sequence[BatchToken]], None],
 ) -> list[float]:
-    """The vector [embedding_length] of a tokenized text: pooled as the model says, else of its last token.
+    """The vector [embedding_length] of a tokenized text, pooled as the context says over all of it.
 
     The sequence must be empty, and is again afterwards. forward computes a batch, and its
-    errors come through. A pooling model's text must fit one ubatch.
+    errors come through. Where the context is `whole`, the text must fit one ubatch.
     """
+    if context.pooling is Pooling.FIRST and not context.whole:
+        text = text[:1]  # what comes behind it cannot change it
+    # With embeddings on every token is an output, so where only the last one's is wanted it is computed by itself.
+    alone = context.pooling is not Pooling.MEAN and not context.whole
+    plain = len(text) - 1 if alone else 0
+    total = np.zeros(context.embedding_length, np.float64)
     try:
-        # With embeddings on every token is an output, so without pooling only the last is computed so.
-        computed = 0 if context.pools else len(text) - 1
         context.want_embeddings(False)
-        for start in range(0, computed, ubatch_tokens):
-            chunk = text[start : min(computed, start + ubatch_tokens)]
-            forward([BatchToken(t, start + i, sequence, False) for i, t in enumerate(chunk)])
+        for batch in _batches(text, sequence, 0, plain, ubatch_tokens):
+            forward(batch)
         context.want_embeddings(True)
-        rest = text[computed:]
-        forward([BatchToken(t, computed + i, sequence, True) for i, t in enumerate(rest)])
-        return context.embedding(len(rest) - 1, sequence)
+        for batch in _batches(text, sequence, plain, len(text), len(text) if context.whole else ubatch_tokens):
+            forward(batch)
+            match context.pooling:
+                case Pooling.MEAN:
+                    for index in range(len(batch)):
+                        total += context.embedding(index)
+                case Pooling.FIRST:
+                    total += context.embedding(0)
+                case Pooling.LAST:
+                    total += context.embedding(len(batch) - 1)
+        pooled = total / len(text) if context.pooling is Pooling.MEAN else total
+        return [float(value) for value in pooled.astype(np.float32)]
     finally:
         context.cut(sequence, 0)
-        context.want_embeddings(context.pools or not context.generates)
+        context.want_embeddings(not context.generates)
+
+
+def _batches(text: Sequence[int], sequence: int, start: int, end: int, most_tokens: int) -> Iterator[list[BatchToken]]:
+    """The tokens from start to end, at most so many in a batch; outputs where there are embeddings, last of all."""
+    for first in range(start, end, most_tokens):
+        last = min(end, first + most_tokens)
+        yield [BatchToken(text[i], i, sequence, end == len(text)) for i in range(first, last)]
 
 
 def normalized(vector: list[float]) -> list[float]:

@@ -65,7 +65,7 @@ class Engine:
     @property
     def embed_tokens(self) -> int:
         """The longest text that can be embedded."""
-        return min(self._ubatch_tokens, self._context.size_tokens) if self._context.pools else self._context.size_tokens
+        return min(self._ubatch_tokens, self._context.size_tokens) if self._context.whole else self._context.size_tokens
 
     def submit(self, request: Request | EmbedRequest) -> None:
         """Queue a request; from any thread. Raises ServerBusy or what broke the engine."""
@@ -350,8 +350,8 @@ class Engine:
             if idle is sequence or idle.work is None:
                 self._cut(idle, 0)
         try:
-            if self._context.pools and len(text) > self._ubatch_tokens:
-                raise RequestError(f"the text has {len(text)} tokens; this model pools at most {self._ubatch_tokens}")
+            if self._context.whole and len(text) > self._ubatch_tokens:
+                raise RequestError(f"the text has {len(text)} tokens; this model embeds at most {self._ubatch_tokens}")
             vector = embed(self._context, text, sequence.id, self._ubatch_tokens, self._forward)
         except (DecodeFailed, RequestError) as error:
             self.counters.failed += 1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from enum import IntEnum
 
 import llama_cpp
 import numpy as np
@@ -17,9 +18,18 @@ from hypura_worker.llama.hooks import PassHook
 
 _NO_ROOM, _ABORTED = 1, 2  # llama_decode's positive results
 _ALL = -1
-_POOLING_NONE, _POOLING_RANK = 0, 4
+_UNPOOLED = 0  # LLAMA_POOLING_TYPE_NONE
+_RANK = 4
 _FLASH_AUTO, _FLASH_OFF = -1, 0
 _ATTENDED_STEP_TOKENS = 256  # llama_kv_cache::get_n_kv
+
+
+class Pooling(IntEnum):
+    """Which of its tokens' vectors makes that of a text (llama_pooling_type)."""
+
+    MEAN = 1
+    FIRST = 2
+    LAST = 3
 
 
 class NoRoom(DecodeFailed):
@@ -66,23 +76,28 @@ class Context:
         params.swa_full = False
         params.kv_unified = True
         params.no_perf = True
+        # Texts are pooled in embedding.py: llama.cpp's own pooling sees no more than one ubatch.
+        params.pooling_type = _UNPOOLED
         pooling = _pooling(model, plan.architecture)
-        if pooling == _POOLING_RANK:
-            raise LoadFailed("this model ranks texts against each other, which hypura does not offer")
-        self.pools = pooling not in (None, _POOLING_NONE)
-        if self.pools or not llama_cpp.llama_model_has_decoder(model):
-            params.n_outputs_max = 0  # every token is an output
-            params.embeddings = True
+        if pooling is Pooling.MEAN:
+            params.n_outputs_max = plan.ubatch_tokens
         if hook is not None:
             callbacks = hook.callbacks
             params.cb_eval = llama_cpp.ggml_backend_sched_eval_callback(callbacks.evaluate)
             params.cb_eval_user_data = callbacks.context
             params.abort_callback = llama_cpp.ggml_abort_callback(callbacks.abort)
             params.abort_callback_data = callbacks.context
-        log.forget_errors()
-        self._handle = llama_cpp.llama_init_from_model(model, params)
-        if not self._handle:
-            raise LoadFailed(f"llama.cpp could not make a context: {log.last_errors()}")
+        self._handle: int = _made(model, params)
+        self.whole: bool = not (
+            llama_cpp.llama_get_causal_attn(self._handle) and llama_cpp.llama_get_memory(self._handle)
+        )
+        """Whether every token sees those behind it, so that a text must be computed in one pass."""
+        if self.whole:  # known of the context alone; every token is an output then
+            llama_cpp.llama_free(self._handle)
+            params.n_outputs_max = plan.ubatch_tokens
+            params.embeddings = True
+            self._handle = _made(model, params)
+        self.pooling = pooling or (Pooling.MEAN if self.whole else Pooling.LAST)
         self._hook = hook
         self._prepare = prepare
         self._memory = llama_cpp.llama_get_memory(self._handle)
@@ -95,14 +110,14 @@ class Context:
         diffuses = llama_cpp.llama_model_is_diffusion(model)  # writes all tokens at once, not one after another
         # An encoder-decoder would need its prompt encoded first, which the engine does not do.
         only_decodes = llama_cpp.llama_model_has_decoder(model) and not llama_cpp.llama_model_has_encoder(model)
-        self.generates: bool = only_decodes and bool(self._memory) and not diffuses
+        self.generates: bool = only_decodes and not self.whole and not diffuses
         self.cuts: bool = not (llama_cpp.llama_model_is_recurrent(model) or llama_cpp.llama_model_is_hybrid(model))
         """Whether a sequence's end can be cut off; a recurrent state cannot be taken back."""
 
     @property
     def handle(self) -> int:
         """The llama_context pointer."""
-        return int(self._handle)
+        return self._handle
 
     def decode(self, tokens: Sequence[BatchToken]) -> None:
         """One forward pass.
@@ -147,15 +162,12 @@ class Context:
         """Have the next passes compute embeddings beside logits; every token of theirs is an output then."""
         llama_cpp.llama_set_embeddings(self._handle, wanted)
 
-    def embedding(self, index: int, sequence: int) -> list[float]:
-        """[embedding_length]: pooled as the model says, or of the batch's token `index`."""
-        if self.pools:
-            pointer = llama_cpp.llama_get_embeddings_seq(self._handle, sequence)
-        else:
-            pointer = llama_cpp.llama_get_embeddings_ith(self._handle, index)
+    def embedding(self, index: int) -> npt.NDArray[np.float32]:
+        """[embedding_length] of the batch's token `index`; valid until the next pass."""
+        pointer = llama_cpp.llama_get_embeddings_ith(self._handle, index)
         if not pointer:
             raise DecodeFailed("llama.cpp gave no embedding for this text")
-        return [float(value) for value in np.ctypeslib.as_array(pointer, (self.embedding_length,))]
+        return np.ctypeslib.as_array(pointer, (self.embedding_length,))
 
     def first_position(self, sequence: int) -> int:
         """The first position that the sequence still holds; -1 if it is empty."""
@@ -179,15 +191,27 @@ class Context:
         if self._handle:
             llama_cpp.llama_batch_free(self._batch)
             llama_cpp.llama_free(self._handle)
-            self._handle = None
+            self._handle = 0
 
 
-def _pooling(model: int | None, architecture: str) -> int | None:
-    """The model's own pooling (llama_pooling_type); None if its file does not say."""
+def _made(model: int | None, params: llama_cpp.llama_context_params) -> int:
+    """A new llama_context. Raises LoadFailed."""
+    log.forget_errors()
+    handle = llama_cpp.llama_init_from_model(model, params)
+    if not handle:
+        raise LoadFailed(f"llama.cpp could not make a context: {log.last_errors()}")
+    return int(handle)
+
+
+def _pooling(model: int | None, architecture: str) -> Pooling | None:
+    """As the model's file says; None where it says nothing, "none", "unspecified" (4294967295), or no known number.
+
+    Raises LoadFailed for a model that ranks texts.
+    """
     key, value = f"{architecture}.pooling_type".encode(), ctypes.create_string_buffer(16)
     if llama_cpp.llama_model_meta_val_str(model, key, value, len(value)) < 0:
         return None
-    try:
-        return int(value.value)
-    except ValueError as error:
-        raise LoadFailed(f"{architecture}.pooling_type is {value.value!r}, not a number") from error
+    said = value.value.decode(errors="replace")
+    if said == str(_RANK):
+        raise LoadFailed("this model ranks texts against each other, which hypura does not offer; give another model")
+    return next((pooling for pooling in Pooling if str(pooling.value) == said), None)

@@ -6,6 +6,7 @@ one list serves nearly all and only exceptions are named. Sizes are our own: eig
 used, so that a small cache of experts has something to replace.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 _MOE = """
@@ -24,6 +25,8 @@ bitnet t5 jais jais2 nemotron nemotron_h nemotron_h_moe exaone exaone4 granite g
 granite_swa arcee hunyuan-dense hunyuan_vl smollm3 lfm2 dream llada seed_oss apertus hrm_text cogvlm
 pangu-embedded mistral3 spark2_5 maincoder talkie nanbeige qwen3tts pockettts
 """
+
+_ENCODERS = "bert modern-bert nomic-bert neo-bert eurobert gemma-embedding llama-embed"
 
 _MLA = {
     *("deepseek2", "deepseek32", "glm-dsa", "dots3note", "kimi-linear"),
@@ -77,6 +80,11 @@ def list_architectures() -> list[tuple[str, bool]]:
     return [(name, True) for name in _MOE.split()] + [(name, False) for name in _DENSE.split()]
 
 
+def list_encoders() -> list[tuple[str, bool]]:
+    """(architecture, False) of models that turn text into vectors and do nothing else."""
+    return [(name, False) for name in _ENCODERS.split()]
+
+
 def list_predicting() -> list[tuple[str, bool]]:
     """Of those, the ones that can have a layer for multi-token prediction (MTP)."""
     return [(name, moe) for name, moe in list_architectures() if name in _PREDICTING]
@@ -114,12 +122,14 @@ def metadata(
     experts_used: int = 2,
     expert_feed_forward: int | None = None,
     prediction_layers: int = 0,
+    more: Mapping[str, Value] | None = None,
 ) -> dict[str, Value]:
     """Every metadata key of the model, in the order they are written.
 
-    prediction_layers: how many of its layers predict further tokens (MTP).
+    prediction_layers: how many of its layers predict further tokens (MTP). more: keys of the architecture, added or
+    instead.
     """
-    if (architecture, moe) not in list_architectures():
+    if (architecture, moe) not in list_architectures() + list_encoders():
         kind = "mixture-of-experts" if moe else "dense"
         raise ValueError(f"no {kind} model of {architecture!r} can be made; see list_architectures()")
     ff = (expert_feed_forward or sizes.feed_forward) if moe else sizes.feed_forward
@@ -136,6 +146,7 @@ def metadata(
         keys |= _per_layer_embeddings(sizes)
     if prediction_layers:
         keys |= {"nextn_predict_layers": prediction_layers}
+    keys |= more or {}
     prefixed = {f"{architecture}.{key}": value for key, value in keys.items()}
     tokens = [f"tok_{number}" for number in range(sizes.vocabulary)]
     return {
@@ -146,6 +157,7 @@ def metadata(
         "xielu.alpha_p": 1.0,
         "xielu.beta": 1.0,
         "xielu.eps": 1e-7,
+        "tokenizer.ggml.token_type_count": 2,
         "tokenizer.ggml.model": "test",
         "tokenizer.ggml.tokens": tokens,
         "tokenizer.ggml.scores": [0.0] * sizes.vocabulary,

@@ -16,6 +16,7 @@ import os
 import subprocess
 import sys
 import zlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,7 @@ class _Job:
     scales: bool
     tied: bool
     prediction_type: str
+    more: dict[str, Any]
 
 
 def write_random_model(
@@ -70,6 +72,7 @@ def write_random_model(
     scales: bool = True,
     tied: bool = False,
     prediction_type: str = "",
+    more: Mapping[str, bool | int | float | str] | None = None,
 ) -> None:
     """Write a random F32 model to `path`; the same arguments give the same bytes.
 
@@ -78,6 +81,7 @@ def write_random_model(
     tied: leave `output.weight` out where the architecture then uses the token embeddings.
     prediction_type: F32 or F16, and the model (of `list_predicting`) has one more layer, which predicts further
     tokens (MTP) and is not computed, with its matrices in that type.
+    more: metadata keys of the architecture, added or instead, such as pooling_type.
     Raises ValueError for an architecture or layer count that cannot be made, RuntimeError with llama.cpp's
     last words when it refuses or dies.
     """
@@ -100,6 +104,7 @@ def write_random_model(
         scales and not prediction_type,  # llama.cpp refuses scales in a layer that it leaves out
         tied,
         prediction_type,
+        dict(more or {}),
     )
     done = subprocess.run(
         [sys.executable, "-m", __name__, json.dumps(asdict(job))],
@@ -155,6 +160,7 @@ def _make(job: _Job) -> None:
             experts_used=job.experts_used,
             expert_feed_forward=job.expert_feed_forward,
             prediction_layers=prediction_layers,
+            more=job.more,
         )
 
     predicting = 1 if job.prediction_type else 0

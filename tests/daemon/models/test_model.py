@@ -173,7 +173,9 @@ def test_what_is_no_model(metadata: dict[str, Value], tensors: tuple[Weights, ..
         ({"tokenizer.chat_template": "<think>"}, ("completion", "thinking")),
         ({"tokenizer.ggml.fim_pre_token_id": 7}, ("completion", "insert")),
         ({"tokenizer.ggml.prefix_token_id": 7}, ("completion", "insert")),
-        ({"llama.pooling_type": 3}, ("embedding",)),
+        *(({"llama.pooling_type": pooling}, ("embedding",)) for pooling in (1, 2, 3)),
+        *(({"llama.pooling_type": pooling}, ("completion",)) for pooling in (0, 5, 77, 0xFFFFFFFF)),
+        ({"llama.pooling_type": 4}, ()),  # it ranks texts
         ({"llama.attention.causal": False}, ("embedding",)),
     ],
 )

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from hypura_daemon.errors import BudgetTooSmall, ContextTooLong, HypuraError, InvalidRequest
 from hypura_daemon.hardware.profile import TypeSpeed
+from hypura_daemon.models.hyperparameters import Pooling
 from hypura_daemon.models.model import Model, ModelTensor
 from hypura_daemon.models.tensors import Role
 from hypura_daemon.planning import plan as module
@@ -257,6 +258,50 @@ def test_exact_fixes_what_changes_low_bits(tiny: dict[str, Model]) -> None:
     assert [p.mode for p in plans] == [Mode.EXPERT_STREAMING, Mode.EXPERT_STREAMING, Mode.RESIDENT]
     fixed = {(p.ubatch_tokens, p.sequences, p.threads, p.kv_type, p.gpu_layers, p.extra_buffers) for p in plans}
     assert len(fixed) == 1
+
+
+@pytest.mark.parametrize("architecture", ["llama", "dream"])
+@pytest.mark.parametrize("exact", [False, True])
+def test_what_an_encoder_embeds_is_not_up_to_the_budget(architecture: str, exact: bool, tiny: dict[str, Model]) -> None:
+    """Seen: 100 tokens were embedded when resident, and refused past 32 when streamed. "dream" does not stream."""
+    shape = shaped("llama-70b", tiny["tiny-dense"])
+    numbers = replace(shape.hyperparameters, causal=False)
+    model = replace(shape, architecture=architecture, hyperparameters=numbers, capabilities=("embedding",))
+    plans = [_plan(model, memory_bytes=gb * GB, exact=exact) for gb in (8, 20, 80)]
+    assert {made.ubatch_tokens for made in plans} == {2048}
+    assert [made.mode for made in plans][-1] is Mode.RESIDENT is not plans[0].mode
+    buffers = [next(i.size_bytes for i in made.memory if i.name == "compute buffers") for made in plans]
+    assert min(buffers) > 2 * 4 * 2048 * numbers.vocabulary_tokens, "llama.cpp makes logits of every token"
+
+
+@pytest.mark.parametrize("architecture", ["llama", "dream"])
+def test_exact_fixes_the_ubatch_in_every_mode(architecture: str, tiny: dict[str, Model]) -> None:
+    """Seen: a model that is mapped was computed in smaller passes where there was less memory."""
+    model = replace(shaped("llama-70b", tiny["tiny-dense"]), architecture=architecture)
+    few = [
+        _plan(model, memory_bytes=n, exact=True, context_tokens=512)
+        for n in (GB // 10, 10 * GB)[architecture == "llama" :]
+    ]
+    plans = [*few, _plan(model, memory_bytes=80 * GB, exact=True, context_tokens=512)]
+    assert {made.ubatch_tokens for made in plans} == {32}
+    assert {made.mode for made in plans} == {
+        Mode.RESIDENT,
+        Mode.DENSE_STREAMING if architecture == "llama" else Mode.MMAP,
+    }
+
+
+def test_vectors_made_of_all_tokens_cost_their_logits(tiny: dict[str, Model]) -> None:
+    model = tiny["tiny-dense"]
+    vocabulary = model.hyperparameters.vocabulary_tokens
+
+    def buffers(pooling: Pooling) -> int:
+        pooled = replace(model, hyperparameters=replace(model.hyperparameters, pooling_type=pooling))
+        made = _plan(pooled, memory_bytes=8 * GB)
+        assert made.ubatch_tokens == 512
+        return next(item.size_bytes for item in made.memory if item.name == "compute buffers")
+
+    assert buffers(Pooling.LAST) == buffers(Pooling.NONE) == buffers(Pooling.FIRST)
+    assert buffers(Pooling.MEAN) == buffers(Pooling.NONE) + 2 * 4 * vocabulary * (512 - 4)
 
 
 def test_a_gpu_takes_what_is_resident(tiny: dict[str, Model]) -> None:
