@@ -10,6 +10,7 @@ import typer
 
 from hypura_client.cli.options import Json
 from hypura_client.cli.output import as_dict, print_json, print_line
+from hypura_client.cli.prompt import decoded
 from hypura_client.cli.session import connected
 from hypura_client.errors import InvalidRequest
 
@@ -26,7 +27,8 @@ def create(
 ) -> None:
     """Make a model out of another, with a Modelfile: FROM, PARAMETER, TEMPLATE, SYSTEM, MESSAGE, LICENSE.
 
-    FROM names a model, or a GGUF file, which stays where it is.
+    FROM names a model, or a GGUF file, which stays where it is. The text may be in UTF-8, or UTF-16 with its byte
+    order mark.
 
     \b
     Examples:
@@ -59,6 +61,7 @@ def with_whole_paths(text: str, folder: Path) -> str:
 def _modelfile(file: str) -> tuple[str, Path]:
     """The Modelfile's text, and the folder that its paths start from."""
     path = Path(file).expanduser()
+    name = "standard input" if file == "-" else str(path)
     try:
         if file == "-":
             content, folder = sys.stdin.buffer.read(MAX_MODELFILE_BYTES + 1), Path.cwd()
@@ -66,9 +69,9 @@ def _modelfile(file: str) -> tuple[str, Path]:
             with path.open("rb") as stream:
                 content, folder = stream.read(MAX_MODELFILE_BYTES + 1), path.absolute().parent
         if len(content) > MAX_MODELFILE_BYTES:
-            raise InvalidRequest(f"{file} has more than {MAX_MODELFILE_BYTES} bytes; it is no Modelfile")
-        return content.decode("utf-8-sig"), folder
+            raise InvalidRequest(f"{name} has more than {MAX_MODELFILE_BYTES} bytes; it is no Modelfile")
+        return decoded(content, name, None), folder
     except OSError as error:
         raise InvalidRequest(f"{path} cannot be read: {error.strerror}; name a Modelfile with -f") from error
-    except UnicodeDecodeError as error:
-        raise InvalidRequest(f"{path} is no text in UTF-8; name a Modelfile with -f") from error
+    except ValueError as error:
+        raise InvalidRequest(f"{error}; name a Modelfile with -f") from error

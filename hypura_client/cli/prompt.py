@@ -55,14 +55,19 @@ def readable(text: str, what: str, tell: Callable[[str], None]) -> str:
     return text
 
 
-def decoded(data: bytes, what: str, tell: Callable[[str], None]) -> str:
+def decoded(data: bytes, what: str, tell: Callable[[str], None] | None) -> str:
     """The text of these bytes: UTF-8, what a byte order mark says, or the locale's encoding.
 
-    Single bytes that are none of these become U+FFFD, and `tell` says so. Raises ValueError for what is no text.
+    Single bytes that are none of these become U+FFFD, and `tell` says so. Raises ValueError for what is no text, and
+    without `tell` for such bytes too.
     """
     for mark, encoding in _MARKS:
         if data.startswith(mark):
-            return data[len(mark) :].decode(encoding, "replace")
+            try:
+                return data[len(mark) :].decode(encoding)
+            except UnicodeDecodeError as error:
+                told = f"{what} is no text: it begins as {encoding.upper()} does, and is not ({error.reason}"
+                raise ValueError(f"{told} at byte {len(mark) + error.start}); save it as UTF-8") from error
     if b"\0" in data:
         raise ValueError(f"{what} is no text but binary data, with a zero byte at {data.index(0)}; give text")
     try:
@@ -74,7 +79,7 @@ def decoded(data: bytes, what: str, tell: Callable[[str], None]) -> str:
         return data.decode(local, "replace")
     text = data.decode("utf-8", "replace")
     unreadable = text.count("\ufffd")
-    if unreadable > _MOST_UNREADABLE * len(text):
+    if tell is None or unreadable > _MOST_UNREADABLE * len(text):
         raise ValueError(
             f"{what} is no text in UTF-8: {unreadable} of its {len(text)} characters are not; convert text with "
             "`iconv -f latin1 -t utf-8`, or give something else"

@@ -204,9 +204,32 @@ def render(
 
     try:
         return _with_deadline(time.monotonic() + RENDER_SECONDS, work)
+    except jinja2.TemplateSyntaxError as error:
+        raise InvalidRequest(_broken(error)) from error
     except TemplateError as error:
         raise InvalidRequest(f"the model's chat template refused this conversation: {error}") from error
     except Exception as error:  # Whatever foreign code raises is that code's fault.
         raise InvalidRequest(
             f"the model's chat template failed on this conversation: {type(error).__name__}: {error}"
         ) from error
+
+
+def check_syntax(template: str) -> None:
+    """Raises InvalidRequest for a template that cannot be read. Nothing of it is run."""
+    if len(template) > MAX_TEMPLATE_CHARACTERS:
+        raise InvalidRequest(
+            f"the chat template has {len(template)} characters; {MAX_TEMPLATE_CHARACTERS} are allowed, make it shorter"
+        )
+    try:
+        _environment().parse(template)
+    except jinja2.TemplateSyntaxError as error:
+        raise InvalidRequest(_broken(error)) from error
+    except RecursionError as error:
+        raise InvalidRequest("the chat template is nested too deep to be read; correct its TEMPLATE") from error
+
+
+def _broken(error: jinja2.TemplateSyntaxError) -> str:
+    return (
+        f"the model's chat template is refused: it has a syntax error in line {error.lineno}: {error.message}; "
+        "correct it, or give the model another by TEMPLATE in a Modelfile (hypuractl create)"
+    )

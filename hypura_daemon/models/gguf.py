@@ -19,6 +19,7 @@ from math import prod
 from pathlib import Path
 
 from hypura_daemon.errors import ModelFileError, UnsupportedModel
+from hypura_daemon.models.foreign import START_BYTES, what_it_is
 from hypura_daemon.models.ggml_types import TYPES
 from hypura_daemon.models.window import DAMAGED, Window
 
@@ -51,6 +52,7 @@ _SCALARS = {
     12: ("float64", "d"),
 }
 _LAYOUTS = {number: struct.Struct("<" + code) for number, (_, code) in _SCALARS.items()}
+_MAGIC = b"GGUF"
 _START = struct.Struct("<4sI")
 _COUNTS = struct.Struct("<QQ")
 _TYPE = struct.Struct("<I")
@@ -107,11 +109,17 @@ def read_header(path: Path, file: int = 0) -> Header:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
+        if isinstance(error, FileNotFoundError) and path.is_symlink():
+            reason = f"it is a link to {path.readlink()}, which is not there"
         raise ModelFileError(f"{path} cannot be opened: {reason}; check the path and its permissions") from error
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
-            raise ModelFileError(f"{path} is no regular file; give the path of a GGUF file")
+            kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
+            raise ModelFileError(f"{path} is no regular file but {kind}; give the path of a GGUF file")
+        start = os.pread(descriptor, START_BYTES, 0)
+        if not start.startswith(_MAGIC[: max(1, len(start))]):
+            raise ModelFileError(f"{path} is no GGUF file: {what_it_is(start, status.st_size)}")
         version, metadata, tensors = _Reader(descriptor, path, status.st_size, file).read()
     finally:
         os.close(descriptor)
@@ -136,14 +144,16 @@ class _Reader:
         return version, metadata, self._read_tensors(tensor_count, self._alignment_bytes(metadata))
 
     def _read_version(self) -> int:
-        magic, version = self._window.unpack(_START, "the start of a GGUF file")
-        if magic != b"GGUF":
-            raise ModelFileError(f"{self._path} is no GGUF file: it starts with {magic!r}, not b'GGUF'")
-        if version & 0xFFFF == 0:
-            raise UnsupportedModel(f"{self._path} is a big-endian GGUF; convert it for little-endian machines")
+        _, version = self._window.unpack(_START, "the start of a GGUF file")
+        if version & 0xFFFF == 0 and version:
+            raise UnsupportedModel(
+                f"{self._path} is a big-endian GGUF, for machines such as s390x; download the usual one, or convert "
+                "the model again without --bigendian"
+            )
         if version not in (2, 3):
             raise UnsupportedModel(
-                f"{self._path} is GGUF version {version}, but hypura reads versions 2 and 3; convert the model again"
+                f"{self._path} is GGUF version {version}, but hypura and llama.cpp read versions 2 and 3; "
+                "download a newer file, or convert the model again"
             )
         return int(version)
 
@@ -233,9 +243,12 @@ class _Reader:
         data_bytes = _up(self._window.position, alignment_bytes)
         for (name, _, _, size_bytes), offset_bytes in zip(found, offsets, strict=True):
             if data_bytes + offset_bytes + size_bytes > self._size_bytes:
-                raise self._bad(
-                    f"tensor {name!r} ends at byte {data_bytes + offset_bytes + size_bytes}, "
-                    f"but the file ends at byte {self._size_bytes}"
+                whole_bytes = data_bytes + offsets[-1] + found[-1][3]
+                raise ModelFileError(
+                    f"{self._path} is cut off: {self._size_bytes} of {whole_bytes} bytes are there, "
+                    f"{self._size_bytes / whole_bytes:.1%} (tensor {name!r} ends at byte "
+                    f"{data_bytes + offset_bytes + size_bytes}, but the file ends at byte {self._size_bytes}); "
+                    "let its download end, or download it again"
                 )
         return tuple(
             TensorInfo(name, kind, shape, self._file, data_bytes + offset_bytes, size_bytes)

@@ -9,6 +9,8 @@ from hypura_daemon.models.splits import first_part
 MAX_DEPTH = 8
 MAX_SEEN = 100_000
 MAX_MODELS = 10_000
+_UNCONVERTED = (".safetensors", ".pth", ".pt", ".ckpt")
+"""Weights in other formats than GGUF."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +38,7 @@ def find_models(folder: Path) -> Scan:
     model count as one. Unreadable folders and reached bounds are in `left_out`."""
     models: set[Path] = set()
     left_out: list[LeftOut] = []
+    unconverted: Path | None = None
     seen = 0
 
     def leave_out(path: Path, why: str) -> None:
@@ -56,11 +59,18 @@ def find_models(folder: Path) -> Scan:
             break
         for file in files:
             if not file.lower().endswith(".gguf") or file.startswith("."):
+                unconverted = unconverted or (here / file if file.lower().endswith(_UNCONVERTED) else None)
                 continue
             if shown(here / file) != str(here / file):
                 leave_out(here / file, "has a name that is not UTF-8; rename it")
                 continue
             models.add(first_part(here / file))
+    if unconverted is not None and not models and not left_out:
+        leave_out(
+            unconverted,
+            "is no GGUF file, and no other is there; convert the model with llama.cpp's convert_hf_to_gguf.py, or "
+            "download a GGUF version of it",
+        )
     return Scan(tuple(sorted(models)[:MAX_MODELS]), tuple(left_out))
 
 

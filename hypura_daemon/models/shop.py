@@ -57,7 +57,7 @@ class Shop:
         Raises InvalidModelName, InvalidRequest, ModelNotFound, DownloadFailed, ModelFileError.
         """
         name = full_name(creation.name)
-        _check_template(creation.overrides)
+        await asyncio.to_thread(_check_template, creation.overrides)
         if creation.digest:
             path, inherited = self.blobs.path(creation.digest), NO_OVERRIDES
             if not await asyncio.to_thread(path.is_file):
@@ -145,5 +145,10 @@ def _base_name(base: str) -> str:
 
 
 def _check_template(overrides: Overrides) -> None:
+    """Raises InvalidRequest for a template with syntax errors."""
     if overrides.template_style == "go":
         go_identifiers(overrides.template)
+    elif overrides.template:
+        from hypura_daemon.chat.templates import check_syntax  # here: an idle daemon needs no jinja2
+
+        check_syntax(overrides.template)

@@ -357,7 +357,12 @@ class WorkerProcess:
         except TimeoutError:
             if self.state is WorkerState.STOPPING:
                 return self._gone()
-            return WorkerFailed(f'worker {self.pid} of "{self.model}" answered {error.code().name}: {error.details()}')
+            code = error.code().name
+            _log.error("a worker broke off a call", model=self.model, pid=self.pid, code=code, details=error.details())
+            return WorkerFailed(
+                f'worker {self.pid} of "{self.model}" broke off its answer (status {code}); ask again, and see the '
+                "daemon's log for what it said"
+            )
         return self._gone()
 
 

@@ -52,6 +52,22 @@ def test_create(hypuractl: Hypuractl) -> None:
     assert "no text" in hypuractl("create", "x", "-f", "binary").stderr
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
+def test_a_modelfile_in_other_encodings(hypuractl: Hypuractl, encoding: str) -> None:
+    text = 'FROM ./m.gguf\r\nSYSTEM "größer 🦙"\r\n'
+    mark = b"\xfe\xff" if encoding == "utf-16-be" else b""
+    (hypuractl.folder / "Modelfile").write_bytes(mark + text.encode(encoding))
+    made = hypuractl("create", "x", "--json").json
+    assert made["path"] == text.replace("./m.gguf", f"{hypuractl.folder}/m.gguf")
+
+
+def test_a_modelfile_in_no_known_encoding_is_refused(hypuractl: Hypuractl) -> None:
+    for data in ('FROM a\nSYSTEM "größer"'.encode("latin-1"), "FROM a".encode("utf-16-le")):
+        (hypuractl.folder / "Modelfile").write_bytes(data)
+        outcome = hypuractl("create", "x")
+        assert (outcome.code, "no text" in outcome.stderr) == (1, True)
+
+
 @pytest.mark.parametrize(
     ("text", "sent"),
     [

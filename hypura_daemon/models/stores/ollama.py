@@ -59,6 +59,11 @@ class Manifest:
                 "was made from"
             )
         models = [layer for layer in self.layers if layer.kind == "model"]
+        if not models:
+            raise BadManifest(
+                "it has no weights in the GGUF format: it runs in Ollama's cloud, or is of another format; pull "
+                "another version of it"
+            )
         if len(models) != 1:
             raise BadManifest(f"it has {len(models)} layers of weights in the GGUF format; one is needed")
         return models[0]

@@ -300,3 +300,49 @@ def test_the_fuzzers_mutations_are_read_or_refused(tmp_path: Path) -> None:
 @given(content=st.binary(max_size=400))
 def test_noise_after_the_magic_is_read_or_refused(content: bytes, tmp_path: Path) -> None:
     read_or_refuse(tmp_path / "m.gguf", b"GGUF" + struct.pack("<I", 3) + content)
+
+
+FOREIGN: dict[str, tuple[bytes, tuple[str, ...]]] = {
+    "lfs": (
+        b"version https://git-lfs.github.com/spec/v1\noid sha256:ab\nsize 4368439584\n",
+        ("Git LFS pointer", "4368439584 bytes", "git lfs pull"),
+    ),
+    "html": (b"\n<!DOCTYPE html>\n<html><head>", ("web page", "download the file itself")),
+    "html without doctype": (b"\xef\xbb\xbf<html lang='en'>", ("web page",)),
+    "xml": (b"<?xml version='1.0'?><Error><Code>AccessDenied</Code>", ("XML", "access")),
+    "json": (b'{"error": "Repository not found"}', ("JSON", "download the file itself")),
+    "text": (b"Invalid username or password.", ("text ('Invalid username or password.')",)),
+    "utf-16": ("Entry not found".encode("utf-16"), ("text ('Entry not found')",)),
+    "modelfile": (b"# mine\nFROM llama3\nSYSTEM x", ("Modelfile", "hypuractl create")),
+    "safetensors": (struct.pack("<Q", 80) + b'{"__metadata__":{}}' + bytes(99), ("safetensors", "convert_hf_to_gguf")),
+    "zip": (b"PK\x03\x04" + bytes(99), ("PyTorch", "convert_hf_to_gguf")),
+    "pickle": (b"\x80\x02\x8a\nl\xfc\x9cF\xf9", ("pickle", "convert_hf_to_gguf")),
+    "gzip": (b"\x1f\x8b\x08" + bytes(99), ("gzip", "unpack")),
+    "tar": (b"m.gguf".ljust(257, b"\0") + b"ustar\x0000" + bytes(99), ("tar archive", "unpack")),
+    "ggml": (b"lmgg" + bytes(60), ("GGML", "convert the model again")),
+    "ggjt": (b"tjgg" + bytes(60), ("GGJT", "convert the model again")),
+    "zeros": (bytes(5000), ("zeros", "download")),
+    "empty": (b"", ("empty", "download")),
+    "program": (b"\x7fELF" + bytes(60), ("programs",)),
+    "unknown": (b"\xde\xad\xbe\xef" * 9, ("it starts with b'\\xde", "not b'GGUF'")),
+    "big-endian": (gguf_bytes(version=3 << 24), ("big-endian", "--bigendian")),
+    "version 1": (gguf_bytes(version=1), ("version 1", "convert the model again")),
+    "half a download": (gguf_bytes(missing_bytes=100), ("is cut off", " bytes are there", "%", "download it again")),
+}
+
+
+@pytest.mark.parametrize("name", FOREIGN)
+def test_what_is_given_for_a_model_is_named(tmp_path: Path, name: str) -> None:
+    data, words = FOREIGN[name]
+    path = tmp_path / "m.gguf"
+    path.write_bytes(data)
+    with pytest.raises(ModelFileError) as caught:
+        read_header(path)
+    for word in (str(path), *words, ";"):
+        assert word in str(caught.value)
+
+
+def test_a_link_to_nothing_is_named(tmp_path: Path) -> None:
+    (tmp_path / "m.gguf").symlink_to("../blobs/gone")
+    with pytest.raises(ModelFileError, match=r"a link to \.\./blobs/gone, which is not there"):
+        read_header(tmp_path / "m.gguf")

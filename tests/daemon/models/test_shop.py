@@ -72,6 +72,8 @@ async def test_a_model_is_made_over_a_file_and_over_another(desk: Desk) -> None:
         ("FROM m.gguf", "relative path"),
         ("FROM ~/m.gguf", "relative path"),
         ("FROM a\nTEMPLATE {{ if .X }}", "no {{ end }}"),
+        ('FROM a\nTEMPLATE """a\n{% for m in messages %}{{ m.content }"""', "syntax error in line 2"),
+        ("FROM a\nTEMPLATE {% if %}", "syntax error in line 1"),
     ],
 )
 async def test_what_cannot_be_made(desk: Desk, text: str, why: str) -> None:

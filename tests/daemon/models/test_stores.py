@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hypura_daemon.errors import InvalidRequest
+from hypura_daemon.errors import InvalidRequest, ModelNotFound
 from hypura_daemon.models.entry import Source
 from hypura_daemon.models.registry import Registry
 from hypura_daemon.models.stores.demo import DemoStore
@@ -253,3 +253,18 @@ def test_where_the_stores_lie(tmp_path: Path) -> None:
     assert str(usual[0]._root) == f"{tmp_path}/.ollama/models"
     assert str(usual[2]._root) == f"{tmp_path}/.cache/huggingface/hub"
     assert [type(store) for store in stores_at((), given, tmp_path)] == [DemoStore]
+
+
+def test_what_ollama_has_and_hypura_cannot_run_is_named(tmp_path: Path) -> None:
+    add_model(tmp_path, "registry.ollama.ai/library/tuned/latest", ("model", WEIGHTS), ("adapter", b"x"))
+    add_model(tmp_path, "registry.ollama.ai/library/cloud/120b", ("license", b"x"))
+    registry = Registry(tmp_path / "home", [OllamaStore(tmp_path)])
+    assert registry.list() == []
+    named = {model.name: model.error for model in registry.unusable()}
+    assert list(named) == ["cloud:120b", "tuned:latest"]
+    assert "LoRA adapter" in named["tuned:latest"] and "merge it" in named["tuned:latest"]
+    with pytest.raises(ModelNotFound, match=r"tuned:latest is there, and cannot be used: .*LoRA adapter.*merge"):
+        registry.open("tuned")
+    registry.put("tuned", write_model(tmp_path / "m.gguf"))
+    assert [model.name for model in registry.unusable()] == ["cloud:120b"]
+    assert registry.open("tuned").name == "tuned:latest"
