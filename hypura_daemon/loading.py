@@ -90,12 +90,20 @@ class LoadPlanner:
                 largest_tokens,
             ) from error
 
-    async def preview(self, name: str, request: LoadRequest, *, spare_bytes: int) -> Plan:
-        """The plan that a load would have now, once the machine is measured; nothing is given up for it."""
+    async def measured(self, name: str) -> None:
+        """Wait until the machine and the drive of the model's file have been measured."""
         model = await asyncio.to_thread(self._registry.open, name)
         await self._hardware.profile(measured_file(model))
+
+    async def preview(self, name: str, request: LoadRequest, *, spare_bytes: int, granted_bytes: int) -> Plan:
+        """The plan that a load would have now, once the machine is measured; nothing is given up for it.
+
+        granted_bytes: what it gets of the memory that the request asks for; spare_bytes: of none.
+        """
+        await self.measured(name)
         if request.memory_bytes:
-            return await self(name, request, whole=False)
+            granted = replace(request, memory_bytes=granted_bytes)
+            return await self(name, granted, whole=granted_bytes != request.memory_bytes)
         if not spare_bytes:
             raise ServerBusy(f'loaded models hold the whole budget, so there is no room for "{name}"; unload one')
         return await self(name, replace(request, memory_bytes=spare_bytes), whole=True)

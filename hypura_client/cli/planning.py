@@ -82,11 +82,13 @@ def plan(
     """
     options = load_options(memory, context, weight_cache, exact)
     with connected(quick=True) as client:
-        made = client.plan(registered(client, model), options).plan
+        answer = client.plan(registered(client, model), options)
+    made = answer.plan
     if json_output:
-        print_json(as_dict(made, without=() if tensors else ("tensors",)))
+        described = as_dict(made, without=() if tensors else ("tensors",))
+        print_json({**described, "limiting_budget_bytes": answer.limiting_budget_bytes or None})
         return
-    print_facts(_plan_facts(made))
+    print_facts(_plan_facts(made, _limit_text(answer.limiting_budget_bytes, memory or 0)))
     print_table(("MEMORY", ">SIZE"), ((item.name, size_text(item.size_bytes)) for item in made.memory))
     if tensors:
         print_tensors(made.tensors)
@@ -129,7 +131,17 @@ def _numbers(layers: Sequence[int]) -> str:
     return ", ".join(map(str, layers))
 
 
-def _plan_facts(made: placement.Plan) -> Iterable[tuple[str, str]]:
+def _limit_text(budget_bytes: int, asked_bytes: int) -> str:
+    """Why a plan keeps to less than what was asked for."""
+    if not budget_bytes:
+        return ""
+    return (
+        f"the daemon's budget for all models is {size_text(budget_bytes)}, less than the {size_text(asked_bytes)} of "
+        "--memory, so that it is the limit; `hypurad --memory` or HYPURA_MEMORY sets it"
+    )
+
+
+def _plan_facts(made: placement.Plan, limit: str) -> Iterable[tuple[str, str]]:
     estimate = made.estimate
     bound = enum_text(placement.Bound.DESCRIPTOR, estimate.bound)
     yield "model", f"{made.model} ({made.architecture}, {size_text(made.model_bytes)})"
@@ -137,6 +149,7 @@ def _plan_facts(made: placement.Plan) -> Iterable[tuple[str, str]]:
     yield "resident", size_text(made.resident_bytes)
     yield "streamed", size_text(made.streamed_bytes)
     yield "memory", f"{size_text(sum(item.size_bytes for item in made.memory))} of {size_text(made.memory_limit_bytes)}"
+    yield "limit", limit
     for group in made.experts.groups:
         yield (
             "slots",

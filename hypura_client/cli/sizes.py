@@ -4,10 +4,18 @@ import re
 from dataclasses import dataclass
 from decimal import Decimal
 
-_SIZE = re.compile(r"(\d{1,19}(?:\.\d{1,9})?)\s*([kmgt]i?b?|b)?", re.IGNORECASE)
+_SIZE = re.compile(r"(\d{1,19}(?:\.\d{1,9})?)\s*([kmgtp]i?b?|b)?", re.IGNORECASE)
 _PERCENTAGE = re.compile(r"(\d{1,3}(?:\.\d{1,9})?)\s*%")
-_LETTERS = "kmgt"
+_LETTERS = "kmgtp"
 LARGEST_BYTES = 2**60
+# From the share on in which a unit is used: 0.10 GB says more than 100.0 MB, and 999.999 GB are rounded to 1.00 TB.
+_UNITS = (
+    ("PB", 1e15, 2, 0.999995),
+    ("TB", 1e12, 2, 0.999995),
+    ("GB", 1e9, 2, 0.1),
+    ("MB", 1e6, 1, 0.1),
+    ("kB", 1e3, 1, 0.1),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +41,9 @@ def parse_size(text: str, *, least_bytes: int = 1) -> int:
     if unit == "b" and size_bytes != exact_bytes:
         raise ValueError(f"{text!r} is a part of a byte; did you mean {match[1]}GB?")
     if not least_bytes <= size_bytes <= LARGEST_BYTES:
-        raise ValueError(f"{text!r} is {size_bytes} bytes; it must be {least_bytes} to {LARGEST_BYTES}")
+        raise ValueError(
+            f"{text!r} is {size_text(size_bytes)}; it must be {least_bytes} bytes to {size_text(LARGEST_BYTES)}"
+        )
     return size_bytes
 
 
@@ -49,7 +59,7 @@ def parse_weight_cache(text: str) -> WeightCache:
 
 def size_text(size_bytes: float) -> str:
     """A size for people, in decimal units."""
-    for unit, unit_bytes, digits in (("GB", 1e9, 2), ("MB", 1e6, 1), ("kB", 1e3, 1)):
-        if size_bytes >= unit_bytes / 10:
+    for unit, unit_bytes, digits, least_share in _UNITS:
+        if size_bytes >= unit_bytes * least_share:
             return f"{size_bytes / unit_bytes:.{digits}f} {unit}"
     return f"{size_bytes:.0f} B"

@@ -38,14 +38,15 @@ class Drafting:
     def begin(self, entry: Entry, request: LoadRequest, memory_bytes: int = 0) -> None:
         """Plan the load, for what is spare now unless memory_bytes or the request says otherwise."""
         assert self.group is not None
-        # What is asked for is a limit: more than the whole budget is as good as all of it.
-        asked_bytes = min(request.memory_bytes, self._holdings.budget_bytes)
-        memory_bytes = asked_bytes or memory_bytes or max(1, self._holdings.spare_bytes(entry.name))
+        granted_bytes = self._holdings.granted_bytes(request.memory_bytes)
+        memory_bytes = granted_bytes or memory_bytes or max(1, self._holdings.spare_bytes(entry.name))
         if entry.cap_bytes:
             memory_bytes = min(memory_bytes, entry.cap_bytes)
         wanted_bytes = entry.draft.wanted_bytes if entry.draft is not None else 0
         draft = entry.draft = Draft(request, memory_bytes, wanted_bytes=wanted_bytes)
         entry.tell(LoadEvent(stage="planning"))
+        if granted_bytes < request.memory_bytes:
+            entry.tell(LoadEvent(stage=f"the daemon's budget of {granted_bytes / 1e9:.2f} GB is the limit"))
         work = self._plan(
             entry.name, replace(request, memory_bytes=memory_bytes), whole=request.memory_bytes != memory_bytes
         )

@@ -36,6 +36,10 @@ class Holdings:
         staying = [holder for holder in self.holders(without=name) if not holder.movable]
         return spare_bytes(self.budget_bytes, self.holders(without=name)) + giveable_bytes(staying) // 2
 
+    def granted_bytes(self, asked_bytes: int) -> int:
+        """What a load that asks for so much is planned with: more than the whole budget is as good as all of it."""
+        return min(asked_bytes, self.budget_bytes)
+
     def most_spare_bytes(self, name: str) -> int:
         """What a load of this model may take at most now: busy models give all that they can."""
         staying = [holder for holder in self.holders(without=name) if not holder.movable]

@@ -156,6 +156,10 @@ class Supervisor:
         """What a load of this model may take at most now."""
         return self._lifecycle.holdings.spare_bytes(name)
 
+    def granted_bytes(self, asked_bytes: int) -> int:
+        """What a load that asks for so much would be planned with now."""
+        return self._lifecycle.holdings.granted_bytes(asked_bytes)
+
     def limit(self, memory_bytes: int, others: str = "") -> None:
         """Keep to so much of the budget from now on; others: the programs that need the rest."""
         self._post(self._lifecycle.limit, memory_bytes, others)

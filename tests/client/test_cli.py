@@ -101,6 +101,15 @@ def test_plan_profile_show_and_tensors(hypuractl: Hypuractl) -> None:
         assert "blk.0.ffn_up_exps.weight" in hypuractl(command, "m", "--tensors").stdout
 
 
+def test_a_plan_says_when_the_budget_is_the_limit(hypuractl: Hypuractl) -> None:
+    shown = hypuractl("plan", "m", "--memory", "1000.15TB").stdout
+    assert "the daemon's budget for all models is 20.00 GB, less than the 1.00 PB of --memory" in " ".join(
+        shown.split()
+    )
+    assert hypuractl("plan", "m", "--memory", "1PB", "--json").json["limiting_budget_bytes"] == 20 * 10**9
+    assert hypuractl("plan", "m", "--memory", "1GB", "--json").json["limiting_budget_bytes"] is None
+
+
 def test_models_are_registered_by_path(hypuractl: Hypuractl, tmp_path: Path) -> None:
     (tmp_path / "first.gguf").touch()
     added = hypuractl("add", "first.gguf", "--name", "named", "--json").json

@@ -71,10 +71,17 @@ def test_what_is_no_weight_cache(text: str) -> None:
 
 
 def test_size_text() -> None:
-    assert [size_text(n) for n in (0, 12, 4096, 3_060_000, 19.8e9)] == [
+    sizes = (0, 12, 4096, 3_060_000, 19.8e9, 999.99e9, 999.999e9, 1000.15e9, 1e14, 2**60)
+    assert [size_text(n) for n in sizes] == [
         "0 B",
         "12 B",
         "4.1 kB",
         "3.1 MB",
         "19.80 GB",
+        "999.99 GB",
+        "1.00 TB",
+        "1.00 TB",
+        "100.00 TB",
+        "1152.92 PB",
     ]
+    assert parse_size("2PB") == 2 * 10**15

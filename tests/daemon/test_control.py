@@ -23,6 +23,7 @@ from hypura_daemon.rpc import ErrorInterceptor
 from hypura_daemon.settings import HttpAddress, Settings
 from hypura_daemon.status import StatusReporter
 from hypura_daemon.tunings import Tunings
+from hypura_daemon.workers.drafting import Planner
 from hypura_daemon.workers.process import WorkerDeadlines, WorkerProcess
 from hypura_daemon.workers.supervisor import Supervisor
 from tests.daemon.models.files import write_model
@@ -38,6 +39,7 @@ class Desk:
 
     stub: Any = None
     asked: list[LoadRequest] = field(default_factory=list)
+    wholes: list[bool] = field(default_factory=list)
     graces: list[float | None] = field(default_factory=list)
 
     async def load(self, **options: Any) -> list[control_pb2.LoadResponse]:
@@ -49,12 +51,27 @@ class Desk:
         return {model.name: model.state for model in status.models}
 
 
+class Noting(LoadPlanner):
+    """A load planner whose plans are made by the desk."""
+
+    def __init__(self, registry: Registry, hardware: HardwareStore, planner: Planner) -> None:
+        super().__init__(registry, hardware, 1, 1)
+        self._plan_at_desk = planner
+
+    async def __call__(self, name: str, request: LoadRequest, *, whole: bool) -> Plan:
+        return await self._plan_at_desk(name, request, whole=whole)
+
+    async def measured(self, name: str) -> None:
+        """There is no machine here to measure."""
+
+
 @asynccontextmanager
 async def serving(mode: str = "well", home: Path | None = None) -> AsyncIterator[Desk]:
     desk = Desk()
 
     async def planner(name: str, request: LoadRequest, *, whole: bool) -> Plan:
         desk.asked.append(request)
+        desk.wholes.append(whole)
         return make_plan(name, request.memory_bytes)
 
     with tempfile.TemporaryDirectory(prefix="hyp") as name:
@@ -85,7 +102,7 @@ async def serving(mode: str = "well", home: Path | None = None) -> AsyncIterator
         control = ControlServicer(
             registry,
             hardware,
-            LoadPlanner(registry, hardware, 1, 1),
+            Noting(registry, hardware, planner),
             supervisor,
             StatusReporter(settings, supervisor, hardware),
             Shop(registry, home or folder, supervisor.unload, QUICK),
@@ -123,6 +140,20 @@ async def test_load_tells_stages_and_progress_and_ends_with_the_status() -> None
         assert (await desk.stub.Unload(control_pb2.UnloadRequest(model="m"))).was_loaded
         assert not (await desk.stub.Unload(control_pb2.UnloadRequest(model="m"))).was_loaded
         assert await desk.states() == {}
+
+
+@pytest.mark.parametrize("asked_bytes", [0, 60, 100, 101, 1 << 50])
+async def test_a_plan_is_what_a_load_gets(asked_bytes: int) -> None:
+    """Seen: with a budget smaller than --memory, plan said resident and load streamed."""
+    async with serving() as desk:
+        options = control_pb2.LoadOptions(memory_bytes=asked_bytes, exact=True)
+        shown = await desk.stub.Plan(control_pb2.PlanRequest(model="m", options=options))
+        messages = await desk.load(memory_bytes=asked_bytes, exact=True)
+        assert desk.asked[0] == desk.asked[1]
+        assert desk.wholes[0] == desk.wholes[1]
+        assert shown.plan.memory_limit_bytes == messages[-1].loaded.plan.memory_limit_bytes <= 100
+        assert shown.limiting_budget_bytes == (100 if asked_bytes > 100 else 0)
+        assert any("budget" in message.stage for message in messages) == (asked_bytes > 100)
 
 
 async def test_load_without_options_takes_the_model_as_it_is() -> None:
