@@ -5,6 +5,7 @@ import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from hypura_daemon.models.wire import model_summary, pull_response, shown_model
 from hypura_daemon.planning.types import LoadRequest
 from hypura_daemon.planning.wire import load_request, plan_to_proto
 from hypura_daemon.status import StatusReporter
+from hypura_daemon.threads import FILES
 from hypura_daemon.tuning_wire import tuning_of, tuning_to_proto
 from hypura_daemon.tunings import Tunings, machine_of
 from hypura_daemon.workers.snapshot import LoadEvent
@@ -61,18 +63,18 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         path: Path | None = None
         if request.model.startswith("/"):
             path = Path(request.model)
-            if not await asyncio.to_thread(path.exists):
+            if not await FILES(path.exists, key=str(path)):
                 raise InvalidRequest(f"{path} does not exist; give a model's name or an existing file")
         elif request.model:
-            path = measured_file(await asyncio.to_thread(self._registry.open, request.model))
+            path = measured_file(await FILES(self._registry.open, request.model, key=request.model))
         return control_pb2.ProfileResponse(profile=to_proto(await self._hardware.profile(path, request.refresh)))
 
     async def ListModels(  # noqa: N802
         self, request: control_pb2.ListModelsRequest, context: Any
     ) -> control_pb2.ListModelsResponse:
         """Lists the registered models."""
-        models = await asyncio.to_thread(self._registry.list)
-        unusable = await asyncio.to_thread(self._registry.unusable)
+        models = await FILES(self._registry.list, key="/")
+        unusable = await FILES(self._registry.unusable, key="/")
         return control_pb2.ListModelsResponse(models=[model_summary(model) for model in (*models, *unusable)])
 
     async def AddModel(  # noqa: N802
@@ -85,10 +87,12 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
                 f"the path {request.path!r} is not absolute; give the whole path of a GGUF file or folder"
             )
         left_out: list[LeftOut] = []
-        if request.name or not await asyncio.to_thread(path.is_dir):
-            models = await asyncio.to_thread(self._registry.add, path, request.name)
+        if request.name or not await FILES(path.is_dir, key=str(path)):
+            models = await FILES(self._registry.add, path, request.name, key=str(path))
         else:
-            models, left_out = await asyncio.to_thread(self._registry.add_folder, path, list_only=request.list_only)
+            models, left_out = await FILES(
+                partial(self._registry.add_folder, list_only=request.list_only), path, key=str(path)
+            )
         return control_pb2.AddModelResponse(
             models=[model_summary(model) for model in models],
             passed_over=[
@@ -118,7 +122,7 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         async with aclosing(self._shop.create(creation)) as events:
             async for _ in events:
                 pass
-        summary = await asyncio.to_thread(self._registry.summary, full_name(request.name))
+        summary = await FILES(self._registry.summary, full_name(request.name), key=request.name)
         return control_pb2.CreateModelResponse(model=model_summary(summary))
 
     async def PullModel(  # noqa: N802
@@ -128,20 +132,20 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         async with aclosing(self._shop.pull(request.name, insecure=request.insecure)) as events:
             async for event in events:
                 yield pull_response(event)
-        summary = await asyncio.to_thread(self._registry.summary, full_name(request.name))
+        summary = await FILES(self._registry.summary, full_name(request.name), key=request.name)
         yield control_pb2.PullModelResponse(model=model_summary(summary))
 
     async def ShowModel(  # noqa: N802
         self, request: control_pb2.ShowModelRequest, context: Any
     ) -> control_pb2.ShowModelResponse:
         """Describes one model."""
-        entry = await asyncio.to_thread(self._registry.get, request.name)
-        model = await asyncio.to_thread(self._registry.model, entry)
-        return await asyncio.to_thread(shown_model, model, entry.overrides)
+        entry = await FILES(self._registry.get, request.name, key=request.name)
+        model = await FILES(self._registry.model, entry, key=request.name)
+        return await FILES(shown_model, model, entry.overrides, key=request.name)
 
     async def Plan(self, request: control_pb2.PlanRequest, context: Any) -> control_pb2.PlanResponse:  # noqa: N802
         """Says how a model would be loaded now, without loading it."""
-        name = (await asyncio.to_thread(self._registry.get, request.model)).name
+        name = (await FILES(self._registry.get, request.model, key=request.model)).name
         if not 0 <= request.drive_bytes_per_second < math.inf:
             raise InvalidRequest(f"a drive cannot give {request.drive_bytes_per_second} bytes per second")
         wanted = replace(load_request(request.options), drive_bytes_per_second=request.drive_bytes_per_second)
@@ -156,7 +160,7 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         self, request: control_pb2.ShowTuningRequest, context: Any
     ) -> control_pb2.ShowTuningResponse:
         """Says what tuning found."""
-        model = await asyncio.to_thread(self._registry.open, request.model)
+        model = await FILES(self._registry.open, request.model, key=request.model)
         machine = machine_of(await self._hardware.profile(measured_file(model)))
         tunings = await self._tunings.read(model.digest)
         return control_pb2.ShowTuningResponse(
@@ -170,7 +174,7 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
     ) -> control_pb2.KeepTuningResponse:
         """Keeps what tuning found."""
         tuning = tuning_of(request.tuning)
-        model = await asyncio.to_thread(self._registry.open, request.model)
+        model = await FILES(self._registry.open, request.model, key=request.model)
         hardware = await self._hardware.profile(measured_file(model))
         kept = await self._tunings.keep(model.digest, tuning, hardware)
         return control_pb2.KeepTuningResponse(
@@ -181,14 +185,14 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         self, request: control_pb2.ForgetTuningRequest, context: Any
     ) -> control_pb2.ForgetTuningResponse:
         """Forgets what tuning found."""
-        model = await asyncio.to_thread(self._registry.open, request.model)
+        model = await FILES(self._registry.open, request.model, key=request.model)
         return control_pb2.ForgetTuningResponse(was_kept=await self._tunings.forget(model.digest))
 
     async def Load(  # noqa: N802
         self, request: control_pb2.LoadRequest, context: Any
     ) -> AsyncIterator[control_pb2.LoadResponse]:
         """Loads a model, and says how far it is. A load goes on when its client goes."""
-        name = (await asyncio.to_thread(self._registry.get, request.model)).name
+        name = (await FILES(self._registry.get, request.model, key=request.model)).name
         wanted: LoadRequest | None = load_request(request.options)
         if wanted == LoadRequest():
             wanted = None  # Nothing was asked for, so the model is fine as it is.
@@ -221,7 +225,7 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         self, request: control_pb2.UnloadRequest, context: Any
     ) -> control_pb2.UnloadResponse:
         """Unloads a model."""
-        name = (await asyncio.to_thread(self._registry.get, request.model)).name
+        name = (await FILES(self._registry.get, request.model, key=request.model)).name
         return control_pb2.UnloadResponse(was_loaded=await self._supervisor.unload(name))
 
     async def Status(  # noqa: N802

@@ -4,7 +4,6 @@ Knows neither gRPC's server nor HTTP: it takes and gives hypura.v1 messages, and
 errors. Closing an answer's iterator cancels it in the worker.
 """
 
-import asyncio
 import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
@@ -27,6 +26,7 @@ from hypura_daemon.models.overrides import Overrides, style_of
 from hypura_daemon.models.registry import Registry
 from hypura_daemon.scheduling.context import answer_room, grown, likely_tokens
 from hypura_daemon.tally import current
+from hypura_daemon.threads import FILES, REQUESTS, TEMPLATES
 from hypura_daemon.workers.snapshot import Lease
 from hypura_daemon.workers.supervisor import Supervisor
 from hypura_daemon.workers.use import Use
@@ -64,14 +64,14 @@ class Inference:
         Raises HypuraError.
         """
         began_seconds = time.monotonic()
-        entry, model = await asyncio.to_thread(self._opened, request.model)
+        entry, model = await FILES(self._opened, request.model, key=request.model)
         current().model = entry.name
         if not model.generates:
             raise InvalidRequest(f'"{request.model}" does not support generate')
         parameters = entry.overrides.parameters
         asked = worker_pb2.WorkerGenerateRequest(
             sampling=sampling_with(request.sampling, parameters),
-            limits=await asyncio.to_thread(_with_grammar, limits_with(request.limits, parameters)),
+            limits=await REQUESTS(_with_grammar, limits_with(request.limits, parameters)),
             report_prompt_ids=request.report_prompt_ids,
         )
         match request.WhichOneof("input"):
@@ -84,7 +84,7 @@ class Inference:
         gap = None
         if request.suffix:
             _sized(request.suffix, "the suffix")
-            gap = await asyncio.to_thread(_gap, request, model, entry.overrides, asked)
+            gap = await TEMPLATES(_gap, request, model, entry.overrides, asked, key=entry.overrides.template)
 
         async def prompt(lease: Lease) -> _Prompt:
             if gap is not None:
@@ -109,11 +109,11 @@ class Inference:
     async def chat(self, request: inference_pb2.ChatRequest) -> AsyncGenerator[inference_pb2.ChatResponse, None]:
         """Answers a conversation; the last message has `finished` set. Raises HypuraError."""
         began_seconds = time.monotonic()
-        name, job = await asyncio.to_thread(self._chat_job, request)
+        name, job = await self._chat_job(request)
         current().model = name
 
         async def whole(lease: Lease) -> _Prompt:
-            return _Prompt(await asyncio.to_thread(_rendered, lease, job), job.context)
+            return _Prompt(await _rendered(lease, job), job.context)
 
         demand = _Demand(job.use, job.trained_tokens, _max_tokens(job.limits), job.limits.truncate)
         async with self._with_room(name, demand, whole, request.ByteSize()) as (lease, made, context_tokens):
@@ -127,7 +127,7 @@ class Inference:
                 report_prompt_ids=job.report_prompt_ids,
             )
             asked.limits.context_tokens = context_tokens
-            bound = await asyncio.to_thread(job.constraint, prompt)
+            bound = await REQUESTS(job.constraint, prompt)
             asked.limits.json_schema, asked.limits.grammar, asked.grammar_root = "", bound.text, bound.root
             if job.context:
                 added = await _tokens(lease, prompt, add_special=False)
@@ -140,10 +140,10 @@ class Inference:
 
     async def count_chat_tokens(self, request: inference_pb2.ChatRequest) -> int:
         """Tokens of the prompt that `chat` would make of the request. Raises HypuraError."""
-        name, job = await asyncio.to_thread(self._chat_job, request)
+        name, job = await self._chat_job(request)
         current().model = name
         async with self._supervisor.lease(name, use=job.use) as lease:
-            return await _length(lease, job, await asyncio.to_thread(_rendered, lease, job))
+            return await _length(lease, job, await _rendered(lease, job))
 
     async def hold(self, name: str, use: inference_pb2.ModelUse) -> None:
         """Loads the model as its answers will want it, so that the first need not load it anew. Raises HypuraError."""
@@ -158,7 +158,7 @@ class Inference:
             raise InvalidRequest(f"{count} texts were given; give 1 to {MAX_TEXTS}")
         for text in request.texts:
             _sized(text, "a text")
-        entry, model = await asyncio.to_thread(self._opened, request.model)
+        entry, model = await FILES(self._opened, request.model, key=request.model)
         current().model = entry.name
         asked = worker_pb2.WorkerEmbedRequest(
             texts=request.texts,
@@ -194,7 +194,7 @@ class Inference:
 
     @asynccontextmanager
     async def _lease(self, name: str, asked: inference_pb2.ModelUse) -> AsyncIterator[Lease]:
-        entry, model = await asyncio.to_thread(self._opened, name)
+        entry, model = await FILES(self._opened, name, key=name)
         current().model = entry.name
         use = use_with(asked, entry.overrides.parameters, model.hyperparameters.context_length)
         async with self._supervisor.lease(entry.name, use=use) as lease:
@@ -205,9 +205,9 @@ class Inference:
         entry = self._registry.get(name)
         return entry, self._registry.model(entry)
 
-    def _chat_job(self, request: inference_pb2.ChatRequest) -> tuple[str, ChatJob]:
-        entry, model = self._opened(request.model)
-        return entry.name, chat_job(request, model, entry.overrides)
+    async def _chat_job(self, request: inference_pb2.ChatRequest) -> tuple[str, ChatJob]:
+        entry, model = await FILES(self._opened, request.model, key=request.model)
+        return entry.name, await REQUESTS(chat_job, request, model, entry.overrides)
 
     @asynccontextmanager
     async def _with_room(
@@ -272,7 +272,7 @@ class Inference:
         low, high = 0, len(starts)
         while low < high:
             middle = (low + high) // 2
-            shorter = await asyncio.to_thread(_rendered, lease, job, starts[middle])
+            shorter = await _rendered(lease, job, starts[middle])
             if await _length(lease, job, shorter) <= room:
                 fitting, high = shorter, middle
             else:
@@ -280,7 +280,7 @@ class Inference:
         _log.warning(
             "a conversation is too long", context_tokens=size, dropped_messages=starts[min(low, len(starts) - 1)]
         )
-        return fitting or await asyncio.to_thread(_rendered, lease, job, starts[-1])
+        return fitting or await _rendered(lease, job, starts[-1])
 
     async def _answer(
         self, lease: Lease, asked: worker_pb2.WorkerGenerateRequest, load_seconds: float
@@ -382,10 +382,10 @@ def _too_long(tokens: int, context_tokens: int) -> PromptTooLong:
     )
 
 
-def _rendered(lease: Lease, job: ChatJob, first: int = 0) -> str:
+async def _rendered(lease: Lease, job: ChatJob, first: int = 0) -> str:
     """The prompt without the token that the tokenizer adds: twice would be a prompt the model has never seen."""
     loaded = lease.loaded
-    prompt = job.prompt(loaded.bos_text, loaded.eos_text, first)
+    prompt = await TEMPLATES(job.prompt, loaded.bos_text, loaded.eos_text, first, key=job.template.text)
     bos_is_there = job.context or loaded.adds_bos
     return prompt.removeprefix(loaded.bos_text) if bos_is_there and loaded.bos_text else prompt
 
@@ -407,10 +407,10 @@ def _gap(
 ) -> InfillTokens | None:
     """What tells the model of the gap; None where its template has told it in the prompt. Raises InvalidRequest."""
     if overrides.template and style_of(overrides.template) == "go" and ".Suffix" in overrides.template:
-        from hypura_daemon.chat.go_template import render_go
+        from hypura_daemon.chat.renderer import renderer
 
         data = {"Prompt": request.prompt, "Suffix": request.suffix, "Response": ""}
-        asked.prompt = render_go(overrides.template, data)
+        asked.prompt = renderer.render_go(overrides.template, [data])
         return None
     tokens = infill_tokens(model.metadata)
     if tokens is None:

@@ -1,6 +1,5 @@
 """Plans a load: the registered model, the machine's profile, and what was asked for."""
 
-import asyncio
 import hashlib
 from contextlib import suppress
 from dataclasses import replace
@@ -15,6 +14,7 @@ from hypura_daemon.planning.plan import largest_context, plan
 from hypura_daemon.planning.settle import checked, settled
 from hypura_daemon.planning.types import LoadRequest, Plan, RunSettings
 from hypura_daemon.scheduling.context import LEAST_STEP_TOKENS, context_for
+from hypura_daemon.threads import FILES, PLANNING
 from hypura_daemon.tunings import Tunings
 
 NEED_MARGIN = 1.1
@@ -46,10 +46,10 @@ class LoadPlanner:
         whole: the memory is all that is spare, so a model that fits takes only what it needs and leaves
         the rest to others. Raises ModelNotFound, ModelFileError, BudgetTooSmall, InvalidRequest.
         """
-        model = await asyncio.to_thread(self._registry.open, name)
+        model = await FILES(self._registry.open, name, key=name)
         profile = await self._hardware.figures(measured_file(model))
         given = checked(request.settings, profile.usable_cores)
-        made = await asyncio.to_thread(self._plan, model, profile, request)
+        made = await PLANNING(self._plan, model, profile, request)
         found = RunSettings()
         if self._tunings is not None and not request.untuned:
             found = await self._tunings.found(model.digest, made.mode, profile)
@@ -92,7 +92,7 @@ class LoadPlanner:
 
     async def measured(self, name: str) -> None:
         """Wait until the machine and the drive of the model's file have been measured."""
-        model = await asyncio.to_thread(self._registry.open, name)
+        model = await FILES(self._registry.open, name, key=name)
         await self._hardware.profile(measured_file(model))
 
     async def preview(self, name: str, request: LoadRequest, *, spare_bytes: int, granted_bytes: int) -> Plan:

@@ -4,7 +4,6 @@ They are kept as by a keep-alive that never ends, not pinned: when another model
 as any idle model does, and come back by the next request. `hypuractl load --pin` is for those that must not.
 """
 
-import asyncio
 import time
 from collections.abc import Sequence
 
@@ -13,6 +12,7 @@ import structlog
 from hypura_daemon.errors import HypuraError, ShuttingDown
 from hypura_daemon.hardware.store import HardwareStore
 from hypura_daemon.models.registry import Registry
+from hypura_daemon.threads import FILES
 from hypura_daemon.workers.supervisor import Supervisor
 from hypura_daemon.workers.use import Use
 
@@ -34,7 +34,7 @@ async def preload(names: Sequence[str], registry: Registry, supervisor: Supervis
     for name in names:
         begun = time.monotonic()
         try:
-            entry = await asyncio.to_thread(registry.get, name)
+            entry = await FILES(registry.get, name, key=name)
             async with supervisor.lease(entry.name, use=FOR_EVER):
                 _log.info("preloaded", model=entry.name, seconds=round(time.monotonic() - begun, 3))
         except ShuttingDown:

@@ -9,6 +9,7 @@ import structlog
 
 from hypura_daemon.hardware.platform import Platform
 from hypura_daemon.scheduling.pressure import limited_bytes
+from hypura_daemon.threads import SYSTEM
 from hypura_daemon.workers.supervisor import Supervisor
 
 LOOK_SECONDS = 2.0
@@ -37,7 +38,7 @@ async def watch_pressure(supervisor: Supervisor, platform: Platform, look_second
             async for snapshots in changes:
                 if any(snapshot.memory_bytes for snapshot in snapshots):
                     break
-        memory, pressure = await asyncio.to_thread(lambda: (platform.memory(), platform.pressure()))
+        memory, pressure = await SYSTEM(lambda: (platform.memory(), platform.pressure()))
         held_bytes = sum(snapshot.memory_bytes for snapshot in supervisor.status())
         new_bytes = limited_bytes(limit_bytes, supervisor.budget_bytes, held_bytes, memory, pressure)
         if new_bytes != limit_bytes:
@@ -48,6 +49,6 @@ async def watch_pressure(supervisor: Supervisor, platform: Platform, look_second
                 pressure=pressure.name.lower(),
             )
             limit_bytes = new_bytes
-            others = await asyncio.to_thread(largest_programs) if limit_bytes < full_bytes else ""
+            others = await SYSTEM(largest_programs) if limit_bytes < full_bytes else ""
             supervisor.limit(limit_bytes, others)
         await asyncio.sleep(look_seconds)

@@ -4,7 +4,6 @@ kept                      used until
 a mode's settings         the model's files change, other hardware, another llama-cpp-python, another tuning
 """
 
-import asyncio
 import re
 import time
 from dataclasses import dataclass, replace
@@ -18,6 +17,7 @@ from hypura_daemon.errors import InvalidRequest, WorkerFailed
 from hypura_daemon.hardware.profile import HardwareProfile, Large, Real
 from hypura_daemon.planning.settle import checked
 from hypura_daemon.planning.types import Mode, RunSettings
+from hypura_daemon.threads import HOME
 from hypura_daemon.whole_file import replace_file
 
 FORMAT = 1
@@ -67,7 +67,7 @@ class Tunings:
 
     async def read(self, digest: str) -> tuple[Tuning, ...]:
         """What was found for this model, whatever machine it was on."""
-        return await asyncio.to_thread(_read, self.path(digest), digest)
+        return await HOME(_read, self.path(digest), digest)
 
     async def found(self, digest: str, mode: Mode, hardware: HardwareProfile) -> RunSettings:
         """What was found for this model and mode on this machine."""
@@ -100,7 +100,7 @@ class Tunings:
         file = self.path(digest)
         try:
             content = _parser.dump_json(Kept(FORMAT, digest, (*others, kept)), indent=1)
-            await asyncio.to_thread(replace_file, file, content)
+            await HOME(replace_file, file, content)
         except OSError as error:
             raise WorkerFailed(f"{file} cannot be written: {error}; make room or check its permissions") from error
         return kept
@@ -108,7 +108,7 @@ class Tunings:
     async def forget(self, digest: str) -> bool:
         """Remove what was found; whether there was anything."""
         try:
-            await asyncio.to_thread(self.path(digest).unlink)
+            await HOME(self.path(digest).unlink)
         except FileNotFoundError:
             return False
         return True

@@ -67,7 +67,8 @@ def _go_prompt(
     template: str, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], thinking: Thinking
 ) -> str:
     """As Ollama fills its templates in: those that know .Messages at once, older ones turn by turn."""
-    from hypura_daemon.chat.go_template import go_identifiers, render_go
+    from hypura_daemon.chat.go_template import go_identifiers
+    from hypura_daemon.chat.renderer import renderer
 
     think = {
         "Think": bool(thinking.asked),
@@ -77,10 +78,8 @@ def _go_prompt(
     if "messages" in go_identifiers(template):
         system = "\n\n".join(str(message["content"]) for message in messages if message["role"] == "system")
         data = {"System": system, "Messages": _collated(messages), "Tools": list(tools), "Response": "", **think}
-        return render_go(template, data)
-    *before, last = _turns(messages)
-    said = [render_go(template, {**turn, **think}) for turn in before]
-    return "".join(said) + render_go(template, {**last, **think}, until_response=True)
+        return renderer.render_go(template, [data])
+    return renderer.render_go(template, [{**turn, **think} for turn in _turns(messages)], until_response=True)
 
 
 def _collated(messages: Sequence[Message]) -> list[dict[str, Any]]:

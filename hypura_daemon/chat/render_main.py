@@ -1,6 +1,6 @@
 """The process that renders chat templates: requests on standard input, answers on standard output, little memory.
 
-─ length, {"template", …} as JSON ─► render ─► length, {"text"} or {"refused"} ─
+─ length, {"template", …} or {"go", …} as JSON ─► render ─► length, {"text"} or {"refused"} ─
 Ends when its input does, or when nobody has asked for IDLE_SECONDS.
 """
 
@@ -11,6 +11,8 @@ import select
 import signal
 import struct
 import sys
+from collections.abc import Sequence
+from typing import Any
 
 LENGTH = struct.Struct("<I")
 IDLE_SECONDS = 60.0
@@ -26,10 +28,18 @@ def main() -> None:
     from hypura_daemon.chat.templates import render
     from hypura_daemon.errors import InvalidRequest
 
+    def answered(go: str = "", turns: Sequence[Any] = (), until_response: bool = False, **asked: Any) -> str:
+        if not go:
+            return render(**asked)
+        from hypura_daemon.chat.go_template import render_go
+
+        *before, last = turns
+        return "".join([render_go(go, turn) for turn in before]) + render_go(go, last, until_response=until_response)
+
     while select.select([0], [], [], IDLE_SECONDS)[0] and (head := _read(LENGTH.size)):
         signal.alarm(LAST_SECONDS)  # No handler: the system ends it, whatever it does, and without a daemon too.
         try:
-            answer = {"text": render(**json.loads(_read(*LENGTH.unpack(head))))}
+            answer = {"text": answered(**json.loads(_read(*LENGTH.unpack(head))))}
         except InvalidRequest as error:
             answer = {"refused": str(error)}
         except MemoryError:

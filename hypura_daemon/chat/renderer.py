@@ -28,85 +28,105 @@ _log = structlog.get_logger()
 
 
 class Renderer:
-    """One process, started when it is needed; one template at a time. To be called outside the event loop."""
+    """Processes that render, one for each caller at a time. To be called in threads of the kind TEMPLATES."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._process: subprocess.Popen[bytes] | None = None
+        self._idle: list[_Process] = []
 
     def render(
         self, template: str, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]], **more: Any
     ) -> str:
         """As templates.render. Raises InvalidRequest."""
-        asked = {"template": template, "messages": list(messages), "tools": list(tools), **more}
+        return self._rendered({"template": template, "messages": list(messages), "tools": list(tools), **more})
+
+    def render_go(self, template: str, turns: Sequence[Mapping[str, Any]], *, until_response: bool = False) -> str:
+        """As go_template.render_go, for one turn after the other; until_response counts for the last one.
+
+        Raises InvalidRequest.
+        """
+        return self._rendered({"go": template, "turns": list(turns), "until_response": until_response})
+
+    def close(self) -> None:
+        """End the processes that nobody uses."""
+        with self._lock:
+            ending, self._idle = self._idle, []
+        for process in ending:
+            process.end()
+
+    def _rendered(self, asked: Mapping[str, Any]) -> str:
         data = json.dumps(asked, ensure_ascii=False).encode("utf-8", "surrogatepass")
         with self._lock:
-            # One that has ended for idleness, maybe while this was written, is replaced once.
-            answer = self._asked(data, self._running()) or self._asked(data, self._started())
+            process = self._idle.pop() if self._idle else None
+        answer = process.ask(data) if process is not None else None
         if answer is None:
+            # There was none, or it has ended for idleness, maybe while this was written.
+            process = _Process()
+            answer = process.ask(data)
+        if answer is None or process is None:
             raise InvalidRequest("the model's chat template failed on this conversation: its process ended")
+        with self._lock:
+            self._idle.append(process)
         if "refused" in answer:
             raise InvalidRequest(answer["refused"])
         return str(answer["text"])
 
-    def _running(self) -> subprocess.Popen[bytes]:
-        if self._process is not None and self._process.poll() is None:
-            return self._process
-        return self._started()
 
-    def _started(self) -> subprocess.Popen[bytes]:
-        self._end()
-        self._process = subprocess.Popen(
+class _Process:
+    """One process; it ends by itself when nobody asks for long."""
+
+    def __init__(self) -> None:
+        self.process = subprocess.Popen(
             COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
         )
         # Collects it when it has ended for idleness: nobody may ask again for days.
-        threading.Thread(target=self._process.wait, name="renderer-end", daemon=True).start()
-        return self._process
+        threading.Thread(target=self.process.wait, name="renderer-end", daemon=True).start()
 
-    def _asked(self, data: bytes, process: subprocess.Popen[bytes]) -> dict[str, Any] | None:
-        """The answer; None from a process that has ended. Raises InvalidRequest for one that had to be ended."""
-        assert process.stdin is not None and process.stdout is not None
-        deadline = time.monotonic() + ANSWER_SECONDS
+    def ask(self, data: bytes) -> dict[str, Any] | None:
+        """The answer; None when the process has ended. Raises InvalidRequest when it had to be ended."""
+        assert self.process.stdin is not None and self.process.stdout is not None
+        deadline, output = time.monotonic() + ANSWER_SECONDS, self.process.stdout.fileno()
         try:
             # It reads all before it answers, and its reader needs no memory but for this: the write ends.
-            process.stdin.write(LENGTH.pack(len(data)))
+            self.process.stdin.write(LENGTH.pack(len(data)))
             rest = memoryview(data)
             while rest:
-                rest = rest[process.stdin.write(rest) :]
-            head = self._read(process.stdout.fileno(), LENGTH.size, deadline)
-            body = self._read(process.stdout.fileno(), LENGTH.unpack(head)[0], deadline) if head else b""
+                rest = rest[self.process.stdin.write(rest) :]
+            head = _read(output, LENGTH.size, deadline)
+            body = _read(output, LENGTH.unpack(head)[0], deadline) if head else b""
         except BrokenPipeError:
-            return None
+            body = b""
         except TimeoutError:
-            self._end()
+            self.end()
             _log.warning("a chat template had to be killed", seconds=ANSWER_SECONDS)
             raise InvalidRequest(
                 f"the model's chat template failed on this conversation: no end after {ANSWER_SECONDS:g} seconds"
             ) from None
-        answer: dict[str, Any] | None = json.loads(body.decode("utf-8", "surrogatepass")) if body else None
+        if not body:
+            self.end()
+            return None
+        answer: dict[str, Any] = json.loads(body.decode("utf-8", "surrogatepass"))
         return answer
 
-    @staticmethod
-    def _read(descriptor: int, count: int, deadline: float) -> bytes:
-        data = bytearray()
-        while len(data) < count:
-            if not select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
-                raise TimeoutError
-            piece = os.read(descriptor, count - len(data))
-            if not piece:
-                return b""
-            data += piece
-        return bytes(data)
-
-    def _end(self) -> None:
-        if self._process is None:
-            return
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
+    def end(self) -> None:
+        """Kill it, and let go of its pipes."""
+        self.process.kill()
+        self.process.wait()
+        for pipe in (self.process.stdin, self.process.stdout):
             if pipe is not None:
                 pipe.close()
-        self._process = None
+
+
+def _read(descriptor: int, count: int, deadline: float) -> bytes:
+    data = bytearray()
+    while len(data) < count:
+        if not select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
+            raise TimeoutError
+        piece = os.read(descriptor, count - len(data))
+        if not piece:
+            return b""
+        data += piece
+    return bytes(data)
 
 
 renderer = Renderer()

@@ -21,6 +21,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -34,6 +35,7 @@ from hypura_daemon.hardware.drive import SMALL_FILE_BYTES, measure_drive, unmeas
 from hypura_daemon.hardware.figures import Mount
 from hypura_daemon.hardware.platform import Platform, current
 from hypura_daemon.hardware.profile import DriveProfile, GpuDevice, HardwareProfile
+from hypura_daemon.threads import MEASURING
 from hypura_daemon.whole_file import replace_file
 
 FORMAT = 2
@@ -120,11 +122,11 @@ class HardwareStore:
         WorkerFailed when the probe does not work.
         """
         asked_at = time.monotonic()
-        file = await asyncio.to_thread(largest_model_file, path) if path is not None else None
+        file = await MEASURING(largest_model_file, path) if path is not None else None
         probe = await self._probed(refresh, asked_at)
         drive = await self._driven(file, refresh, asked_at) if file is not None else None
         drives = self._known().drives if path is None else (drive,) if drive is not None else ()
-        return await asyncio.to_thread(_describe, self._platform, probe, drives)
+        return await MEASURING(_describe, self._platform, probe, drives)
 
     async def figures(self, file: Path) -> HardwareProfile:
         """What is known of the machine and of the file's drive now, for a plan; has measured what is not known.
@@ -133,7 +135,7 @@ class HardwareStore:
         """
         probe = await self._probe_known()
         drive = await self._drive_known(file)
-        return await asyncio.to_thread(_describe, self._platform, probe, (drive,))
+        return await MEASURING(_describe, self._platform, probe, (drive,))
 
     async def run(self, files: Callable[[], Iterable[Path]]) -> None:
         """Measure the machine, then each drive that holds one of the files, as far as they are not known; then end.
@@ -141,7 +143,7 @@ class HardwareStore:
         files: called in a thread.
         """
         await self._probed(False, time.monotonic())
-        for file in await asyncio.to_thread(_one_of_each_drive, self._platform, files):
+        for file in await MEASURING(_one_of_each_drive, self._platform, files):
             try:
                 await self._driven(file, False, time.monotonic())
             except ModelFileError as error:
@@ -164,9 +166,9 @@ class HardwareStore:
     async def _loaded(self) -> tuple[Saved, str]:
         """What is kept, and which machine this is."""
         if self._saved is None:
-            saved = await asyncio.to_thread(load, self._file)
+            saved = await MEASURING(load, self._file)
             self._saved = self._saved or saved
-        return self._saved, await asyncio.to_thread(machine_key, self._platform)
+        return self._saved, await MEASURING(machine_key, self._platform)
 
     def _shared(self, what: str, work: Callable[[], Coroutine[Any, Any, _T]]) -> "asyncio.Task[_T]":
         """The measurement that runs, or a new one. It belongs to the store: shield it, or wait for it."""
@@ -271,7 +273,7 @@ class HardwareStore:
 
     async def _driven(self, file: Path, refresh: bool, asked_at: float) -> DriveProfile:
         """The kept profile of the file's drive, or a new one."""
-        mount, size_bytes = await asyncio.to_thread(_locate, self._platform, file)
+        mount, size_bytes = await MEASURING(_locate, self._platform, file)
         kept = self._kept_drive(mount, size_bytes)
         if kept is not None and (not refresh or self._since(mount.point, asked_at)):
             return kept
@@ -280,7 +282,7 @@ class HardwareStore:
     async def _drive_known(self, file: Path) -> DriveProfile:
         """As _driven, of what is known by now."""
         await self._loaded()
-        mount, size_bytes = await asyncio.to_thread(_locate, self._platform, file)
+        mount, size_bytes = await MEASURING(_locate, self._platform, file)
         kept = self._kept_drive(mount, size_bytes)
         if kept is not None:
             return kept
@@ -289,7 +291,7 @@ class HardwareStore:
         known = next((drive for drive in self._known().drives if _is_at(drive, mount)), None)
         if known is not None:
             return known
-        return await asyncio.to_thread(unmeasured_drive, file, platform=self._platform)
+        return await MEASURING(partial(unmeasured_drive, file, platform=self._platform))
 
     def _kept_drive(self, mount: Mount, size_bytes: int) -> DriveProfile | None:
         """What is kept of the drive; nothing when a file of this size, or another day, gives a better figure."""
@@ -314,7 +316,7 @@ class HardwareStore:
     async def _save(self, saved: Saved) -> None:
         self._saved = saved
         try:
-            await asyncio.to_thread(write, self._file, saved)
+            await MEASURING(write, self._file, saved)
         except OSError as error:
             _log.warning(
                 "the hardware profile is not kept; it is measured again", file=str(self._file), error=str(error)

@@ -1,6 +1,5 @@
 """Makes, copies, removes and pulls models: what changes the registry, one change at a time."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from hypura_daemon.models.pulling.puller import Puller
 from hypura_daemon.models.registry import Registry
 from hypura_daemon.models.splits import part_of
 from hypura_daemon.models.summary import ModelSummary
+from hypura_daemon.threads import FILES, TEMPLATES
 
 Unload = Callable[[str], Awaitable[bool]]
 
@@ -45,7 +45,7 @@ class Shop:
 
     async def pull(self, name: str, *, insecure: bool = False) -> AsyncGenerator[PullEvent, None]:
         """Fetch a model; see Puller.pull. The worker of a model that has become another file is ended."""
-        before = await asyncio.to_thread(self._found, name)
+        before = await FILES(self._found, name, key=name)
         async with aclosing(self._puller.pull(name, insecure=insecure)) as events:
             async for event in events:
                 yield event
@@ -57,22 +57,22 @@ class Shop:
         Raises InvalidModelName, InvalidRequest, ModelNotFound, DownloadFailed, ModelFileError.
         """
         name = full_name(creation.name)
-        await asyncio.to_thread(_check_template, creation.overrides)
+        await TEMPLATES(_check_template, creation.overrides, key=creation.overrides.template)
         if creation.digest:
             path, inherited = self.blobs.path(creation.digest), NO_OVERRIDES
-            if not await asyncio.to_thread(path.is_file):
+            if not await FILES(path.is_file, key=name):
                 raise InvalidRequest(f"the blob {creation.digest} is not here; upload it first, to /api/blobs")
             yield Stage("parsing GGUF")
         elif creation.base.startswith("/"):
             path, inherited = Path(creation.base), NO_OVERRIDES
             yield Stage("parsing GGUF")
         else:
-            if await asyncio.to_thread(self._found, creation.base) is None:
+            if await FILES(self._found, creation.base, key=creation.base) is None:
                 async with aclosing(self.pull(_base_name(creation.base))) as events:
                     async for event in events:
                         if event != Stage("success"):
                             yield event
-            base = await asyncio.to_thread(self._registry.get, creation.base)
+            base = await FILES(self._registry.get, creation.base, key=creation.base)
             path, inherited = base.path, base.overrides
             yield Stage(f"using {base.name}")
         yield Stage("writing manifest")
@@ -82,22 +82,22 @@ class Shop:
     async def copy(self, source: str, destination: str) -> ModelSummary:
         """Give a model a second name. Raises InvalidModelName, ModelNotFound, ModelFileError."""
         name = full_name(destination)
-        entry = await asyncio.to_thread(self._registry.get, source)
+        entry = await FILES(self._registry.get, source, key=source)
         if entry.name.lower() != name.lower():
             await self._put(name, entry.path, entry.overrides)
-        return await asyncio.to_thread(self._registry.summary, name)
+        return await FILES(self._registry.summary, name, key=name)
 
     async def remove(self, name: str) -> None:
         """Unload a model and forget it; see Registry.remove."""
-        entry = await asyncio.to_thread(self._registry.removable, name)
+        entry = await FILES(self._registry.removable, name, key=name)
         await self._unload(entry.name)
         async with self._puller.changing:
-            await asyncio.to_thread(self._registry.remove, entry.name)
+            await FILES(self._registry.remove, entry.name, key=name)
 
     async def _put(self, name: str, path: Path, overrides: Overrides) -> None:
-        before = await asyncio.to_thread(self._found, name)
+        before = await FILES(self._found, name, key=name)
         async with self._puller.changing:
-            await asyncio.to_thread(self._registry.put, name, path, overrides)
+            await FILES(self._registry.put, name, path, overrides, key=name)
         await self._unload_changed(before, name)
 
     def _found(self, name: str) -> Entry | None:
@@ -108,7 +108,7 @@ class Shop:
 
     async def _unload_changed(self, before: Entry | None, name: str) -> None:
         """End the worker that still has the file which the name stood for before."""
-        now = await asyncio.to_thread(self._found, name)
+        now = await FILES(self._found, name, key=name)
         if before is not None and now is not None and before.path != now.path:
             await self._unload(before.name)
 

@@ -20,6 +20,7 @@ import structlog
 from hypura_daemon.errors import ShuttingDown
 from hypura_daemon.planning.types import LoadRequest, Plan
 from hypura_daemon.scheduling.rules import Rules
+from hypura_daemon.threads import FILES
 from hypura_daemon.workers.drafting import Planner
 from hypura_daemon.workers.lifecycle import ENDING, Lifecycle
 from hypura_daemon.workers.process import WorkerProcess
@@ -127,7 +128,7 @@ class Supervisor:
         loaded = next((s for s in self._snapshots if s.name == name and s.state is ModelState.READY), None)
         if loaded is None or loaded.plan is None:
             return
-        if await asyncio.to_thread(files_changed, loaded.plan):
+        if await FILES(files_changed, loaded.plan, key=name):
             self._post(self._lifecycle.outdated, name, loaded.worker_pid)
 
     async def unload(self, name: str) -> bool:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 
 import psutil
@@ -24,7 +26,7 @@ DOUBLED = "{% set n = namespace(a='xxxxxxxxxxxxxxxx') %}{% for i in range(40) %}
 def renderer() -> Iterator[Renderer]:
     renderer = Renderer()
     yield renderer
-    renderer._end()
+    renderer.close()
 
 
 def test_it_renders_as_the_sandbox_does_and_refuses_in_its_words(renderer: Renderer) -> None:
@@ -67,22 +69,44 @@ def test_memory_ends_early(renderer: Renderer, template: str) -> None:
     with pytest.raises(InvalidRequest, match=r"memory|MemoryError|process ended"):
         renderer.render(template, USER, [])
     renderer.render("x", USER, [])
-    assert renderer._process is not None
-    assert psutil.Process(renderer._process.pid).memory_info().vms <= MEMORY_BYTES
+    assert psutil.Process(_only(renderer).pid).memory_info().vms <= MEMORY_BYTES
 
 
 def test_one_that_has_ended_is_replaced(renderer: Renderer) -> None:
     renderer.render("x", USER, [])
-    assert renderer._process is not None
-    renderer._process.kill()
+    _only(renderer).kill()
     assert renderer.render("y", USER, []) == "y"
 
 
 def test_one_that_has_ended_is_collected_before_anybody_asks_again(renderer: Renderer) -> None:
     renderer.render("x", USER, [])
-    assert renderer._process is not None and renderer._process.stdin is not None
-    renderer._process.stdin.close()  # It ends by itself, as after its idle seconds.
+    process = _only(renderer)
+    assert process.stdin is not None
+    process.stdin.close()  # It ends by itself, as after its idle seconds.
     deadline = time.monotonic() + 10
-    while psutil.pid_exists(renderer._process.pid):
+    while psutil.pid_exists(process.pid):
         assert time.monotonic() < deadline, "left as a zombie"
         time.sleep(0.01)
+
+
+def test_go_templates_are_rendered_there_too(renderer: Renderer) -> None:
+    turns = [{"Prompt": "a", "Response": "b"}, {"Prompt": "c", "Response": ""}]
+    assert renderer.render_go("<{{ .Prompt }}>{{ .Response }}.", turns, until_response=True) == "<a>b.<c>"
+    with pytest.raises(InvalidRequest, match=r"steps|seconds"):
+        renderer.render_go("{{ range 99999 }}{{ range 99999 }}{{ end }}{{ end }}", turns)
+
+
+def test_callers_at_the_same_time_have_a_process_each(renderer: Renderer) -> None:
+    slow = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+    begun = time.monotonic()
+    with ThreadPoolExecutor(1) as pool:
+        refused = pool.submit(renderer.render, slow, USER, [])
+        assert renderer.render("y", USER, []) == "y"
+        assert time.monotonic() - begun < 4, "it waited for the other's deadline"
+        with pytest.raises(InvalidRequest, match="longer than 5 seconds"):
+            refused.result()
+
+
+def _only(renderer: Renderer) -> subprocess.Popen[bytes]:
+    [process] = renderer._idle
+    return process.process

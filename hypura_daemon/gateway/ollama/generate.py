@@ -1,6 +1,5 @@
 """POST /api/generate: continue a prompt, through the model's template unless it is raw."""
 
-import asyncio
 from collections.abc import AsyncGenerator
 from typing import Annotated
 
@@ -27,6 +26,7 @@ from hypura_daemon.gateway.ollama.options import (
 )
 from hypura_daemon.gateway.ollama.shapes import AnswerEnd, Logprob, ToldToolCall
 from hypura_daemon.gateway.streams import streamed, unless_gone
+from hypura_daemon.threads import FILES
 
 TokenId = Annotated[int, Field(ge=0, le=(1 << 31) - 1)]
 
@@ -113,7 +113,7 @@ async def generate(core: Core, request: Request) -> Response:
 async def _events(core: Core, asked: GenerateRequest) -> AsyncGenerator[Event, None]:
     if asked.raw or asked.suffix:
         return core.inference.generate(verbatim(asked, report_prompt_ids=not asked.raw))
-    chats = bool(asked.template) or await asyncio.to_thread(_has_template, core, asked.model)
+    chats = bool(asked.template) or await FILES(_has_template, core, asked.model, key=asked.model)
     if chats:
         return core.inference.chat(as_chat(asked))
     return core.inference.generate(verbatim(asked, report_prompt_ids=True))

@@ -1,6 +1,5 @@
 """/, /api/version, /api/tags, /api/ps, /api/show: they answer from what is known, and never wait on a load."""
 
-import asyncio
 import json
 import math
 import time
@@ -20,6 +19,7 @@ from hypura_daemon.gateway.ollama.shapes import ModelDetails
 from hypura_daemon.models.summary import ModelSummary, summarize
 from hypura_daemon.models.wire import shown_model
 from hypura_daemon.scheduling.rules import expiry
+from hypura_daemon.threads import FILES
 from hypura_daemon.workers.snapshot import ModelSnapshot, ModelState
 
 OLLAMA_VERSION = "0.12.0"
@@ -118,20 +118,20 @@ async def version(core: Core, request: Request) -> Response:
 
 
 async def tags(core: Core, request: Request) -> Response:
-    models = await asyncio.to_thread(core.registry.list)
+    models = await FILES(core.registry.list)
     return JSONResponse({"models": [_tag(model) for model in models if not model.error]})
 
 
 async def ps(core: Core, request: Request) -> Response:
     loaded = [s for s in core.supervisor.status() if s.state in (ModelState.READY, ModelState.UNLOADING)]
     loaded.sort(key=leaves_seconds, reverse=True)
-    return JSONResponse({"models": await asyncio.to_thread(lambda: [_running(core, s) for s in loaded])})
+    return JSONResponse({"models": await FILES(lambda: [_running(core, s) for s in loaded])})
 
 
 async def show(core: Core, request: Request) -> Response:
     asked = await parsed(request, ShowRequest)
     wanted, verbose = asked.wanted(), bool(asked.verbose)
-    return JSONResponse(await asyncio.to_thread(_shown, core, wanted, verbose))
+    return JSONResponse(await FILES(_shown, core, wanted, verbose))
 
 
 def _tag(summary: ModelSummary) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Requests without a prompt: they load the model, or unload it, and are answered by one object."""
 
-import asyncio
 from typing import Any
 
 from starlette.requests import Request
@@ -10,6 +9,7 @@ from hypura.v1 import inference_pb2
 from hypura_daemon.gateway.core import Core
 from hypura_daemon.gateway.ollama.options import AnswerRequest, now, use_of
 from hypura_daemon.gateway.streams import unless_gone
+from hypura_daemon.threads import FILES
 
 
 async def held(core: Core, request: Request, asked: AnswerRequest, *, chat: bool) -> Response:
@@ -24,7 +24,7 @@ async def held(core: Core, request: Request, asked: AnswerRequest, *, chat: bool
 async def hold(core: Core, request: Request, model: str, use: inference_pb2.ModelUse) -> None:
     """The same without an answer. Raises HypuraError, ClientGone."""
     if unloads(use):
-        await core.supervisor.retire((await asyncio.to_thread(core.registry.get, model)).name)
+        await core.supervisor.retire((await FILES(core.registry.get, model, key=model)).name)
     else:
         await unless_gone(request, core.inference.hold(model, use))
 

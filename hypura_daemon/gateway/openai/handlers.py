@@ -1,6 +1,5 @@
 """OpenAI's routes but for those of responses: read the request, ask the core, tell the answer."""
 
-import asyncio
 from functools import partial
 
 from starlette.requests import Request
@@ -24,6 +23,7 @@ from hypura_daemon.gateway.openai.identity import new_identity
 from hypura_daemon.gateway.openai.models import ModelList, ModelObject, model_list, model_object
 from hypura_daemon.gateway.openai.serving import ERRORS, pieces, streaming, told
 from hypura_daemon.gateway.streams import unless_gone
+from hypura_daemon.threads import FILES, REQUESTS
 
 
 async def chat_completions(core: Core, request: Request) -> Response:
@@ -53,17 +53,17 @@ async def embeddings(core: Core, request: Request) -> Response:
     """Turns texts into vectors."""
     asked = await parsed(request, EmbeddingRequest)
     answer = await unless_gone(request, core.inference.embed(embed_request(asked)))
-    return told(await asyncio.to_thread(embedding_list, asked, answer))
+    return told(await REQUESTS(embedding_list, asked, answer))
 
 
 async def models(core: Core, request: Request) -> Response:
     """Lists the models."""
-    return told(model_list(await asyncio.to_thread(core.registry.list)))
+    return told(model_list(await FILES(core.registry.list)))
 
 
 async def model(core: Core, request: Request) -> Response:
     """Tells of one model; its name may have slashes and a colon."""
-    return told(model_object(await asyncio.to_thread(core.registry.summary, request.path_params["id"])))
+    return told(model_object(await FILES(core.registry.summary, request.path_params["id"])))
 
 
 HANDLERS = (

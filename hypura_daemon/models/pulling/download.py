@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from hypura_daemon.errors import DownloadFailed
+from hypura_daemon.threads import DOWNLOADS
 
 if TYPE_CHECKING:
     import httpx
@@ -202,7 +203,7 @@ class Download:
 
 async def in_thread(work: Callable[..., T], *arguments: Any) -> T:
     """Run it in a thread; when cancelled, wait until the thread is done with the file before passing that on."""
-    running = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+    running = asyncio.ensure_future(DOWNLOADS(work, *arguments))
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:
