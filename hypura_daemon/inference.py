@@ -19,6 +19,7 @@ from hypura_daemon.chat.constraints import schema_grammar
 from hypura_daemon.chat.defaults import limits_with, sampling_with, use_with
 from hypura_daemon.chat.infill import InfillTokens, infill_tokens
 from hypura_daemon.chat.job import ChatJob, chat_job
+from hypura_daemon.chat.marks import NO_CONTROLS, ControlTexts, Prompt, control_texts, plain_text, rendered
 from hypura_daemon.errors import ContextTooLong, InvalidRequest, PromptTooLong, WorkerFailed
 from hypura_daemon.models.entry import Entry
 from hypura_daemon.models.model import Model
@@ -74,29 +75,25 @@ class Inference:
             limits=await REQUESTS(_with_grammar, limits_with(request.limits, parameters)),
             report_prompt_ids=request.report_prompt_ids,
         )
-        match request.WhichOneof("input"):
-            case "prompt":
-                asked.prompt = _sized(request.prompt, "the prompt")
-            case "prompt_ids":
-                asked.prompt_ids.CopyFrom(request.prompt_ids)
-            case _ if not request.suffix:
-                raise InvalidRequest("the request has neither prompt nor prompt_ids; give one of them")
+        _sized(request.prompt, "the prompt")
+        if request.WhichOneof("input") is None and not request.suffix:
+            raise InvalidRequest("the request has neither prompt nor prompt_ids; give one of them")
         gap = None
         if request.suffix:
             _sized(request.suffix, "the suffix")
-            gap = await TEMPLATES(_gap, request, model, entry.overrides, asked, key=entry.overrides.template)
+            gap = _gap(request, model, entry.overrides)
 
         async def prompt(lease: Lease) -> _Prompt:
-            if gap is not None:
-                ids = await _infilled(lease, gap, asked, request.suffix)
-                asked.prompt_ids.CopyFrom(inference_pb2.TokenIds(ids=ids))
-            return _Prompt(asked.prompt, tuple(asked.prompt_ids.ids))
+            if request.suffix:
+                return await _filled(lease, gap, entry.overrides.template, request)
+            return _Prompt(_given(request, request.prompt), tuple(request.prompt_ids.ids))
 
         trained_tokens = model.hyperparameters.context_length
         use = use_with(request.use, parameters, trained_tokens)
         demand = _Demand(use, trained_tokens, _max_tokens(asked.limits), asked.limits.truncate)
-        async with self._with_room(entry.name, demand, prompt, request.ByteSize()) as (lease, _, context_tokens):
+        async with self._with_room(entry.name, demand, prompt, request.ByteSize()) as (lease, made, context_tokens):
             load_seconds = time.monotonic() - began_seconds
+            made.tell(asked)
             asked.limits.context_tokens = context_tokens
             async with aclosing(self._answer(lease, asked, load_seconds)) as answer:
                 async for message in answer:
@@ -118,21 +115,22 @@ class Inference:
         demand = _Demand(job.use, job.trained_tokens, _max_tokens(job.limits), job.limits.truncate)
         async with self._with_room(name, demand, whole, request.ByteSize()) as (lease, made, context_tokens):
             load_seconds = time.monotonic() - began_seconds
-            prompt = await self._chat_prompt(lease, job, made.text, context_tokens)
+            prompt = await self._chat_prompt(lease, job, made.prompt, context_tokens)
             asked = worker_pb2.WorkerGenerateRequest(
-                prompt=prompt,
+                prompt=prompt.text,
+                plain_spans=prompt.spans,
                 sampling=job.sampling,
                 limits=job.limits,
                 visible_tokens=job.visible_tokens,
                 report_prompt_ids=job.report_prompt_ids,
             )
             asked.limits.context_tokens = context_tokens
-            bound = await REQUESTS(job.constraint, prompt)
+            bound = await REQUESTS(job.constraint, prompt.markup)
             asked.limits.json_schema, asked.limits.grammar, asked.grammar_root = "", bound.text, bound.root
             if job.context:
                 added = await _tokens(lease, prompt, add_special=False)
                 asked.prompt_ids.CopyFrom(inference_pb2.TokenIds(ids=[*job.context, *added]))
-            answering = Answering(job.parser(prompt))
+            answering = Answering(job.parser(prompt.markup))
             async with aclosing(self._answer(lease, asked, load_seconds)) as answer:
                 async for message in answer:
                     for event in answering.events(message):
@@ -190,7 +188,8 @@ class Inference:
         """Turns text into token ids. Raises HypuraError."""
         text = _sized(request.text, "the text")
         async with self._lease(request.model, request.use) as lease:
-            return inference_pb2.TokenizeResponse(token_ids=await _tokens(lease, text, add_special=request.add_special))
+            tokens = await _tokens(lease, Prompt(text), add_special=request.add_special)
+            return inference_pb2.TokenizeResponse(token_ids=tokens)
 
     @asynccontextmanager
     async def _lease(self, name: str, asked: inference_pb2.ModelUse) -> AsyncIterator[Lease]:
@@ -260,15 +259,16 @@ class Inference:
                 likely_tokens=grown(wanted_tokens, trained_tokens),
             )
 
-    async def _chat_prompt(self, lease: Lease, job: ChatJob, prompt: str, size: int) -> str:
+    async def _chat_prompt(self, lease: Lease, job: ChatJob, prompt: Prompt, size: int) -> Prompt:
         """The prompt; if it is too long and may be cut, without as many of the oldest messages as need be."""
-        if not job.limits.truncate or len(prompt.encode()) + len(job.context) < size - 1:
+        if not job.limits.truncate or len(prompt.text.encode()) + len(job.context) < size - 1:
             return prompt  # A token is a byte at least.
         if await _length(lease, job, prompt) < size:
             return prompt
         wanted = job.limits.max_tokens if job.limits.max_tokens > 0 else size // 4
         room = size - max(1, min(wanted, size // 2))
-        starts, fitting = job.starts, ""
+        starts = job.starts
+        fitting: Prompt | None = None
         low, high = 0, len(starts)
         while low < high:
             middle = (low + high) // 2
@@ -280,7 +280,9 @@ class Inference:
         _log.warning(
             "a conversation is too long", context_tokens=size, dropped_messages=starts[min(low, len(starts) - 1)]
         )
-        return fitting or await _rendered(lease, job, starts[-1])
+        if fitting is None:
+            fitting = await _rendered(lease, job, starts[-1])
+        return fitting
 
     async def _answer(
         self, lease: Lease, asked: worker_pb2.WorkerGenerateRequest, load_seconds: float
@@ -332,20 +334,29 @@ class _Demand:
 
 @dataclass(frozen=True, slots=True)
 class _Prompt:
-    """A prompt: token ids, then text."""
+    """What is given to the model: token ids, then a prompt of text."""
 
-    text: str
+    prompt: Prompt
     ids: tuple[int, ...] = ()
 
     @property
     def most_tokens(self) -> int:
         """Its tokens at most: each is a byte at least, but for those that the tokenizer adds."""
-        return len(self.ids) + len(self.text.encode()) + _ADDED_TOKENS
+        return len(self.ids) + len(self.prompt.text.encode()) + _ADDED_TOKENS
 
     async def count(self, lease: Lease) -> int:
         """Its tokens."""
-        added = await _tokens(lease, self.text, add_special=not self.ids) if self.text or not self.ids else ()
-        return len(self.ids) + len(added)
+        if self.ids and not self.prompt.text:
+            return len(self.ids)
+        return len(self.ids) + len(await _tokens(lease, self.prompt, add_special=not self.ids))
+
+    def tell(self, asked: worker_pb2.WorkerGenerateRequest) -> None:
+        """Put ids or text, of which there is one, into what the worker is asked."""
+        if self.ids:
+            asked.prompt_ids.CopyFrom(inference_pb2.TokenIds(ids=self.ids))
+        else:
+            asked.prompt = self.prompt.text
+            asked.plain_spans.extend(self.prompt.spans)
 
 
 class _Texts:
@@ -362,7 +373,7 @@ class _Texts:
         longest = self._longest_ids
         for text in self._texts:
             if len(text.encode()) + _ADDED_TOKENS > longest:
-                longest = max(longest, len(await _tokens(lease, text, add_special=True)))
+                longest = max(longest, len(await _tokens(lease, Prompt(text), add_special=True)))
         return longest
 
 
@@ -382,35 +393,36 @@ def _too_long(tokens: int, context_tokens: int) -> PromptTooLong:
     )
 
 
-async def _rendered(lease: Lease, job: ChatJob, first: int = 0) -> str:
+async def _rendered(lease: Lease, job: ChatJob, first: int = 0) -> Prompt:
     """The prompt without the token that the tokenizer adds: twice would be a prompt the model has never seen."""
     loaded = lease.loaded
-    prompt = await TEMPLATES(job.prompt, loaded.bos_text, loaded.eos_text, first, key=job.template.text)
+    prompt = await TEMPLATES(
+        job.prompt, loaded.bos_text, loaded.eos_text, first, _controls(lease), key=job.template.text
+    )
     bos_is_there = job.context or loaded.adds_bos
-    return prompt.removeprefix(loaded.bos_text) if bos_is_there and loaded.bos_text else prompt
+    return prompt.without_prefix(loaded.bos_text) if bos_is_there and loaded.bos_text else prompt
 
 
-async def _tokens(lease: Lease, text: str, *, add_special: bool) -> Sequence[int]:
-    answer = await lease.worker.tokenize(worker_pb2.WorkerTokenizeRequest(text=text, add_special=add_special))
-    return answer.token_ids
+def _controls(lease: Lease) -> ControlTexts:
+    return control_texts(tuple(lease.loaded.control_texts))
 
 
-async def _length(lease: Lease, job: ChatJob, prompt: str) -> int:
+def _given(request: inference_pb2.GenerateRequest, text: str) -> Prompt:
+    return plain_text(text) if request.plain_text else Prompt(text)
+
+
+async def _tokens(lease: Lease, prompt: Prompt, *, add_special: bool) -> Sequence[int]:
+    asked = worker_pb2.WorkerTokenizeRequest(text=prompt.text, add_special=add_special, plain_spans=prompt.spans)
+    return (await lease.worker.tokenize(asked)).token_ids
+
+
+async def _length(lease: Lease, job: ChatJob, prompt: Prompt) -> int:
     return len(job.context) + len(await _tokens(lease, prompt, add_special=not job.context))
 
 
-def _gap(
-    request: inference_pb2.GenerateRequest,
-    model: Model,
-    overrides: Overrides,
-    asked: worker_pb2.WorkerGenerateRequest,
-) -> InfillTokens | None:
-    """What tells the model of the gap; None where its template has told it in the prompt. Raises InvalidRequest."""
+def _gap(request: inference_pb2.GenerateRequest, model: Model, overrides: Overrides) -> InfillTokens | None:
+    """What tells the model of the gap; None where its template does. Raises InvalidRequest."""
     if overrides.template and style_of(overrides.template) == "go" and ".Suffix" in overrides.template:
-        from hypura_daemon.chat.renderer import renderer
-
-        data = {"Prompt": request.prompt, "Suffix": request.suffix, "Response": ""}
-        asked.prompt = renderer.render_go(overrides.template, [data])
         return None
     tokens = infill_tokens(model.metadata)
     if tokens is None:
@@ -418,14 +430,25 @@ def _gap(
     return tokens
 
 
-async def _infilled(
-    lease: Lease, gap: InfillTokens, asked: worker_pb2.WorkerGenerateRequest, suffix: str
-) -> Sequence[int]:
-    before: Sequence[int] = list(asked.prompt_ids.ids)
-    if asked.WhichOneof("input") != "prompt_ids":
-        before = await _tokens(lease, asked.prompt, add_special=False)
-    bos = await _tokens(lease, "", add_special=True)
-    return gap.prompt(bos, before, await _tokens(lease, suffix, add_special=False))
+async def _filled(
+    lease: Lease, gap: InfillTokens | None, template: str, request: inference_pb2.GenerateRequest
+) -> _Prompt:
+    """The prompt for a gap."""
+    if gap is None:
+        from hypura_daemon.chat.renderer import renderer
+
+        data = {"Prompt": request.prompt, "Suffix": request.suffix, "Response": ""}
+        controls = _controls(lease) if request.plain_text else NO_CONTROLS
+        made = await TEMPLATES(
+            rendered, lambda given: renderer.render_go(template, [given]), data, controls, key=template
+        )
+        return _Prompt(made)
+    before: Sequence[int] = list(request.prompt_ids.ids)
+    if request.WhichOneof("input") != "prompt_ids":
+        before = await _tokens(lease, _given(request, request.prompt), add_special=False)
+    bos = await _tokens(lease, Prompt(""), add_special=True)
+    behind = await _tokens(lease, _given(request, request.suffix), add_special=False)
+    return _Prompt(Prompt(""), tuple(gap.prompt(bos, before, behind)))
 
 
 def _with_grammar(limits: inference_pb2.Limits) -> inference_pb2.Limits:

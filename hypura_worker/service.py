@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NoReturn
 
@@ -196,7 +196,12 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
         """Turns text into token ids."""
         try:
             model, _ = self._ready()
-            tokens = await asyncio.to_thread(model.vocabulary.tokenize, request.text, add_special=request.add_special)
+            tokens = await asyncio.to_thread(
+                model.vocabulary.tokenize,
+                request.text,
+                add_special=request.add_special,
+                plain=_spans(request.plain_spans),
+            )
         except WorkerError as error:
             await _abort(context, error)
         return worker_pb2.WorkerTokenizeResponse(token_ids=tokens)
@@ -260,7 +265,8 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
             tokens = list(request.prompt_ids.ids)
             model.vocabulary.check(tokens)
         else:
-            tokens = await asyncio.to_thread(model.vocabulary.tokenize, request.prompt)
+            plain = _spans(request.plain_spans)
+            tokens = await asyncio.to_thread(model.vocabulary.tokenize, request.prompt, plain=plain)
         if not tokens:
             tokens = [model.vocabulary.bos if model.vocabulary.bos >= 0 else model.vocabulary.eos]
             model.vocabulary.check(tokens)
@@ -287,6 +293,7 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
             context_tokens=context.size_tokens,
             least_memory_bytes=least_bytes,
             most_memory_bytes=most_bytes,
+            control_texts=[text.decode() for text in vocabulary.controls if _is_text(text)],
         )
 
     def _response(self, event: engine.Event) -> worker_pb2.WorkerGenerateResponse:
@@ -316,6 +323,19 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
             return inference_pb2.TokenLogprob(token_id=token, token=model.vocabulary.piece(token), logprob=logprob)
 
         return inference_pb2.TokenLogprobs(chosen=one(*entry.chosen), top=[one(*top) for top in entry.top])
+
+
+def _spans(spans: Iterable[worker_pb2.TextSpan]) -> list[tuple[int, int]]:
+    return [(span.start_bytes, span.length_bytes) for span in spans]
+
+
+def _is_text(data: bytes) -> bool:
+    """Whether it is UTF-8: no user can write a token that is not."""
+    try:
+        data.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _fit(tokens: list[int], limit: int, cut_to: int, truncate: bool) -> list[int]:

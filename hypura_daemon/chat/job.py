@@ -9,6 +9,7 @@ from hypura_daemon.chat.constraints import NONE, Constraint, Wanted, check_wishe
 from hypura_daemon.chat.conversation import chat_template, for_template, template_messages, template_tools
 from hypura_daemon.chat.defaults import limits_with, sampling_with, use_with
 from hypura_daemon.chat.formats import format_of
+from hypura_daemon.chat.marks import NO_CONTROLS, ControlTexts, Prompt, rendered
 from hypura_daemon.chat.parts import Parser
 from hypura_daemon.chat.prompting import LEVELS, Template, Thinking
 from hypura_daemon.chat.tools import Toolbox, toolbox
@@ -35,13 +36,15 @@ class ChatJob:
     context: tuple[int, ...]
     report_prompt_ids: bool
 
-    def prompt(self, bos: str, eos: str, first: int = 0) -> str:
+    def prompt(self, bos: str, eos: str, first: int = 0, controls: ControlTexts = NO_CONTROLS) -> Prompt:
         """The prompt, without the messages before number `first` that are not the system's.
 
         Raises InvalidRequest. May take seconds, so call it outside the event loop.
         """
         kept = [m for i, m in enumerate(self.messages) if i >= first or m["role"] == "system"]
-        return self.template.prompt(kept, self.tools, self.thinking, bos, eos)
+        return rendered(
+            lambda data: self.template.prompt(data[0], data[1], self.thinking, bos, eos), [kept, self.tools], controls
+        )
 
     def constraint(self, prompt: str) -> Constraint:
         """The grammar of the answer to this prompt."""

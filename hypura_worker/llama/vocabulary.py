@@ -1,9 +1,13 @@
-"""Text to token ids, and back to bytes."""
+"""Text to token ids, and back to bytes.
+
+text ──┬─ no user wrote a control token's text ─► llama_tokenize, which honours all of them
+       └─ else ─► cut at the control tokens that are honoured ─► what lies between: llama_tokenize, honouring none
+"""
 
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Sequence
 from functools import cached_property
 
 import llama_cpp
@@ -12,6 +16,8 @@ from hypura_worker.errors import RequestError
 
 _NONE = -1
 _PIECE_BYTES = 64
+_SPACES = b" \t\n\v\f\r"
+"""C's isspace, by which llama.cpp strips around tokens that ask for it."""
 
 
 class Vocabulary:
@@ -30,24 +36,75 @@ class Vocabulary:
         """The llama_vocab pointer."""
         return int(self._vocab)
 
-    def tokenize(self, text: str, *, add_special: bool = True) -> list[int]:
-        """Token ids of the text; special tokens in it are honoured.
+    def tokenize(self, text: str, *, add_special: bool = True, plain: Sequence[tuple[int, int]] = ()) -> list[int]:
+        """Token ids of the text; special tokens in it are honoured, but for control tokens that overlap `plain`.
 
-        Begin-of-sequence is put first if the model wants it, add_special is set, and the
-        text does not begin with it already.
+        plain: (start, length) of what users wrote, in bytes. Begin-of-sequence is put first if the model wants it,
+        add_special is set, and the text does not begin with it already.
         """
         data = text.encode()
-        if (
-            add_special
-            and self.adds_bos
-            and self.bos != _NONE
-            and data.startswith(self.text(self.bos).encode() or b"\0")
-        ):
-            add_special = False
+        bos_text = self.text(self.bos).encode()
+        if add_special and self.adds_bos and bos_text and data.startswith(bos_text):
+            add_special = any(start < len(bos_text) for start, _ in plain)
+        if plain and (places := self._honoured(data, plain)) is not None:
+            return self._cut_at(data, places, add_special=add_special)
+        return self._tokens(data, add_special=add_special, parse_special=True)
+
+    @cached_property
+    def controls(self) -> dict[bytes, int]:
+        """Texts and ids of the control tokens, the longest first, as llama.cpp looks for them."""
+        wanted = llama_cpp.LLAMA_TOKEN_ATTR_CONTROL | llama_cpp.LLAMA_TOKEN_ATTR_UNKNOWN
+        found = {
+            llama_cpp.llama_vocab_get_text(self._vocab, token): token
+            for token in range(self.size)
+            if llama_cpp.llama_vocab_get_attr(self._vocab, token) & wanted
+        }
+        return {text: found[text] for text in sorted(found, key=len, reverse=True) if text}
+
+    def _honoured(self, data: bytes, plain: Iterable[tuple[int, int]]) -> list[tuple[int, int, int]] | None:
+        """Start, end and id of the control tokens outside `plain`; None if there are none within it."""
+        taken = bytearray(len(data))  # 1: a token that is honoured; 2: what users wrote.
+        for start, length in plain:
+            taken[start : start + length] = b"\2" * len(taken[start : start + length])
+        places: list[tuple[int, int, int]] = []
+        is_plain = False
+        for text, token in self.controls.items():
+            at = data.find(text)
+            while at >= 0:
+                end = at + len(text)
+                if taken.find(2, at, end) >= 0:
+                    is_plain, end = True, at + 1
+                elif taken.find(1, at, end) >= 0:
+                    end = at + 1
+                else:
+                    taken[at:end] = b"\1" * len(text)
+                    places.append((at, end, token))
+                at = data.find(text, end)
+        return sorted(places) if is_plain else None
+
+    def _cut_at(self, data: bytes, places: Sequence[tuple[int, int, int]], *, add_special: bool) -> list[int]:
+        """The tokens of the text with these control tokens and no others, cut as llama.cpp cuts it."""
+        ends = self._tokens(b"", add_special=add_special, parse_special=False)
+        begin = 1 if add_special and self.adds_bos else 0
+        tokens, at, strips = ends[:begin], 0, False
+        for start, end, token in [*places, (len(data), len(data), _NONE)]:
+            attributes = 0 if token == _NONE else llama_cpp.llama_vocab_get_attr(self._vocab, token)
+            piece = data[at:start]
+            piece = piece.lstrip(_SPACES) if strips else piece
+            if attributes & llama_cpp.LLAMA_TOKEN_ATTR_LSTRIP:
+                piece = piece.rstrip(_SPACES)
+            if piece:
+                tokens += self._tokens(piece, add_special=False, parse_special=False)
+            if token != _NONE:
+                tokens.append(token)
+            at, strips = end, bool(attributes & llama_cpp.LLAMA_TOKEN_ATTR_RSTRIP)
+        return tokens + ends[begin:]
+
+    def _tokens(self, data: bytes, *, add_special: bool, parse_special: bool) -> list[int]:
         room = len(data) + 8
         while True:
             tokens = (llama_cpp.llama_token * room)()
-            count = llama_cpp.llama_tokenize(self._vocab, data, len(data), tokens, room, add_special, True)
+            count = llama_cpp.llama_tokenize(self._vocab, data, len(data), tokens, room, add_special, parse_special)
             if count >= 0:
                 return list(tokens[:count])
             if -count <= room:

@@ -72,6 +72,7 @@ def verbatim(asked: GenerateRequest, *, report_prompt_ids: bool) -> inference_pb
         limits=limits_of(asked),
         use=use_of(asked.keep_alive, asked.options),
         report_prompt_ids=report_prompt_ids,
+        plain_text=not asked.raw,
     )
 
 

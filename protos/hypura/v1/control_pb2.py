@@ -26,15 +26,15 @@ from hypura.v1 import placement_pb2 as hypura_dot_v1_dot_placement__pb2
 from hypura.v1 import worker_pb2 as hypura_dot_v1_dot_worker__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17hypura/v1/control.proto\x12\thypura.v1\x1a\x19hypura/v1/placement.proto\x1a\x16hypura/v1/worker.proto\"0\n\x0eProfileRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07refresh\x18\x02 \x01(\x08\">\n\x0fProfileResponse\x12+\n\x07profile\x18\x01 \x01(\x0b\x32\x1a.hypura.v1.HardwareProfile\"\x13\n\x11ListModelsRequest\"\xc8\x01\n\x0cModelSummary\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x04\x12\x14\n\x0c\x61rchitecture\x18\x04 \x01(\t\x12\x14\n\x0cquantization\x18\x05 \x01(\t\x12\x12\n\nparameters\x18\x06 \x01(\x04\x12\x0f\n\x07\x65xperts\x18\x07 \x01(\r\x12\r\n\x05\x65rror\x18\x08 \x01(\t\x12\x18\n\x10modified_seconds\x18\t \x01(\x01\x12\x0e\n\x06\x64igest\x18\n \x01(\t\"=\n\x12ListModelsResponse\x12\'\n\x06models\x18\x01 \x03(\x0b\x32\x17.hypura.v1.ModelSummary\"@\n\x0f\x41\x64\x64ModelRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x11\n\tlist_only\x18Z \x01(\x08\";\n\nPassedOver\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07is_part\x18\x03 \x01(\x08\"g\n\x10\x41\x64\x64ModelResponse\x12\'\n\x06models\x18\x01 \x03(\x0b\x32\x17.hypura.v1.ModelSummary\x12*\n\x0bpassed_over\x18Z \x03(\x0b\x32\x15.hypura.v1.PassedOver\"\"\n\x12RemoveModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x15\n\x13RemoveModelResponse\"7\n\x10\x43opyModelRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65stination\x18\x02 \x01(\t\";\n\x11\x43opyModelResponse\x12&\n\x05model\x18\x01 \x01(\x0b\x32\x17.hypura.v1.ModelSummary\"5\n\x12\x43reateModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tmodelfile\x18\x02 \x01(\t\"=\n\x13\x43reateModelResponse\x12&\n\x05model\x18\x01 \x01(\x0b\x32\x17.hypura.v1.ModelSummary\"2\n\x10PullModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08insecure\x18\x02 \x01(\x08\"\x88\x01\n\x11PullModelResponse\x12\x0f\n\x05stage\x18\x01 \x01(\tH\x00\x12/\n\x08transfer\x18\x02 \x01(\x0b\x32\x1b.hypura.v1.TransferProgressH\x00\x12(\n\x05model\x18\x03 \x01(\x0b\x32\x17.hypura.v1.ModelSummaryH\x00\x42\x07\n\x05\x65vent\"N\n\x10TransferProgress\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x13\n\x0btotal_bytes\x18\x02 \x01(\x04\x12\x17\n\x0f\x63ompleted_bytes\x18\x03 \x01(\x04\" \n\x10ShowModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\xb1\x02\n\x11ShowModelResponse\x12&\n\x05model\x18\x01 \x01(\x0b\x32\x17.hypura.v1.ModelSummary\x12\x15\n\rmetadata_json\x18\x02 \x01(\t\x12\x15\n\rchat_template\x18\x03 \x01(\t\x12\x14\n\x0c\x63\x61pabilities\x18\x04 \x03(\t\x12+\n\x07tensors\x18\x05 \x03(\x0b\x32\x1a.hypura.v1.TensorPlacement\x12\x16\n\x0e\x63ontext_tokens\x18\x06 \x01(\r\x12#\n\x05\x66iles\x18\x07 \x03(\x0b\x32\x14.hypura.v1.ModelFile\x12\x12\n\nparameters\x18\x08 \x01(\t\x12\x0e\n\x06system\x18\t \x01(\t\x12\x0f\n\x07license\x18\n \x01(\t\x12\x11\n\tmodelfile\x18\x0b \x01(\t\"\xe2\x02\n\x0bLoadOptions\x12\x14\n\x0cmemory_bytes\x18\x01 \x01(\x04\x12\x16\n\x0e\x63ontext_tokens\x18\x02 \x01(\r\x12\x1f\n\x12weight_cache_bytes\x18\x03 \x01(\x04H\x00\x88\x01\x01\x12!\n\x14weight_cache_percent\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\r\n\x05\x65xact\x18\x05 \x01(\x08\x12\x0f\n\x07kv_type\x18\x06 \x01(\t\x12\x0b\n\x03pin\x18\x07 \x01(\x08\x12\x11\n\tsequences\x18\x08 \x01(\r\x12\x1f\n\x12keep_alive_seconds\x18\t \x01(\x01H\x02\x88\x01\x01\x12(\n\x08settings\x18\n \x01(\x0b\x32\x16.hypura.v1.RunSettings\x12\x0f\n\x07untuned\x18\x0b \x01(\x08\x42\x15\n\x13_weight_cache_bytesB\x17\n\x15_weight_cache_percentB\x15\n\x13_keep_alive_seconds\"e\n\x0bPlanRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\'\n\x07options\x18\x02 \x01(\x0b\x32\x16.hypura.v1.LoadOptions\x12\x1e\n\x16\x64rive_bytes_per_second\x18\x03 \x01(\x01\"L\n\x0cPlanResponse\x12\x1d\n\x04plan\x18\x01 \x01(\x0b\x32\x0f.hypura.v1.Plan\x12\x1d\n\x15limiting_budget_bytes\x18Z \x01(\x04\"\xc3\x01\n\x06Tuning\x12\x1d\n\x04mode\x18\x01 \x01(\x0e\x32\x0f.hypura.v1.Mode\x12(\n\x08settings\x18\x02 \x01(\x0b\x32\x16.hypura.v1.RunSettings\x12\x1a\n\x12memory_limit_bytes\x18\x03 \x01(\x04\x12\x13\n\x0b\x64\x65\x63ode_gain\x18\x04 \x01(\x01\x12\x13\n\x0bprompt_gain\x18\x05 \x01(\x01\x12\x1b\n\x13measured_at_seconds\x18\x06 \x01(\x01\x12\r\n\x05stale\x18\x07 \x01(\x08\"\"\n\x11ShowTuningRequest\x12\r\n\x05model\x18\x01 \x01(\t\"U\n\x12ShowTuningResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\"\n\x07tunings\x18\x02 \x03(\x0b\x32\x11.hypura.v1.Tuning\x12\x0c\n\x04path\x18\x03 \x01(\t\"E\n\x11KeepTuningRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12!\n\x06tuning\x18\x02 \x01(\x0b\x32\x11.hypura.v1.Tuning\"E\n\x12KeepTuningResponse\x12!\n\x06tuning\x18\x01 \x01(\x0b\x32\x11.hypura.v1.Tuning\x12\x0c\n\x04path\x18\x02 \x01(\t\"$\n\x13\x46orgetTuningRequest\x12\r\n\x05model\x18\x01 \x01(\t\"(\n\x14\x46orgetTuningResponse\x12\x10\n\x08was_kept\x18\x01 \x01(\x08\"E\n\x0bLoadRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\'\n\x07options\x18\x02 \x01(\x0b\x32\x16.hypura.v1.LoadOptions\"f\n\x0cLoadResponse\x12\x0f\n\x05stage\x18\x01 \x01(\tH\x00\x12\x12\n\x08progress\x18\x02 \x01(\x01H\x00\x12(\n\x06loaded\x18\x03 \x01(\x0b\x32\x16.hypura.v1.ModelStatusH\x00\x42\x07\n\x05\x65vent\"\x1e\n\rUnloadRequest\x12\r\n\x05model\x18\x01 \x01(\t\"$\n\x0eUnloadResponse\x12\x12\n\nwas_loaded\x18\x01 \x01(\x08\"\xf4\x02\n\x0bModelStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12$\n\x05state\x18\x02 \x01(\x0e\x32\x15.hypura.v1.ModelState\x12\x12\n\nworker_pid\x18\x03 \x01(\r\x12\x1d\n\x04plan\x18\x04 \x01(\x0b\x32\x0f.hypura.v1.Plan\x12&\n\x06loaded\x18\x05 \x01(\x0b\x32\x16.hypura.v1.LoadedModel\x12\x37\n\nstatistics\x18\x06 \x01(\x0b\x32#.hypura.v1.WorkerStatisticsResponse\x12\r\n\x05\x65rror\x18\x07 \x01(\t\x12\x15\n\rload_progress\x18\x08 \x01(\x01\x12\x19\n\x11loaded_at_seconds\x18\t \x01(\x01\x12\x0e\n\x06pinned\x18\n \x01(\x08\x12\x1f\n\x12\x65xpires_at_seconds\x18\x0b \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x0cmemory_bytes\x18\x0c \x01(\x04\x42\x15\n\x13_expires_at_seconds\"\x0f\n\rStatusRequest\"\xfa\x01\n\x0c\x44\x61\x65monStatus\x12\x0b\n\x03pid\x18\x01 \x01(\r\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x16\n\x0euptime_seconds\x18\x03 \x01(\x01\x12\x13\n\x0bsocket_path\x18\x04 \x01(\t\x12\x0c\n\x04home\x18\x05 \x01(\t\x12\x1b\n\x13memory_budget_bytes\x18\x06 \x01(\x04\x12\x1c\n\x14memory_planned_bytes\x18\x07 \x01(\x04\x12\x11\n\trss_bytes\x18\x08 \x01(\x04\x12\x14\n\x0chttp_address\x18\t \x01(\t\x12-\n\tmeasuring\x18< \x01(\x0b\x32\x1a.hypura.v1.MeasuringStatus\"Q\n\x0fMeasuringStatus\x12\x0c\n\x04what\x18\x01 \x01(\t\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\x12\x10\n\x08measured\x18\x03 \x01(\x08\x12\r\n\x05\x65rror\x18\x04 \x01(\t\"a\n\x0eStatusResponse\x12\'\n\x06\x64\x61\x65mon\x18\x01 \x01(\x0b\x32\x17.hypura.v1.DaemonStatus\x12&\n\x06models\x18\x02 \x03(\x0b\x32\x16.hypura.v1.ModelStatus\"\x0e\n\x0cWatchRequest\":\n\rWatchResponse\x12)\n\x06status\x18\x01 \x01(\x0b\x32\x19.hypura.v1.StatusResponse\"?\n\x0fShutdownRequest\x12\x1a\n\rgrace_seconds\x18\x01 \x01(\x01H\x00\x88\x01\x01\x42\x10\n\x0e_grace_seconds\"\x12\n\x10ShutdownResponse*\xa6\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14MODEL_STATE_UNLOADED\x10\x01\x12\x17\n\x13MODEL_STATE_LOADING\x10\x02\x12\x15\n\x11MODEL_STATE_READY\x10\x03\x12\x19\n\x15MODEL_STATE_UNLOADING\x10\x04\x12\x16\n\x12MODEL_STATE_FAILED\x10\x05\x32\xb4\t\n\x0e\x43ontrolService\x12@\n\x07Profile\x12\x19.hypura.v1.ProfileRequest\x1a\x1a.hypura.v1.ProfileResponse\x12I\n\nListModels\x12\x1c.hypura.v1.ListModelsRequest\x1a\x1d.hypura.v1.ListModelsResponse\x12\x43\n\x08\x41\x64\x64Model\x12\x1a.hypura.v1.AddModelRequest\x1a\x1b.hypura.v1.AddModelResponse\x12L\n\x0bRemoveModel\x12\x1d.hypura.v1.RemoveModelRequest\x1a\x1e.hypura.v1.RemoveModelResponse\x12\x46\n\tCopyModel\x12\x1b.hypura.v1.CopyModelRequest\x1a\x1c.hypura.v1.CopyModelResponse\x12L\n\x0b\x43reateModel\x12\x1d.hypura.v1.CreateModelRequest\x1a\x1e.hypura.v1.CreateModelResponse\x12H\n\tPullModel\x12\x1b.hypura.v1.PullModelRequest\x1a\x1c.hypura.v1.PullModelResponse0\x01\x12\x46\n\tShowModel\x12\x1b.hypura.v1.ShowModelRequest\x1a\x1c.hypura.v1.ShowModelResponse\x12\x37\n\x04Plan\x12\x16.hypura.v1.PlanRequest\x1a\x17.hypura.v1.PlanResponse\x12I\n\nShowTuning\x12\x1c.hypura.v1.ShowTuningRequest\x1a\x1d.hypura.v1.ShowTuningResponse\x12I\n\nKeepTuning\x12\x1c.hypura.v1.KeepTuningRequest\x1a\x1d.hypura.v1.KeepTuningResponse\x12O\n\x0c\x46orgetTuning\x12\x1e.hypura.v1.ForgetTuningRequest\x1a\x1f.hypura.v1.ForgetTuningResponse\x12\x39\n\x04Load\x12\x16.hypura.v1.LoadRequest\x1a\x17.hypura.v1.LoadResponse0\x01\x12=\n\x06Unload\x12\x18.hypura.v1.UnloadRequest\x1a\x19.hypura.v1.UnloadResponse\x12=\n\x06Status\x12\x18.hypura.v1.StatusRequest\x1a\x19.hypura.v1.StatusResponse\x12<\n\x05Watch\x12\x17.hypura.v1.WatchRequest\x1a\x18.hypura.v1.WatchResponse0\x01\x12\x43\n\x08Shutdown\x12\x1a.hypura.v1.ShutdownRequest\x1a\x1b.hypura.v1.ShutdownResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17hypura/v1/control.proto\x12\thypura.v1\x1a\x19hypura/v1/placement.proto\x1a\x16hypura/v1/worker.proto\"0\n\x0eProfileRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\x0f\n\x07refresh\x18\x02 \x01(\x08\">\n\x0fProfileResponse\x12+\n\x07profile\x18\x01 \x01(\x0b\x32\x1a.hypura.v1.HardwareProfile\"\x13\n\x11ListModelsRequest\"\xc8\x01\n\x0cModelSummary\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\t\x12\x12\n\nsize_bytes\x18\x03 \x01(\x04\x12\x14\n\x0c\x61rchitecture\x18\x04 \x01(\t\x12\x14\n\x0cquantization\x18\x05 \x01(\t\x12\x12\n\nparameters\x18\x06 \x01(\x04\x12\x0f\n\x07\x65xperts\x18\x07 \x01(\r\x12\r\n\x05\x65rror\x18\x08 \x01(\t\x12\x18\n\x10modified_seconds\x18\t \x01(\x01\x12\x0e\n\x06\x64igest\x18\n \x01(\t\"=\n\x12ListModelsResponse\x12\'\n\x06models\x18\x01 \x03(\x0b\x32\x17.hypura.v1.ModelSummary\"@\n\x0f\x41\x64\x64ModelRequest\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x11\n\tlist_only\x18Z \x01(\x08\";\n\nPassedOver\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07is_part\x18\x03 \x01(\x08\"g\n\x10\x41\x64\x64ModelResponse\x12\'\n\x06models\x18\x01 \x03(\x0b\x32\x17.hypura.v1.ModelSummary\x12*\n\x0bpassed_over\x18Z \x03(\x0b\x32\x15.hypura.v1.PassedOver\"\"\n\x12RemoveModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x15\n\x13RemoveModelResponse\"7\n\x10\x43opyModelRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65stination\x18\x02 \x01(\t\";\n\x11\x43opyModelResponse\x12&\n\x05model\x18\x01 \x01(\x0b\x32\x17.hypura.v1.ModelSummary\"5\n\x12\x43reateModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tmodelfile\x18\x02 \x01(\t\"=\n\x13\x43reateModelResponse\x12&\n\x05model\x18\x01 \x01(\x0b\x32\x17.hypura.v1.ModelSummary\"2\n\x10PullModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08insecure\x18\x02 \x01(\x08\"\x88\x01\n\x11PullModelResponse\x12\x0f\n\x05stage\x18\x01 \x01(\tH\x00\x12/\n\x08transfer\x18\x02 \x01(\x0b\x32\x1b.hypura.v1.TransferProgressH\x00\x12(\n\x05model\x18\x03 \x01(\x0b\x32\x17.hypura.v1.ModelSummaryH\x00\x42\x07\n\x05\x65vent\"N\n\x10TransferProgress\x12\x0c\n\x04\x66ile\x18\x01 \x01(\t\x12\x13\n\x0btotal_bytes\x18\x02 \x01(\x04\x12\x17\n\x0f\x63ompleted_bytes\x18\x03 \x01(\x04\" \n\x10ShowModelRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\xc6\x02\n\x11ShowModelResponse\x12&\n\x05model\x18\x01 \x01(\x0b\x32\x17.hypura.v1.ModelSummary\x12\x15\n\rmetadata_json\x18\x02 \x01(\t\x12\x15\n\rchat_template\x18\x03 \x01(\t\x12\x14\n\x0c\x63\x61pabilities\x18\x04 \x03(\t\x12+\n\x07tensors\x18\x05 \x03(\x0b\x32\x1a.hypura.v1.TensorPlacement\x12\x16\n\x0e\x63ontext_tokens\x18\x06 \x01(\r\x12#\n\x05\x66iles\x18\x07 \x03(\x0b\x32\x14.hypura.v1.ModelFile\x12\x12\n\nparameters\x18\x08 \x01(\t\x12\x0e\n\x06system\x18\t \x01(\t\x12\x0f\n\x07license\x18\n \x01(\t\x12\x11\n\tmodelfile\x18\x0b \x01(\t\x12\x13\n\x0b\x61\x64\x61ptations\x18P \x03(\t\"\xe2\x02\n\x0bLoadOptions\x12\x14\n\x0cmemory_bytes\x18\x01 \x01(\x04\x12\x16\n\x0e\x63ontext_tokens\x18\x02 \x01(\r\x12\x1f\n\x12weight_cache_bytes\x18\x03 \x01(\x04H\x00\x88\x01\x01\x12!\n\x14weight_cache_percent\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\r\n\x05\x65xact\x18\x05 \x01(\x08\x12\x0f\n\x07kv_type\x18\x06 \x01(\t\x12\x0b\n\x03pin\x18\x07 \x01(\x08\x12\x11\n\tsequences\x18\x08 \x01(\r\x12\x1f\n\x12keep_alive_seconds\x18\t \x01(\x01H\x02\x88\x01\x01\x12(\n\x08settings\x18\n \x01(\x0b\x32\x16.hypura.v1.RunSettings\x12\x0f\n\x07untuned\x18\x0b \x01(\x08\x42\x15\n\x13_weight_cache_bytesB\x17\n\x15_weight_cache_percentB\x15\n\x13_keep_alive_seconds\"e\n\x0bPlanRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\'\n\x07options\x18\x02 \x01(\x0b\x32\x16.hypura.v1.LoadOptions\x12\x1e\n\x16\x64rive_bytes_per_second\x18\x03 \x01(\x01\"L\n\x0cPlanResponse\x12\x1d\n\x04plan\x18\x01 \x01(\x0b\x32\x0f.hypura.v1.Plan\x12\x1d\n\x15limiting_budget_bytes\x18Z \x01(\x04\"\xc3\x01\n\x06Tuning\x12\x1d\n\x04mode\x18\x01 \x01(\x0e\x32\x0f.hypura.v1.Mode\x12(\n\x08settings\x18\x02 \x01(\x0b\x32\x16.hypura.v1.RunSettings\x12\x1a\n\x12memory_limit_bytes\x18\x03 \x01(\x04\x12\x13\n\x0b\x64\x65\x63ode_gain\x18\x04 \x01(\x01\x12\x13\n\x0bprompt_gain\x18\x05 \x01(\x01\x12\x1b\n\x13measured_at_seconds\x18\x06 \x01(\x01\x12\r\n\x05stale\x18\x07 \x01(\x08\"\"\n\x11ShowTuningRequest\x12\r\n\x05model\x18\x01 \x01(\t\"U\n\x12ShowTuningResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\"\n\x07tunings\x18\x02 \x03(\x0b\x32\x11.hypura.v1.Tuning\x12\x0c\n\x04path\x18\x03 \x01(\t\"E\n\x11KeepTuningRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12!\n\x06tuning\x18\x02 \x01(\x0b\x32\x11.hypura.v1.Tuning\"E\n\x12KeepTuningResponse\x12!\n\x06tuning\x18\x01 \x01(\x0b\x32\x11.hypura.v1.Tuning\x12\x0c\n\x04path\x18\x02 \x01(\t\"$\n\x13\x46orgetTuningRequest\x12\r\n\x05model\x18\x01 \x01(\t\"(\n\x14\x46orgetTuningResponse\x12\x10\n\x08was_kept\x18\x01 \x01(\x08\"E\n\x0bLoadRequest\x12\r\n\x05model\x18\x01 \x01(\t\x12\'\n\x07options\x18\x02 \x01(\x0b\x32\x16.hypura.v1.LoadOptions\"f\n\x0cLoadResponse\x12\x0f\n\x05stage\x18\x01 \x01(\tH\x00\x12\x12\n\x08progress\x18\x02 \x01(\x01H\x00\x12(\n\x06loaded\x18\x03 \x01(\x0b\x32\x16.hypura.v1.ModelStatusH\x00\x42\x07\n\x05\x65vent\"\x1e\n\rUnloadRequest\x12\r\n\x05model\x18\x01 \x01(\t\"$\n\x0eUnloadResponse\x12\x12\n\nwas_loaded\x18\x01 \x01(\x08\"\xf4\x02\n\x0bModelStatus\x12\x0c\n\x04name\x18\x01 \x01(\t\x12$\n\x05state\x18\x02 \x01(\x0e\x32\x15.hypura.v1.ModelState\x12\x12\n\nworker_pid\x18\x03 \x01(\r\x12\x1d\n\x04plan\x18\x04 \x01(\x0b\x32\x0f.hypura.v1.Plan\x12&\n\x06loaded\x18\x05 \x01(\x0b\x32\x16.hypura.v1.LoadedModel\x12\x37\n\nstatistics\x18\x06 \x01(\x0b\x32#.hypura.v1.WorkerStatisticsResponse\x12\r\n\x05\x65rror\x18\x07 \x01(\t\x12\x15\n\rload_progress\x18\x08 \x01(\x01\x12\x19\n\x11loaded_at_seconds\x18\t \x01(\x01\x12\x0e\n\x06pinned\x18\n \x01(\x08\x12\x1f\n\x12\x65xpires_at_seconds\x18\x0b \x01(\x01H\x00\x88\x01\x01\x12\x14\n\x0cmemory_bytes\x18\x0c \x01(\x04\x42\x15\n\x13_expires_at_seconds\"\x0f\n\rStatusRequest\"\xfa\x01\n\x0c\x44\x61\x65monStatus\x12\x0b\n\x03pid\x18\x01 \x01(\r\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x16\n\x0euptime_seconds\x18\x03 \x01(\x01\x12\x13\n\x0bsocket_path\x18\x04 \x01(\t\x12\x0c\n\x04home\x18\x05 \x01(\t\x12\x1b\n\x13memory_budget_bytes\x18\x06 \x01(\x04\x12\x1c\n\x14memory_planned_bytes\x18\x07 \x01(\x04\x12\x11\n\trss_bytes\x18\x08 \x01(\x04\x12\x14\n\x0chttp_address\x18\t \x01(\t\x12-\n\tmeasuring\x18< \x01(\x0b\x32\x1a.hypura.v1.MeasuringStatus\"Q\n\x0fMeasuringStatus\x12\x0c\n\x04what\x18\x01 \x01(\t\x12\x0f\n\x07seconds\x18\x02 \x01(\x01\x12\x10\n\x08measured\x18\x03 \x01(\x08\x12\r\n\x05\x65rror\x18\x04 \x01(\t\"a\n\x0eStatusResponse\x12\'\n\x06\x64\x61\x65mon\x18\x01 \x01(\x0b\x32\x17.hypura.v1.DaemonStatus\x12&\n\x06models\x18\x02 \x03(\x0b\x32\x16.hypura.v1.ModelStatus\"\x0e\n\x0cWatchRequest\":\n\rWatchResponse\x12)\n\x06status\x18\x01 \x01(\x0b\x32\x19.hypura.v1.StatusResponse\"?\n\x0fShutdownRequest\x12\x1a\n\rgrace_seconds\x18\x01 \x01(\x01H\x00\x88\x01\x01\x42\x10\n\x0e_grace_seconds\"\x12\n\x10ShutdownResponse*\xa6\x01\n\nModelState\x12\x1b\n\x17MODEL_STATE_UNSPECIFIED\x10\x00\x12\x18\n\x14MODEL_STATE_UNLOADED\x10\x01\x12\x17\n\x13MODEL_STATE_LOADING\x10\x02\x12\x15\n\x11MODEL_STATE_READY\x10\x03\x12\x19\n\x15MODEL_STATE_UNLOADING\x10\x04\x12\x16\n\x12MODEL_STATE_FAILED\x10\x05\x32\xb4\t\n\x0e\x43ontrolService\x12@\n\x07Profile\x12\x19.hypura.v1.ProfileRequest\x1a\x1a.hypura.v1.ProfileResponse\x12I\n\nListModels\x12\x1c.hypura.v1.ListModelsRequest\x1a\x1d.hypura.v1.ListModelsResponse\x12\x43\n\x08\x41\x64\x64Model\x12\x1a.hypura.v1.AddModelRequest\x1a\x1b.hypura.v1.AddModelResponse\x12L\n\x0bRemoveModel\x12\x1d.hypura.v1.RemoveModelRequest\x1a\x1e.hypura.v1.RemoveModelResponse\x12\x46\n\tCopyModel\x12\x1b.hypura.v1.CopyModelRequest\x1a\x1c.hypura.v1.CopyModelResponse\x12L\n\x0b\x43reateModel\x12\x1d.hypura.v1.CreateModelRequest\x1a\x1e.hypura.v1.CreateModelResponse\x12H\n\tPullModel\x12\x1b.hypura.v1.PullModelRequest\x1a\x1c.hypura.v1.PullModelResponse0\x01\x12\x46\n\tShowModel\x12\x1b.hypura.v1.ShowModelRequest\x1a\x1c.hypura.v1.ShowModelResponse\x12\x37\n\x04Plan\x12\x16.hypura.v1.PlanRequest\x1a\x17.hypura.v1.PlanResponse\x12I\n\nShowTuning\x12\x1c.hypura.v1.ShowTuningRequest\x1a\x1d.hypura.v1.ShowTuningResponse\x12I\n\nKeepTuning\x12\x1c.hypura.v1.KeepTuningRequest\x1a\x1d.hypura.v1.KeepTuningResponse\x12O\n\x0c\x46orgetTuning\x12\x1e.hypura.v1.ForgetTuningRequest\x1a\x1f.hypura.v1.ForgetTuningResponse\x12\x39\n\x04Load\x12\x16.hypura.v1.LoadRequest\x1a\x17.hypura.v1.LoadResponse0\x01\x12=\n\x06Unload\x12\x18.hypura.v1.UnloadRequest\x1a\x19.hypura.v1.UnloadResponse\x12=\n\x06Status\x12\x18.hypura.v1.StatusRequest\x1a\x19.hypura.v1.StatusResponse\x12<\n\x05Watch\x12\x17.hypura.v1.WatchRequest\x1a\x18.hypura.v1.WatchResponse0\x01\x12\x43\n\x08Shutdown\x12\x1a.hypura.v1.ShutdownRequest\x1a\x1b.hypura.v1.ShutdownResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'hypura.v1.control_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MODELSTATE']._serialized_start=3945
-  _globals['_MODELSTATE']._serialized_end=4111
+  _globals['_MODELSTATE']._serialized_start=3966
+  _globals['_MODELSTATE']._serialized_end=4132
   _globals['_PROFILEREQUEST']._serialized_start=89
   _globals['_PROFILEREQUEST']._serialized_end=137
   _globals['_PROFILERESPONSE']._serialized_start=139
@@ -72,53 +72,53 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SHOWMODELREQUEST']._serialized_start=1288
   _globals['_SHOWMODELREQUEST']._serialized_end=1320
   _globals['_SHOWMODELRESPONSE']._serialized_start=1323
-  _globals['_SHOWMODELRESPONSE']._serialized_end=1628
-  _globals['_LOADOPTIONS']._serialized_start=1631
-  _globals['_LOADOPTIONS']._serialized_end=1985
-  _globals['_PLANREQUEST']._serialized_start=1987
-  _globals['_PLANREQUEST']._serialized_end=2088
-  _globals['_PLANRESPONSE']._serialized_start=2090
-  _globals['_PLANRESPONSE']._serialized_end=2166
-  _globals['_TUNING']._serialized_start=2169
-  _globals['_TUNING']._serialized_end=2364
-  _globals['_SHOWTUNINGREQUEST']._serialized_start=2366
-  _globals['_SHOWTUNINGREQUEST']._serialized_end=2400
-  _globals['_SHOWTUNINGRESPONSE']._serialized_start=2402
-  _globals['_SHOWTUNINGRESPONSE']._serialized_end=2487
-  _globals['_KEEPTUNINGREQUEST']._serialized_start=2489
-  _globals['_KEEPTUNINGREQUEST']._serialized_end=2558
-  _globals['_KEEPTUNINGRESPONSE']._serialized_start=2560
-  _globals['_KEEPTUNINGRESPONSE']._serialized_end=2629
-  _globals['_FORGETTUNINGREQUEST']._serialized_start=2631
-  _globals['_FORGETTUNINGREQUEST']._serialized_end=2667
-  _globals['_FORGETTUNINGRESPONSE']._serialized_start=2669
-  _globals['_FORGETTUNINGRESPONSE']._serialized_end=2709
-  _globals['_LOADREQUEST']._serialized_start=2711
-  _globals['_LOADREQUEST']._serialized_end=2780
-  _globals['_LOADRESPONSE']._serialized_start=2782
-  _globals['_LOADRESPONSE']._serialized_end=2884
-  _globals['_UNLOADREQUEST']._serialized_start=2886
-  _globals['_UNLOADREQUEST']._serialized_end=2916
-  _globals['_UNLOADRESPONSE']._serialized_start=2918
-  _globals['_UNLOADRESPONSE']._serialized_end=2954
-  _globals['_MODELSTATUS']._serialized_start=2957
-  _globals['_MODELSTATUS']._serialized_end=3329
-  _globals['_STATUSREQUEST']._serialized_start=3331
-  _globals['_STATUSREQUEST']._serialized_end=3346
-  _globals['_DAEMONSTATUS']._serialized_start=3349
-  _globals['_DAEMONSTATUS']._serialized_end=3599
-  _globals['_MEASURINGSTATUS']._serialized_start=3601
-  _globals['_MEASURINGSTATUS']._serialized_end=3682
-  _globals['_STATUSRESPONSE']._serialized_start=3684
-  _globals['_STATUSRESPONSE']._serialized_end=3781
-  _globals['_WATCHREQUEST']._serialized_start=3783
-  _globals['_WATCHREQUEST']._serialized_end=3797
-  _globals['_WATCHRESPONSE']._serialized_start=3799
-  _globals['_WATCHRESPONSE']._serialized_end=3857
-  _globals['_SHUTDOWNREQUEST']._serialized_start=3859
-  _globals['_SHUTDOWNREQUEST']._serialized_end=3922
-  _globals['_SHUTDOWNRESPONSE']._serialized_start=3924
-  _globals['_SHUTDOWNRESPONSE']._serialized_end=3942
-  _globals['_CONTROLSERVICE']._serialized_start=4114
-  _globals['_CONTROLSERVICE']._serialized_end=5318
+  _globals['_SHOWMODELRESPONSE']._serialized_end=1649
+  _globals['_LOADOPTIONS']._serialized_start=1652
+  _globals['_LOADOPTIONS']._serialized_end=2006
+  _globals['_PLANREQUEST']._serialized_start=2008
+  _globals['_PLANREQUEST']._serialized_end=2109
+  _globals['_PLANRESPONSE']._serialized_start=2111
+  _globals['_PLANRESPONSE']._serialized_end=2187
+  _globals['_TUNING']._serialized_start=2190
+  _globals['_TUNING']._serialized_end=2385
+  _globals['_SHOWTUNINGREQUEST']._serialized_start=2387
+  _globals['_SHOWTUNINGREQUEST']._serialized_end=2421
+  _globals['_SHOWTUNINGRESPONSE']._serialized_start=2423
+  _globals['_SHOWTUNINGRESPONSE']._serialized_end=2508
+  _globals['_KEEPTUNINGREQUEST']._serialized_start=2510
+  _globals['_KEEPTUNINGREQUEST']._serialized_end=2579
+  _globals['_KEEPTUNINGRESPONSE']._serialized_start=2581
+  _globals['_KEEPTUNINGRESPONSE']._serialized_end=2650
+  _globals['_FORGETTUNINGREQUEST']._serialized_start=2652
+  _globals['_FORGETTUNINGREQUEST']._serialized_end=2688
+  _globals['_FORGETTUNINGRESPONSE']._serialized_start=2690
+  _globals['_FORGETTUNINGRESPONSE']._serialized_end=2730
+  _globals['_LOADREQUEST']._serialized_start=2732
+  _globals['_LOADREQUEST']._serialized_end=2801
+  _globals['_LOADRESPONSE']._serialized_start=2803
+  _globals['_LOADRESPONSE']._serialized_end=2905
+  _globals['_UNLOADREQUEST']._serialized_start=2907
+  _globals['_UNLOADREQUEST']._serialized_end=2937
+  _globals['_UNLOADRESPONSE']._serialized_start=2939
+  _globals['_UNLOADRESPONSE']._serialized_end=2975
+  _globals['_MODELSTATUS']._serialized_start=2978
+  _globals['_MODELSTATUS']._serialized_end=3350
+  _globals['_STATUSREQUEST']._serialized_start=3352
+  _globals['_STATUSREQUEST']._serialized_end=3367
+  _globals['_DAEMONSTATUS']._serialized_start=3370
+  _globals['_DAEMONSTATUS']._serialized_end=3620
+  _globals['_MEASURINGSTATUS']._serialized_start=3622
+  _globals['_MEASURINGSTATUS']._serialized_end=3703
+  _globals['_STATUSRESPONSE']._serialized_start=3705
+  _globals['_STATUSRESPONSE']._serialized_end=3802
+  _globals['_WATCHREQUEST']._serialized_start=3804
+  _globals['_WATCHREQUEST']._serialized_end=3818
+  _globals['_WATCHRESPONSE']._serialized_start=3820
+  _globals['_WATCHRESPONSE']._serialized_end=3878
+  _globals['_SHUTDOWNREQUEST']._serialized_start=3880
+  _globals['_SHUTDOWNREQUEST']._serialized_end=3943
+  _globals['_SHUTDOWNRESPONSE']._serialized_start=3945
+  _globals['_SHUTDOWNRESPONSE']._serialized_end=3963
+  _globals['_CONTROLSERVICE']._serialized_start=4135
+  _globals['_CONTROLSERVICE']._serialized_end=5339
 # @@protoc_insertion_point(module_scope)

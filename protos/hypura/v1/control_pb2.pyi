@@ -173,7 +173,7 @@ class ShowModelRequest(_message.Message):
     def __init__(self, name: _Optional[str] = ...) -> None: ...
 
 class ShowModelResponse(_message.Message):
-    __slots__ = ("model", "metadata_json", "chat_template", "capabilities", "tensors", "context_tokens", "files", "parameters", "system", "license", "modelfile")
+    __slots__ = ("model", "metadata_json", "chat_template", "capabilities", "tensors", "context_tokens", "files", "parameters", "system", "license", "modelfile", "adaptations")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     METADATA_JSON_FIELD_NUMBER: _ClassVar[int]
     CHAT_TEMPLATE_FIELD_NUMBER: _ClassVar[int]
@@ -185,6 +185,7 @@ class ShowModelResponse(_message.Message):
     SYSTEM_FIELD_NUMBER: _ClassVar[int]
     LICENSE_FIELD_NUMBER: _ClassVar[int]
     MODELFILE_FIELD_NUMBER: _ClassVar[int]
+    ADAPTATIONS_FIELD_NUMBER: _ClassVar[int]
     model: ModelSummary
     metadata_json: str
     chat_template: str
@@ -196,7 +197,8 @@ class ShowModelResponse(_message.Message):
     system: str
     license: str
     modelfile: str
-    def __init__(self, model: _Optional[_Union[ModelSummary, _Mapping]] = ..., metadata_json: _Optional[str] = ..., chat_template: _Optional[str] = ..., capabilities: _Optional[_Iterable[str]] = ..., tensors: _Optional[_Iterable[_Union[_placement_pb2.TensorPlacement, _Mapping]]] = ..., context_tokens: _Optional[int] = ..., files: _Optional[_Iterable[_Union[_placement_pb2.ModelFile, _Mapping]]] = ..., parameters: _Optional[str] = ..., system: _Optional[str] = ..., license: _Optional[str] = ..., modelfile: _Optional[str] = ...) -> None: ...
+    adaptations: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, model: _Optional[_Union[ModelSummary, _Mapping]] = ..., metadata_json: _Optional[str] = ..., chat_template: _Optional[str] = ..., capabilities: _Optional[_Iterable[str]] = ..., tensors: _Optional[_Iterable[_Union[_placement_pb2.TensorPlacement, _Mapping]]] = ..., context_tokens: _Optional[int] = ..., files: _Optional[_Iterable[_Union[_placement_pb2.ModelFile, _Mapping]]] = ..., parameters: _Optional[str] = ..., system: _Optional[str] = ..., license: _Optional[str] = ..., modelfile: _Optional[str] = ..., adaptations: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class LoadOptions(_message.Message):
     __slots__ = ("memory_bytes", "context_tokens", "weight_cache_bytes", "weight_cache_percent", "exact", "kv_type", "pin", "sequences", "keep_alive_seconds", "settings", "untuned")

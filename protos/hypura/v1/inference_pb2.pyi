@@ -172,7 +172,7 @@ class Finished(_message.Message):
     def __init__(self, reason: _Optional[_Union[FinishReason, str]] = ..., statistics: _Optional[_Union[RequestStatistics, _Mapping]] = ..., load_seconds: _Optional[float] = ..., stop_string: _Optional[str] = ..., prompt_ids: _Optional[_Iterable[int]] = ...) -> None: ...
 
 class GenerateRequest(_message.Message):
-    __slots__ = ("model", "prompt", "prompt_ids", "sampling", "limits", "suffix", "use", "report_prompt_ids")
+    __slots__ = ("model", "prompt", "prompt_ids", "sampling", "limits", "suffix", "use", "report_prompt_ids", "plain_text")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     PROMPT_IDS_FIELD_NUMBER: _ClassVar[int]
@@ -181,6 +181,7 @@ class GenerateRequest(_message.Message):
     SUFFIX_FIELD_NUMBER: _ClassVar[int]
     USE_FIELD_NUMBER: _ClassVar[int]
     REPORT_PROMPT_IDS_FIELD_NUMBER: _ClassVar[int]
+    PLAIN_TEXT_FIELD_NUMBER: _ClassVar[int]
     model: str
     prompt: str
     prompt_ids: TokenIds
@@ -189,7 +190,8 @@ class GenerateRequest(_message.Message):
     suffix: str
     use: ModelUse
     report_prompt_ids: bool
-    def __init__(self, model: _Optional[str] = ..., prompt: _Optional[str] = ..., prompt_ids: _Optional[_Union[TokenIds, _Mapping]] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., suffix: _Optional[str] = ..., use: _Optional[_Union[ModelUse, _Mapping]] = ..., report_prompt_ids: _Optional[bool] = ...) -> None: ...
+    plain_text: bool
+    def __init__(self, model: _Optional[str] = ..., prompt: _Optional[str] = ..., prompt_ids: _Optional[_Union[TokenIds, _Mapping]] = ..., sampling: _Optional[_Union[Sampling, _Mapping]] = ..., limits: _Optional[_Union[Limits, _Mapping]] = ..., suffix: _Optional[str] = ..., use: _Optional[_Union[ModelUse, _Mapping]] = ..., report_prompt_ids: _Optional[bool] = ..., plain_text: _Optional[bool] = ...) -> None: ...
 
 class TokenIds(_message.Message):
     __slots__ = ("ids",)

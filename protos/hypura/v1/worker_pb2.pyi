@@ -33,7 +33,7 @@ class WorkerLoadResponse(_message.Message):
     def __init__(self, progress: _Optional[float] = ..., loaded: _Optional[_Union[LoadedModel, _Mapping]] = ...) -> None: ...
 
 class LoadedModel(_message.Message):
-    __slots__ = ("load_seconds", "bytes_read", "rss_bytes", "slots", "slot_bytes", "vocabulary_tokens", "bos_text", "eos_text", "adds_bos", "embedding_length", "can_generate", "context_tokens", "least_memory_bytes", "most_memory_bytes")
+    __slots__ = ("load_seconds", "bytes_read", "rss_bytes", "slots", "slot_bytes", "vocabulary_tokens", "bos_text", "eos_text", "adds_bos", "embedding_length", "can_generate", "context_tokens", "least_memory_bytes", "most_memory_bytes", "control_texts")
     LOAD_SECONDS_FIELD_NUMBER: _ClassVar[int]
     BYTES_READ_FIELD_NUMBER: _ClassVar[int]
     RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -48,6 +48,7 @@ class LoadedModel(_message.Message):
     CONTEXT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     LEAST_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
     MOST_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CONTROL_TEXTS_FIELD_NUMBER: _ClassVar[int]
     load_seconds: float
     bytes_read: int
     rss_bytes: int
@@ -62,7 +63,8 @@ class LoadedModel(_message.Message):
     context_tokens: int
     least_memory_bytes: int
     most_memory_bytes: int
-    def __init__(self, load_seconds: _Optional[float] = ..., bytes_read: _Optional[int] = ..., rss_bytes: _Optional[int] = ..., slots: _Optional[int] = ..., slot_bytes: _Optional[int] = ..., vocabulary_tokens: _Optional[int] = ..., bos_text: _Optional[str] = ..., eos_text: _Optional[str] = ..., adds_bos: _Optional[bool] = ..., embedding_length: _Optional[int] = ..., can_generate: _Optional[bool] = ..., context_tokens: _Optional[int] = ..., least_memory_bytes: _Optional[int] = ..., most_memory_bytes: _Optional[int] = ...) -> None: ...
+    control_texts: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, load_seconds: _Optional[float] = ..., bytes_read: _Optional[int] = ..., rss_bytes: _Optional[int] = ..., slots: _Optional[int] = ..., slot_bytes: _Optional[int] = ..., vocabulary_tokens: _Optional[int] = ..., bos_text: _Optional[str] = ..., eos_text: _Optional[str] = ..., adds_bos: _Optional[bool] = ..., embedding_length: _Optional[int] = ..., can_generate: _Optional[bool] = ..., context_tokens: _Optional[int] = ..., least_memory_bytes: _Optional[int] = ..., most_memory_bytes: _Optional[int] = ..., control_texts: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class WorkerResizeRequest(_message.Message):
     __slots__ = ("memory_limit_bytes",)
@@ -79,7 +81,7 @@ class WorkerResizeResponse(_message.Message):
     def __init__(self, memory_limit_bytes: _Optional[int] = ..., slots: _Optional[int] = ...) -> None: ...
 
 class WorkerGenerateRequest(_message.Message):
-    __slots__ = ("request_id", "prompt", "prompt_ids", "sampling", "limits", "visible_tokens", "grammar_root", "report_prompt_ids")
+    __slots__ = ("request_id", "prompt", "prompt_ids", "sampling", "limits", "visible_tokens", "grammar_root", "report_prompt_ids", "plain_spans")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     PROMPT_IDS_FIELD_NUMBER: _ClassVar[int]
@@ -88,6 +90,7 @@ class WorkerGenerateRequest(_message.Message):
     VISIBLE_TOKENS_FIELD_NUMBER: _ClassVar[int]
     GRAMMAR_ROOT_FIELD_NUMBER: _ClassVar[int]
     REPORT_PROMPT_IDS_FIELD_NUMBER: _ClassVar[int]
+    PLAIN_SPANS_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     prompt: str
     prompt_ids: _inference_pb2.TokenIds
@@ -96,7 +99,16 @@ class WorkerGenerateRequest(_message.Message):
     visible_tokens: _containers.RepeatedScalarFieldContainer[str]
     grammar_root: str
     report_prompt_ids: bool
-    def __init__(self, request_id: _Optional[str] = ..., prompt: _Optional[str] = ..., prompt_ids: _Optional[_Union[_inference_pb2.TokenIds, _Mapping]] = ..., sampling: _Optional[_Union[_inference_pb2.Sampling, _Mapping]] = ..., limits: _Optional[_Union[_inference_pb2.Limits, _Mapping]] = ..., visible_tokens: _Optional[_Iterable[str]] = ..., grammar_root: _Optional[str] = ..., report_prompt_ids: _Optional[bool] = ...) -> None: ...
+    plain_spans: _containers.RepeatedCompositeFieldContainer[TextSpan]
+    def __init__(self, request_id: _Optional[str] = ..., prompt: _Optional[str] = ..., prompt_ids: _Optional[_Union[_inference_pb2.TokenIds, _Mapping]] = ..., sampling: _Optional[_Union[_inference_pb2.Sampling, _Mapping]] = ..., limits: _Optional[_Union[_inference_pb2.Limits, _Mapping]] = ..., visible_tokens: _Optional[_Iterable[str]] = ..., grammar_root: _Optional[str] = ..., report_prompt_ids: _Optional[bool] = ..., plain_spans: _Optional[_Iterable[_Union[TextSpan, _Mapping]]] = ...) -> None: ...
+
+class TextSpan(_message.Message):
+    __slots__ = ("start_bytes", "length_bytes")
+    START_BYTES_FIELD_NUMBER: _ClassVar[int]
+    LENGTH_BYTES_FIELD_NUMBER: _ClassVar[int]
+    start_bytes: int
+    length_bytes: int
+    def __init__(self, start_bytes: _Optional[int] = ..., length_bytes: _Optional[int] = ...) -> None: ...
 
 class WorkerGenerateResponse(_message.Message):
     __slots__ = ("prefill", "chunk", "finished")
@@ -131,12 +143,14 @@ class WorkerEmbedResponse(_message.Message):
     def __init__(self, embeddings: _Optional[_Iterable[_Union[_inference_pb2.Embedding, _Mapping]]] = ..., prompt_tokens: _Optional[int] = ...) -> None: ...
 
 class WorkerTokenizeRequest(_message.Message):
-    __slots__ = ("text", "add_special")
+    __slots__ = ("text", "add_special", "plain_spans")
     TEXT_FIELD_NUMBER: _ClassVar[int]
     ADD_SPECIAL_FIELD_NUMBER: _ClassVar[int]
+    PLAIN_SPANS_FIELD_NUMBER: _ClassVar[int]
     text: str
     add_special: bool
-    def __init__(self, text: _Optional[str] = ..., add_special: _Optional[bool] = ...) -> None: ...
+    plain_spans: _containers.RepeatedCompositeFieldContainer[TextSpan]
+    def __init__(self, text: _Optional[str] = ..., add_special: _Optional[bool] = ..., plain_spans: _Optional[_Iterable[_Union[TextSpan, _Mapping]]] = ...) -> None: ...
 
 class WorkerTokenizeResponse(_message.Message):
     __slots__ = ("token_ids",)
