@@ -61,7 +61,7 @@ def control_socket_path(
         folder = f"hypura-{hashlib.sha256(os.fsencode(home)).hexdigest()[:8]}"
     runtime = Path(environ.get("XDG_RUNTIME_DIR") or "")
     if not (runtime.is_absolute() and runtime.is_dir()):
-        runtime = (temporary or Path(tempfile.gettempdir())) / f"hypura-{uid}"
+        runtime = (temporary or _temporary_folder()) / f"hypura-{uid}"
     return _checked(runtime / folder / "control.sock")
 
 
@@ -70,8 +70,8 @@ def configured_socket(home: Path) -> str:
     path = home / "config.toml"
     try:
         settings = tomllib.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return ""
+    except (FileNotFoundError, NotADirectoryError):
+        return ""  # A home that is no folder is named where it is used.
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise LocationError(f"{path} cannot be read: {error}; correct it or move it away") from error
     value = settings.get("socket", "")
@@ -85,6 +85,16 @@ def locate(environ: Mapping[str, str]) -> Location:
     home = home_path(environ)
     configured = "" if environ.get("HYPURA_SOCKET") else configured_socket(home)
     return Location(home, control_socket_path(environ, os.getuid(), configured=configured))
+
+
+def _temporary_folder() -> Path:
+    try:
+        return Path(tempfile.gettempdir())
+    except FileNotFoundError as error:
+        raise LocationError(
+            f"no folder for temporary files can be written, so the control socket has no place: {error.strerror}; "
+            "make room in one, or set HYPURA_SOCKET or TMPDIR to a place that can be written"
+        ) from error
 
 
 def _absolute(path: str) -> Path:

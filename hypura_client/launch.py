@@ -4,9 +4,11 @@ probe ──serving──► done            spawned ──exit 3──► anoth
   └─absent─► spawn ─► spawned      spawned ──other exit──► explain, with its last words
 """
 
+import errno
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -31,6 +33,18 @@ _PROBE_SECONDS = 2.0
 _PAUSE_SECONDS = 0.05
 _RESPAWN_SECONDS = 0.5
 _LOG_LINES = 8
+_ROOM_BYTES = 64 * 1024
+"""About what a daemon writes at its first start."""
+_NO_ROOM = "make room on that drive (its bytes, its inodes or this user's quota are used up)"
+_REMEDIES = {
+    errno.ENOSPC: _NO_ROOM,
+    errno.EDQUOT: _NO_ROOM,
+    errno.EROFS: "mount that file system for writing",
+    errno.EACCES: "correct its permissions",
+    errno.EPERM: "correct its permissions",
+    errno.ENOTDIR: "move the file away that is where a folder must be",
+    errno.EEXIST: "move the file away that is where a folder must be",
+}
 
 
 class Answer(Enum):
@@ -110,7 +124,7 @@ def start_daemon(
                 on_spawn()
         elif child is not None and child.poll() is not None:
             if child.returncode != ALREADY_RUNNING_EXIT_CODE:
-                raise DaemonStartFailed(_explain(child.returncode, location.log_path, log_start_bytes))
+                raise DaemonStartFailed(_explain(child.returncode, location, log_start_bytes))
             child = None
         if time.monotonic() > deadline:
             raise DaemonStartFailed(
@@ -179,12 +193,32 @@ def _spawn(location: Location, environ: Mapping[str, str]) -> tuple[subprocess.P
         location.log_path.parent.mkdir(mode=0o700, exist_ok=True)
         with location.log_path.open("ab") as log:
             before_bytes = log.tell()
+            _check_room(location.home)
             return _execute(child_environ, location.home, log), before_bytes
     except OSError as error:
-        raise DaemonStartFailed(
-            f"the daemon cannot be started with its home at {location.home}: {error}; "
-            "set HYPURA_HOME to a folder that can be written"
-        ) from error
+        raise DaemonStartFailed(_unusable(location.home, error)) from error
+
+
+def _check_room(home: Path) -> None:
+    """Raises OSError where the home has no room for what a daemon writes at its start: it could not say so itself."""
+    try:
+        with tempfile.TemporaryFile(dir=home) as file:
+            file.write(bytes(_ROOM_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(home)) from error
+
+
+def _unusable(home: Path, error: OSError) -> str:
+    """Which path cannot be used as a home, or in it, why, and what to do."""
+    path = error.filename or home
+    where = f" ({path})" if str(path) != str(home) else ""
+    remedy = _REMEDIES.get(error.errno or 0, "correct that")
+    return (
+        f"the daemon cannot be started with its home at {home}{where}: {error.strerror}; {remedy}, "
+        "or set HYPURA_HOME to a folder that can be written"
+    )
 
 
 def _execute(environ: Mapping[str, str], folder: Path, log: IO[bytes]) -> subprocess.Popen[bytes]:
@@ -199,11 +233,15 @@ def _execute(environ: Mapping[str, str], folder: Path, log: IO[bytes]) -> subpro
     )
 
 
-def _explain(returncode: int, log_path: Path, log_start_bytes: int) -> str:
+def _explain(returncode: int, location: Location, log_start_bytes: int) -> str:
     how = f"signal {-returncode}" if returncode < 0 else f"code {returncode}"
-    return f"the daemon was started and ended with {how}; its log is {log_path}" + _quoted(
-        _last_lines(log_path, log_start_bytes)
-    )
+    last_lines = _last_lines(location.log_path, log_start_bytes)
+    if not last_lines:
+        try:
+            _check_room(location.home)
+        except OSError as error:
+            return _unusable(location.home, error)
+    return f"the daemon was started and ended with {how}; its log is {location.log_path}" + _quoted(last_lines)
 
 
 def _quoted(lines: list[str]) -> str:

@@ -26,6 +26,7 @@ from hypura_daemon.hardware.platform import current
 from hypura_daemon.hardware.store import HardwareStore
 from hypura_daemon.inference import Inference
 from hypura_daemon.inference_rpc import InferenceServicer
+from hypura_daemon.leftovers import remove_leftovers
 from hypura_daemon.loading import LoadPlanner
 from hypura_daemon.models.registry import Registry
 from hypura_daemon.models.shop import Shop
@@ -75,6 +76,7 @@ async def serve(settings: Settings) -> None:
         if handed[CONTROL]:
             grpc_socket = settings.socket.with_name(RELAYED_SOCKET)
         await asyncio.to_thread(prepare_socket, grpc_socket, private_folder=settings.private_socket_folder)
+        await asyncio.to_thread(remove_leftovers, settings.home, settings.socket.parent)
         ending = Ending(settings.grace_seconds)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
@@ -82,7 +84,7 @@ async def serve(settings: Settings) -> None:
         try:
             await _serve(settings, ending, handed, grpc_socket)
         finally:
-            grpc_socket.unlink(missing_ok=True)
+            _take_away(grpc_socket)
 
 
 async def _serve(
@@ -162,6 +164,13 @@ async def _serve(
     _log.info("ended")
 
 
+def _take_away(socket_path: Path) -> None:
+    try:
+        socket_path.unlink(missing_ok=True)
+    except OSError as error:
+        _log.warning("the control socket is left behind", path=str(socket_path), error=error.strerror)
+
+
 def _make_server(path: Path, control: ControlServicer, inference: InferenceServicer) -> tuple[grpc.aio.Server, Any]:
     server = grpc.aio.server(
         interceptors=[ErrorInterceptor()],
@@ -179,9 +188,7 @@ def _make_server(path: Path, control: ControlServicer, inference: InferenceServi
         server.add_insecure_port(f"unix:{quote(str(path))}")  # an address is a URI
         path.chmod(0o600)
     except (RuntimeError, OSError) as error:
-        raise SettingsError(
-            f"the control socket {path} cannot be made: {error}; set HYPURA_SOCKET to another path"
-        ) from error
+        raise SettingsError(f"the control socket {path} cannot be made; set HYPURA_SOCKET to another path") from error
     finally:
         os.umask(before)
     return server, healthy

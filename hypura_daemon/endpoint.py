@@ -1,5 +1,6 @@
 """The daemon's place in the file system: one per home (a locked file), one per control socket."""
 
+import errno
 import fcntl
 import os
 import socket
@@ -11,6 +12,16 @@ from pathlib import Path
 from hypura_daemon.errors import SettingsError
 
 CONNECT_SECONDS = 2.0
+_NO_ROOM = "make room on that drive (its bytes, its inodes or this user's quota are used up)"
+_REMEDIES = {
+    errno.ENOSPC: _NO_ROOM,
+    errno.EDQUOT: _NO_ROOM,
+    errno.EROFS: "mount that file system for writing",
+    errno.EACCES: "correct its permissions",
+    errno.EPERM: "correct its permissions",
+    errno.ENOTDIR: "move the file away that is where a folder must be",
+    errno.EEXIST: "move the file away that is where a folder must be",
+}
 
 
 class AlreadyRunning(SettingsError):
@@ -30,21 +41,33 @@ def locked_home(home: Path) -> Iterator[None]:
         _must_be_ours(home)
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise SettingsError(f"the home {home} cannot be used: {error}; set HYPURA_HOME to a folder of yours") from error
+        raise SettingsError(_unusable(home, error)) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             pid = os.read(descriptor, 32).decode("ascii", "replace").strip() or "unknown"
             raise AlreadyRunning(f"hypurad runs already for the home {home}, with pid {pid}") from None
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        try:
+            os.ftruncate(descriptor, 0)
+            os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+        except OSError as error:
+            raise SettingsError(_unusable(home, error)) from error
         try:
             yield
         finally:
             os.ftruncate(descriptor, 0)
     finally:
         os.close(descriptor)
+
+
+def _unusable(home: Path, error: OSError) -> str:
+    """Which path of the home cannot be used, why, and what to do."""
+    remedy = _REMEDIES.get(error.errno or 0, "correct that")
+    return (
+        f"the home {home} cannot be used: {error.filename or home / 'run' / 'daemon.pid'}: {error.strerror}; {remedy}, "
+        "or set HYPURA_HOME to a folder of yours that can be written"
+    )
 
 
 def prepare_socket(path: Path, *, private_folder: bool) -> None:
@@ -60,16 +83,29 @@ def prepare_socket(path: Path, *, private_folder: bool) -> None:
             _make_private(path.parent)
         else:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        mode = path.lstat().st_mode
-    except FileNotFoundError:
-        return
+        mode = path.lstat().st_mode if os.path.lexists(path) else 0
+        if mode and not stat.S_ISSOCK(mode):
+            raise SettingsError(f"{path} exists and is no socket; remove it, or set HYPURA_SOCKET to another path")
+        if mode and answers(path):
+            raise AlreadyRunning(f"a hypurad answers on {path} already")
+        path.unlink(missing_ok=True)
+        _try(path)
     except OSError as error:
-        raise SettingsError(f"the control socket {path} cannot be made: {error}; set HYPURA_SOCKET") from error
-    if not stat.S_ISSOCK(mode):
-        raise SettingsError(f"{path} exists and is no socket; remove it, or set HYPURA_SOCKET to another path")
-    if answers(path):
-        raise AlreadyRunning(f"a hypurad answers on {path} already")
-    path.unlink(missing_ok=True)
+        raise SettingsError(
+            f"the control socket {path} cannot be made: {error.filename or path}: {error.strerror}; "
+            f"{_REMEDIES.get(error.errno or 0, 'correct that')}, or set HYPURA_SOCKET to another path"
+        ) from error
+
+
+def _try(path: Path) -> None:
+    """Make the socket and take it away again: gRPC does not say why it cannot. Raises OSError."""
+    before = os.umask(0o177)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as trial:
+            trial.bind(str(path))
+    finally:
+        os.umask(before)
+    path.unlink()
 
 
 def answers(path: Path) -> bool:

@@ -143,7 +143,13 @@ def runtime_folder(environ: Mapping[str, str], uid: int) -> Path:
     given = environ.get("XDG_RUNTIME_DIR")
     if given and Path(given).is_dir():
         return Path(given)
-    return Path(tempfile.gettempdir()) / f"hypura-{uid}"
+    try:
+        return Path(tempfile.gettempdir()) / f"hypura-{uid}"
+    except FileNotFoundError as error:
+        raise SettingsError(
+            f"no folder for temporary files can be written, so the control socket has no place: {error.strerror}; "
+            "make room in one, or set HYPURA_SOCKET or TMPDIR to a place that can be written"
+        ) from error
 
 
 def control_socket_path(environ: Mapping[str, str], uid: int) -> Path:
@@ -251,8 +257,8 @@ def _merge(flags: Mapping[str, Any], config: dict[str, Any]) -> _Sources:
 def _read_config(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text("utf-8")
-    except FileNotFoundError:
-        return {}
+    except (FileNotFoundError, NotADirectoryError):
+        return {}  # A home that is no folder is named where it is used.
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} cannot be read: {error}; make it a readable UTF-8 file") from error
     try:
@@ -293,6 +299,10 @@ def load_settings(flags: Mapping[str, str | None]) -> Settings:
     if flags.get("home"):
         environ["HYPURA_HOME"] = str(flags["home"])
     home = default_home(environ)
+    try:
+        os.fsencode(home).decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"the home {home!a} is not in UTF-8; set HYPURA_HOME to a path that is") from error
     given = {key: value for key, value in flags.items() if value is not None and key not in ("home", "service")}
     config = _read_config(home / "config.toml")
     try:
