@@ -31,6 +31,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypura_worker import memory
+from hypura_worker.llama.library import ggml
 
 _MODULE = "hypura_worker.probe"
 _TYPE_GPU, _TYPE_INTEGRATED_GPU = 1, 2  # ggml_backend_dev_type, ggml-backend.h
@@ -299,17 +300,12 @@ def _decode(path: Path, *, extra_buffers: bool) -> npt.NDArray[np.float32]:
 
 
 def _ggml(name: str, result: type[Any] | None, *arguments: type[Any]) -> ctypes._NamedFuncPointer:
-    """A function of ggml: its registry is in libggml, the rest in libggml-base."""
-    folder = Path(llama_cpp.__file__).parent / "lib"
-    for library in ("libggml", "libggml-base"):
-        for suffix in ("so", "dylib"):
-            path = folder / f"{library}.{suffix}"
-            loaded = ctypes.CDLL(str(path)) if path.exists() else None
-            if loaded is not None and hasattr(loaded, name):
-                function = loaded[name]
-                function.restype, function.argtypes = result, list(arguments)
-                return function
-    raise SystemExit(f"no {name} in {folder}; reinstall llama-cpp-python")
+    """A function of ggml, as llama.cpp uses it."""
+    function = getattr(ggml(), name, None)
+    if function is None:
+        raise SystemExit(f"libggml has no {name}; reinstall llama-cpp-python")
+    function.restype, function.argtypes = result, list(arguments)
+    return function  # type: ignore[no-any-return]
 
 
 def _end_with_daemon() -> None:

@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hypura_worker.errors import LoadFailed
-from hypura_worker.llama.library import cpu_device, ggml_calls, hook
+from hypura_worker.llama.library import cpu_device, ggml_calls, hook, mirrors
 
 
+@mirrors("hypura_arrival")
 class _Arrival(ctypes.Structure):
     """hypura_arrival of hook.h."""
 

@@ -7,11 +7,12 @@ from ctypes import c_bool, c_char_p, c_int32, c_int64, c_size_t, c_void_p
 from functools import cache
 
 from hypura_worker.errors import IncompatibleLibrary, LoadFailed
-from hypura_worker.llama.library import InitParams, cpu_device, ggml, hook
+from hypura_worker.llama.library import InitParams, cpu_device, ggml, hook, mirrors
 
 _NODES = 128  # HYPURA_MAX_VIEWS
 
 
+@mirrors("hypura_graph_calls")
 class _Calls(ctypes.Structure):
     """hypura_graph_calls of hook.h."""
 
@@ -79,7 +80,7 @@ class Products:
 
 @cache
 def prototypes() -> ctypes.CDLL:
-    """libggml-base with the prototypes of what makes and computes a graph. Raises IncompatibleLibrary."""
+    """ggml with the prototypes of what makes and computes a graph. Raises IncompatibleLibrary."""
     base = ggml()
     functions: dict[str, tuple[object, list[object]]] = {
         "ggml_backend_dev_init": (c_void_p, [c_void_p, c_char_p]),
@@ -96,7 +97,7 @@ def prototypes() -> ctypes.CDLL:
     for name, (result, arguments) in functions.items():
         function = getattr(base, name, None)
         if function is None:
-            raise IncompatibleLibrary(f"libggml-base has no {name}; install llama-cpp-python 0.3.36")
+            raise IncompatibleLibrary(f"libggml has no {name}; install llama-cpp-python 0.3.36")
         function.restype = result
         function.argtypes = arguments
     return base

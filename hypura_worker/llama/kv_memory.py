@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import ctypes
 
-from hypura_worker.errors import IncompatibleLibrary
-from hypura_worker.llama.library import ggml_calls, hook
+from hypura_worker.llama.library import ggml_calls, hook, mirrors
 
 _MOST_TENSORS = 1024  # HYPURA_MAX_KV
 
 
+@mirrors("hypura_kv_tensor")
 class _Tensor(ctypes.Structure):
     """hypura_kv_tensor of hook.h."""
 
     _fields_ = (("data", ctypes.c_void_p), ("token_bytes", ctypes.c_int64), ("tokens", ctypes.c_int64))
 
 
+@mirrors("hypura_kv")
 class _State(ctypes.Structure):
     """hypura_kv of hook.h."""
 
@@ -36,8 +37,6 @@ class KvMemory:
 
     def __init__(self) -> None:
         self._hook = hook()
-        if ctypes.sizeof(_State) != self._hook.hypura_kv_size():
-            raise IncompatibleLibrary("the compiled hook is from another version; install hypura again")
         self._state = _State(ggml=ctypes.addressof(ggml_calls()))
 
     @property

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+from collections.abc import Callable
 from ctypes import POINTER, c_bool, c_char_p, c_float, c_int32, c_int64, c_size_t, c_uint64, c_void_p
 from functools import cache
 from importlib.metadata import version
-from pathlib import Path
+from typing import TypeVar
 
 import llama_cpp
 
@@ -42,6 +43,43 @@ _TYPE_F32, _TYPE_I32 = 0, 26
 _MAX_OPERATIONS = 128
 
 
+class _Layout(ctypes.Structure):
+    """layout of layouts.c: a structure, or one of its fields."""
+
+    _fields_ = (("structure", c_char_p), ("field", c_char_p), ("offset", c_uint64), ("size", c_uint64))
+
+
+Fields = dict[str, tuple[int, int]]
+"""Offset and size of each field by name; of the whole structure under the empty name."""
+
+Mirror = TypeVar("Mirror", bound=type[ctypes.Structure])
+_mirrors: dict[str, Fields] = {}
+_compiled: dict[str, Fields] = {}
+"""What the hook says, once it is loaded."""
+
+
+def mirrors(structure: str) -> Callable[[Mirror], Mirror]:
+    """Decorate the ctypes mirror of a structure of hook.h: `hook` then compares them field by field."""
+
+    def register(mirror: Mirror) -> Mirror:
+        fields = {field[0]: getattr(mirror, field[0]) for field in mirror._fields_}
+        expect_layout(
+            structure,
+            {"": (0, ctypes.sizeof(mirror)), **{name: (field.offset, field.size) for name, field in fields.items()}},
+        )
+        return mirror
+
+    return register
+
+
+def expect_layout(structure: str, fields: Fields) -> None:
+    """Have `hook` compare these fields with the structure's. Raises IncompatibleLibrary, now or from `hook`."""
+    _mirrors[structure] = fields
+    if _compiled:
+        _compare(structure, fields)
+
+
+@mirrors("hypura_ggml")
 class GgmlCalls(ctypes.Structure):
     """hypura_ggml of hook.h: what the hook calls in ggml."""
 
@@ -62,15 +100,13 @@ class InitParams(ctypes.Structure):
 
 @cache
 def ggml() -> ctypes.CDLL:
-    """libggml-base of the installed llama-cpp-python, with the prototypes used here."""
-    folder = Path(llama_cpp.__file__).parent / "lib"
-    for suffix in ("so", "dylib"):
-        path = folder / f"libggml-base.{suffix}"
-        if path.exists():
-            library = ctypes.CDLL(str(path))
-            break
-    else:
-        raise IncompatibleLibrary(f"no libggml-base in {folder}; reinstall llama-cpp-python")
+    """ggml as llama.cpp uses it, with the prototypes used here.
+
+    Functions are looked up from libllama on, through the libraries that it was linked with: opened by their paths they
+    may be loaded a second time, with another registry, logger and abort callback, since a wheel holds copies of them
+    under several names.
+    """
+    library = ctypes.CDLL(llama_cpp.llama_cpp._lib._name)
     prototypes: dict[str, tuple[object, list[object]]] = {
         "ggml_op_name": (c_char_p, [c_int32]),
         "ggml_type_name": (c_char_p, [c_int32]),
@@ -85,7 +121,7 @@ def ggml() -> ctypes.CDLL:
     for name, (result, arguments) in prototypes.items():
         function = getattr(library, name, None)
         if function is None:
-            raise IncompatibleLibrary(f"libggml-base has no {name}; install llama-cpp-python 0.3.36")
+            raise IncompatibleLibrary(f"libggml has no {name}; install llama-cpp-python 0.3.36")
         function.restype = result
         function.argtypes = arguments
     return library
@@ -94,11 +130,9 @@ def ggml() -> ctypes.CDLL:
 @cache
 def cpu_device() -> int:
     """The ggml_backend_dev_t of the CPU."""
-    folder = Path(llama_cpp.__file__).parent / "lib"
-    path = next((p for p in (folder / "libggml.so", folder / "libggml.dylib") if p.exists()), None)
-    if path is None:
-        raise IncompatibleLibrary(f"no libggml in {folder}; reinstall llama-cpp-python")
-    find = ctypes.CDLL(str(path)).ggml_backend_dev_by_type
+    find = getattr(ggml(), "ggml_backend_dev_by_type", None)
+    if find is None:
+        raise IncompatibleLibrary("libggml has no ggml_backend_dev_by_type; install llama-cpp-python 0.3.36")
     find.restype, find.argtypes = c_void_p, [c_int32]
     device = find(0)  # GGML_BACKEND_DEVICE_TYPE_CPU
     if not device:
@@ -144,10 +178,9 @@ def hook() -> ctypes.CDLL:
         "hypura_coactivation_free": (None, [c_void_p]),
         "hypura_certainty_of": (c_float, [c_void_p, c_void_p]),
         "hypura_certainty_learn": (None, [c_void_p, c_void_p, c_bool]),
-        "hypura_experts_sizes": (None, [POINTER(c_int64)]),
+        "hypura_layouts": (POINTER(_Layout), [POINTER(c_int32)]),
         "hypura_kv_release": (c_bool, [c_void_p]),
         "hypura_kv_resident": (c_int64, [c_void_p]),
-        "hypura_kv_size": (c_int64, []),
         "hypura_experts_begin": (None, [c_void_p, c_void_p]),
         "hypura_experts_warm": (None, [c_void_p, c_void_p, c_void_p, c_int32]),
         "hypura_experts_drop_from": (None, [c_void_p, c_void_p, c_int32]),
@@ -158,7 +191,30 @@ def hook() -> ctypes.CDLL:
         function.restype = result
         function.argtypes = arguments
     _check_layouts(library)
+    _compiled.update(_layouts(library))
+    for structure, fields in _mirrors.items():
+        _compare(structure, fields)
     return library
+
+
+def _layouts(library: ctypes.CDLL) -> dict[str, Fields]:
+    """The structures of the compiled hook that Python lays out too."""
+    count = c_int32()
+    entries = library.hypura_layouts(ctypes.byref(count))
+    found: dict[str, Fields] = {}
+    for entry in entries[: count.value]:
+        found.setdefault(entry.structure.decode(), {})[(entry.field or b"").decode()] = (entry.offset, entry.size)
+    return found
+
+
+def _compare(structure: str, fields: Fields) -> None:
+    compiled = _compiled.get(structure, {})
+    for name in sorted({*fields, *compiled}):
+        if fields.get(name) != compiled.get(name):
+            raise IncompatibleLibrary(
+                f"the compiled hook is from another version: {structure}.{name} lies at (offset, size) "
+                f"{compiled.get(name)}, not {fields.get(name)}; install hypura again"
+            )
 
 
 @cache

@@ -5,9 +5,13 @@ from __future__ import annotations
 import ctypes
 from ctypes import c_int32, c_size_t, c_void_p
 
+import llama_cpp  # noqa: F401 - before numpy
 import numpy as np
 
+from hypura_worker.llama.library import mirrors
 
+
+@mirrors("hypura_coactivation")
 class CoactivationState(ctypes.Structure):
     """hypura_coactivation."""
 

@@ -23,7 +23,7 @@ from hypura.v1 import placement_pb2
 from hypura_worker.errors import DecodeFailed, LoadFailed, ReadFailed
 from hypura_worker.llama.arena import Arena
 from hypura_worker.llama.hooks import Callbacks
-from hypura_worker.llama.library import address_of, ggml_calls, hook
+from hypura_worker.llama.library import address_of, ggml_calls, hook, mirrors
 from hypura_worker.streaming import embeddings
 from hypura_worker.streaming.geometry import Slices, lay_out, paged
 from hypura_worker.streaming.kept import Kept
@@ -42,12 +42,14 @@ _DONE_WITH = -1
 _MISREAD = 2  # HYPURA_DENSE_MISREAD
 
 
+@mirrors("hypura_dense_tensor")
 class _Entry(ctypes.Structure):
     """hypura_dense_tensor of hook.h."""
 
     _fields_ = (("tensor", ctypes.c_void_p), ("unit", ctypes.c_int32), ("reserved", ctypes.c_int32))
 
 
+@mirrors("hypura_dense")
 class _State(ctypes.Structure):
     """hypura_dense of hook.h."""
 
@@ -76,10 +78,13 @@ class _Unit:
 
 @dataclass(slots=True)
 class _Loaded:
-    """A unit in memory, or on its way there. until, in the ring: the last turn that is known to use it."""
+    """A unit in memory, or on its way to `start` there. until, in the ring: the last turn that is known to use it;
+    ahead: its read was begun before a node needed it."""
 
     unit: int
     until: int
+    start: int
+    ahead: bool
     batch: Batch = field(default_factory=Batch)
 
 
@@ -270,40 +275,54 @@ class DenseStreamer:
                 )
         self._read_ahead()
         for unit in wanted:
-            loaded = self._found[unit]
-            try:
-                self._reader.wait(loaded.batch)
-            except ReadFailed as error:
-                self._forget(loaded)
-                raise ReadFailed(f"{self._units[unit].name}: {error}") from error
+            self._await(self._found[unit])
+
+    def _await(self, loaded: _Loaded) -> None:
+        """Until it is in memory. What was read ahead and failed is read again: that error was of another moment."""
+        try:
+            self._reader.wait(loaded.batch)
+        except ReadFailed as error:
+            if loaded.ahead:
+                loaded.ahead, loaded.batch = False, Batch()
+                self._read(loaded)
+                self._await(loaded)
+                return
+            self._forget(loaded)
+            raise ReadFailed(f"{self._units[loaded.unit].name}: {error}") from error
 
     def _have(self, wanted: list[int]) -> bool:
-        return all(self._bring(unit, self._order.now) for unit in wanted)
+        return all(self._bring(unit, self._order.now, ahead=False) for unit in wanted)
 
     def _read_ahead(self) -> None:
         """Queue what comes next until the ring is full."""
         now = self._order.now
         self._ahead = max(self._ahead, now)
-        while self._ahead < now + len(self._order) and self._bring(self._order.unit(self._ahead), self._ahead):
+        while self._ahead < now + len(self._order) and self._bring(
+            self._order.unit(self._ahead), self._ahead, ahead=True
+        ):
             self._ahead += 1
 
-    def _bring(self, unit: int, turn: int) -> bool:
+    def _bring(self, unit: int, turn: int, *, ahead: bool) -> bool:
         """Have the unit in memory for this turn, or on its way; False if there is no room."""
         if unit in self._found:
             loaded = self._found[unit]
             loaded.until = max(loaded.until, turn)
             return True
-        slices, loaded = self._units[unit].slices, _Loaded(unit, turn)
-        if (start := self._kept.place(unit)) is None:
-            if (start := self._room(slices.stride_bytes)) is None:
-                return False
+        stays = (start := self._kept.place(unit)) is not None
+        if start is None and (start := self._room(self._units[unit].slices.stride_bytes)) is None:
+            return False
+        self._found[unit] = loaded = _Loaded(unit, turn, start, ahead)
+        if not stays:
             self._loaded.append(loaded)
-        self._found[unit] = loaded
-        place = self._pool.address + start
-        self._misses += 1
-        self._hook.hypura_tensor_place(self._units[unit].address, place + slices.shift_bytes)
-        self._reader.submit(slices.reads(np.zeros(1, np.int64), np.array([place], np.uint64)), loaded.batch)
+        self._read(loaded)
         return True
+
+    def _read(self, loaded: _Loaded) -> None:
+        """Begin to read it to where it is to be."""
+        slices, place = self._units[loaded.unit].slices, self._pool.address + loaded.start
+        self._misses += 1
+        self._hook.hypura_tensor_place(self._units[loaded.unit].address, place + slices.shift_bytes)
+        self._reader.submit(slices.reads(np.zeros(1, np.int64), np.array([place], np.uint64)), loaded.batch)
 
     def _room(self, size_bytes: int) -> int | None:
         """A span of the ring, for which the oldest give way; None if they are still to be computed with."""

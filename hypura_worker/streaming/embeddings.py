@@ -159,6 +159,8 @@ class _Table:
         try:
             reader.wait(batch)
         except ReadFailed as error:
+            for first, last in runs:  # what was read of it is not counted
+                self._pool.release(self._shift + first * self._page_bytes, (last - first + 1) * self._page_bytes)
             raise ReadFailed(f"{self._name}: {error}") from error
 
 

@@ -8,18 +8,16 @@ from ctypes import c_char, c_float, c_int32, c_int64, c_uint64, c_void_p
 import numpy as np
 import numpy.typing as npt
 
-from hypura_worker.errors import IncompatibleLibrary
-from hypura_worker.llama.library import hook
+from hypura_worker.llama.library import mirrors
 from hypura_worker.streaming.certainty import EVIDENCE, Certainty
-from hypura_worker.streaming.coactivation import CoactivationState
-from hypura_worker.streaming.likelihood import LikelihoodState
 from hypura_worker.streaming.reader import Batch
 
 MAX_WEIGHTS, MAX_PARTS, MAX_GUESSES = 4, 12, 32
 LOOKS = 2
-READ_FAILED, GUARD, NO_SLOTS, NO_EXPERT, NO_MEMORY, MISREAD = range(1, 7)
+READ_FAILED, GUARD, NO_SLOTS, NO_EXPERT, NO_MEMORY, MISREAD, NOT_COMPUTED = range(1, 8)
 
 
+@mirrors("hypura_part")
 class Part(ctypes.Structure):
     """hypura_part: one tensor's share of the experts of a layer."""
 
@@ -37,6 +35,7 @@ class Part(ctypes.Structure):
     )
 
 
+@mirrors("hypura_slot")
 class Slot(ctypes.Structure):
     """hypura_slot: room for one expert."""
 
@@ -46,10 +45,13 @@ class Slot(ctypes.Structure):
         ("used", c_uint64),
         ("ahead", c_int32),
         ("reading", c_int32),
+        ("own", c_int32),
+        ("reserved", c_int32),
         ("parts", Batch * MAX_WEIGHTS),
     )
 
 
+@mirrors("hypura_group")
 class Group(ctypes.Structure):
     """hypura_group: layers that share slots."""
 
@@ -62,6 +64,7 @@ class Group(ctypes.Structure):
     )
 
 
+@mirrors("hypura_router")
 class Router(ctypes.Structure):
     """hypura_router, which the hook fills in."""
 
@@ -77,6 +80,7 @@ class Router(ctypes.Structure):
     )
 
 
+@mirrors("hypura_foresight")
 class Foresight(ctypes.Structure):
     """hypura_foresight: what was foreseen of a layer's next choice, and how well that goes."""
 
@@ -93,6 +97,7 @@ class Foresight(ctypes.Structure):
     )
 
 
+@mirrors("hypura_layer")
 class Layer(ctypes.Structure):
     """hypura_layer."""
 
@@ -115,6 +120,7 @@ class Layer(ctypes.Structure):
     )
 
 
+@mirrors("hypura_experts_figures")
 class Figures(ctypes.Structure):
     """hypura_experts_figures: counters since the load, and why the last pass failed."""
 
@@ -133,6 +139,7 @@ class Figures(ctypes.Structure):
     )
 
 
+@mirrors("hypura_experts")
 class Experts(ctypes.Structure):
     """hypura_experts: the context of the callbacks."""
 
@@ -195,16 +202,3 @@ class Scratch:
         state.chosen, state.votes, state.list, state.candidates = (self._integers[i].ctypes.data for i in range(4))
         state.scores, state.lift = (self._floats[i].ctypes.data for i in range(2))
         state.wanted = self._wanted.ctypes.data
-
-
-def check_layouts() -> None:
-    """Raise IncompatibleLibrary unless the compiled hook agrees with these mirrors."""
-    mirrors = (Part, Slot, Group, Layer, LikelihoodState, CoactivationState, Figures, Experts)
-    sizes = (c_int64 * len(mirrors))()
-    hook().hypura_experts_sizes(sizes)
-    for mirror, size in zip(mirrors, sizes, strict=True):
-        if ctypes.sizeof(mirror) != size:
-            raise IncompatibleLibrary(
-                f"the compiled hook is from another version ({mirror.__name__} has {size} bytes, not "
-                f"{ctypes.sizeof(mirror)}); install hypura again"
-            )

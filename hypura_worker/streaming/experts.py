@@ -81,7 +81,6 @@ class ExpertStreamer:
         reader: Reader,
     ) -> None:
         self._hook = hook()
-        state.check_layouts()
         self.learning: int | None = None
         self._reader = reader
         self._alignment = Alignment(plan.io.offset_alignment_bytes, plan.io.memory_alignment_bytes)
@@ -202,6 +201,11 @@ class ExpertStreamer:
             )
         if figures.failed == state.NO_MEMORY:
             return DecodeFailed("no memory for the ids of the chosen experts")
+        if figures.failed == state.NOT_COMPUTED:
+            return DecodeFailed(
+                f"ggml could not compute the products of the experts of layer {figures.failed_layer} "
+                f"(status {figures.error}); ask again"
+            )
         return DecodeFailed("the router chose an expert that does not exist")
 
     def counters(self) -> StreamCounters:

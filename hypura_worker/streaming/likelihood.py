@@ -5,12 +5,16 @@ from __future__ import annotations
 import ctypes
 from ctypes import c_float, c_int32, c_void_p
 
+import llama_cpp  # noqa: F401 - before numpy
 import numpy as np
 import numpy.typing as npt
+
+from hypura_worker.llama.library import mirrors
 
 _AVERAGES, _PRIOR_EXPERTS = 10, 80_000.0
 
 
+@mirrors("hypura_likelihood")
 class LikelihoodState(ctypes.Structure):
     """hypura_likelihood."""
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypura_worker.errors import ReadFailed
-from hypura_worker.llama.library import hook
+from hypura_worker.llama.library import expect_layout, hook, mirrors
 
 READ = np.dtype(
     [
@@ -26,6 +26,13 @@ READ = np.dtype(
     ]
 )
 """hypura_read of hook.h: one extent and where it goes."""
+expect_layout(
+    "hypura_read",
+    {
+        "": (0, READ.itemsize),
+        **{name: (offset, kind.itemsize) for name, (kind, offset, *_) in (READ.fields or {}).items()},
+    },
+)
 
 _ENDED_EARLY = -1
 
@@ -38,6 +45,7 @@ class Alignment:
     memory_bytes: int
 
 
+@mirrors("hypura_batch")
 class Batch(ctypes.Structure):
     """hypura_batch of hook.h: reads that are waited for together."""
 
@@ -45,10 +53,12 @@ class Batch(ctypes.Structure):
         ("pending", ctypes.c_int32),
         ("error", ctypes.c_int32),
         ("failed_tag", ctypes.c_int32),
-        ("begun", ctypes.c_int32),
+        ("unwanted", ctypes.c_int32),
+        ("dropped", ctypes.c_int32),
     )
 
 
+@mirrors("hypura_reader_figures")
 class ReaderFigures(ctypes.Structure):
     """hypura_reader_figures of hook.h, since the start. busy_ns: with at least one read under way."""
 

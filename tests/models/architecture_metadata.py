@@ -14,7 +14,7 @@ llama llama4 grok refact qwen2moe qwen3moe qwen3next qwen3vlmoe qwen35moe qwen4e
 cohere2moe dbrx olmoe arctic deepseek deepseek2 deepseek32 deepseek4 glm4moe glm-dsa exaone-moe granite
 granitemoe bailingmoe bailingmoe2 bailingmoe3 dots1 dots3note afmoe laguna ernie4_5 ernie4_5-moe hunyuan-moe
 hy_v3 hy_v4 gpt-oss lfm2moe smallthinker llada-moe grovemoe minimax-01 minimax-m2 minimax-m3 rnd1 mistral3
-mistral4 paddleocr mimo2 step35 kimi-linear kimi-k3 glm5-next mellum
+mistral4 paddleocr mimo2 step35 kimi-linear kimi-k3 glm5-next mellum gemma4 deepseek2-ocr
 """
 
 _DENSE = """
@@ -23,7 +23,8 @@ qwen35 phi2 phi3 plamo plamo2 plamo3 codeshell orion internlm2 minicpm minicpm3 
 starcoder2 mamba mamba2 jamba falcon-h1 xverse command-r cohere2 olmo olmo2 muse-glimmer openelm chatglm glm4
 bitnet t5 jais jais2 nemotron nemotron_h nemotron_h_moe exaone exaone4 granite granitemoe granitehybrid
 granite_swa arcee hunyuan-dense hunyuan_vl smollm3 lfm2 dream llada seed_oss apertus hrm_text cogvlm
-pangu-embedded mistral3 spark2_5 maincoder talkie nanbeige qwen3tts pockettts
+pangu-embedded mistral3 spark2_5 maincoder talkie nanbeige qwen3tts pockettts gemma4 rwkv6 rwkv6qwen2 rwkv7
+arwkv7 plm
 """
 
 _ENCODERS = "bert modern-bert nomic-bert neo-bert eurobert gemma-embedding llama-embed"
@@ -45,7 +46,8 @@ _PREDICTING = {
 }
 # Layer counts that llama.cpp hard-codes or that a pattern needs.
 _FIXED_LAYERS = {"gemma3n": 22, "deepseek4": 4, "hrm_text": 6}
-_DEFAULT_LAYERS = {"nemotron_h": 5, "nemotron_h_moe": 5}
+_DEFAULT_LAYERS = {"nemotron_h": 5, "nemotron_h_moe": 5, "gemma4": 6}
+_RWKV = {"rwkv6", "rwkv6qwen2", "rwkv7", "arwkv7"}
 _CONTEXT_TOKENS = 256
 
 
@@ -113,6 +115,24 @@ def sizes_of(architecture: str, layers: int | None = None) -> Sizes:
     return Sizes(layers=count)
 
 
+def made_of(architecture: str, moe: bool) -> bool:
+    """Whether llama.cpp makes it as a mixture: where layers may have experts it makes some in each, or none can be."""
+    return moe or architecture == "gemma4"
+
+
+def left_out(architecture: str, moe: bool, layers: int) -> str:
+    """A regular expression of optional tensors that files have not, though llama.cpp makes them all."""
+    if architecture == "rwkv6":
+        return r".*time_mix_lerp_[wkvrg]\.weight"  # a file has these, or the one that holds all five
+    if architecture != "gemma4":
+        return r"(?!)"
+    whole = "|".join(str(layer) for layer in range(1, layers, 2))
+    shared = "|".join(str(layer) for layer in range(layers - 2, layers))
+    dense = "" if moe else r"|blk\.\d+\.(ffn_gate_inp|ffn_.*_exps|pre_ffw_norm_2|post_ffw_norm_[12])\..*"
+    # Layers that attend to everything use K as V; those that share K and V have none.
+    return rf"blk\.({whole})\.attn_v\..*|blk\.({shared})\.attn_(k|v|k_norm)\..*{dense}"
+
+
 def metadata(
     architecture: str,
     moe: bool,
@@ -138,6 +158,7 @@ def metadata(
         **_attention(architecture, sizes),
         **_indexer(architecture, sizes),
         **_recurrent(architecture, sizes),
+        **(_gemma4(sizes) if architecture == "gemma4" else {}),
         **_other(architecture, sizes),
     }
     if moe:
@@ -239,7 +260,29 @@ def _attention(architecture: str, sizes: Sizes) -> dict[str, Value]:
         }
     if architecture == "minimax-m3":
         keys |= {"rope.dimension_count": 64}
+    if architecture == "plm":
+        keys |= {"rope.dimension_count": sizes.head // 2}
     return keys
+
+
+def _gemma4(sizes: Sizes) -> dict[str, Value]:
+    """Every second layer attends to everything, with wider heads and fewer of K and V than a window's; the last two
+    use the K and V of earlier layers."""
+    full = [layer % 2 == 1 for layer in range(sizes.layers)]
+    return {
+        "embedding_length_per_layer_input": 32,
+        "attention.shared_kv_layers": 2,
+        "attention.head_count_kv": [1 if whole else sizes.kv_heads for whole in full],
+        "attention.key_length": sizes.head,
+        "attention.value_length": sizes.head,
+        "attention.key_length_swa": sizes.head // 2,
+        "attention.value_length_swa": sizes.head // 2,
+        "rope.dimension_count": sizes.head,
+        "rope.dimension_count_swa": sizes.head // 2,
+        "rope.freq_base_swa": 10000.0,
+        "final_logit_softcapping": 30.0,
+        "attention.sliding_window_pattern": [int(not whole) for whole in full],
+    }
 
 
 def _indexer(architecture: str, sizes: Sizes) -> dict[str, Value]:
@@ -275,6 +318,15 @@ def _recurrent(architecture: str, sizes: Sizes) -> dict[str, Value]:
     }
     if architecture != "bailingmoe3":
         keys |= {"kda.safe_gate": True}
+    if architecture in _RWKV:
+        keys |= {
+            "wkv.head_size": 64,
+            "token_shift_count": 1 if architecture in ("rwkv6qwen2", "arwkv7") else 2,
+            "attention.decay_lora_rank": 32,
+            "attention.iclr_lora_rank": 32,
+            "attention.value_residual_mix_lora_rank": 16,
+            "attention.gate_lora_rank": 64,
+        }
     return keys
 
 

@@ -13,6 +13,7 @@ import argparse
 import ctypes
 import json
 import os
+import re
 import subprocess
 import sys
 import zlib
@@ -21,7 +22,16 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.models.architecture_metadata import Uint64s, Value, list_architectures, list_predicting, metadata, sizes_of
+from tests.models.architecture_metadata import (
+    Uint64s,
+    Value,
+    left_out,
+    list_architectures,
+    list_predicting,
+    made_of,
+    metadata,
+    sizes_of,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -57,6 +67,7 @@ class _Job:
     tied: bool
     prediction_type: str
     more: dict[str, Any]
+    without: str
 
 
 def write_random_model(
@@ -73,6 +84,7 @@ def write_random_model(
     tied: bool = False,
     prediction_type: str = "",
     more: Mapping[str, bool | int | float | str] | None = None,
+    without: str = "(?!)",
 ) -> None:
     """Write a random F32 model to `path`; the same arguments give the same bytes.
 
@@ -82,6 +94,7 @@ def write_random_model(
     prediction_type: F32 or F16, and the model (of `list_predicting`) has one more layer, which predicts further
     tokens (MTP) and is not computed, with its matrices in that type.
     more: metadata keys of the architecture, added or instead, such as pooling_type.
+    without: a regular expression of more optional tensors to leave out.
     Raises ValueError for an architecture or layer count that cannot be made, RuntimeError with llama.cpp's
     last words when it refuses or dies.
     """
@@ -105,6 +118,7 @@ def write_random_model(
         tied,
         prediction_type,
         dict(more or {}),
+        without,
     )
     done = subprocess.run(
         [sys.executable, "-m", __name__, json.dumps(asdict(job))],
@@ -132,7 +146,7 @@ def _fill(name: str, shape: tuple[int, ...], seed: int) -> "np.ndarray[Any, Any]
     values = random.standard_normal(shape, dtype=np.float32)
     if "ssm_a" in name:
         return -np.abs(values)  # Mamba's state must decay.
-    if name.endswith("scale") or "norm" in name or name.startswith("rope_"):
+    if name.removesuffix(".weight").endswith("scale") or "norm" in name or name.startswith("rope_"):
         return 1.0 + 0.2 * np.clip(values, -2, 2)
     if name == "token_embd.weight":
         return values
@@ -151,10 +165,10 @@ def _make(job: _Job) -> None:
     gguf = _Gguf(library)
     sizes = sizes_of(job.architecture, job.layers)
 
-    def keys(layers: int, prediction_layers: int) -> dict[str, Value]:
+    def keys(moe: bool, layers: int, prediction_layers: int) -> dict[str, Value]:
         return metadata(
             job.architecture,
-            job.moe,
+            moe,
             sizes_of(job.architecture, layers),
             experts=job.experts,
             experts_used=job.experts_used,
@@ -164,11 +178,13 @@ def _make(job: _Job) -> None:
         )
 
     predicting = 1 if job.prediction_type else 0
-    out = gguf.create(keys(sizes.layers, predicting))
+    made_moe = made_of(job.architecture, job.moe)
+    out = gguf.create(keys(job.moe, sizes.layers, predicting))
     if predicting and job.architecture in _NEVER_PREDICT:
-        wanted = gguf.create(keys(sizes.layers - 1, 0))
+        wanted = gguf.create(keys(made_moe, sizes.layers - 1, 0))
     else:
-        wanted = gguf.create(keys(sizes.layers, predicting))
+        wanted = gguf.create(keys(made_moe, sizes.layers, predicting))
+    missing = re.compile(f"{left_out(job.architecture, job.moe, sizes.layers)}|{job.without}")
     failures: list[BaseException] = []
     made: dict[str, int] = {}
 
@@ -180,6 +196,7 @@ def _make(job: _Job) -> None:
                 raise RuntimeError(f"{name} is not F32: {gguf.size_bytes(tensor)} bytes for {values.size} values")
             ctypes.memmove(gguf.data(tensor), values.ctypes.data, values.nbytes)
             optional = (not job.scales and name.endswith("scale")) or (job.tied and name == "output.weight")
+            optional = optional or missing.fullmatch(name) is not None
             # A tied or shared tensor is offered once for each place that uses it.
             if not optional and not gguf.has(out, name):
                 gguf.add(out, tensor)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import ctypes
 import shutil
 from pathlib import Path
 
 import pytest
 
 from hypura.v1 import placement_pb2 as pb
-from hypura_worker.errors import EngineBroken, LoadFailed, ModelFileChanged, ReadFailed
+from hypura_worker.errors import DecodeFailed, EngineBroken, LoadFailed, ModelFileChanged, ReadFailed
+from hypura_worker.llama.graph import _Calls
 from hypura_worker.model import LlamaModel
+from hypura_worker.streaming.experts import ExpertStreamer
 from tests.worker.conftest import running
 from tests.worker.plans import make_plan
 
@@ -125,3 +128,22 @@ def test_a_plan_that_does_not_fit_the_model_is_refused(moe_model: Path) -> None:
     plan.experts.experts_per_layer = 7
     with pytest.raises(LoadFailed, match="7 experts"):
         LlamaModel(plan)
+
+
+def test_a_graph_that_cannot_be_computed_says_so(moe_model: Path) -> None:
+    """Seen: told as "no memory for the ids of the chosen experts"."""
+    compute = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p)(lambda backend, graph: -1)
+    with running(make_plan(moe_model, pb.MODE_EXPERT_STREAMING, slots=8, ubatch_tokens=1, exact=False)) as engine:
+        streamer = engine.model.streamer
+        assert isinstance(streamer, ExpertStreamer)
+        calls = _Calls.from_address(streamer._products.handle)
+        real, calls.compute = calls.compute, ctypes.cast(compute, ctypes.c_void_p).value
+        engine.model.slow_drive(2)  # so that products are computed row by row
+        _, answer = engine.ask([1, 2, 3], 4)
+        with pytest.raises(
+            DecodeFailed, match=r"could not compute the products of the experts of layer \d \(status -1\)"
+        ):
+            answer.wait()
+        calls.compute = real
+        assert len(engine.tokens([1, 2, 3], 4)) == 4
+        assert not engine.broken

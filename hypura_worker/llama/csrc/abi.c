@@ -268,7 +268,10 @@ bool hypura_arena_misread(const hypura_arena *arena, const struct ggml_tensor *n
     if (arena->gathered_count == 0 || hypura_moves_no_bytes(arena->ggml, node->op)) {
         return false;
     }
-    for (int i = 0; i < GGML_MAX_SRC && node->src[i] != NULL; i++) {
+    for (int i = 0; i < GGML_MAX_SRC; i++) { /* ggml allows holes: a source that is optional may be missing */
+        if (node->src[i] == NULL) {
+            continue;
+        }
         const struct ggml_tensor *root = node->src[i]->view_src ? node->src[i]->view_src : node->src[i];
         for (int32_t g = 0; g < arena->gathered_count; g++) {
             bool by_row = node->op == arena->ggml->op_get_rows && i == 0 && node->src[0] == root;

@@ -90,19 +90,44 @@ static int32_t choose(hypura_experts *experts, hypura_group *group, int32_t clas
     return held;
 }
 
-/* Takes back what was read ahead into slots of this class, and waits for what cannot be. */
-static void give_up_guesses(hypura_experts *experts, hypura_group *group, int32_t class) {
-    for (int32_t s = class; s < group->usable; s += group->classes) {
-        hypura_slot *slot = &group->slot[s];
-        if (!being_read(slot) || slot->used == experts->clock) {
-            continue;
-        }
-        for (int32_t p = 0; p < HYPURA_MAX_WEIGHTS; p++) {
-            hypura_reader_cancel(experts->reader, &slot->parts[p]);
-            hypura_reader_wait(experts->reader, &slot->parts[p]);
-        }
-        hypura_cache_drop(experts, group, s);
+/* Marks are for all slots in question before the queue of reads is walked once. */
+static void mark_unwanted(hypura_slot *slot, int32_t unwanted) {
+    for (int32_t p = 0; p < HYPURA_MAX_WEIGHTS; p++) {
+        slot->parts[p].unwanted = unwanted;
+        slot->parts[p].dropped = unwanted ? 0 : slot->parts[p].dropped;
     }
+}
+
+static int32_t chunks_dropped(const hypura_slot *slot) {
+    int32_t dropped = 0;
+    for (int32_t p = 0; p < HYPURA_MAX_WEIGHTS; p++) {
+        dropped += slot->parts[p].dropped;
+    }
+    return dropped;
+}
+
+/* Empties every step-th slot in which nothing is that the visit under way uses (with `reading`: into which something
+ * is being read, besides); waits for reads that cannot be taken back. */
+static void empty_slots(hypura_experts *experts, hypura_group *group, int32_t from, int32_t step, bool reading) {
+    for (int32_t s = from; s < group->usable; s += step) {
+        hypura_slot *slot = &group->slot[s];
+        mark_unwanted(slot, !reading || (being_read(slot) && slot->used != experts->clock));
+    }
+    hypura_reader_drop_unwanted(experts->reader);
+    for (int32_t s = from; s < group->usable; s += step) {
+        hypura_slot *slot = &group->slot[s];
+        if (slot->parts[0].unwanted) {
+            mark_unwanted(slot, 0);
+            for (int32_t p = 0; p < HYPURA_MAX_WEIGHTS; p++) {
+                hypura_reader_wait(experts->reader, &slot->parts[p]);
+            }
+            hypura_cache_drop(experts, group, s);
+        }
+    }
+}
+
+void hypura_cache_empty(hypura_experts *experts, hypura_group *group, int32_t from) {
+    empty_slots(experts, group, from, 1, false);
 }
 
 /* Mirrors geometry.py's Slices.reads for one expert. */
@@ -180,7 +205,7 @@ bool hypura_cache_read(hypura_experts *experts, int32_t index, const int32_t *li
         }
         int32_t held = choose(experts, group, class, wanted, limit, false, found);
         if (demand && held < wanted) {
-            give_up_guesses(experts, group, class);
+            empty_slots(experts, group, class, group->classes, true); /* what was read ahead */
             held = choose(experts, group, class, wanted, limit, true, found);
         }
         room = room && held == wanted;
@@ -197,6 +222,7 @@ bool hypura_cache_read(hypura_experts *experts, int32_t index, const int32_t *li
             slot->used = demand ? experts->clock : 0;
             slot->ahead = !demand;
             slot->reading = 1;
+            slot->own = demand ? ~0 : 0;
             layer->slot_of[list[i]] = s;
             if (!demand) {
                 experts->figures.ahead_bytes += (uint64_t)layer->expert_bytes;
@@ -222,19 +248,31 @@ bool hypura_cache_warm(hypura_experts *experts, int32_t layer, int32_t expert) {
 }
 
 void hypura_cache_stop_warming(hypura_experts *experts) {
-    for (int32_t l = 0; l < experts->layer_count && experts->warming; l++) {
+    bool warming = experts->warming != 0;
+    experts->warming = 0;
+    for (int32_t l = 0; l < experts->layer_count && warming; l++) {
         hypura_layer *layer = &experts->layers[l];
         for (int32_t e = 0; e < layer->experts; e++) {
-            int32_t s = layer->slot_of[e], cancelled = 0;
-            for (int32_t p = 0; s >= 0 && p < layer->weight_count; p++) {
-                cancelled += hypura_reader_cancel(experts->reader, &layer->group->slot[s].parts[p]);
-            }
-            if (cancelled > 0) {
-                hypura_cache_drop(experts, layer->group, s);
+            if (layer->slot_of[e] >= 0) {
+                mark_unwanted(&layer->group->slot[layer->slot_of[e]], 1);
             }
         }
     }
-    experts->warming = 0;
+    if (warming) {
+        hypura_reader_drop_unwanted(experts->reader);
+    }
+    for (int32_t l = 0; l < experts->layer_count && warming; l++) {
+        hypura_layer *layer = &experts->layers[l];
+        for (int32_t e = 0; e < layer->experts; e++) {
+            int32_t s = layer->slot_of[e];
+            if (s >= 0) {
+                mark_unwanted(&layer->group->slot[s], 0);
+                if (chunks_dropped(&layer->group->slot[s]) > 0) {
+                    hypura_cache_drop(experts, layer->group, s);
+                }
+            }
+        }
+    }
 }
 
 bool hypura_cache_settle_guesses(hypura_experts *experts, int32_t index) {
@@ -299,15 +337,30 @@ static void forget_failed(hypura_experts *experts, hypura_layer *layer) {
     }
 }
 
-static hypura_batch *batch_of(const hypura_layer *layer, int32_t expert, int32_t part) {
-    return &layer->group->slot[layer->slot_of[expert]].parts[part];
+bool hypura_cache_awaits(hypura_experts *experts, int32_t index, int32_t slot_index, int32_t part) {
+    const hypura_layer *layer = &experts->layers[index];
+    hypura_slot *slot = &layer->group->slot[slot_index];
+    hypura_batch *batch = &slot->parts[part];
+    if (hypura_pending(batch)) {
+        return true;
+    }
+    if (batch->error == 0 || (slot->own >> part & 1) != 0) {
+        return false;
+    }
+    *batch = (hypura_batch){0};
+    slot->own |= 1 << part;
+    slot->reading = 1;
+    hypura_request again = request_of(&layer->parts[part], slot, slot_index, batch);
+    hypura_reader_submit_each(experts->reader, &again, 1, HYPURA_DEMAND);
+    return true;
 }
 
 bool hypura_cache_sound(hypura_experts *experts, int32_t index, int32_t part) {
     hypura_layer *layer = &experts->layers[index];
     for (int32_t i = 0; i < experts->chosen_count; i++) {
-        hypura_batch *batch = batch_of(layer, experts->chosen[i], part);
-        if (!hypura_pending(batch) && batch->error != 0) {
+        const hypura_slot *slot = &layer->group->slot[layer->slot_of[experts->chosen[i]]];
+        const hypura_batch *batch = &slot->parts[part];
+        if (!hypura_pending(batch) && batch->error != 0 && (slot->own >> part & 1) != 0) {
             experts->figures.failed = HYPURA_READ_FAILED;
             experts->figures.failed_layer = index;
             experts->figures.failed_expert = batch->failed_tag;
@@ -320,25 +373,26 @@ bool hypura_cache_sound(hypura_experts *experts, int32_t index, int32_t part) {
 }
 
 bool hypura_cache_wait(hypura_experts *experts, int32_t index, int32_t part) {
+    const hypura_layer *layer = &experts->layers[index];
     for (int32_t i = 0; i < experts->chosen_count; i++) {
-        hypura_batch *batch = batch_of(&experts->layers[index], experts->chosen[i], part);
-        if (hypura_pending(batch)) {
-            hypura_reader_wait(experts->reader, batch);
+        int32_t slot = layer->slot_of[experts->chosen[i]];
+        while (hypura_cache_awaits(experts, index, slot, part)) {
+            hypura_reader_wait(experts->reader, &layer->group->slot[slot].parts[part]);
         }
     }
     return hypura_cache_sound(experts, index, part);
 }
 
-bool hypura_cache_waits_for(const hypura_experts *experts, int32_t index, int32_t part) {
+bool hypura_cache_waits_for(hypura_experts *experts, int32_t index, int32_t part) {
     for (int32_t i = 0; i < experts->chosen_count; i++) {
-        if (hypura_pending(batch_of(&experts->layers[index], experts->chosen[i], part))) {
+        if (hypura_cache_awaits(experts, index, experts->layers[index].slot_of[experts->chosen[i]], part)) {
             return true;
         }
     }
     return false;
 }
 
-bool hypura_cache_waits(const hypura_experts *experts, int32_t index) {
+bool hypura_cache_waits(hypura_experts *experts, int32_t index) {
     for (int32_t p = 0; p < experts->layers[index].weight_count; p++) {
         if (hypura_cache_waits_for(experts, index, p)) {
             return true;

@@ -10,6 +10,7 @@
  * "its ids were rewritten in this layer"; a node that breaks it is not computed (its
  * operation becomes NONE) and the decode fails, since either half alone reads wrong weights.
  */
+#define _POSIX_C_SOURCE 200809L /* clock_gettime */
 #include "hook.h"
 
 #include <math.h>
@@ -148,6 +149,7 @@ static int32_t sort_out(hypura_experts *experts, int32_t index, int64_t count) {
         int32_t slot = hypura_cache_find(experts, index, id);
         if (slot >= 0) {
             layer->group->slot[slot].used = experts->clock;
+            layer->group->slot[slot].own = 0;
         } else {
             experts->list[missing++] = id;
         }
@@ -332,13 +334,7 @@ HYPURA_API void hypura_experts_warm(hypura_experts *experts, const int32_t *laye
 }
 
 HYPURA_API void hypura_experts_drop_from(hypura_experts *experts, hypura_group *group, int32_t usable) {
-    for (int32_t s = usable; s < group->usable; s++) {
-        for (int32_t p = 0; p < HYPURA_MAX_WEIGHTS; p++) {
-            hypura_reader_cancel(experts->reader, &group->slot[s].parts[p]);
-            hypura_reader_wait(experts->reader, &group->slot[s].parts[p]);
-        }
-        hypura_cache_drop(experts, group, s);
-    }
+    hypura_cache_empty(experts, group, usable);
     group->usable = usable;
 }
 
@@ -356,16 +352,4 @@ HYPURA_API void hypura_experts_free_scratch(hypura_experts *experts) {
     experts->input = NULL;
     experts->state = NULL;
     experts->ids_capacity = experts->probabilities_capacity = experts->state_capacity = 0;
-}
-
-/* For the check against Python's mirrors. */
-HYPURA_API void hypura_experts_sizes(int64_t *sizes) {
-    sizes[0] = sizeof(hypura_part);
-    sizes[1] = sizeof(hypura_slot);
-    sizes[2] = sizeof(hypura_group);
-    sizes[3] = sizeof(hypura_layer);
-    sizes[4] = sizeof(hypura_likelihood);
-    sizes[5] = sizeof(hypura_coactivation);
-    sizes[6] = sizeof(hypura_experts_figures);
-    sizes[7] = sizeof(hypura_experts);
 }

@@ -11,6 +11,7 @@
  * How sure a guess is, is learned all the time from guesses of experts that were not in memory, read or not
  * (certainty.c); only what is sure enough is read, the surest first.
  */
+#define _POSIX_C_SOURCE 200809L /* clock_gettime */
 #include "hook.h"
 
 #include <math.h>

@@ -11,10 +11,13 @@
  *   experts.c       per-node callback for streamed experts: rewrites expert ids to slots
  *   products.c      products of experts, row by row as the experts arrive
  *   dense.c         per-node callback for streamed layers: waits for a tensor's weights
+ *   kv.c            memory of the KV cache
+ *   layouts.c       where the fields of these structs lie
  *
  * Python lays everything out before the context is made; from then on C answers what
  * llama.cpp asks thousands of times per token. Layouts mirror ggml.h and ggml-backend-impl.h of ggml 0.25;
- * Python checks them against the loaded library before anything else is called.
+ * Python checks them against the loaded library, and its own mirrors of them field by field, before anything else is
+ * called.
  */
 #ifndef HYPURA_HOOK_H
 #define HYPURA_HOOK_H
@@ -132,6 +135,8 @@ typedef struct {
     uint64_t used;  /* the visit that last used it */
     int32_t ahead;  /* read on a guess that nothing has confirmed yet */
     int32_t reading; /* some part may still be on its way */
+    int32_t own;     /* bits: parts whose read was begun for the visit that last used it; only of these an error counts */
+    int32_t reserved;
     hypura_batch parts[HYPURA_MAX_WEIGHTS];
 } hypura_slot;
 
@@ -233,7 +238,7 @@ typedef struct {
     hypura_rows views[HYPURA_MAX_VIEWS];
 } hypura_products;
 
-typedef enum { HYPURA_READ_FAILED = 1, HYPURA_GUARD, HYPURA_NO_SLOTS, HYPURA_NO_EXPERT, HYPURA_NO_MEMORY, HYPURA_MISREAD } hypura_failure;
+typedef enum { HYPURA_READ_FAILED = 1, HYPURA_GUARD, HYPURA_NO_SLOTS, HYPURA_NO_EXPERT, HYPURA_NO_MEMORY, HYPURA_MISREAD, HYPURA_NOT_COMPUTED } hypura_failure;
 
 typedef struct {
     const hypura_ggml *ggml;
@@ -291,16 +296,21 @@ bool hypura_cache_read(hypura_experts *experts, int32_t layer, const int32_t *mi
 /* Between passes: reads an expert into an empty slot while nobody asks for anything; false if none is empty. */
 bool hypura_cache_warm(hypura_experts *experts, int32_t layer, int32_t expert);
 void hypura_cache_stop_warming(hypura_experts *experts);
+/* Empties the group's slots from this one on, when nothing is read into them any more. */
+void hypura_cache_empty(hypura_experts *experts, hypura_group *group, int32_t from);
 /* Makes what was guessed for this layer certain, or takes it back; true if some of it was right. */
 bool hypura_cache_settle_guesses(hypura_experts *experts, int32_t layer);
 /* Takes a guess for this layer back, as far as it is still queued. */
 void hypura_cache_take_back(hypura_experts *experts, int32_t layer, int32_t expert);
+/* Whether this part of the slot, which the visit under way uses, is still being read. One that was read before the
+ * visit, and could not be, is read again: that error was of another moment. */
+bool hypura_cache_awaits(hypura_experts *experts, int32_t layer, int32_t slot, int32_t part);
 /* Waits for one part of every chosen expert; false, and the figures say why, if one failed. */
 bool hypura_cache_wait(hypura_experts *experts, int32_t layer, int32_t part);
 /* Whether a part of a chosen expert is still being read. */
-bool hypura_cache_waits(const hypura_experts *experts, int32_t layer);
+bool hypura_cache_waits(hypura_experts *experts, int32_t layer);
 /* Whether this part is still being read of a chosen expert. */
-bool hypura_cache_waits_for(const hypura_experts *experts, int32_t layer, int32_t part);
+bool hypura_cache_waits_for(hypura_experts *experts, int32_t layer, int32_t part);
 /* False, and the figures say why, if this part of a chosen expert could not be read. */
 bool hypura_cache_sound(hypura_experts *experts, int32_t layer, int32_t part);
 

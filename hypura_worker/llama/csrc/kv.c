@@ -90,8 +90,3 @@ HYPURA_API int64_t hypura_kv_resident(const hypura_kv *kv) {
     }
     return (int64_t)(resident * page);
 }
-
-/* For the check against Python's mirror. */
-HYPURA_API int64_t hypura_kv_size(void) {
-    return sizeof(hypura_kv);
-}

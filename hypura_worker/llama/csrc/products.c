@@ -82,7 +82,7 @@ static void add_arrived(hypura_experts *experts, hypura_product *product) {
     for (int32_t row = 0; row < experts->per_token;) {
         int32_t end = row;
         while (end < experts->per_token && (product->left >> end & 1) != 0 &&
-               !hypura_pending(&slot_of_row(experts, end)->parts[product->part])) {
+               !hypura_cache_awaits(experts, experts->current, experts->ids[end], product->part)) {
             product->left &= ~(UINT64_C(1) << end);
             end++;
         }
@@ -109,8 +109,11 @@ static bool compute_arrived(hypura_experts *experts) {
             return true;
         }
     }
-    if (products->calls.compute(products->calls.backend, products->calls.graph) != 0) {
-        experts->figures.failed = HYPURA_NO_MEMORY;
+    int32_t status = products->calls.compute(products->calls.backend, products->calls.graph);
+    if (status != 0) {
+        experts->figures.failed = HYPURA_NOT_COMPUTED;
+        experts->figures.failed_layer = experts->current;
+        experts->figures.error = status;
     }
     int32_t kept = 0;
     for (int32_t i = 0; i < products->count; i++) {

@@ -191,7 +191,6 @@ static void *work(void *argument) {
         if (!taken) {
             break;
         }
-        next.batch->begun++;
         count_active(reader, 1, urgency);
         int32_t delay_ms = reader->delay_ms;
         pthread_mutex_unlock(&reader->lock);
@@ -314,37 +313,45 @@ HYPURA_API void hypura_reader_submit(hypura_reader *reader, const hypura_read *r
     }
 }
 
-/* With the lock held: takes the batch's chunks out of the AHEAD queue, to DEMAND or away. */
-static int32_t withdraw(hypura_reader *reader, hypura_batch *batch, bool to_demand) {
+void hypura_reader_promote(hypura_reader *reader, hypura_batch *batch) {
+    pthread_mutex_lock(&reader->lock);
     queue *q = &reader->queues[HYPURA_AHEAD];
     int64_t kept = 0;
     for (int64_t i = 0; i < q->count; i++) {
         job next = *at(q, i);
-        if (next.batch != batch || (to_demand && !put(&reader->queues[HYPURA_DEMAND], &next))) {
+        if (next.batch != batch || !put(&reader->queues[HYPURA_DEMAND], &next)) {
             *at(q, kept++) = next;
         }
     }
-    int64_t taken = q->count - kept;
+    int32_t threads = idle_for(reader, q->count - kept);
     q->count = kept;
-    if (taken > 0 && to_demand) {
-        wake(reader, idle_for(reader, taken));
-    } else if (taken > 0) {
-        finish(reader, batch, (int32_t)taken);
-    }
-    return (int32_t)taken;
+    pthread_mutex_unlock(&reader->lock);
+    wake(reader, threads);
 }
 
-void hypura_reader_promote(hypura_reader *reader, hypura_batch *batch) {
+void hypura_reader_drop_unwanted(hypura_reader *reader) {
     pthread_mutex_lock(&reader->lock);
-    withdraw(reader, batch, true);
+    queue *q = &reader->queues[HYPURA_AHEAD];
+    int64_t kept = 0;
+    for (int64_t i = 0; i < q->count; i++) {
+        job next = *at(q, i);
+        if (next.batch->unwanted) {
+            next.batch->dropped++;
+            finish(reader, next.batch, 1);
+        } else {
+            *at(q, kept++) = next;
+        }
+    }
+    q->count = kept;
     pthread_mutex_unlock(&reader->lock);
 }
 
 int32_t hypura_reader_cancel(hypura_reader *reader, hypura_batch *batch) {
-    pthread_mutex_lock(&reader->lock);
-    int32_t taken = withdraw(reader, batch, false);
-    pthread_mutex_unlock(&reader->lock);
-    return taken;
+    batch->unwanted = 1;
+    batch->dropped = 0;
+    hypura_reader_drop_unwanted(reader);
+    batch->unwanted = 0;
+    return batch->dropped;
 }
 
 /* Blocks until every read of the batch has ended; returns its error. */

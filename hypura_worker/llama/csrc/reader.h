@@ -26,7 +26,8 @@ typedef struct {
     int32_t pending; /* written under the reader's lock; 0 is seen without it */
     int32_t error;   /* errno of the first failure; -1: the file ended early; 0: none */
     int32_t failed_tag;
-    int32_t begun;   /* chunks that a thread has taken */
+    int32_t unwanted; /* see hypura_reader_drop_unwanted */
+    int32_t dropped;  /* chunks that it took out of the queue */
 } hypura_batch;
 
 typedef struct {
@@ -50,7 +51,10 @@ void hypura_reader_submit_each(hypura_reader *reader, const hypura_request *requ
                                hypura_urgency urgency);
 /* Makes what is still queued of an AHEAD batch DEMAND. */
 void hypura_reader_promote(hypura_reader *reader, hypura_batch *batch);
-/* Drops what is still queued of an AHEAD batch, and says how many chunks; what a thread has taken goes on. */
+/* Drops what is still queued of the AHEAD batches that are marked unwanted, in one walk of the queue, and counts it in
+ * each; what a thread has taken goes on. Marks are the caller's to set and to take off. */
+void hypura_reader_drop_unwanted(hypura_reader *reader);
+/* The same of one batch; says how many chunks. */
 int32_t hypura_reader_cancel(hypura_reader *reader, hypura_batch *batch);
 int32_t hypura_reader_wait(hypura_reader *reader, hypura_batch *batch);
 void hypura_reader_read_figures(hypura_reader *reader, hypura_reader_figures *figures);
