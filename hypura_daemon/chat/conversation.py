@@ -33,12 +33,12 @@ def _tool_call(call: dict[str, Any], what: str) -> dict[str, Any]:
     function = call.get("function")
     if not isinstance(function, dict) or not isinstance(function.get("name"), str):
         raise InvalidRequest(f'{what} is {str(call)[:80]!r}; give {{"function": {{"name", "arguments"}}}}')
-    arguments = function.get("arguments", {})
+    arguments = function.get("arguments") or {}
     if isinstance(arguments, str):
         try:
-            arguments = json.loads(arguments) if arguments else {}
-        except (ValueError, RecursionError) as error:
-            raise InvalidRequest(f"{what} has arguments that are no valid JSON: {error}") from error
+            arguments = json.loads(arguments) if arguments.strip() else {}
+        except (ValueError, RecursionError):
+            pass  # A model wrote them, and sees them again as it did.
     return {"type": "function", **call, "function": {**function, "arguments": arguments}}
 
 
@@ -86,6 +86,8 @@ def for_template(messages: Sequence[Mapping[str, Any]], template: str) -> list[d
             waiting += [(call["id"], call["function"]["name"]) for call in calls]
             names |= {call["id"]: call["function"]["name"] for call in calls}
             item["tool_calls"] = [{**call, "id": _short_id(call["id"])} for call in calls] if short else calls
+            if ".items()" in template or "|items" in template:
+                item["tool_calls"] = [_with_object(call) for call in item["tool_calls"]]
             if item.get("thinking") and item["content"] and harmony.CHANNEL in template:
                 del item["thinking"]  # gpt-oss takes either beside calls.
         if item["role"] == "tool":
@@ -99,6 +101,14 @@ def for_template(messages: Sequence[Mapping[str, Any]], template: str) -> list[d
                 item["tool_name"] = item["name"]
         result.append(item)
     return result
+
+
+def _with_object(call: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The call with an object as its arguments, for a template that goes through its members."""
+    function = call["function"]
+    if isinstance(function["arguments"], Mapping):
+        return call
+    return {**call, "function": {**function, "arguments": {"arguments": function["arguments"]}}}
 
 
 def _answered(waiting: Sequence[tuple[str, str]], name: str) -> str:

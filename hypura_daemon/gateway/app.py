@@ -12,17 +12,17 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hypura_daemon.gateway.anthropic.routes import ENDPOINTS as ANTHROPIC
 from hypura_daemon.gateway.core import Core
 from hypura_daemon.gateway.endpoint import Endpoint
-from hypura_daemon.gateway.errors import ClientGone, http_status, message_of
+from hypura_daemon.gateway.errors import ClientGone, http_status
 from hypura_daemon.gateway.guard import Rules, guarded
 from hypura_daemon.gateway.ollama import ENDPOINTS as OLLAMA
 from hypura_daemon.gateway.openai.routes import ENDPOINTS as OPENAI
 from hypura_daemon.gateway.openapi import document
-from hypura_daemon.gateway.refusal import refusal
+from hypura_daemon.gateway.refusal import error_refusal, refusal
 from hypura_daemon.gateway.tallying import Tallying
 from hypura_daemon.tally import current
 
@@ -47,7 +47,21 @@ def build(core: Core, rules: Rules, body_limit_bytes: int) -> ASGIApp:
         exception_handlers={HTTPException: _refused, Exception: _failed, ClientGone: _left},
     )
     app.state.body_limit_bytes = body_limit_bytes
-    return Tallying(guarded(app, rules))
+    return Tallying(_Tidied(guarded(app, rules)))
+
+
+class _Tidied:
+    """Takes a path with slashes too many for the one without: clients put their paths behind a base URL that may end
+    in a slash, and some end all of their paths in one.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (scope["path"].endswith("/") or "//" in scope["path"]):
+            scope = {**scope, "path": "/" + "/".join(part for part in scope["path"].split("/") if part)}
+        await self._app(scope, receive, send)
 
 
 def _by_path(endpoints: Sequence[Endpoint]) -> list[Endpoint]:
@@ -68,11 +82,10 @@ def _handler(core: Core, endpoint: Endpoint) -> Callable[[Request], Awaitable[Re
 
 
 def _told(request: Request, error: Exception) -> Response:
-    status = http_status(error)
-    if status == 500:
+    if http_status(error) == 500:
         _log.error("a request met a defect", path=request.url.path, exc_info=error)
     current().failed(error)
-    return refusal(request.url.path, status, message_of(error))
+    return error_refusal(request.url.path, error)
 
 
 async def _refused(request: Request, error: Exception) -> Response:

@@ -1,15 +1,37 @@
 """What all JSON shapes of the gateway share."""
 
-from pydantic import BaseModel, ConfigDict, Field
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
 WHEN_SAID = Field(exclude_if=lambda value: value is None)
 """For a field that is left out when it is None; others are told as null."""
 
 
 class Asked(BaseModel):
-    """What clients send: unknown fields are passed over, types are taken at their word ("5" is no number)."""
+    """What clients send: unknown fields are passed over, types are taken at their word ("5" is no number), and null is
+    the same as leaving a field out.
+    """
 
     model_config = ConfigDict(extra="ignore", strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, given: Any) -> Any:
+        return {key: value for key, value in given.items() if value is not None} if isinstance(given, dict) else given
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The document says of every field that may be left out that it may be null."""
+        schema = handler(core)
+        shape = handler.resolve_ref_schema(schema)
+        for name, field in shape.get("properties", {}).items():
+            if name not in shape.get("required", ()) and {"type": "null"} not in field.get("anyOf", ()) and field:
+                told = {key: field.pop(key) for key in ("title", "default") if key in field}
+                shape["properties"][name] = {**told, "anyOf": [field, {"type": "null"}]} if field else told
+        return schema
 
 
 class Told(BaseModel):

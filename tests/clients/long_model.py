@@ -14,7 +14,7 @@ import numpy as np
 CONTEXT_TOKENS = 131_072
 WORD = "Hello"
 _ARCHITECTURE = "qwen3"
-_WIDTH, _HEADS, _HEAD_WIDTH, _FEED_FORWARD = 64, 2, 32, 64
+_WIDTH, _HEADS, _HEAD_WIDTH, _FEED_FORWARD = 32, 1, 32, 32
 _CERTAIN = 60.0
 _DEMO = Path(__file__).parents[2] / "hypura_daemon" / "models" / "demo"
 

@@ -43,7 +43,7 @@ def _bounded(body: Any, *, known: bool) -> Any:
     bounded.pop("modelfile", None)
     for name in TOKEN_LIMITS:
         if isinstance(bounded.get(name), int) and not isinstance(bounded[name], bool):
-            bounded[name] = min(bounded[name], FEW_TOKENS)
+            bounded[name] = min(bounded[name], FEW_TOKENS) if bounded[name] >= 0 else FEW_TOKENS
     if isinstance(bounded.get("options"), dict):
         bounded["options"] = {**bounded["options"], "num_predict": FEW_TOKENS, "num_ctx": 512}
     return bounded

@@ -20,11 +20,10 @@ class ThinkingBlock(Told):
 
 
 class TextBlock(Told):
-    """What the model says."""
+    """What the model says; without citations, which the AI SDK wants left out where there are none."""
 
     type: Literal["text"] = "text"
     text: str
-    citations: None = None
 
 
 class ToolUseBlock(Told):

@@ -2,7 +2,7 @@
 
 import json
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from hypura.v1 import inference_pb2
 from hypura_daemon.errors import InvalidRequest
@@ -13,8 +13,12 @@ from hypura_daemon.gateway.shapes import Asked
 class Message(Asked):
     """A turn of the user or of the assistant."""
 
-    role: Literal["user", "assistant", "system"]
+    role: str
     content: Content
+
+
+_ROLES = {"assistant": "assistant", "system": "system", "developer": "system"}
+"""Any other speaks as the user."""
 
 
 def chat_messages(system: Content | None, messages: list[Message]) -> list[inference_pb2.ChatMessage]:
@@ -27,14 +31,15 @@ def chat_messages(system: Content | None, messages: list[Message]) -> list[infer
     for number, message in enumerate(messages):
         where = f"messages[{number}]"
         content = [Block(type="text", text=message.content)] if isinstance(message.content, str) else message.content
-        turns.add(message.role, content, where)
+        turns.add(_ROLES.get(message.role, "user"), content, where)
     return turns.done
 
 
 def _system_text(system: Content | None) -> str:
     if system is None or isinstance(system, str):
         return system or ""
-    return "\n\n".join(block_text(block, f"system[{number}]") for number, block in enumerate(system))
+    texts = (block_text(block, f"system[{number}]") for number, block in enumerate(system))
+    return "\n\n".join(text for text in texts if text is not None)
 
 
 @dataclass(slots=True)
@@ -67,8 +72,8 @@ class _Turns:
                 calls.append(self._call(block, place))
             elif block.type == "thinking" and role == "assistant":
                 thinking.append(block.thinking or "")
-            elif block.type != "redacted_thinking":
-                texts.append(block_text(block, place))
+            elif (text := block_text(block, place)) is not None:
+                texts.append(text)
         if texts or thinking or calls or not blocks:
             self.say(role, "\n".join(texts))
             self.done[-1].thinking += "\n".join(thinking)

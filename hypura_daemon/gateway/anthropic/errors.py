@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+from hypura_daemon.errors import PromptTooLong
 from hypura_daemon.gateway.errors import http_status, message_of
 from hypura_daemon.gateway.shapes import Told
 
@@ -44,6 +45,13 @@ def error_body(status: int, message: str, request_id: str) -> bytes:
     return ErrorBody(error=ErrorDetail(type=kind, message=message), request_id=request_id).ascii_json().encode()
 
 
+def words_of(error: Exception) -> str:
+    """The message. Claude Code and others know by Anthropic's words that they must shorten the conversation."""
+    if isinstance(error, PromptTooLong) and error.context_tokens:
+        return f"prompt is too long: {error.prompt_tokens} tokens > {error.context_tokens - 1} maximum"
+    return message_of(error)
+
+
 def error_event(error: Exception, request_id: str) -> bytes:
     """The last event of a stream that breaks off."""
-    return b"event: error\ndata: " + error_body(http_status(error), message_of(error), request_id) + b"\n\n"
+    return b"event: error\ndata: " + error_body(http_status(error), words_of(error), request_id) + b"\n\n"

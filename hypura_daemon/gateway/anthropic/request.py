@@ -3,17 +3,22 @@
 import json
 from typing import Annotated, Any, Literal
 
+import structlog
 from pydantic import ConfigDict, Field
 
 from hypura.v1 import inference_pb2
 from hypura_daemon.errors import InvalidRequest
 from hypura_daemon.gateway.anthropic.blocks import Content
 from hypura_daemon.gateway.anthropic.conversation import Message, chat_messages
+from hypura_daemon.gateway.openai.sampling import TokenLimit, token_limit
 from hypura_daemon.gateway.shapes import Asked
 
-MOST_TOKENS = (1 << 31) - 1
 MAX_STOPS = 64
+_CHOICES = ("auto", "any", "tool", "none")
 _LEVELS = {"low": "low", "medium": "medium", "high": "high", "xhigh": "max", "max": "max"}
+
+
+_log = structlog.get_logger()
 
 
 class Tool(Asked):
@@ -23,6 +28,11 @@ class Tool(Asked):
     name: str
     description: str | None = None
     input_schema: dict[str, Any] | None = None
+
+    @property
+    def offered(self) -> bool:
+        """Whether the model is told of it."""
+        return self.type in (None, "custom")
 
 
 class ToolChoice(Asked):
@@ -34,9 +44,9 @@ class ToolChoice(Asked):
 
 
 class Thinking(Asked):
-    """Whether to think; the budget is not enforced."""
+    """Whether to think: enabled, disabled, or any other word to leave it to the model; the budget is not enforced."""
 
-    type: Literal["enabled", "disabled", "adaptive", "between_tools"]
+    type: str
     budget_tokens: Annotated[int, Field(ge=0)] | None = None
 
 
@@ -71,7 +81,7 @@ class CountRequest(Asked):
 class MessagesRequest(CountRequest):
     """See Anthropic's reference of messages; docs/api-openai-anthropic.md says what is taken."""
 
-    max_tokens: Annotated[int, Field(ge=1)]
+    max_tokens: TokenLimit
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     top_k: Annotated[int, Field(ge=0, le=1 << 20)] | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -86,13 +96,16 @@ class MessagesRequest(CountRequest):
 
 def prompt_request(asked: CountRequest) -> inference_pb2.ChatRequest:
     """What decides the prompt. Raises InvalidRequest."""
-    tools = [_tool(tool) for tool in asked.tools or ()]
+    offered = [tool for tool in asked.tools or () if tool.offered]
+    if passed_over := sorted({str(tool.type)[:40] for tool in asked.tools or () if not tool.offered}):
+        _log.warning("tools that Anthropic runs or knows itself are not offered to the model", types=passed_over)
+    tools = [_tool(tool) for tool in offered]
     think, if_able, level = _thinking(asked)
     return inference_pb2.ChatRequest(
         model=asked.model,
         messages=chat_messages(asked.system, asked.messages),
         tools_json=json.dumps(tools) if tools else "",
-        tool_choice=_choice(asked.tool_choice, [tool.name for tool in asked.tools or ()]),
+        tool_choice=_choice(asked.tool_choice, [tool.name for tool in offered], passed_over=bool(passed_over)),
         think=think,
         think_if_able=if_able,
         think_level=level,
@@ -115,7 +128,7 @@ def chat_request(asked: MessagesRequest) -> inference_pb2.ChatRequest:
     )
     request.limits.CopyFrom(
         inference_pb2.Limits(
-            max_tokens=min(asked.max_tokens, MOST_TOKENS),
+            max_tokens=token_limit(asked.max_tokens),
             stop=stops,
             json_schema=json.dumps(form.schema_) if form else "",
             top_logprobs=-1,
@@ -125,15 +138,18 @@ def chat_request(asked: MessagesRequest) -> inference_pb2.ChatRequest:
 
 
 def _tool(tool: Tool) -> dict[str, Any]:
-    if tool.type not in (None, "custom"):
-        raise InvalidRequest(f"tools: {tool.name!r} is of type {tool.type!r}; only tools with an input_schema are run")
     if tool.input_schema is None:
         raise InvalidRequest(f"tools: {tool.name!r} has no input_schema; give one")
     described = {"description": tool.description} if tool.description is not None else {}
     return {"type": "function", "function": {"name": tool.name, **described, "parameters": tool.input_schema}}
 
 
-def _choice(choice: ToolChoice | None, names: list[str]) -> str:
+def _choice(choice: ToolChoice | None, names: list[str], *, passed_over: bool) -> str:
+    if choice and (choice.type not in _CHOICES or (passed_over and choice.type in ("any", "tool"))):
+        name = choice.name if choice.type == "tool" else None
+        if choice.type not in _CHOICES or (name not in names if name else not names):
+            _log.warning("a tool_choice that cannot be kept is taken for auto", type=choice.type[:40])
+            return "auto"
     match choice.type if choice else "auto":
         case "auto" | "none" as word:
             return word if choice else ""
@@ -146,8 +162,7 @@ def _choice(choice: ToolChoice | None, names: list[str]) -> str:
             if name not in names:
                 raise InvalidRequest(f"tool_choice: the tool {name!r} is not among the tools; offer it in tools")
             return str(name)
-        case other:
-            raise InvalidRequest(f"tool_choice has the type {other[:40]!r}; give auto, any, tool or none")
+    return ""
 
 
 def _thinking(asked: CountRequest) -> tuple[bool | None, bool, str]:

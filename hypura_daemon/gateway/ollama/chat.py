@@ -1,8 +1,10 @@
 """POST /api/chat: answer a conversation."""
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
+import structlog
 from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -24,17 +26,20 @@ from hypura_daemon.gateway.ollama.options import (
     use_of,
 )
 from hypura_daemon.gateway.ollama.shapes import AnswerEnd, Logprob, ToldToolCall
+from hypura_daemon.gateway.openai.chat_request import known_role
 from hypura_daemon.gateway.shapes import Asked
 from hypura_daemon.gateway.streams import streamed, unless_gone
 
 NDJSON = "application/x-ndjson"
+
+_log = structlog.get_logger()
 
 
 class AskedFunction(Asked):
     """Which tool a call is of."""
 
     name: str
-    arguments: dict[str, Any] | None = None
+    arguments: dict[str, Any] | str | None = None
 
 
 class AskedToolCall(Asked):
@@ -86,7 +91,7 @@ def chat_request(asked: ChatRequest) -> inference_pb2.ChatRequest:
     request = inference_pb2.ChatRequest(
         model=asked.model,
         messages=[_message(message) for message in asked.messages or ()],
-        tools_json=json.dumps(asked.tools) if asked.tools else "",
+        tools_json=json.dumps(functions) if (functions := _functions(asked.tools or ())) else "",
         sampling=sampling_of(asked.options),
         limits=limits_of(asked),
         use=use_of(asked.keep_alive, asked.options),
@@ -98,6 +103,15 @@ def chat_request(asked: ChatRequest) -> inference_pb2.ChatRequest:
     return request
 
 
+def _functions(tools: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The tools that are functions; others are not offered to the model."""
+    functions = [tool for tool in tools if tool.get("type") in (None, "function")]
+    if len(functions) < len(tools):
+        types = sorted({str(tool["type"])[:40] for tool in tools if tool not in functions})
+        _log.warning("tools that are no functions are not offered to the model", types=types)
+    return functions
+
+
 def _message(message: AskedMessage) -> inference_pb2.ChatMessage:
     refuse_images(message.images)
     calls = [
@@ -105,7 +119,7 @@ def _message(message: AskedMessage) -> inference_pb2.ChatMessage:
         for call in message.tool_calls or ()
     ]
     return inference_pb2.ChatMessage(
-        role=message.role.lower(),  # As Ollama reads it.
+        role=known_role(message.role),
         content=message.content or "",
         thinking=message.thinking or "",
         tool_calls_json=json.dumps(calls) if calls else "",

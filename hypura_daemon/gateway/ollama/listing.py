@@ -22,8 +22,9 @@ from hypura_daemon.scheduling.rules import expiry
 from hypura_daemon.threads import FILES
 from hypura_daemon.workers.snapshot import ModelSnapshot, ModelState
 
-OLLAMA_VERSION = "0.12.0"
-"""The version of Ollama whose API this is: clients ask for at least 0.6.4, in three numbers."""
+OLLAMA_VERSION = "0.32.15"
+"""The newest release of Ollama whose API for local models is here; tests/daemon/gateway/ollama/test_version.py lists
+what that is. Clients ask for at least so much, in three numbers: Codex for 0.13.4."""
 NEVER = "2318-12-31T00:00:00Z"
 """When a model leaves that stays for ever: Go clients need a time."""
 

@@ -42,7 +42,7 @@ class Options(Asked):
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
 
     num_ctx: Count | None = None
-    num_predict: CountOrAll | None = None
+    num_predict: Annotated[int, BeforeValidator(_whole), Field(ge=-MAX_TOKENS, le=MAX_TOKENS)] | None = None
     seed: Annotated[int, BeforeValidator(_whole)] | None = None
     temperature: Annotated[float, Field(ge=0, le=1e6)] | None = None
     top_k: CountOrAll | None = None

@@ -1,8 +1,9 @@
 """POST /v1/chat/completions, what comes in: OpenAI's JSON to a hypura.v1 ChatRequest."""
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
+import structlog
 from pydantic import Field
 
 from hypura.v1 import inference_pb2
@@ -14,9 +15,11 @@ from hypura_daemon.gateway.openai.tools import OfferedTools
 from hypura_daemon.gateway.shapes import Asked
 
 NO_LOGPROBS = -1
-Role = Literal["system", "developer", "user", "assistant", "tool", "function"]
+_ROLES = ("system", "user", "assistant", "tool")
 _ALIASES = {"developer": "system", "function": "tool"}
 """Few templates know a developer, and none a function."""
+
+_log = structlog.get_logger()
 
 
 class CalledFunction(Asked):
@@ -26,17 +29,33 @@ class CalledFunction(Asked):
     arguments: str | dict[str, Any] | None = None
 
 
+class CustomCall(Asked):
+    """A call of a tool that takes text."""
+
+    name: str
+    input: str = ""
+
+
 class Call(Asked):
     """A call that the assistant made."""
 
     id: str | None = None
-    function: CalledFunction
+    function: CalledFunction | None = None
+    custom: CustomCall | None = None
+
+    def called(self) -> dict[str, Any] | None:
+        """In the form of ChatMessage.tool_calls_json; None for a call of another kind."""
+        if self.function is not None:
+            return called(self.id or "", self.function.name, self.function.arguments or "{}")
+        if self.custom is not None:
+            return called(self.id or "", self.custom.name, {"input": self.custom.input})
+        return None
 
 
 class Message(Asked):
     """A message of the conversation."""
 
-    role: Role
+    role: str
     content: Content = None
     name: str | None = None
     reasoning: str | None = None
@@ -110,16 +129,16 @@ def chat_messages(messages: list[Message]) -> list[inference_pb2.ChatMessage]:
     result = []
     for number, message in enumerate(messages):
         where = f"messages[{number}]"
-        calls = message.tool_calls or []
-        names.update({call.id: call.function.name for call in calls if call.id})
-        role = _ALIASES.get(message.role, message.role)
+        calls = [made for call in message.tool_calls or () if (made := call.called()) is not None]
+        names.update({call["id"]: call["function"]["name"] for call in calls if call["id"]})
+        role = known_role(message.role)
         call_id = message.tool_call_id or ""
         result.append(
             inference_pb2.ChatMessage(
                 role=role,
                 content=text_of(message.content, where),
                 thinking=(message.reasoning or message.reasoning_content or "") if role == "assistant" else "",
-                tool_calls_json=json.dumps([_call(call) for call in calls]) if calls else "",
+                tool_calls_json=json.dumps(calls) if calls else "",
                 tool_name=(names.get(call_id) or message.name or "") if role == "tool" else "",
                 tool_call_id=call_id,
             )
@@ -127,13 +146,18 @@ def chat_messages(messages: list[Message]) -> list[inference_pb2.ChatMessage]:
     return result
 
 
+def known_role(role: str) -> str:
+    """The role as templates know it; what they know not speaks as the user: only some of them take a second system."""
+    known = _ALIASES.get(role.lower(), role.lower())
+    if known in _ROLES:
+        return known
+    _log.warning("a role that is not known is taken for the user's", role=role[:40])
+    return "user"
+
+
 def called(call_id: str, name: str, arguments: str | dict[str, Any]) -> dict[str, Any]:
     """A call in the form of ChatMessage.tool_calls_json."""
     return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}
-
-
-def _call(call: Call) -> dict[str, Any]:
-    return called(call.id or "", call.function.name, call.function.arguments or "{}")
 
 
 def _with_sampling(request: inference_pb2.ChatRequest, sampling: inference_pb2.Sampling) -> inference_pb2.ChatRequest:

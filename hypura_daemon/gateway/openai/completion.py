@@ -15,6 +15,7 @@ from hypura_daemon.gateway.openai.identity import Identity
 from hypura_daemon.gateway.openai.sampling import (
     MAX_ANSWERS,
     MAX_TOP_LOGPROBS,
+    MOST_TOKENS,
     SamplingFields,
     TokenId,
     finite,
@@ -30,7 +31,7 @@ class CompletionRequest(SamplingFields):
     model: str
     prompt: str | list[str] | list[TokenId] | list[list[TokenId]] | None = None
     suffix: str | None = None
-    max_tokens: Annotated[int, Field(ge=0)] | None = None
+    max_tokens: Annotated[int, Field(ge=-MOST_TOKENS)] | None = None
     best_of: int | None = None
     echo: bool | None = None
     logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None

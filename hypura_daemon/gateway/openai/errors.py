@@ -4,10 +4,12 @@ from typing import Literal
 
 from starlette.responses import Response
 
+from hypura_daemon.errors import PromptTooLong
 from hypura_daemon.gateway.errors import http_status, message_of
 from hypura_daemon.gateway.shapes import Told
 
 ErrorType = Literal["invalid_request_error", "authentication_error", "not_found_error", "api_error"]
+CONTEXT_LENGTH_EXCEEDED = "context_length_exceeded"
 _TYPES: dict[int, ErrorType] = {401: "authentication_error", 404: "not_found_error"}
 
 
@@ -32,9 +34,22 @@ def error_body(status: int, message: str, code: str | None = None) -> bytes:
     return ErrorBody(error=ErrorDetail(message=message, type=kind, code=code)).ascii_json().encode()
 
 
+def words_of(error: Exception) -> tuple[str, str | None]:
+    """Message and code. Programs for coding know by them that they must shorten the conversation."""
+    if not isinstance(error, PromptTooLong):
+        return message_of(error), None
+    if not error.context_tokens:
+        return message_of(error), CONTEXT_LENGTH_EXCEEDED
+    message = (
+        f"This model's maximum context length is {error.context_tokens} tokens. However, your messages resulted in "
+        f"{error.prompt_tokens} tokens. Please reduce the length of the messages."
+    )
+    return message, CONTEXT_LENGTH_EXCEEDED
+
+
 def error_event(error: Exception) -> bytes:
     """The last piece of a stream that breaks off; OpenAI's clients raise it."""
-    return b"data: " + error_body(http_status(error), message_of(error)) + b"\n\n"
+    return b"data: " + error_body(http_status(error), *words_of(error)) + b"\n\n"
 
 
 def not_found(message: str) -> Response:

@@ -59,6 +59,7 @@ class CallItem(Told):
     call_id: str
     name: str
     arguments: str = ""
+    namespace: Annotated[str | None, WHEN_SAID] = None
 
 
 Item = MessageItem | ReasoningItem | CallItem
@@ -170,10 +171,10 @@ def response_object(
         temperature=1.0 if asked.temperature is None else asked.temperature,
         text={"format": form.model_dump(by_alias=True, exclude_none=True) if form else {"type": "text"}},
         tool_choice=choice if isinstance(choice, str) else choice.model_dump(exclude_none=True) if choice else "auto",
-        tools=[_tool(tool.flat().model_dump()) for tool in asked.offered()],
+        tools=[_tool(function.model_dump()) for function in asked.offered()],
         top_logprobs=asked.top_logprobs or 0,
         top_p=1.0 if asked.top_p is None else asked.top_p,
-        truncation=asked.truncation or "disabled",
+        truncation="auto" if asked.truncation == "auto" else "disabled",
         usage=_usage(answer) if answer else None,
         user=asked.user,
     )

@@ -3,36 +3,51 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
+import structlog
 from pydantic import Field
 
 from hypura.v1 import inference_pb2
 from hypura_daemon.errors import InvalidRequest
-from hypura_daemon.gateway.openai.chat_request import NO_LOGPROBS, called
+from hypura_daemon.gateway.openai.chat_request import NO_LOGPROBS, called, known_role
 from hypura_daemon.gateway.openai.content import Content, text_of
 from hypura_daemon.gateway.openai.formats import Format, Reasoning, schema_json, thinking
 from hypura_daemon.gateway.openai.sampling import MAX_TOP_LOGPROBS, Share, Temperature, TokenLimit, token_limit
-from hypura_daemon.gateway.openai.tools import OfferedTools, Tool
+from hypura_daemon.gateway.openai.tools import OfferedTools
 from hypura_daemon.gateway.shapes import Asked
 
 LOGPROBS_WANTED = "message.output_text.logprobs"
-_SYSTEM = ("system", "developer")
-_HOSTED = ("web_search", "file_search", "code_interpreter", "image_generation", "mcp")
-"""Tools that OpenAI runs itself: nobody runs them here, so they are not offered to the model."""
+
+_log = structlog.get_logger()
 
 
 class Item(Asked):
-    """A message, a call, the result of a call, or reasoning, all given back as they came."""
+    """A message, a call, the result of a call, or reasoning, all given back as they came.
+
+    `input` is what a custom tool was called with, `action` what the local shell was.
+    """
 
     type: str | None = None
     role: str | None = None
     content: Content = None
     call_id: str | None = None
     name: str | None = None
-    arguments: str | None = None
+    arguments: str | dict[str, Any] | None = None
+    input: str | None = None
+    action: dict[str, Any] | None = None
     output: Content = None
     summary: Content = None
+
+    def call(self) -> dict[str, Any] | None:
+        """The call that it is, in the form of ChatMessage.tool_calls_json; None if the client runs no such call."""
+        kind = self.type or ""
+        if not kind.endswith("_call") or not self.call_id:
+            return None
+        name = self.name or kind.removesuffix("_call")
+        if self.input is not None:
+            return called(self.call_id, name, {"input": self.input})
+        return called(self.call_id, name, self.arguments or self.action or "{}")
 
 
 class TextConfig(Asked):
@@ -54,7 +69,7 @@ class ResponseRequest(OfferedTools):
     text: TextConfig | None = None
     reasoning: Reasoning | None = None
     include: list[str] | None = None
-    truncation: Literal["auto", "disabled"] | None = None
+    truncation: str | None = None
     stream: bool | None = None
     store: bool | None = None
     previous_response_id: str | None = None
@@ -63,10 +78,6 @@ class ResponseRequest(OfferedTools):
     background: bool | None = None
     conversation: Any = None
     prompt: Any = None
-
-    def offered(self) -> list[Tool]:
-        """The tools that the model is told of."""
-        return [tool for tool in self.tools or () if not tool.type.startswith(_HOSTED)]
 
 
 def response_request(
@@ -77,7 +88,7 @@ def response_request(
         if getattr(asked, name):
             raise InvalidRequest(f"{name} is not supported; send the whole input, or previous_response_id")
     think, level = thinking(asked.reasoning.effort if asked.reasoning else None)
-    tools_json, tool_choice = asked.model_copy(update={"tools": asked.offered()}).offer()
+    tools_json, tool_choice = asked.offer()
     logprobs = asked.top_logprobs if LOGPROBS_WANTED not in (asked.include or ()) else asked.top_logprobs or 0
     return inference_pb2.ChatRequest(
         model=asked.model,
@@ -127,22 +138,20 @@ class _Messages:
                 if self.content or self.calls:
                     self.end()
                 self.content = text_of(item.content, where)
-            case "message" if item.role in (*_SYSTEM, "user"):
+            case "message" | "agent_message":
                 self.end()
-                role = "user" if item.role == "user" else "system"
+                role = known_role(item.role or "user")
                 self.done.append(inference_pb2.ChatMessage(role=role, content=text_of(item.content, where)))
-            case "message":
-                raise InvalidRequest(f"{where} has the role {item.role!r}; give user, assistant, system or developer")
             case "reasoning":
                 if self.content or self.calls:
                     self.end()
                 self.thinking += text_of(item.content or item.summary, where)
-            case "function_call":
-                if not item.name or not item.call_id:
-                    raise InvalidRequest(f"{where} is a function_call without name or call_id; give both")
-                self.names[item.call_id] = item.name
-                self.calls.append(called(item.call_id, item.name, item.arguments or "{}"))
-            case "function_call_output":
+            case "function_call" if not item.name or not item.call_id:
+                raise InvalidRequest(f"{where} is a function_call without name or call_id; give both")
+            case _ if call := item.call():
+                self.names[call["id"]] = call["function"]["name"]
+                self.calls.append(call)
+            case kind if kind.endswith("_output") and item.call_id:
                 self.end()
                 call_id = item.call_id or ""
                 self.done.append(
@@ -153,11 +162,8 @@ class _Messages:
                         tool_name=self.names.get(call_id, item.name or ""),
                     )
                 )
-            case other:
-                raise InvalidRequest(
-                    f"{where} is of type {other[:40]!r}; message, reasoning, function_call and "
-                    "function_call_output are supported"
-                )
+            case other:  # What OpenAI ran itself, or keeps for itself: a web search, a compaction.
+                _log.warning("an item of the input is left out", where=where, type=other[:40])
 
     def end(self) -> list[inference_pb2.ChatMessage]:
         if self.thinking or self.content or self.calls:

@@ -52,6 +52,7 @@ class ResponseStream:
         self._identity = identity
         self._asked = asked
         self._summarized = bool(asked.reasoning and asked.reasoning.summary)
+        self._namespaces = {function.name: function.namespace for function in asked.offered() if function.namespace}
         self._number = 0
         self._output: list[Item] = []
         self._open: MessageItem | ReasoningItem | None = None
@@ -118,7 +119,8 @@ class ResponseStream:
 
     def _call(self, call: inference_pb2.ToolCall) -> bytes:
         told = self._close("completed")
-        item = CallItem(id=new_id("fc_"), call_id=call.id, name=call.name)
+        namespace = self._namespaces.get(call.name)
+        item = CallItem(id=new_id("fc_"), call_id=call.id, name=call.name, namespace=namespace)
         place = {"item_id": item.id, "output_index": len(self._output)}
         told += self._item("added", item)
         item.arguments, item.status = call.arguments_json, "completed"

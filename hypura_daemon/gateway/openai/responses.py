@@ -13,7 +13,7 @@ from hypura_daemon.gateway.answer import gathered
 from hypura_daemon.gateway.bodies import parsed
 from hypura_daemon.gateway.core import Core
 from hypura_daemon.gateway.endpoint import Endpoint
-from hypura_daemon.gateway.openai.errors import not_found
+from hypura_daemon.gateway.openai.errors import not_found, words_of
 from hypura_daemon.gateway.openai.identity import new_identity
 from hypura_daemon.gateway.openai.response_answer import DeletedResponse, ResponseObject, answer_message
 from hypura_daemon.gateway.openai.response_memory import Remembered, ResponseMemory
@@ -113,7 +113,8 @@ class Responses:
         except HypuraError as error:
             if not stream.begun:
                 raise
-            yield stream.fail("server_error", str(error))
+            message, code = words_of(error)
+            yield stream.fail(code or "server_error", message)
 
     def _before(self, previous: str | None) -> tuple[inference_pb2.ChatMessage, ...]:
         if previous is None:

@@ -3,7 +3,7 @@
 import math
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from hypura.v1 import inference_pb2
 from hypura_daemon.errors import InvalidRequest
@@ -15,10 +15,18 @@ MAX_STOPS = 64
 MOST_TOKENS = (1 << 31) - 1
 _SEEDS = 1 << 32
 
+
+def _not_zero(limit: int) -> int:
+    if limit == 0:
+        raise ValueError("give at least 1, or -1 for no limit")
+    return limit
+
+
 Temperature = Annotated[float, Field(ge=0, le=2)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
-TokenLimit = Annotated[int, Field(ge=1)]
+TokenLimit = Annotated[int, Field(ge=-MOST_TOKENS, json_schema_extra={"not": {"const": 0}}), AfterValidator(_not_zero)]
+"""Negative is no limit, as in Ollama and llama-server."""
 TokenId = Annotated[int, Field(ge=0, lt=1 << 32)]
 Stops = str | list[str]
 
@@ -61,9 +69,9 @@ class SamplingFields(Asked):
 
 
 def token_limit(*given: int | None) -> int | None:
-    """The first limit that was given, as the protos hold it."""
+    """The first limit that was given, as the protos hold it; None for no limit."""
     said = next((limit for limit in given if limit is not None), None)
-    return None if said is None else min(said, MOST_TOKENS)
+    return None if said is None or said < 0 else min(said, MOST_TOKENS)
 
 
 def finite(logprob: float) -> float:

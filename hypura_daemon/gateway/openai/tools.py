@@ -1,52 +1,63 @@
 """Tools on offer and which of them must be called, as OpenAI's requests say it.
 
-Chat completions nest a tool's fields in `function`, responses do not; either form is taken in both.
+Chat completions nest a tool's fields in `function`, responses do not; either form is taken in both. Tools that are no
+functions are not offered to the model: nobody here runs a web search, and no model here knows them.
 """
 
 import json
+from collections.abc import Iterable, Iterator
 from typing import Any
 
+import structlog
 from pydantic import Field
 
 from hypura_daemon.errors import InvalidRequest
 from hypura_daemon.gateway.shapes import Asked
 
 WORDS = ("auto", "none", "required")
+_ALIASES = {"any": "required"}  # Mistral's word.
+
+_log = structlog.get_logger()
 
 
 class Function(Asked):
-    """A function's description."""
+    """A function's description; namespace: of the group that it came in, empty for none."""
 
     name: str
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
+    namespace: str = Field(default="", exclude=True)
 
 
 class Tool(Asked):
-    """A tool on offer; only functions are taken."""
+    """A tool on offer, or a namespace: functions in a group that has a name."""
 
     type: str = "function"
     function: Function | None = None
     name: str | None = None
     description: str | None = None
     parameters: dict[str, Any] | None = None
+    tools: list["Tool"] | None = None
 
-    def flat(self) -> Function:
-        """The function, wherever its fields are. Raises InvalidRequest."""
-        if self.type != "function":
-            raise InvalidRequest(f"tools has one of type {self.type[:40]!r}; only type function is supported")
-        if self.function is not None:
-            return self.function
-        if self.name is None:
-            raise InvalidRequest("tools has a function without a name")
-        return Function(name=self.name, description=self.description, parameters=self.parameters)
+    def functions(self, namespace: str = "") -> Iterator[Function]:
+        """The functions in it; none for what is no function. Raises InvalidRequest."""
+        if self.type == "namespace":
+            for tool in self.tools or ():
+                yield from tool.functions(self.name or "")
+        elif self.type == "function":
+            if self.function is None and self.name is None:
+                raise InvalidRequest("tools has a function without a name")
+            given = self.function or Function(
+                name=self.name or "", description=self.description, parameters=self.parameters
+            )
+            yield given.model_copy(update={"namespace": namespace})
 
 
 class Named(Asked):
     """The name of a function."""
 
-    name: str
+    name: str | None = None
 
 
 class Allowed(Asked):
@@ -74,32 +85,50 @@ class OfferedTools(Asked):
     tool_choice: str | Choice | None = None
     parallel_tool_calls: bool | None = None
 
+    def offered(self) -> list[Function]:
+        """The functions that the model is told of, each name once. Raises InvalidRequest."""
+        return list(_functions(self.tools or ()).values())
+
     def offer(self) -> tuple[str, str]:
         """tools_json and tool_choice of a ChatRequest. Raises InvalidRequest."""
-        functions = [tool.flat() for tool in self.tools or ()]
-        choice = self.tool_choice
+        functions, choice = self.offered(), self.tool_choice
+        passed_over = sorted({tool.type[:40] for tool in self.tools or () if not list(tool.functions())})
+        if passed_over:
+            _log.warning("tools that are no functions are not offered to the model", types=passed_over)
         if isinstance(choice, Choice) and choice.type == "allowed_tools":
             allowed = choice.allowed_tools or Allowed(mode=choice.mode, tools=choice.tools or [])
-            names = {tool.flat().name for tool in allowed.tools}
+            names = _functions(allowed.tools)
             functions = [function for function in functions if function.name in names]
             choice = allowed.mode
-        word = _word(choice, [function.name for function in functions])
+        word = _word(choice, [function.name for function in functions], passed_over=bool(passed_over))
         return (json.dumps([_template_form(function) for function in functions]) if functions else ""), word
 
 
-def _word(choice: str | Choice | None, names: list[str]) -> str:
+def _functions(tools: Iterable[Tool]) -> dict[str, Function]:
+    found: dict[str, Function] = {}
+    for tool in tools:
+        for function in tool.functions():
+            found.setdefault(function.name, function)
+    return found
+
+
+def _word(choice: str | Choice | None, names: list[str], *, passed_over: bool) -> str:
     if isinstance(choice, Choice):
-        if choice.type != "function":
-            raise InvalidRequest(f"tool_choice has the type {choice.type[:40]!r}; give function, or a word")
         name = choice.function.name if choice.function else choice.name
+        if choice.type != "function" or name is None:
+            _log.warning("a tool_choice that is not known is taken for auto", type=choice.type[:40])
+            return "auto"
         if name not in names:
             raise InvalidRequest(f"tool_choice names {name!r}, which is not among the tools; offer it in tools")
         return name
-    if choice is not None and choice not in WORDS:
-        raise InvalidRequest(f"tool_choice is {choice[:40]!r}; give one of {', '.join(WORDS)}, or a function")
-    if choice == "required" and not names:
+    word = _ALIASES.get(choice or "", choice or "")
+    if word and word not in WORDS:
+        raise InvalidRequest(f"tool_choice is {word[:40]!r}; give one of {', '.join(WORDS)}, or a function")
+    if word == "required" and not names:
+        if passed_over:
+            return "auto"
         raise InvalidRequest("tool_choice is required but tools is empty; offer at least one tool")
-    return choice or ""
+    return word
 
 
 def _template_form(function: Function) -> dict[str, Any]:

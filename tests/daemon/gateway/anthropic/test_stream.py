@@ -76,7 +76,7 @@ def test_a_body() -> None:
     body = whole(thinks("hm"), says("a"), calls(1, "f", {"x": [1]}), ends(5, 9)).model_dump()
     assert body["content"] == [
         {"type": "thinking", "thinking": "hm", "signature": signature("hm")},
-        {"type": "text", "text": "a", "citations": None},
+        {"type": "text", "text": "a"},
         {"type": "tool_use", "id": "call_1", "name": "f", "input": {"x": [1]}},
     ]
     assert body["usage"]["input_tokens"] == 5 and body["usage"]["output_tokens"] == 9

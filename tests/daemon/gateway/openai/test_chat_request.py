@@ -126,14 +126,11 @@ def test_a_conversation() -> None:
         ({"messages": []}, "at least one"),
         ({"messages": [{"role": "user", "content": [{"type": "image_url", "image_url": {"url": "data:"}}]}]}, "image"),
         ({"messages": [{"role": "user", "content": [{"type": "input_audio"}]}]}, "input_audio"),
-        ({"messages": [{"role": "user", "content": [{"type": "text"}]}]}, "without its text"),
-        ({"tools": [{"type": "web_search"}]}, "web_search"),
         ({"tools": [{"type": "function"}]}, "without a name"),
         ({"tool_choice": "required"}, "tools is empty"),
         ({"tool_choice": "sometimes"}, "sometimes"),
         ({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "x"}}}, "'x'"),
         ({"response_format": {"type": "xml"}}, "not known"),
-        ({"response_format": {"type": "json_schema"}}, "without a schema"),
         ({"reasoning_effort": "enormous"}, "enormous"),
         ({"top_logprobs": 2}, "needs logprobs"),
         ({"logit_bias": {"the": 1}}, "'the'"),
@@ -155,13 +152,56 @@ def test_what_cannot_be_done_is_refused(fields: dict[str, Any], words: str) -> N
         {"top_p": 1.1}, {"n": 0}, {"n": 129}, {"n": 1.5}, {"n": True}, {"max_tokens": 0}, {"max_tokens": "5"},
         {"presence_penalty": 3}, {"top_logprobs": 21, "logprobs": True}, {"stream": "yes"}, {"stop": [1]},
         {"messages": "hi"}, {"messages": None},
-        {"messages": [{"role": "owner", "content": "x"}]}, {"model": None},
+        {"model": None}, {"max_completion_tokens": 0},
         {"seed": 1 << 63}, {"logit_bias": {"1": 101}},
     ],
 )  # fmt: skip
 def test_wrong_types_and_ranges(fields: dict[str, Any]) -> None:
     with pytest.raises(ValidationError):
         one(**fields)
+
+
+SEARCH = {"type": "web_search"}
+NAMESPACE = {
+    "type": "namespace",
+    "name": "mcp",
+    "tools": [{"type": "function", "name": "g", "strict": None}, {"type": "custom", "name": "c"}],
+}
+
+
+@pytest.mark.parametrize(
+    ("fields", "read", "expected"),
+    [
+        ({"max_tokens": -1}, lambda r: r.limits.HasField("max_tokens"), False),
+        ({"max_completion_tokens": -2, "max_tokens": 5}, lambda r: r.limits.HasField("max_tokens"), False),
+        ({"tools": [SEARCH, {"type": "custom", "custom": {"name": "c"}}, {"type": "tool_search"}, {"type": "mcp"}]},
+         lambda r: r.tools_json, ""),
+        ({"tools": [SEARCH], "tool_choice": "required"}, lambda r: r.tool_choice, "auto"),
+        ({"tools": [TOOL], "tool_choice": "any"}, lambda r: r.tool_choice, "required"),
+        ({"tools": [TOOL], "tool_choice": {"type": "custom"}}, lambda r: r.tool_choice, "auto"),
+        ({"tools": [TOOL], "tool_choice": {"type": "function"}}, lambda r: r.tool_choice, "auto"),
+        ({"tools": [TOOL], "tool_choice": {}}, lambda r: r.tool_choice, "auto"),
+        ({"tools": [TOOL, NAMESPACE]},
+         lambda r: [tool["function"]["name"] for tool in json.loads(r.tools_json)], [TOOL["function"]["name"], "g"]),
+        ({"response_format": {"type": "json_object", "schema": {"type": "array"}}},
+         lambda r: r.limits.json_schema, '{"type": "array"}'),
+        ({"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}},
+         lambda r: r.limits.json_schema, "{}"),
+        ({"messages": [{"role": "latest_reminder", "content": "x"}, {"role": "developer", "content": "y"}]},
+         lambda r: [(m.role, m.content) for m in r.messages], [("user", "x"), ("system", "y")]),
+        ({"messages": [{"role": "user", "content": [{"type": "new", "text": "x"}, {"type": "other"}]}]},
+         lambda r: r.messages[0].content, "x"),
+        ({"messages": [{"role": "user", "content": {"type": "text", "text": "x"}}]},
+         lambda r: r.messages[0].content, "x"),
+        ({"messages": [{"role": "assistant", "content": None, "refusal": None, "tool_calls": [
+            {"id": "a", "type": "custom", "custom": {"name": "c", "input": "do"}}, {"id": "b", "type": "unheard"}]},
+            {"role": "tool", "tool_call_id": "a", "content": "did"}]},
+         lambda r: ([call["function"] for call in json.loads(r.messages[0].tool_calls_json)], r.messages[1].tool_name),
+         ([{"name": "c", "arguments": {"input": "do"}}], "c")),
+    ],
+)  # fmt: skip
+def test_what_is_not_known_is_no_reason_to_refuse(fields: dict[str, Any], read: Any, expected: Any) -> None:
+    assert read(one(**fields)) == expected
 
 
 _JSON = st.recursive(

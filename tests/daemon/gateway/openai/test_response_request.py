@@ -12,7 +12,9 @@ from pydantic import ValidationError
 
 from hypura.v1 import inference_pb2 as pb
 from hypura_daemon.errors import InvalidRequest
+from hypura_daemon.gateway.openai.identity import new_identity
 from hypura_daemon.gateway.openai.response_request import ResponseRequest, input_messages, response_request
+from hypura_daemon.gateway.openai.response_stream import ResponseStream
 
 TOOL = {"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": True}
 
@@ -91,19 +93,68 @@ def test_fields(fields: dict[str, Any], read: Any, expected: Any) -> None:
     [
         ({"input": ""}, "input is empty"),
         ({"input": []}, "input is empty"),
-        ({"input": [{"role": "tool", "content": "x"}]}, "'tool'"),
-        ({"input": [{"type": "item_reference", "id": "x"}]}, "item_reference"),
         ({"input": [{"type": "function_call", "name": "f"}]}, "call_id"),
         ({"input": [{"role": "user", "content": [{"type": "input_image", "image_url": "x"}]}]}, "image"),
         ({"background": True}, "background"),
         ({"conversation": "conv_1"}, "conversation"),
-        ({"tools": [{"type": "custom", "name": "x"}]}, "custom"),
-        ({"tools": [{"type": "web_search"}], "tool_choice": "required"}, "tools is empty"),
+        ({"tool_choice": "required"}, "tools is empty"),
     ],
 )
 def test_what_cannot_be_done_is_refused(fields: dict[str, Any], words: str) -> None:
     with pytest.raises(InvalidRequest, match=words):
         translated(**fields)
+
+
+def test_items_of_every_kind_leave_a_conversation() -> None:
+    """What Codex and the Agents SDK give back: what nobody here ran is left out, calls of other kinds are calls."""
+    request = translated(
+        input=[
+            {"type": "compaction", "encrypted_content": "x"},
+            {"type": "item_reference", "id": "msg_1"},
+            {"role": "latest_reminder", "content": "now"},
+            {"type": "reasoning", "id": "rs", "summary": [], "content": None, "encrypted_content": "x"},
+            {"type": "web_search_call", "id": "ws_1", "status": "completed", "action": {"type": "search"}},
+            {"type": "image_generation_call", "id": "ig_1", "result": "x"},
+            {"type": "custom_tool_call", "call_id": "c1", "name": "apply_patch", "input": "*** Begin"},
+            {"type": "custom_tool_call_output", "call_id": "c1", "output": "Done"},
+            {"type": "local_shell_call", "call_id": "c2", "action": {"type": "exec", "command": ["ls"]}},
+            {"type": "local_shell_call_output", "call_id": "c2", "output": "a.txt"},
+            {"type": "function_call", "call_id": "c3", "name": "g", "namespace": "mcp", "arguments": '{"a": '},
+            {"type": "function_call_output", "call_id": "c3", "output": [{"type": "output_text", "text": "no"}]},
+            {"type": "mcp_list_tools", "id": "m", "tools": []},
+            {"type": "unheard_of", "content": {"type": "text"}},
+        ],
+        tools=[{"type": "local_shell"}, {"type": "tool_search"}, {"type": "custom", "name": "apply_patch"}],
+        tool_choice="required",
+        truncation="middle",
+    )
+    assert roles(request) == [
+        ("user", "now"), ("assistant", ""), ("tool", "Done"), ("assistant", ""), ("tool", "a.txt"),
+        ("assistant", ""), ("tool", "no"),
+    ]  # fmt: skip
+    calls = [json.loads(m.tool_calls_json)[0]["function"] for m in request.messages if m.tool_calls_json]
+    assert calls == [
+        {"name": "apply_patch", "arguments": {"input": "*** Begin"}},
+        {"name": "local_shell", "arguments": {"type": "exec", "command": ["ls"]}},
+        {"name": "g", "arguments": '{"a": '},
+    ]
+    assert (request.tools_json, request.tool_choice) == ("", "auto")
+
+
+def test_a_namespace_is_its_functions_and_calls_name_it() -> None:
+    """Codex offers its MCP servers so, and finds the server of a call by the namespace."""
+    inner = {"type": "function", "name": "g", "description": None, "parameters": {"type": "object"}, "strict": False}
+    asked = ResponseRequest.model_validate(
+        {"model": "m", "input": "hi", "tools": [{"type": "namespace", "name": "mcp", "tools": [inner]}, TOOL]}
+    )
+    offered = json.loads(response_request(asked, input_messages("hi")).tools_json)
+    assert [tool["function"]["name"] for tool in offered] == ["g", "f"]
+    stream = ResponseStream(new_identity("resp_", "m"), asked)
+    for name in ("g", "f"):
+        stream.add(pb.ChatResponse(tool_call=pb.ToolCall(id=name, name=name, arguments_json="{}")))
+    stream.end()
+    told = [item.model_dump() for item in stream.response.output]
+    assert (told[0]["namespace"], "namespace" in told[1]) == ("mcp", False)
 
 
 _ITEM = st.fixed_dictionaries(
