@@ -69,7 +69,8 @@ class Renderer:
             self._idle.append(process)
         if "refused" in answer:
             raise InvalidRequest(answer["refused"])
-        return str(answer["text"])
+        # Halves of surrogate pairs, which a tool's arguments or the template itself may have, are no text.
+        return str(answer["text"]).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 class _Process:

@@ -15,9 +15,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hypura_daemon.gateway.anthropic.routes import ENDPOINTS as ANTHROPIC
+from hypura_daemon.gateway.bodies import Bodies
 from hypura_daemon.gateway.core import Core
+from hypura_daemon.gateway.encodings import ACCEPTED
 from hypura_daemon.gateway.endpoint import Endpoint
-from hypura_daemon.gateway.errors import ClientGone, http_status
+from hypura_daemon.gateway.errors import ClientGone, UnsupportedEncoding, http_status
 from hypura_daemon.gateway.guard import Rules, guarded
 from hypura_daemon.gateway.ollama import ENDPOINTS as OLLAMA
 from hypura_daemon.gateway.openai.routes import ENDPOINTS as OPENAI
@@ -46,8 +48,7 @@ def build(core: Core, rules: Rules, body_limit_bytes: int) -> ASGIApp:
         routes=[*routes, Route("/openapi.json", openapi)],
         exception_handlers={HTTPException: _refused, Exception: _failed, ClientGone: _left},
     )
-    app.state.body_limit_bytes = body_limit_bytes
-    return Tallying(_Tidied(guarded(app, rules)))
+    return Tallying(_Tidied(guarded(Bodies(app, body_limit_bytes), rules)))
 
 
 class _Tidied:
@@ -85,7 +86,10 @@ def _told(request: Request, error: Exception) -> Response:
     if http_status(error) == 500:
         _log.error("a request met a defect", path=request.url.path, exc_info=error)
     current().failed(error)
-    return error_refusal(request.url.path, error)
+    response = error_refusal(request.url.path, error)
+    if isinstance(error, UnsupportedEncoding):
+        response.headers["accept-encoding"] = ACCEPTED  # RFC 9110, 15.5.16
+    return response
 
 
 async def _refused(request: Request, error: Exception) -> Response:

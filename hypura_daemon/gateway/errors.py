@@ -31,6 +31,10 @@ class BodyTooLarge(HypuraError):
     """The request's body is larger than the setting allows."""
 
 
+class UnsupportedEncoding(HypuraError):
+    """The request's body is packed in a way that is not known."""
+
+
 class BodyTooSlow(HypuraError):
     """The client does not send the rest of its request."""
 
@@ -45,6 +49,8 @@ def http_status(error: Exception) -> int:
         return 413
     if isinstance(error, BodyTooSlow):
         return 408
+    if isinstance(error, UnsupportedEncoding):
+        return 415
     return next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
 
 

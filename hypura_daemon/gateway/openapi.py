@@ -19,6 +19,7 @@ _WORDS = {
     403: "Not from this host, or from this page",
     404: "No such model",
     413: "The body is too large",
+    415: "The body's Content-Encoding is not known",
     500: "A defect, or a worker that failed",
     501: "Not supported",
     502: "The host to download from failed",
@@ -61,7 +62,7 @@ def _operation(endpoint: Endpoint, names: Any) -> dict[str, Any]:
     if endpoint.path.startswith("/api/blobs") and endpoint.method == "POST":
         responses["201"] = {"description": "It is new"}
     error = names[(_error_shape(endpoint.path), "serialization")]
-    statuses = {*endpoint.errors, *_ALWAYS, *((413,) if endpoint.request is not None else ())}
+    statuses = {*endpoint.errors, *_ALWAYS, *((413, 415) if endpoint.request is not None else ())}
     for status in sorted(statuses):
         responses[str(status)] = {"description": _WORDS[status]} | (
             {} if endpoint.method == "HEAD" else {"content": {"application/json": {"schema": error}}}

@@ -30,7 +30,7 @@ def renderer() -> Iterator[Renderer]:
 
 
 def test_it_renders_as_the_sandbox_does_and_refuses_in_its_words(renderer: Renderer) -> None:
-    assert renderer.render("{{ messages[0].content }}{{ eos_token }}", USER, [], eos="</s>") == "Zürich <b> \ud800</s>"
+    assert renderer.render("{{ messages[0].content }}{{ eos_token }}", USER, [], eos="</s>") == "Zürich <b> \ufffd</s>"
     with pytest.raises(InvalidRequest, match="roles must alternate"):
         renderer.render("{{ raise_exception('roles must alternate') }}", USER, [])
 

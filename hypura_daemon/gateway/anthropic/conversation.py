@@ -32,6 +32,7 @@ def chat_messages(system: Content | None, messages: list[Message]) -> list[infer
         where = f"messages[{number}]"
         content = [Block(type="text", text=message.content)] if isinstance(message.content, str) else message.content
         turns.add(_ROLES.get(message.role, "user"), content, where)
+    turns.join()
     return turns.done
 
 
@@ -48,14 +49,22 @@ class _Turns:
 
     done: list[inference_pb2.ChatMessage] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
+    _more: list[str] = field(default_factory=list)
 
     def say(self, role: str, text: str) -> None:
         """Turns of the user that follow each other are one: some templates want the roles to alternate."""
         last = self.done[-1] if self.done else None
         if last is not None and last.role == role != "assistant":
-            last.content += f"\n{text}"
+            self._more.append(text)
         else:
+            self.join()
             self.done.append(inference_pb2.ChatMessage(role=role, content=text))
+
+    def join(self) -> None:
+        """Put what was said further into the last message: once, since a copy for each piece would be quadratic."""
+        if self._more:
+            self.done[-1].content = "\n".join([self.done[-1].content, *self._more])
+            self._more = []
 
     def add(self, role: str, blocks: list[Block], where: str) -> None:
         texts: list[str] = []
@@ -82,6 +91,7 @@ class _Turns:
     def _result(self, block: Block, place: str) -> None:
         if not block.tool_use_id:
             raise InvalidRequest(f"{place} is a tool_result without tool_use_id; name the call that it answers")
+        self.join()
         self.done.append(
             inference_pb2.ChatMessage(
                 role="tool",

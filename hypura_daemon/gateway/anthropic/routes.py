@@ -11,7 +11,7 @@ from hypura_daemon.gateway.anthropic.answer import Message, TokenCount, message
 from hypura_daemon.gateway.anthropic.errors import error_event
 from hypura_daemon.gateway.anthropic.request import CountRequest, MessagesRequest, chat_request, prompt_request
 from hypura_daemon.gateway.anthropic.stream import MessageEvent, MessageStream
-from hypura_daemon.gateway.bodies import parsed
+from hypura_daemon.gateway.bodies import converted, parsed
 from hypura_daemon.gateway.core import Core
 from hypura_daemon.gateway.endpoint import Endpoint
 from hypura_daemon.gateway.ids import new_id
@@ -25,7 +25,7 @@ ERRORS = (400, 404, 500, 503)
 async def messages(core: Core, request: Request) -> Response:
     """Answers a conversation."""
     asked = await parsed(request, MessagesRequest)
-    chat = chat_request(asked)
+    chat = await converted(request, chat_request, asked)
     message_id, request_id = new_id("msg_"), current().id
     if asked.stream:
         writer = MessageStream(message_id, asked.model, one_call=asked.one_call)
@@ -39,7 +39,8 @@ async def messages(core: Core, request: Request) -> Response:
 async def count_tokens(core: Core, request: Request) -> Response:
     """Counts the tokens of a prompt."""
     asked = await parsed(request, CountRequest)
-    counted = await unless_gone(request, core.inference.count_chat_tokens(prompt_request(asked)))
+    wanted = await converted(request, prompt_request, asked)
+    counted = await unless_gone(request, core.inference.count_chat_tokens(wanted))
     return _told(TokenCount(input_tokens=counted), current().id)
 
 

@@ -11,7 +11,7 @@ from starlette.responses import JSONResponse, Response
 
 from hypura.v1 import inference_pb2
 from hypura_daemon.errors import InvalidRequest
-from hypura_daemon.gateway.bodies import parsed
+from hypura_daemon.gateway.bodies import converted, parsed
 from hypura_daemon.gateway.core import Core
 from hypura_daemon.gateway.endpoint import Endpoint
 from hypura_daemon.gateway.ollama.answers import Teller, collected, lines
@@ -133,7 +133,7 @@ async def chat(core: Core, request: Request) -> Response:
     asked = await parsed(request, ChatRequest)
     if not asked.model:
         raise InvalidRequest("model is required")
-    wanted = chat_request(asked)
+    wanted = await converted(request, chat_request, asked)
     if not wanted.messages:
         return await held(core, request, asked, chat=True)
     teller = Teller(asked.model, chat=True)

@@ -119,8 +119,7 @@ async def version(core: Core, request: Request) -> Response:
 
 
 async def tags(core: Core, request: Request) -> Response:
-    models = await FILES(core.registry.list)
-    return JSONResponse({"models": [_tag(model) for model in models if not model.error]})
+    return await FILES(_tags, core, key="/")
 
 
 async def ps(core: Core, request: Request) -> Response:
@@ -132,7 +131,11 @@ async def ps(core: Core, request: Request) -> Response:
 async def show(core: Core, request: Request) -> Response:
     asked = await parsed(request, ShowRequest)
     wanted, verbose = asked.wanted(), bool(asked.verbose)
-    return JSONResponse(await FILES(_shown, core, wanted, verbose))
+    return await FILES(lambda: JSONResponse(_shown(core, wanted, verbose)), key=wanted)
+
+
+def _tags(core: Core) -> Response:
+    return JSONResponse({"models": [_tag(model) for model in core.registry.list() if not model.error]})
 
 
 def _tag(summary: ModelSummary) -> dict[str, Any]:

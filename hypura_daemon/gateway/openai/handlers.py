@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hypura_daemon.gateway.answer import gathered
-from hypura_daemon.gateway.bodies import parsed
+from hypura_daemon.gateway.bodies import converted, parsed
 from hypura_daemon.gateway.core import Core
 from hypura_daemon.gateway.endpoint import Endpoint
 from hypura_daemon.gateway.openai.chat_answer import ChatCompletion, ChatCompletionChunk, ChatStream, chat_completion
@@ -29,7 +29,7 @@ from hypura_daemon.threads import FILES, REQUESTS
 async def chat_completions(core: Core, request: Request) -> Response:
     """Answers a conversation."""
     asked = await parsed(request, ChatCompletionRequest)
-    makers = [partial(core.inference.chat, chat) for chat in chat_requests(asked)]
+    makers = [partial(core.inference.chat, chat) for chat in await converted(request, chat_requests, asked)]
     identity = new_identity("chatcmpl-", asked.model)
     one_call = asked.parallel_tool_calls is False
     if asked.stream:
@@ -42,7 +42,7 @@ async def chat_completions(core: Core, request: Request) -> Response:
 async def completions(core: Core, request: Request) -> Response:
     """Continues prompts."""
     asked = await parsed(request, CompletionRequest)
-    makers = [partial(core.inference.generate, one) for one in completion_requests(asked)]
+    makers = [partial(core.inference.generate, one) for one in await converted(request, completion_requests, asked)]
     identity = new_identity("cmpl-", asked.model)
     if asked.stream:
         return await streaming(request, pieces(CompletionStream(identity, asked), makers))
@@ -52,18 +52,19 @@ async def completions(core: Core, request: Request) -> Response:
 async def embeddings(core: Core, request: Request) -> Response:
     """Turns texts into vectors."""
     asked = await parsed(request, EmbeddingRequest)
-    answer = await unless_gone(request, core.inference.embed(embed_request(asked)))
+    answer = await unless_gone(request, core.inference.embed(await converted(request, embed_request, asked)))
     return told(await REQUESTS(embedding_list, asked, answer))
 
 
 async def models(core: Core, request: Request) -> Response:
     """Lists the models."""
-    return told(model_list(await FILES(core.registry.list)))
+    return await FILES(lambda: told(model_list(core.registry.list())), key="/")
 
 
 async def model(core: Core, request: Request) -> Response:
     """Tells of one model; its name may have slashes and a colon."""
-    return told(model_object(await FILES(core.registry.summary, request.path_params["id"])))
+    name = request.path_params["id"]
+    return told(model_object(await FILES(core.registry.summary, name, key=name)))
 
 
 HANDLERS = (

@@ -10,7 +10,7 @@ from starlette.responses import Response
 from hypura.v1 import inference_pb2
 from hypura_daemon.errors import HypuraError, InvalidRequest
 from hypura_daemon.gateway.answer import gathered
-from hypura_daemon.gateway.bodies import parsed
+from hypura_daemon.gateway.bodies import converted, parsed
 from hypura_daemon.gateway.core import Core
 from hypura_daemon.gateway.endpoint import Endpoint
 from hypura_daemon.gateway.openai.errors import not_found, words_of
@@ -35,8 +35,9 @@ class Responses:
     async def create(self, core: Core, request: Request) -> Response:
         """Answers."""
         asked = await parsed(request, ResponseRequest)
-        conversation = [*self._before(asked.previous_response_id), *input_messages(asked.input)]
-        chat = response_request(asked, conversation)
+        said = await converted(request, input_messages, asked.input)
+        conversation = [*self._before(asked.previous_response_id), *said]
+        chat = await converted(request, response_request, asked, conversation)
         stream = ResponseStream(new_identity("resp_", asked.model), asked)
         if asked.stream:
             return await streaming(request, self._events(stream, core, chat, asked, conversation))
