@@ -4,7 +4,8 @@ import asyncio
 import os
 import signal
 import socket
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,10 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from hypura.v1 import control_pb2_grpc, inference_pb2_grpc
 from hypura_daemon.activation import CONTROL, HTTP, handed_sockets
+from hypura_daemon.background import supervised
 from hypura_daemon.control import ControlServicer
 from hypura_daemon.control_relay import RELAYED_SOCKET, relay
+from hypura_daemon.descriptors import divided, raise_limit
 from hypura_daemon.endpoint import locked_home, prepare_socket
 from hypura_daemon.errors import HypuraError, SettingsError
 from hypura_daemon.gateway.core import Core
@@ -46,6 +49,14 @@ CLOSE_SECONDS = 1.0
 """For calls that hold no model, such as Watch, once the daemon has drained."""
 MEASURING_DELAY_SECONDS = 1.0
 """The first answers come before it: measuring takes all cores."""
+LONGEST_PAUSE_SECONDS = 10.0
+"""Before a background task that keeps failing is begun anew: the end of the daemon may have to wait for one."""
+MAX_CALLS = 4096
+"""Of all clients on the control socket; beyond, a call is refused with RESOURCE_EXHAUSTED."""
+HANDSHAKE_SECONDS = 20.0
+"""For the first words of a connection to the control socket."""
+IDLE_CONNECTION_SECONDS = 600.0
+"""Then a connection without calls is closed; gRPC's clients open another when they need it."""
 _SERVICES = ("", "hypura.v1.ControlService", "hypura.v1.InferenceService")
 
 _log = structlog.get_logger()
@@ -113,36 +124,49 @@ async def _serve(
         supervisor, registry, context_tokens=settings.context_tokens, log_content=settings.log_content
     )
     core = Core(inference, registry, supervisor, settings, shop)
-    gateway = await asyncio.to_thread(open_gateway, core, handed[HTTP])
+    limit = raise_limit()
+    places = divided(limit, settings.connections)
+    if handed[CONTROL]:  # Each takes two descriptors more where it is passed on.
+        places = replace(places, control=max(1, places.control // 3))
+    gateway = await asyncio.to_thread(open_gateway, core, places, handed[HTTP])
     reporter = StatusReporter(settings, supervisor, hardware, gateway.address)
     control = ControlServicer(registry, hardware, planner, supervisor, reporter, shop, tunings, ending.ask)
-    server, healthy = _make_server(grpc_socket, control, InferenceServicer(inference))
+    services = control, InferenceServicer(inference)
+    server, healthy = _make_server(grpc_socket, *services, places.control, settings.client_stall_seconds)
     notifier = Notifier(os.environ)
 
     async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(supervisor.run(), name="supervisor")
+
+        def keep(name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
+            """Run it beside the others, of which none ends for its sake."""
+            return tasks.create_task(supervised(name, work, longest_pause_seconds=LONGEST_PAUSE_SECONDS), name=name)
+
+        keep("supervisor", supervisor.run)
         relays: list[asyncio.Task[None]] = []
         watching = (
-            tasks.create_task(notifier.watch(), name="watchdog"),
-            tasks.create_task(watch_pressure(supervisor, current()), name="memory pressure"),
+            keep("watchdog", notifier.watch),
+            keep("memory pressure", partial(watch_pressure, supervisor, current())),
         )
         try:
             await server.start()
-            tasks.create_task(gateway.run(), name="gateway")
+            keep("gateway", gateway.run)
             for listener in handed[CONTROL]:
-                relays.append(tasks.create_task(relay(listener, grpc_socket), name="control relay"))
+                relays.append(keep("control relay", partial(relay, listener, grpc_socket, places.control)))
             await _say(healthy, health_pb2.HealthCheckResponse.SERVING)
             _log.info(
                 "serving",
                 socket=str(settings.socket),
                 http=gateway.address,
                 budget_bytes=budget_bytes,
+                descriptors=limit,
+                connections=places.gateway,
+                control_connections=places.control,
                 version=version(),
             )
             notifier.ready(f"serving on {gateway.address or settings.socket}")
             behind = (
-                tasks.create_task(_measure(hardware, registry), name="measuring"),
-                tasks.create_task(preload(settings.preload, registry, supervisor, hardware), name="preload"),
+                keep("measuring", partial(_measure, hardware, registry)),
+                keep("preload", partial(preload, settings.preload, registry, supervisor, hardware)),
             )
             await ending.asked.wait()
             for task in behind:
@@ -161,6 +185,7 @@ async def _serve(
             await server.stop(CLOSE_SECONDS)
             for passing in relays:
                 passing.cancel()
+            notifier.close()
     _log.info("ended")
 
 
@@ -171,12 +196,18 @@ def _take_away(socket_path: Path) -> None:
         _log.warning("the control socket is left behind", path=str(socket_path), error=error.strerror)
 
 
-def _make_server(path: Path, control: ControlServicer, inference: InferenceServicer) -> tuple[grpc.aio.Server, Any]:
+def _make_server(
+    path: Path, control: ControlServicer, inference: InferenceServicer, connections: int, client_stall_seconds: float
+) -> tuple[grpc.aio.Server, Any]:
     server = grpc.aio.server(
-        interceptors=[ErrorInterceptor()],
+        interceptors=[ErrorInterceptor(client_stall_seconds)],
+        maximum_concurrent_rpcs=MAX_CALLS,
         options=[
             ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
             ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
+            ("grpc.max_allowed_incoming_connections", connections),
+            ("grpc.server_handshake_timeout_ms", int(HANDSHAKE_SECONDS * 1000)),
+            ("grpc.max_connection_idle_ms", int(IDLE_CONNECTION_SECONDS * 1000)),
         ],
     )
     control_pb2_grpc.add_ControlServiceServicer_to_server(control, server)  # type: ignore[no-untyped-call]

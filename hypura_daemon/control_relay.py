@@ -16,10 +16,13 @@ PAUSE_SECONDS = 1.0
 _log = structlog.get_logger()
 
 
-async def relay(listener: socket.socket, to: Path) -> None:
-    """Pass on every connection until cancelled; the listening socket stays the service manager's."""
+async def relay(listener: socket.socket, to: Path, most: int) -> None:
+    """Pass on every connection, no more at once than `most`, until cancelled; the listening socket stays the service
+    manager's.
+    """
     listener.setblocking(False)
     loop = asyncio.get_running_loop()
+    open_ones: set[asyncio.Task[None]] = set()
     async with asyncio.TaskGroup() as connections:
         while True:
             try:
@@ -27,19 +30,26 @@ async def relay(listener: socket.socket, to: Path) -> None:
             except OSError as error:
                 _log.warning("a connection to the control socket cannot be taken", error=str(error))
                 await asyncio.sleep(PAUSE_SECONDS)
-            else:
-                connections.create_task(_pass_on(connection, to))
+                continue
+            if len(open_ones) >= most:
+                _log.debug("a connection to the control socket is refused", open=len(open_ones))
+                connection.close()
+                continue
+            passing = connections.create_task(_pass_on(connection, to))
+            open_ones.add(passing)
+            passing.add_done_callback(open_ones.discard)
 
 
 async def _pass_on(outer: socket.socket, to: Path) -> None:
-    with outer, socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as inner:
-        outer.setblocking(False)
-        inner.setblocking(False)
+    with outer:
         try:
-            await asyncio.get_running_loop().sock_connect(inner, str(to))
-            async with asyncio.TaskGroup() as ways:
-                ways.create_task(_copy(outer, inner))
-                ways.create_task(_copy(inner, outer))
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as inner:
+                outer.setblocking(False)
+                inner.setblocking(False)
+                await asyncio.get_running_loop().sock_connect(inner, str(to))
+                async with asyncio.TaskGroup() as ways:
+                    ways.create_task(_copy(outer, inner))
+                    ways.create_task(_copy(inner, outer))
         except* OSError as group:
             _log.debug("a control connection was cut off", error=str(group.exceptions[0]))
 

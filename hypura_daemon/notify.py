@@ -15,6 +15,8 @@ class Notifier:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._address = environ.get("NOTIFY_SOCKET", "")
+        # Open from the start: systemd ends a daemon whose watchdog finds no descriptor.
+        self._channel = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) if self._address else None
         self._period_seconds = _watchdog_seconds(environ) / 2
 
     def ready(self, status: str) -> None:
@@ -36,15 +38,20 @@ class Notifier:
             await asyncio.sleep(self._period_seconds)
 
     def _send(self, message: str) -> None:
-        if not self._address:
+        if self._channel is None:
             return
         address = "\0" + self._address[1:] if self._address.startswith("@") else self._address
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-            channel.setblocking(False)
-            try:
-                channel.sendto(message.encode(), address)
-            except OSError as error:
-                _log.warning("systemd cannot be told", message=message.split("\n")[0], error=str(error))
+        self._channel.setblocking(False)
+        try:
+            self._channel.sendto(message.encode(), address)
+        except OSError as error:
+            _log.warning("systemd cannot be told", message=message.split("\n")[0], error=str(error))
+
+    def close(self) -> None:
+        """Nothing more is told."""
+        if self._channel is not None:
+            self._channel.close()
+            self._channel = None
 
 
 def _watchdog_seconds(environ: Mapping[str, str]) -> float:

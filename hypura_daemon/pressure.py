@@ -32,7 +32,7 @@ def largest_programs() -> str:
 
 async def watch_pressure(supervisor: Supervisor, platform: Platform, look_seconds: float = LOOK_SECONDS) -> None:
     """Runs until it is cancelled; sleeps while no model is loaded."""
-    full_bytes = limit_bytes = supervisor.budget_bytes
+    full_bytes, limit_bytes = supervisor.budget_bytes, supervisor.limit_bytes
     while True:
         async with aclosing(supervisor.watch()) as changes:
             async for snapshots in changes:

@@ -31,6 +31,7 @@ from hypura_daemon.scheduling.rules import Rules
 
 MAX_SOCKET_PATH_BYTES = 100  # sun_path holds 104 bytes on macOS and 108 on Linux.
 MAX_MEMORY_BYTES = 1 << 50
+CLIENT_STALL_SECONDS = 60.0
 STORES = ("ollama", "huggingface", "lm-studio")
 UNIT_BYTES = {
     "": 1,
@@ -85,6 +86,8 @@ class Settings:
     answer_stall_seconds: float
     reload_wait_seconds: float
     worker_deaf_seconds: float = 14.0
+    client_stall_seconds: float = CLIENT_STALL_SECONDS
+    connections: int = 1024
     log_file: Path | None = None  # Beside, or instead of, standard error.
     log_content: bool = False
     preload: tuple[str, ...] = ()
@@ -224,6 +227,8 @@ class _Sources(BaseSettings):
     answer_stall_seconds: Seconds = 900.0
     worker_deaf_seconds: Seconds = 14.0
     reload_wait_seconds: Seconds = 60.0
+    client_stall_seconds: Seconds = CLIENT_STALL_SECONDS
+    connections: Annotated[int, Field(ge=4, le=60000)] = 1024
     load_wait_seconds: Seconds = 120.0
     turn_wait_seconds: Seconds = 20.0
     min_residency_seconds: Annotated[float, Field(ge=0, le=86400, allow_inf_nan=False)] = 10.0
@@ -335,6 +340,8 @@ def load_settings(flags: Mapping[str, str | None]) -> Settings:
         answer_stall_seconds=merged.answer_stall_seconds,
         worker_deaf_seconds=merged.worker_deaf_seconds,
         reload_wait_seconds=merged.reload_wait_seconds,
+        client_stall_seconds=merged.client_stall_seconds,
+        connections=merged.connections,
         rules=Rules(
             keep_alive_seconds=merged.keep_alive,
             load_wait_seconds=merged.load_wait_seconds,

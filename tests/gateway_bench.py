@@ -30,7 +30,9 @@ import uvloop
 
 from hypura.v1 import worker_pb2
 from hypura_client.sync import Client
+from hypura_daemon.descriptors import Places
 from hypura_daemon.gateway.app import build
+from hypura_daemon.gateway.connections import Connections
 from hypura_daemon.gateway.core import Core
 from hypura_daemon.gateway.guard import Rules
 from hypura_daemon.gateway.listening import listen
@@ -108,7 +110,9 @@ async def measure(streams: int, tokens: int) -> dict[str, float]:
         core = Core(
             Inference(supervisor, registry, context_tokens=4096), registry, supervisor, cast(Any, None), cast(Any, None)
         )
-        gateway = GatewayServer(build(core, Rules("127.0.0.1"), 1 << 20), [listener], 1)
+        gateway = GatewayServer(
+            build(core, Rules("127.0.0.1"), 1 << 20), [listener], 1, Connections(Places(256, 16, 16), 60.0)
+        )
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(supervisor.run())
             tasks.create_task(gateway.run())

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -76,6 +76,8 @@ def _handler(core: Core, endpoint: Endpoint) -> Callable[[Request], Awaitable[Re
             return await endpoint.handler(core, request)
         except ClientGone:
             raise
+        except ClientDisconnect as error:
+            raise ClientGone from error
         except Exception as error:
             return _told(request, error)
 

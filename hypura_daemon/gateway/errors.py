@@ -1,5 +1,6 @@
 """What an error is to HTTP: its status and its words. Each dialect has a shape of its own for them."""
 
+from hypura_daemon.descriptors import refused_for_want
 from hypura_daemon.errors import (
     BudgetTooSmall,
     DownloadFailed,
@@ -51,6 +52,8 @@ def http_status(error: Exception) -> int:
         return 408
     if isinstance(error, UnsupportedEncoding):
         return 415
+    if refused_for_want(error) is not None:
+        return 503
     return next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
 
 
@@ -62,4 +65,6 @@ def message_of(error: Exception) -> str:
         return "invalid model name"
     if isinstance(error, HypuraError):
         return str(error)
+    if (refused := refused_for_want(error)) is not None:
+        return str(refused)
     return "hypurad met a defect of its own; its log has the traceback"

@@ -6,6 +6,7 @@ from typing import Protocol
 
 import structlog
 
+from hypura_daemon.descriptors import Places
 from hypura_daemon.errors import SettingsError
 from hypura_daemon.gateway.core import Core
 from hypura_daemon.gateway.listening import is_loopback, listen, told
@@ -35,13 +36,14 @@ class NoGateway:
         """Nothing to end."""
 
 
-def open_gateway(core: Core, handed: Sequence[socket.socket] = ()) -> Gateway:
+def open_gateway(core: Core, places: Places, handed: Sequence[socket.socket] = ()) -> Gateway:
     """The gateway, listening but not serving yet; handed: sockets that listen already. Raises SettingsError."""
     settings = core.settings
     if settings.http is None and not handed:
         return NoGateway()
     # Starlette and uvicorn are not needed by a daemon without a gateway.
     from hypura_daemon.gateway.app import build
+    from hypura_daemon.gateway.connections import Connections
     from hypura_daemon.gateway.guard import Rules
     from hypura_daemon.gateway.server import GatewayServer
 
@@ -54,7 +56,8 @@ def open_gateway(core: Core, handed: Sequence[socket.socket] = ()) -> Gateway:
     rules = Rules(host, gateway.hosts, gateway.origins, gateway.api_key)
     if handed:
         _log.info("the service manager opened the gateway's socket", http=told(listeners[0]))
-    return GatewayServer(build(core, rules, gateway.body_limit_bytes), listeners, settings.grace_seconds)
+    connections = Connections(places, settings.client_stall_seconds)
+    return GatewayServer(build(core, rules, gateway.body_limit_bytes), listeners, settings.grace_seconds, connections)
 
 
 def _listener(settings: Settings, address: HttpAddress) -> socket.socket:

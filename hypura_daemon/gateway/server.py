@@ -1,15 +1,16 @@
-"""uvicorn in the daemon's own event loop."""
+"""uvicorn in the daemon's own event loop, with the daemon's own bounds on connections."""
 
 import asyncio
 import contextlib
 import socket
 from collections.abc import Iterator, Sequence
+from functools import partial
 
 import uvicorn
 from starlette.types import ASGIApp
 
+from hypura_daemon.gateway.connections import Acceptor, Connections, CountedProtocol
 from hypura_daemon.gateway.listening import told
-from hypura_daemon.gateway.protocol import BoundedProtocol
 
 KEEP_ALIVE_SECONDS = 75
 TICK_SECONDS = 4.0
@@ -19,11 +20,13 @@ TICK_SECONDS = 4.0
 class GatewayServer:
     """Serves the application on sockets that listen already; address is the first one's host:port."""
 
-    def __init__(self, app: ASGIApp, listeners: Sequence[socket.socket], grace_seconds: float) -> None:
+    def __init__(
+        self, app: ASGIApp, listeners: Sequence[socket.socket], grace_seconds: float, connections: Connections
+    ) -> None:
         self.address = told(listeners[0])
         config = uvicorn.Config(
             app,
-            http=BoundedProtocol,
+            http=CountedProtocol,
             ws="none",
             lifespan="off",
             loop="none",
@@ -34,7 +37,7 @@ class GatewayServer:
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=max(1, int(grace_seconds)),
         )
-        self._server = _Server(config)
+        self._server = _Server(config, connections)
         self._listeners = list(listeners)
 
     async def run(self) -> None:
@@ -50,9 +53,25 @@ class GatewayServer:
 class _Server(uvicorn.Server):
     """The daemon handles its signals itself, and an idle one sleeps: uvicorn wakes ten times a second."""
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, connections: Connections) -> None:
         super().__init__(config)
         self.ended = asyncio.Event()
+        self._connections = connections
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take connections from the sockets; again, where serving failed and is begun anew."""
+        for server in getattr(self, "servers", ()):
+            server.close()
+        await self.lifespan.startup()
+        make = partial(
+            CountedProtocol,
+            self._connections,
+            config=self.config,
+            server_state=self.server_state,
+            app_state=self.lifespan.state,
+        )
+        self.servers = [Acceptor(listener, make) for listener in sockets or ()]  # type: ignore[misc]
+        self.started = True
 
     async def main_loop(self) -> None:
         # Every tenth tick of uvicorn's writes the Date header anew, and is all that is needed.

@@ -101,6 +101,10 @@ class Linux:
             return 0
         return next((int(n) for name, _, n in (line.partition(" ") for line in lines) if name == "oom_kill"), 0)
 
+    def most_descriptors(self) -> int:
+        """fs.nr_open."""
+        return int((self.proc / "sys/fs/nr_open").read_text())
+
     def mount_of(self, path: Path) -> Mount:
         """The longest mount point above the path; of equal ones the last, which hides the others."""
         real = path.resolve()

@@ -17,6 +17,7 @@ Runner = Callable[[Sequence[str]], str]
 
 _F_NOCACHE = 48  # sys/fcntl.h; Python's fcntl has the name on macOS alone
 _TOOL_SECONDS = 10.0
+_OPEN_MAX = 10240  # sys/syslimits.h
 _OFFSET_ALIGNMENT_BYTES = 4096
 _MOUNT_LINE = re.compile(r"(?P<device>.*?) on (?P<point>.*) \((?P<filesystem>[^,)]*)[,)]")
 _VM_PAGES = ("Pages free", "Pages inactive", "Pages speculative", "Pages purgeable")
@@ -101,6 +102,10 @@ class MacOS:
     def oom_kills(self) -> int:
         """It kills in such need too, and keeps no count."""
         return 0
+
+    def most_descriptors(self) -> int:
+        """setrlimit refuses more than this, though it tells of no hard limit; OPEN_MAX where it is not known."""
+        return int(self._sysctl("kern.maxfilesperproc") or _OPEN_MAX)
 
     def mount_of(self, path: Path) -> Mount:
         """From df, which sees through APFS's firm links (/Users is on the Data volume)."""

@@ -47,6 +47,9 @@ class Platform(Protocol):
     def oom_kills(self) -> int:
         """How often the system has killed for lack of memory where this process runs; 0 where it does not tell."""
 
+    def most_descriptors(self) -> int:
+        """How many a process may have at most, whatever its own limits say."""
+
     def mount_of(self, path: Path) -> Mount:
         """Where an existing path's bytes are."""
 

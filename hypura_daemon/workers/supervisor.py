@@ -161,6 +161,11 @@ class Supervisor:
         """What a load that asks for so much would be planned with now."""
         return self._lifecycle.holdings.granted_bytes(asked_bytes)
 
+    @property
+    def limit_bytes(self) -> int:
+        """How much of the budget all models may have now."""
+        return self._lifecycle.holdings.budget_bytes
+
     def limit(self, memory_bytes: int, others: str = "") -> None:
         """Keep to so much of the budget from now on; others: the programs that need the rest."""
         self._post(self._lifecycle.limit, memory_bytes, others)

@@ -109,7 +109,7 @@ class Served:
 
 
 @asynccontextmanager
-async def serving() -> AsyncIterator[Served]:
+async def serving(client_stall_seconds: float = 60.0) -> AsyncIterator[Served]:
     planned: list[LoadRequest] = []
 
     async def planner(name: str, request: LoadRequest, *, whole: bool) -> Plan:
@@ -126,7 +126,7 @@ async def serving() -> AsyncIterator[Served]:
             return WorkerProcess(name, Path(folder), WorkerDeadlines(20, 20, 20, 5), command=command)
 
         supervisor = Supervisor(planner, make_worker, budget_bytes=10, reload_wait_seconds=5)
-        server = grpc.aio.server(interceptors=[ErrorInterceptor()])
+        server = grpc.aio.server(interceptors=[ErrorInterceptor(client_stall_seconds)])
         inference = Inference(supervisor, cast(Registry, Shelf()), context_tokens=4096)
         inference_pb2_grpc.add_InferenceServiceServicer_to_server(InferenceServicer(inference), server)
         server.add_insecure_port(f"unix:{folder}/t.sock")
@@ -366,3 +366,17 @@ async def test_loading_asks_for_the_context_that_answers_will_want(asks: bool) -
         else:
             await served.inference.hold("wide", inference_pb2.ModelUse())
         assert [request.least_context_tokens for request in served.planned] == [3000]
+
+
+async def test_a_client_that_does_not_read_loses_its_call_and_its_lease() -> None:
+    async with serving(client_stall_seconds=0.3) as served:
+        limits = inference_pb2.Limits(max_tokens=10_000_000)
+        call = served.stub.Generate(inference_pb2.GenerateRequest(model="m", prompt="flood", limits=limits))
+        assert (await call.read()).HasField("prefill")
+        [snapshot] = served.supervisor.status()
+        assert snapshot.running_requests == 1
+        while served.supervisor.status()[0].running_requests:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        async for _ in served.stub.Generate(inference_pb2.GenerateRequest(model="m", prompt="a b")):
+            pass
+        call.cancel()

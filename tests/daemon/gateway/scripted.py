@@ -14,7 +14,9 @@ from typing import Any, cast
 import httpx
 
 from hypura.v1 import inference_pb2 as pb
+from hypura_daemon.descriptors import Places
 from hypura_daemon.gateway.app import build
+from hypura_daemon.gateway.connections import Connections
 from hypura_daemon.gateway.core import Core
 from hypura_daemon.gateway.guard import Rules
 from hypura_daemon.gateway.server import GatewayServer
@@ -23,6 +25,10 @@ from tests.daemon.gateway.events import generated
 
 BODY_LIMIT_BYTES = 1 << 20
 STUCK = object()
+PLACES = Places(256, 16, 16)
+CLIENT_STALL_SECONDS = 60.0
+SEND_BUFFER_BYTES = 1 << 16
+"""Of each connection: Linux's own, megabytes, would take long to fill."""
 """In a script: nothing more comes."""
 
 
@@ -77,6 +83,7 @@ class Gateway:
 async def serving(*script: Any) -> AsyncIterator[Gateway]:
     inference = ScriptedInference(script)
     with tempfile.TemporaryDirectory(prefix="hyp") as home, socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)
         address = f"http://127.0.0.1:{listener.getsockname()[1]}"
         registry = Registry(Path(home))
         core = Core(
@@ -86,7 +93,9 @@ async def serving(*script: Any) -> AsyncIterator[Gateway]:
             settings=cast(Any, None),
             shop=cast(Any, None),
         )
-        server = GatewayServer(build(core, Rules("127.0.0.1"), BODY_LIMIT_BYTES), [listener], 1)
+        server = GatewayServer(
+            build(core, Rules("127.0.0.1"), BODY_LIMIT_BYTES), [listener], 1, Connections(PLACES, CLIENT_STALL_SECONDS)
+        )
         async with asyncio.timeout(30), asyncio.TaskGroup() as tasks:
             tasks.create_task(server.run())
             try:

@@ -10,11 +10,14 @@ from typing import Any, cast
 
 import pytest
 
+from hypura_daemon.descriptors import Places
 from hypura_daemon.errors import SettingsError
 from hypura_daemon.gateway.core import Core
 from hypura_daemon.gateway.listening import is_loopback, listen, told
 from hypura_daemon.gateway.opening import open_gateway
 from hypura_daemon.settings import GatewaySettings, HttpAddress, Settings, load_settings
+
+PLACES = Places(16, 4, 8)
 
 
 def core(settings: Settings) -> Core:
@@ -55,13 +58,13 @@ def test_loopback(host: str, loopback: bool) -> None:
 def test_beyond_loopback_needs_a_key_or_an_explicit_word(settings: Settings) -> None:
     beyond = replace(settings, http=HttpAddress("0.0.0.0", 0))
     with pytest.raises(SettingsError, match="HYPURA_HTTP_API_KEY"):
-        open_gateway(core(beyond), ())
+        open_gateway(core(beyond), PLACES)
     with pytest.raises(SettingsError, match="HYPURA_HTTP_API_KEY"):
-        open_gateway(core(replace(beyond, gateway=GatewaySettings(origins=("*",)))), ())
+        open_gateway(core(replace(beyond, gateway=GatewaySettings(origins=("*",)))), PLACES)
 
 
 def test_off_means_no_gateway(settings: Settings) -> None:
-    assert open_gateway(core(replace(settings, http=None)), ()).address == ""
+    assert open_gateway(core(replace(settings, http=None)), PLACES).address == ""
 
 
 def test_the_keys_stay_out_of_sight(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
