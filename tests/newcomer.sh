@@ -17,7 +17,7 @@ echo "The demo model that comes with hypura, a quarter of its experts in memory,
 for question in "Why is the sky blue?" "What can you do?"; do
     echo
     echo "> $question"
-    "$bin/hypuractl" run demo "$question" --weight-cache 25% --temperature 0
+    "$bin/hypuractl" run demo "$question" --weight-cache 25% --temperature 0 </dev/null
 done
 
 echo
@@ -28,7 +28,7 @@ fi
 size=$(wc -c <"$model")
 echo "This model has $((size / 1000000)) MB; it gets $memory of memory. Its words are random, its work is real."
 echo
-"$bin/hypuractl" run "$model" "Hello" --memory "$memory" --max-tokens 48 --ignore-eos --seed 1
+"$bin/hypuractl" run "$model" "Hello" --memory "$memory" --max-tokens 48 --ignore-eos --seed 1 </dev/null
 
 echo
 echo "Now yours: . .venv/bin/activate, then hypuractl run demo (a conversation) or hypuractl run YOUR.gguf"

@@ -15,6 +15,7 @@ HELP = """\
 Commands:
   /set …           Set the system message, a parameter, or how answers are shown
   /show …          Show the model, its template, or what is set
+  /list            The models there are
   /load MODEL      Go on with another model, from the start
   /save NAME       Make a model of this one, with the conversation and what is set
   /clear           Forget what was said
@@ -84,6 +85,8 @@ class Commands:
                 self._set(rest)
             case "/show":
                 self._show(rest.lower(), client)
+            case "/list":
+                note("\n".join(model.name for model in client().models().models) or "There are no models.")
             case "/load" if rest:
                 self.wanted_model = rest
                 return Outcome.LOAD

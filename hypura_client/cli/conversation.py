@@ -110,12 +110,12 @@ def set_parameter(wishes: Wishes, name: str, values: list[str]) -> None:
 
 def set_parameters(wishes: Wishes) -> list[tuple[str, str]]:
     """Names and values of what was set."""
-    found = [(name, f"{getattr(wishes.sampling, name):g}") for name in _SAMPLING if wishes.sampling.HasField(name)]
+    found = [(name, str(getattr(wishes.sampling, name))) for name in _SAMPLING if wishes.sampling.HasField(name)]
     if wishes.limits.HasField("max_tokens"):
         found.append(("num_predict", str(wishes.limits.max_tokens)))
     if wishes.context_tokens:
         found.append(("num_ctx", str(wishes.context_tokens)))
-    return found + [("stop", json.dumps(text, ensure_ascii=False)) for text in wishes.limits.stop]
+    return found + [("stop", _quoted(text)) for text in wishes.limits.stop]
 
 
 def _quoted(text: str) -> str:

@@ -1,5 +1,6 @@
 """hypuractl's entry: the table of commands, and what becomes of their errors."""
 
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any, cast
@@ -123,6 +124,10 @@ def _run(arguments: Sequence[str]) -> int:
         code = EXIT_INTERRUPTED
     except (ReaderGone, OutputFailed):
         raise
+    except OSError as error:
+        # A path of the command line that may not be looked at, is too long, or a working directory that has gone.
+        where = f"{safe(os.fsdecode(error.filename))[:200]}: " if error.filename is not None else ""
+        return _report(error, type(error).__name__, f"{where}{error.strerror or error}", EXIT_REFUSED, wants_json)
     except Exception as error:
         if wants_json:
             print_json({"error": {"type": type(error).__name__, "message": str(error)}})

@@ -13,8 +13,12 @@ from pathlib import Path
 import psutil
 import pytest
 
+from hypura.v1 import inference_pb2 as inference
+from hypura_client.cli.answer import Display
 from hypura_client.cli.commands import is_command
+from hypura_client.cli.conversation import Conversation, Wishes, set_parameter
 from hypura_client.sync import Client
+from hypura_daemon.models.modelfile import parse_modelfile
 from tests.client.conftest import TIMEOUT_SECONDS, Hypuractl
 from tests.client.test_launch import SERVES, environ_with, place  # noqa: F401 - a fixture
 
@@ -135,6 +139,12 @@ def test_commands_are_not_asked_of_the_model(terminal: Terminal) -> None:
         assert "né" not in said, (line, said)
 
 
+def test_models_are_listed(hypuractl: Hypuractl, terminal: Terminal, tmp_path: Path) -> None:
+    (tmp_path / "listed.gguf").touch()
+    assert hypuractl("add", "listed.gguf").code == 0
+    assert "listed" in terminal.ask("/list").replace("/list", "", 1)
+
+
 def test_paths_are_text(terminal: Terminal, tmp_path: Path) -> None:
     assert "né /home/x is what?" in terminal.ask("/home/x is what?")
     assert is_command("/bye") and is_command("/") and is_command("/set system /home")
@@ -238,3 +248,23 @@ def test_a_daemon_that_dies_does_not_end_it(place, tmp_path: Path) -> None:  # t
         client.shutdown()
     while last.is_running() and last.status() != psutil.STATUS_ZOMBIE:
         pass
+
+
+def test_what_was_said_and_set_is_a_modelfile() -> None:
+    wishes = Wishes()
+    for name, values in (("seed", ["4294967295"]), ("temperature", ["0.123456789"]), ("stop", ["<end>", 'a "b"'])):
+        set_parameter(wishes, name, values)
+    talk = Conversation("m:latest", True, wishes, "Be brief.", Display(print, print))
+    talk.messages = [inference.ChatMessage(role="user", content="one\ntwo")]
+    made = parse_modelfile(talk.modelfile())
+    assert (made.base, made.overrides.system) == ("m:latest", "Be brief.")
+    assert made.overrides.messages == (("user", "one\ntwo"),)
+    assert made.overrides.parameters == (
+        ("temperature", "0.123456789"),
+        ("seed", "4294967295"),
+        ("stop", "<end>"),
+        ("stop", 'a "b"'),
+    )
+    talk.system = 'three """ quotes'
+    with pytest.raises(ValueError, match="cannot hold"):
+        talk.modelfile()

@@ -60,3 +60,13 @@ def test_an_ascii_terminal(hypuractl: Hypuractl, environ: dict[str, str]) -> Non
         done = shell(hypuractl, f"H {command}", **environ)
         assert (done.returncode, "Traceback" in done.stderr) == (0, False), done
     assert shell(hypuractl, "H run m hello --json", PYTHONIOENCODING="ascii").stdout.count("n\\u00e9 hello") == 1
+
+
+def test_paths_that_the_system_refuses_are_errors(hypuractl: Hypuractl) -> None:
+    for line, words in (
+        (f"H show {'x' * 300}/y", "File name too long"),
+        ("mkdir gone; cd gone; rmdir ../gone; H add m.gguf", "No such file or directory"),
+    ):
+        done = shell(hypuractl, line)
+        assert (done.returncode, "Traceback" in done.stderr) == (1, False), done
+        assert f"{words}" in done.stderr and done.stderr.startswith("error: ")
