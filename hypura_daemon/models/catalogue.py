@@ -1,6 +1,7 @@
 """The list of registered models on disk: models.json in the home folder, replaced atomically."""
 
 import json
+import math
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -73,7 +74,13 @@ def _set_aside(file: Path) -> Path:
 
 def _item(entry: Entry) -> dict[str, object]:
     item: dict[str, object] = {"name": entry.name, "path": str(entry.path)}
-    return {**item, "overrides": overrides_dict(entry.overrides)} if entry.overrides else item
+    if entry.overrides:
+        item["overrides"] = overrides_dict(entry.overrides)
+    if entry.parent:
+        item["parent"] = entry.parent
+    if entry.made_seconds:
+        item["made_seconds"] = entry.made_seconds
+    return item
 
 
 def _entry(item: object) -> Entry:
@@ -86,4 +93,7 @@ def _entry(item: object) -> Entry:
         raise ValueError("the path is not absolute")
     path.encode("utf-8")
     overrides = overrides_from(item["overrides"]) if "overrides" in item else Overrides()
-    return Entry(full_name(name), Path(path), overrides)
+    parent, made_seconds = item.get("parent", ""), item.get("made_seconds", 0.0)
+    if not isinstance(parent, str) or not isinstance(made_seconds, int | float) or not math.isfinite(made_seconds):
+        raise ValueError("parent must be text, and made_seconds a number")
+    return Entry(full_name(name), Path(path), overrides, parent=parent, made_seconds=float(made_seconds))

@@ -21,9 +21,15 @@ class Source(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A known model: its name with tag, and its first file."""
+    """A known model: its name with tag, and its first file.
+
+    parent: the model that it was made from; empty for none. made_seconds: when it was made or copied, since the epoch;
+    0 for one that is as old as its file.
+    """
 
     name: str
     path: Path
     overrides: Overrides = NO_OVERRIDES
     source: Source = Source.CATALOGUE
+    parent: str = ""
+    made_seconds: float = 0.0

@@ -5,6 +5,7 @@ Methods may be called from several threads, and may read files: keep them off th
 
 import difflib
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
@@ -124,13 +125,15 @@ class Registry:
         found = [item for key, item in self._found_models.unusable().items() if key not in known]
         return [summarize_failure(name, Path(left.path), left.reason) for name, left in found]
 
-    def put(self, name: str, path: Path, overrides: Overrides = NO_OVERRIDES) -> Entry:
+    def put(self, name: str, path: Path, overrides: Overrides = NO_OVERRIDES, parent: str = "") -> Entry:
         """Register a file under a name, whatever the catalogue has under that name until now.
+
+        parent: the model that it is made from.
 
         Raises InvalidModelName, InvalidRequest, ModelFileError and UnsupportedModel; then nothing has changed.
         """
         path = first_part(_absolute(path))
-        entry = Entry(full_name(name), path, overrides)
+        entry = Entry(full_name(name), path, overrides, parent=parent, made_seconds=time.time())
         self._read(path)
         with self._lock:
             before = self._entries.get(key_of(entry.name))
@@ -292,7 +295,16 @@ class Registry:
         if not kept.is_model and entry.source not in (Source.CATALOGUE, Source.FOLDER):
             return None
         digest = model_digest(kept.digest, entry.overrides) if kept.digest else ""
-        return replace(kept.summary, name=entry.name, path=entry.path, digest=digest)
+        overrides = entry.overrides
+        return replace(
+            kept.summary,
+            name=entry.name,
+            path=entry.path,
+            digest=digest,
+            parent=entry.parent,
+            modified_seconds=entry.made_seconds or kept.summary.modified_seconds,
+            capabilities=templated(kept.summary.capabilities, overrides.template, overrides.template_style),
+        )
 
     def _read(self, path: Path) -> tuple[Model, str]:
         """The model of a path, nameless, and its files' digest, from memory while its files are the same."""

@@ -56,7 +56,7 @@ class Shop:
 
         Raises InvalidModelName, InvalidRequest, ModelNotFound, DownloadFailed, ModelFileError.
         """
-        name = full_name(creation.name)
+        name, parent = full_name(creation.name), ""
         await TEMPLATES(_check_template, creation.overrides, key=creation.overrides.template)
         if creation.digest:
             path, inherited = self.blobs.path(creation.digest), NO_OVERRIDES
@@ -73,10 +73,10 @@ class Shop:
                         if event != Stage("success"):
                             yield event
             base = await FILES(self._registry.get, creation.base, key=creation.base)
-            path, inherited = base.path, base.overrides
+            path, inherited, parent = base.path, base.overrides, base.name
             yield Stage(f"using {base.name}")
         yield Stage("writing manifest")
-        await self._put(name, path, creation.overrides.over(inherited))
+        await self._put(name, path, creation.overrides.over(inherited), parent)
         yield Stage("success")
 
     async def copy(self, source: str, destination: str) -> ModelSummary:
@@ -84,7 +84,7 @@ class Shop:
         name = full_name(destination)
         entry = await FILES(self._registry.get, source, key=source)
         if entry.name.lower() != name.lower():
-            await self._put(name, entry.path, entry.overrides)
+            await self._put(name, entry.path, entry.overrides, entry.parent)
         return await FILES(self._registry.summary, name, key=name)
 
     async def remove(self, name: str) -> None:
@@ -94,10 +94,10 @@ class Shop:
         async with self._puller.changing:
             await FILES(self._registry.remove, entry.name, key=name)
 
-    async def _put(self, name: str, path: Path, overrides: Overrides) -> None:
+    async def _put(self, name: str, path: Path, overrides: Overrides, parent: str) -> None:
         before = await FILES(self._found, name, key=name)
         async with self._puller.changing:
-            await FILES(self._registry.put, name, path, overrides, key=name)
+            await FILES(self._registry.put, name, path, overrides, parent, key=name)
         await self._unload_changed(before, name)
 
     def _found(self, name: str) -> Entry | None:

@@ -17,10 +17,13 @@ from hypura_daemon.models.model import ModelFile
 from hypura_daemon.models.summary import ModelSummary
 from hypura_daemon.models.whole_file import write_whole
 
-VERSION = 1
+VERSION = 2
 MAX_BYTES = 64 << 20
 MAX_KEPT = 20_000
-_KEPT = ("size_bytes", "architecture", "quantization", "parameters", "experts")
+_KEPT = (
+    *("size_bytes", "architecture", "quantization", "parameters", "experts"),
+    *("capabilities", "context_length", "embedding_length"),
+)
 
 _log = structlog.get_logger()
 
@@ -127,5 +130,8 @@ def _summarized(item: Any) -> Summarized:
         parameters=int(item["parameters"]),
         experts=int(item["experts"]),
         modified_seconds=first.modified_nanoseconds / 1e9,
+        capabilities=tuple(str(name) for name in item["capabilities"]),
+        context_length=int(item["context_length"]),
+        embedding_length=int(item["embedding_length"]),
     )
     return Summarized(files, summary, str(item["digest"]))

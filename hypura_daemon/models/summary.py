@@ -20,6 +20,10 @@ class ModelSummary:
     error: str = ""
     modified_seconds: float = 0.0
     digest: str = ""
+    parent: str = ""
+    capabilities: tuple[str, ...] = ()
+    context_length: int = 0
+    embedding_length: int = 0
 
 
 def summarize(model: Model) -> ModelSummary:
@@ -35,6 +39,9 @@ def summarize(model: Model) -> ModelSummary:
         experts=model.hyperparameters.expert_count,
         modified_seconds=first.modified_nanoseconds / 1e9,
         digest=model.digest,
+        capabilities=model.capabilities,
+        context_length=model.hyperparameters.context_length,
+        embedding_length=model.hyperparameters.embedding_length,
     )
 
 

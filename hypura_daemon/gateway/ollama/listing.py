@@ -16,7 +16,7 @@ from hypura_daemon.gateway.core import Core
 from hypura_daemon.gateway.endpoint import Endpoint
 from hypura_daemon.gateway.ollama.naming import Named
 from hypura_daemon.gateway.ollama.shapes import ModelDetails
-from hypura_daemon.models.summary import ModelSummary, summarize
+from hypura_daemon.models.summary import ModelSummary
 from hypura_daemon.models.wire import shown_model
 from hypura_daemon.scheduling.rules import expiry
 from hypura_daemon.threads import FILES
@@ -36,6 +36,19 @@ class Version(BaseModel):
     hypura: str
 
 
+class Cloud(BaseModel):
+    """Whether models of Ollama's cloud can be had, and who says so."""
+
+    disabled: bool
+    source: str
+
+
+class Status(BaseModel):
+    """What of Ollama is switched on."""
+
+    cloud: Cloud
+
+
 class TagModel(BaseModel):
     """A model that can be asked for."""
 
@@ -45,6 +58,7 @@ class TagModel(BaseModel):
     size: int
     digest: str
     details: ModelDetails
+    capabilities: list[str]
 
 
 class Tags(BaseModel):
@@ -118,6 +132,11 @@ async def version(core: Core, request: Request) -> Response:
     return JSONResponse({"version": OLLAMA_VERSION, "hypura": metadata.version("hypura")})
 
 
+async def status(core: Core, request: Request) -> Response:
+    """Ollama's word for whether its cloud may be asked: here there is none."""
+    return JSONResponse({"cloud": {"disabled": True, "source": "config"}})
+
+
 async def tags(core: Core, request: Request) -> Response:
     return await FILES(_tags, core, key="/")
 
@@ -146,6 +165,7 @@ def _tag(summary: ModelSummary) -> dict[str, Any]:
         "size": summary.size_bytes,
         "digest": summary.digest,
         "details": _details(summary),
+        "capabilities": list(summary.capabilities),
     }
 
 
@@ -178,14 +198,14 @@ def leaves_seconds(snapshot: ModelSnapshot) -> float:
 def _shown(core: Core, name: str, verbose: bool) -> dict[str, Any]:
     entry = core.registry.get(name)
     model = core.registry.model(entry)
-    told = shown_model(model, entry.overrides)
+    told, summary = shown_model(model, entry.overrides), core.registry.summary(entry.name)
     shown: dict[str, Any] = {
         "modelfile": told.modelfile,
         "template": told.chat_template,
-        "details": _details(summarize(model)),
+        "details": _details(summary),
         "model_info": json.loads(told.metadata_json) | {"general.parameter_count": model.parameters},
         "capabilities": list(told.capabilities),
-        "modified_at": _time(told.model.modified_seconds),
+        "modified_at": _time(summary.modified_seconds),
     }
     for key in ("license", "parameters", "system"):
         if text := getattr(told, key):
@@ -199,6 +219,9 @@ def _shown(core: Core, name: str, verbose: bool) -> dict[str, Any]:
 
 def _details(summary: ModelSummary) -> dict[str, Any]:
     return ModelDetails(
+        parent_model=summary.parent,
+        context_length=summary.context_length,
+        embedding_length=summary.embedding_length,
         family=summary.architecture,
         families=[summary.architecture],
         parameter_size=_short(summary.parameters),
@@ -221,6 +244,7 @@ def _time(seconds: float) -> str:
 ENDPOINTS = (
     Endpoint("GET", "/", root, "Say that something is here"),
     Endpoint("GET", "/api/version", version, "The version", response=Version),
+    Endpoint("GET", "/api/status", status, "Say that there is no cloud", response=Status),
     Endpoint("GET", "/api/tags", tags, "List the models", response=Tags),
     Endpoint("GET", "/api/ps", ps, "List the loaded models", response=Running),
     Endpoint("POST", "/api/show", show, "Describe a model", ShowRequest, Shown, errors=(400, 404)),

@@ -58,3 +58,5 @@ class ModelDetails(BaseModel):
     families: list[str]
     parameter_size: str
     quantization_level: str
+    context_length: int
+    embedding_length: int

@@ -49,7 +49,7 @@ class EmbeddingList(Told):
 
 
 def embed_request(asked: EmbeddingRequest) -> inference_pb2.EmbedRequest:
-    """What the core is asked: a text that is too long is refused, not cut. Raises InvalidRequest."""
+    """What the core is asked: of a text that is too long the beginning counts, as in Ollama. Raises InvalidRequest."""
     given = asked.input
     single = isinstance(given, str) or (bool(given) and isinstance(given[0], int))
     texts: Sequence[Any] = [given] if single else given
@@ -62,6 +62,7 @@ def embed_request(asked: EmbeddingRequest) -> inference_pb2.EmbedRequest:
         texts=[text for text in texts if isinstance(text, str)],
         token_texts=[inference_pb2.TokenIds(ids=ids) for ids in texts if not isinstance(ids, str)],
         normalize=True,
+        truncate=True,
         dimensions=asked.dimensions or 0,
     )
 

@@ -1,9 +1,11 @@
 """Ollama's routes that change which models there are, over HTTP, with a registry on loopback to pull from."""
 
 import json
+import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, cast
 
@@ -95,6 +97,34 @@ async def test_pull_copy_and_delete(tmp_path: Path, web: Web) -> None:
         await desk.refused(404, "DELETE", "/api/delete", {"model": "mine"})
         await desk.refused(404, "POST", "/api/copy", {"source": "mine", "destination": "b"})
         assert "required" in await desk.refused(400, "POST", "/api/copy", {"source": "mine"})
+
+
+async def test_copied_and_made_models_are_new_and_know_what_they_are_made_from(tmp_path: Path) -> None:
+    file = write_model(tmp_path / "m.gguf", WEIGHTS)
+    os.utime(file, (1e9, 1e9))
+    async with opened(tmp_path / "home") as desk:
+        desk.registry.add(file, "old")
+        before = datetime.now(UTC)
+        await desk.lines("/api/create", model="made", **{"from": "old"}, system="S")
+        await desk.client.post("/api/copy", json={"source": "made", "destination": "copied"})
+        await desk.client.post("/api/copy", json={"source": "old", "destination": "again"})
+
+        def read(told: Any) -> tuple[bool, str]:
+            return datetime.fromisoformat(told["modified_at"]) >= before, told["details"]["parent_model"]
+
+        expected = {
+            "old:latest": (False, ""), "made:latest": (True, "old:latest"), "copied:latest": (True, "old:latest"),
+            "again:latest": (True, ""),
+        }  # fmt: skip
+        for registry in (desk.registry, Registry(tmp_path / "home")):
+            listed = {model.name: model for model in registry.list()}
+            assert {name: model.parent for name, model in listed.items()} == {n: p for n, (_, p) in expected.items()}
+            assert listed["made:latest"].modified_seconds >= before.timestamp()
+        tags = (await desk.client.get("/api/tags")).json()["models"]
+        assert {told["name"]: read(told) for told in tags} == expected
+        for name, values in expected.items():
+            assert read((await desk.client.post("/api/show", json={"model": name})).json()) == values
+        assert tags[0]["capabilities"] and tags[0]["details"]["context_length"] > 0
 
 
 async def test_a_pull_that_fails(tmp_path: Path, web: Web) -> None:

@@ -78,12 +78,14 @@ def test_a_count_is_what_the_answer_then_costs(http: httpx.Client) -> None:
 
 
 def test_a_prompt_that_is_too_long_is_refused_by_all(http: httpx.Client) -> None:
-    """Silently cut prompts make silently wrong answers."""
+    """Silently cut prompts make silently wrong answers; of a text to embed the beginning counts, as in Ollama."""
+    whole = "w1 " * 40_000
+    told = posted(http, "/v1/embeddings", input=[whole, "w1"])
+    assert len(told["data"]) == 2 and told["usage"]["prompt_tokens"] < 40_000
     long = "w1 " * 40_000
     bodies = {
         "/v1/chat/completions": {"messages": [{"role": "user", "content": long}]},
         "/v1/completions": {"prompt": long},
-        "/v1/embeddings": {"input": long},
         "/v1/responses": {"input": long},
         "/v1/messages": {"messages": [{"role": "user", "content": long}], "max_tokens": 5},
     }
