@@ -164,7 +164,7 @@ BAD_RUNS = {
     "cut-short": (("run", "{folder}/short.gguf", "x"), "ModelFileError"),
     "small-budget": (("run", "{models}/tiny-moe.gguf", "x", "--memory", "1MB"), "BudgetTooSmall"),
     "long-context": (("run", "{models}/tiny-moe.gguf", "x", "--context", "99999999"), "ContextTooLong"),
-    "long-prompt": (("run", "{models}/tiny-moe.gguf", "w " * 3000, "--context", "256"), "PromptTooLong"),
+    "long-prompt": (("run", "{models}/tiny-moe.gguf", "w " * 9000, "--context", "256"), "PromptTooLong"),
     "bad-name": (("show", "no name"), "InvalidModelName"),
 }
 

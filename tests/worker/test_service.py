@@ -99,6 +99,41 @@ def test_errors_carry_their_class(moe_model: Path, tmp_path: Path) -> None:
         assert last.finished.statistics.prompt_tokens < 256
 
 
+def test_a_request_keeps_to_the_context_that_it_has(moe_model: Path, tmp_path: Path) -> None:
+    """num_ctx counts though a larger context is loaded: for prompts, for answers, and for texts to embed."""
+    with worker(tmp_path) as (_, stub):
+        load(stub, make_plan(moe_model, pb.MODE_RESIDENT))
+        with pytest.raises(grpc.RpcError) as caught:
+            list(stub.Generate(_ask([1] * 100, context_tokens=64), timeout=30))
+        assert _class_of(caught.value) == "PromptTooLong"
+        *_, cut = stub.Generate(_ask([1] * 100, truncate=True, context_tokens=64), timeout=60)
+        assert cut.finished.statistics.prompt_tokens == 64 - 8
+        *_, ended = stub.Generate(_ask([1] * 60, max_tokens=-1, context_tokens=64), timeout=60)
+        assert ended.finished.reason == inference_pb2.FINISH_REASON_LENGTH
+        assert ended.finished.statistics.output_tokens == 4
+        long, start_ = list(range(1, 101)), list(range(1, 33))
+        texts = [inference_pb2.TokenIds(ids=ids) for ids in (long, start_)]
+        vectors = stub.Embed(
+            worker_pb2.WorkerEmbedRequest(token_texts=texts, truncate=True, context_tokens=32), timeout=60
+        )
+        assert vectors.embeddings[0] == vectors.embeddings[1], "the beginning of a long text counts, as in Ollama"
+        assert vectors.prompt_tokens == 64
+
+
+@pytest.mark.parametrize(
+    ("tokens", "limit", "last", "kept"),
+    [
+        ([1, 2, 3], 3, [9], [1, 2, 3]),
+        ([1, 2, 3, 4], 3, [9], [1, 2, 3]),
+        ([1, 2, 3, 9], 3, [9], [1, 2, 9]),  # The token that ends a text stays: some models pool by it.
+        ([2, 9], 1, [9], [2]),
+        ([1, 2, 3], 2, [], [1, 2]),
+    ],
+)
+def test_what_of_a_long_text_is_embedded(tokens: list[int], limit: int, last: list[int], kept: list[int]) -> None:
+    assert service._beginning(tokens, limit, True, last) == kept
+
+
 def test_it_ends_when_its_standard_input_does(moe_model: Path, tmp_path: Path) -> None:
     process, _ = start(tmp_path)
     assert process.stdin is not None

@@ -111,6 +111,7 @@ def chat_requests(asked: ChatCompletionRequest) -> list[inference_pb2.ChatReques
         tool_choice=tool_choice,
         think=think,
         think_level=level,
+        use=asked.use(),
         limits=inference_pb2.Limits(
             max_tokens=token_limit(asked.max_completion_tokens, asked.max_tokens),
             stop=asked.stops(),

@@ -110,6 +110,7 @@ def completion_requests(asked: CompletionRequest) -> list[inference_pb2.Generate
             suffix=asked.suffix or "",
             limits=limits,
             sampling=asked.sampling(answer),
+            use=asked.use(),
         )
         for prompt in prompts_of(asked)
         for answer in range(answers)

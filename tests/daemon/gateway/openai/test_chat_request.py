@@ -173,6 +173,8 @@ NAMESPACE = {
     ("fields", "read", "expected"),
     [
         ({"max_tokens": -1}, lambda r: r.limits.HasField("max_tokens"), False),
+        ({"options": {"num_ctx": 8300, "seed": 1}}, lambda r: r.use.context_tokens, 8300),
+        ({"num_ctx": 8300}, lambda r: r.use.context_tokens, 8300),
         ({"max_completion_tokens": -2, "max_tokens": 5}, lambda r: r.limits.HasField("max_tokens"), False),
         ({"tools": [SEARCH, {"type": "custom", "custom": {"name": "c"}}, {"type": "tool_search"}, {"type": "mcp"}]},
          lambda r: r.tools_json, ""),
