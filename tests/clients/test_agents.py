@@ -93,12 +93,14 @@ def said(command: list[str | Path], home: Path, **environment: str) -> str:
 
 
 def context_of(daemon: RunningDaemon) -> int:
-    [loaded] = httpx.get(f"{daemon.address}/api/ps").json()["models"]
-    return int(loaded["context_length"])
+    loaded = httpx.get(f"{daemon.address}/api/ps").json()["models"]
+    return next(int(model["context_length"]) for model in loaded if model["name"] == MODEL)
 
 
 @pytest.fixture
-def home(tmp_path: Path) -> Path:
+def home(tmp_path: Path, daemon: RunningDaemon) -> Path:
+    """An empty home folder; no earlier request has loaded a larger context."""
+    httpx.post(f"{daemon.address}/api/generate", json={"model": MODEL, "keep_alive": 0})
     (tmp_path / ".config").mkdir()
     return tmp_path
 

@@ -72,7 +72,7 @@ async def test_more_than_memory_holds_names_the_largest_and_it_is_true(planner: 
     with pytest.raises(ContextTooLong, match=r"the largest that tiny can have there is (\d+)") as caught:
         await tokens(planner, memory_bytes, least=20000)
     largest = int(str(caught.value).split("there is ")[1].split(";")[0])
-    assert 8192 <= largest < 20000
+    assert 8192 <= largest < 20000 and caught.value.largest_tokens == largest
     assert await tokens(planner, memory_bytes, context=largest) == largest
     with pytest.raises(BudgetTooSmall):
         await tokens(planner, memory_bytes, context=largest + 256)

@@ -148,7 +148,8 @@ async def house(
         if name.startswith("tight"):
             least += (tokens - 1) // 4096
             if request.memory_bytes < least:
-                raise ContextTooLong(f"the largest is {request.memory_bytes * 4096}", least)
+                largest_tokens = request.memory_bytes * 4096
+                raise ContextTooLong(f"the largest is {largest_tokens}", least, largest_tokens)
         if request.memory_bytes < least:
             raise BudgetTooSmall(f"{name} needs {least}", least)
         taken = min(request.memory_bytes, 4) if whole and name.startswith("small") else request.memory_bytes

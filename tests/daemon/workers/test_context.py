@@ -74,6 +74,38 @@ async def test_the_refusals_name_the_largest_and_leave_the_rest_alone(folder: Pa
         assert isinstance(results[0], int) and isinstance(results[1], ContextTooLong)
 
 
+async def test_who_is_content_with_less_gets_the_largest_that_there_can_be(folder: Path) -> None:
+    """Only after all memory that others can give has been counted."""
+    async with house(folder, budget=3) as home:
+        await home.load("other")
+        first = await home.load("tight", use=Use(context_tokens=20000, enough_tokens=0))
+        plan = home.one("tight").plan
+        assert plan is not None and plan.context_tokens == 12288
+        assert home.names() == ["tight"]
+        planned = len(home.plans)
+        assert await home.load("tight", use=Use(context_tokens=16000, enough_tokens=12288)) == first
+        assert len(home.plans) == planned, "how much can be had is known"
+        with pytest.raises(ContextTooLong) as caught:
+            await home.load("tight", use=Use(context_tokens=20000, enough_tokens=12289))
+        assert caught.value.largest_tokens == 12288
+        home.supervisor.limit(4)
+        await home.load("tight", use=Use(context_tokens=16000, enough_tokens=12289))
+        plan = home.one("tight").plan
+        assert plan is not None and plan.context_tokens == 16000
+
+
+async def test_what_is_likely_is_loaded_but_not_insisted_on(folder: Path) -> None:
+    async with house(folder, budget=3) as home:
+        await home.load("m", use=Use(likely_tokens=16384))
+        assert home.plans[-1].least_context_tokens == 16384
+        planned = len(home.plans)
+        await home.load("m", use=Use(likely_tokens=30000))
+        assert len(home.plans) == planned, "what is loaded is not loaded anew for a guess"
+        await home.load("tight", use=Use(likely_tokens=20000))
+        plan = home.one("tight").plan
+        assert plan is not None and plan.context_tokens == 4096
+
+
 async def test_more_context_waits_for_memory_that_others_hold(folder: Path) -> None:
     async with house(folder, budget=3) as home, asyncio.TaskGroup() as tasks:
         first = await home.load("tight")
