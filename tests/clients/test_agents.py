@@ -106,18 +106,26 @@ def home(tmp_path: Path, daemon: RunningDaemon) -> Path:
 
 
 def test_claude_code(daemon: RunningDaemon, home: Path) -> None:
-    claude = installed("@anthropic-ai/claude-code", "claude")
-    answer = said(
-        [claude, "-p", "hi"],
+    assert WORD in claude_said(daemon, home, MODEL)
+    assert 4096 < context_of(daemon) <= CONTEXT_TOKENS
+
+
+def test_claude_code_knows_that_a_prompt_is_too_long(daemon: RunningDaemon, home: Path) -> None:
+    """It reads both numbers out of the message."""
+    with pytest.raises(AssertionError, match=r"Prompt is too long .* tokens \(limit 2047\)"):
+        claude_said(daemon, home, "demo:latest")
+
+
+def claude_said(daemon: RunningDaemon, home: Path, model: str) -> str:
+    return said(
+        [installed("@anthropic-ai/claude-code", "claude"), "-p", "hi"],
         home,
         ANTHROPIC_BASE_URL=daemon.address,
         ANTHROPIC_AUTH_TOKEN="none",
-        ANTHROPIC_MODEL=MODEL,
-        ANTHROPIC_SMALL_FAST_MODEL=MODEL,
+        ANTHROPIC_MODEL=model,
+        ANTHROPIC_SMALL_FAST_MODEL=model,
         CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC="1",
     )
-    assert WORD in answer
-    assert 4096 < context_of(daemon) <= CONTEXT_TOKENS
 
 
 @pytest.mark.parametrize("oss", [False, True])
