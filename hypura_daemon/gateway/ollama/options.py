@@ -32,7 +32,6 @@ def _whole(value: Any) -> Any:
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-Count = Annotated[int, BeforeValidator(_whole), Field(ge=0, le=MAX_TOKENS)]
 CountOrAll = Annotated[int, BeforeValidator(_whole), Field(ge=-2, le=MAX_TOKENS)]
 
 
@@ -41,7 +40,7 @@ class Options(Asked):
 
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
 
-    num_ctx: Count | None = None
+    num_ctx: Annotated[int, BeforeValidator(_whole)] | None = None
     num_predict: Annotated[int, BeforeValidator(_whole), Field(ge=-MAX_TOKENS, le=MAX_TOKENS)] | None = None
     seed: Annotated[int, BeforeValidator(_whole)] | None = None
     temperature: Annotated[float, Field(ge=0, le=1e6)] | None = None
@@ -81,7 +80,8 @@ class AnswerRequest(Asked):
 
 def use_of(keep_alive: KeepAlive, options: Options | None) -> inference_pb2.ModelUse:
     """How the request wants its model held. Raises InvalidRequest."""
-    use = inference_pb2.ModelUse(context_tokens=(options.num_ctx or 0) if options is not None else 0)
+    num_ctx = (options.num_ctx or 0) if options is not None else 0
+    use = inference_pb2.ModelUse(context_tokens=min(max(0, num_ctx), MAX_TOKENS))
     seconds = keep_alive_seconds(keep_alive)
     if seconds is not None:
         use.keep_alive_seconds = seconds

@@ -113,7 +113,7 @@ class ResponseObject(Told):
     incomplete_details: Incomplete | None = None
     instructions: str | None
     max_output_tokens: int | None
-    metadata: dict[str, str]
+    metadata: dict[str, Any]
     model: str
     output: list[Item]
     parallel_tool_calls: bool

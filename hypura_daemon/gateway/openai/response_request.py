@@ -73,7 +73,7 @@ class ResponseRequest(OfferedTools):
     stream: bool | None = None
     store: bool | None = None
     previous_response_id: str | None = None
-    metadata: dict[str, str] | None = None
+    metadata: dict[str, Any] | None = None
     user: str | None = None
     background: bool | None = None
     conversation: Any = None

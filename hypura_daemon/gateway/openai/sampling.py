@@ -27,7 +27,6 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 TokenLimit = Annotated[int, Field(ge=-MOST_TOKENS, json_schema_extra={"not": {"const": 0}}), AfterValidator(_not_zero)]
 """Negative is no limit, as in Ollama and llama-server."""
-ContextTokens = Annotated[int, Field(ge=0, le=MOST_TOKENS)]
 TokenId = Annotated[int, Field(ge=0, lt=1 << 32)]
 Stops = str | list[str]
 
@@ -35,7 +34,7 @@ Stops = str | list[str]
 class ContextOptions(Asked):
     """What of Ollama's options counts here."""
 
-    num_ctx: ContextTokens | None = None
+    num_ctx: int | None = None
 
 
 class SamplingFields(Asked):
@@ -54,13 +53,13 @@ class SamplingFields(Asked):
     logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
     stop: Stops | None = None
     n: Annotated[int, Field(ge=1, le=MAX_ANSWERS)] | None = None
-    num_ctx: ContextTokens | None = None
+    num_ctx: int | None = None
     options: ContextOptions | None = None
 
     def use(self) -> inference_pb2.ModelUse:
         """The context that the request names, in the way of Ollama's native routes."""
         named = self.options.num_ctx if self.options and self.options.num_ctx else self.num_ctx
-        return inference_pb2.ModelUse(context_tokens=named or 0)
+        return inference_pb2.ModelUse(context_tokens=min(max(0, named or 0), MOST_TOKENS))
 
     def sampling(self, answer: int = 0) -> inference_pb2.Sampling:
         """For the answer of this index: each has a seed of its own. Raises InvalidRequest."""

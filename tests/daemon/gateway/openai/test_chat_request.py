@@ -175,6 +175,8 @@ NAMESPACE = {
         ({"max_tokens": -1}, lambda r: r.limits.HasField("max_tokens"), False),
         ({"options": {"num_ctx": 8300, "seed": 1}}, lambda r: r.use.context_tokens, 8300),
         ({"num_ctx": 8300}, lambda r: r.use.context_tokens, 8300),
+        ({"num_ctx": -1}, lambda r: r.use.context_tokens, 0),
+        ({"num_ctx": 1 << 40}, lambda r: r.use.context_tokens, (1 << 31) - 1),
         ({"max_completion_tokens": -2, "max_tokens": 5}, lambda r: r.limits.HasField("max_tokens"), False),
         ({"tools": [SEARCH, {"type": "custom", "custom": {"name": "c"}}, {"type": "tool_search"}, {"type": "mcp"}]},
          lambda r: r.tools_json, ""),
