@@ -178,6 +178,7 @@ async def _serve(
             await _first_of(supervisor.drain(ending.grace_seconds), ending.hurried.wait())
         finally:
             gateway.end()
+            gateway.cut()
             supervisor.end()
             for task in watching:
                 task.cancel()

@@ -22,6 +22,7 @@ class Gateway(Protocol):
 
     async def run(self) -> None: ...
     def end(self) -> None: ...
+    def cut(self) -> None: ...
 
 
 class NoGateway:
@@ -34,6 +35,9 @@ class NoGateway:
 
     def end(self) -> None:
         """Nothing to end."""
+
+    def cut(self) -> None:
+        """Nothing to cut off."""
 
 
 def open_gateway(core: Core, places: Places, handed: Sequence[socket.socket] = ()) -> Gateway:

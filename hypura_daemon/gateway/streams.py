@@ -12,17 +12,59 @@ from typing import Any, TypeVar
 import structlog
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hypura_daemon.errors import HypuraError
+from hypura_daemon.errors import HypuraError, ShuttingDown
 from hypura_daemon.gateway.errors import ClientGone
+from hypura_daemon.gateway.refusal import refusal
 from hypura_daemon.tally import current
 
 MAX_WAITING = 256
 """Pieces that may wait for a slow client before its answer is held up."""
+CUT = "hypurad has ended, and this request with it; ask again when it runs"
+CUT_SECONDS = 0.5
+"""For a slow client to take the last piece."""
+_CUT = "hypura.cut"
 
 T = TypeVar("T")
 _log = structlog.get_logger()
+
+
+class Cuttable:
+    """The outermost layer of all: a request that is cancelled because the daemon ends is refused, or its stream told.
+
+    cut: that the daemon ends.
+    """
+
+    def __init__(self, app: ASGIApp, cut: asyncio.Event) -> None:
+        self._app = app
+        self._cut = cut
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope[_CUT] = self._cut
+        begun = False
+
+        async def sending(message: Message) -> None:
+            nonlocal begun
+            begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        except asyncio.CancelledError:
+            if not self._cut.is_set():
+                raise
+            if not begun:
+                await refusal(scope["path"], 503, CUT)(scope, receive, send)
+
+
+def _is_cut(scope: Scope) -> bool:
+    """Whether a cancellation means that the daemon ends, and the client shall be told."""
+    task, cut = asyncio.current_task(), scope.get(_CUT)
+    if task is None or cut is None or not cut.is_set():
+        return False
+    task.uncancel()
+    return True
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
@@ -67,7 +109,7 @@ class _Feed:
         self._failed = failed
         self._waiting: asyncio.Queue[bytes | None] = asyncio.Queue(MAX_WAITING)  # None: the end.
         self._error: Exception | None = None
-        self._ended = False
+        self._ended = self._is_cut = False
         self._pump = asyncio.ensure_future(self._run())
 
     async def _run(self) -> None:
@@ -94,6 +136,8 @@ class _Feed:
             batch = [await self._waiting.get()]
             while not self._waiting.empty():
                 batch.append(self._waiting.get_nowait())
+            if self._is_cut and batch[-1] is not None:
+                batch.append(None)
             self._ended = batch[-1] is None
             if self._ended and self._error is not None:
                 current().failed(self._error)
@@ -101,6 +145,14 @@ class _Feed:
                     _log.error("an answer met a defect", exc_info=self._error)
                 batch.append(self._failed(self._error))
             yield b"".join(piece for piece in batch if piece)
+
+    async def cut(self, error: Exception) -> None:
+        """End it with this error, behind what waits already."""
+        await _cancelled(self._pump)
+        self._is_cut = True
+        self._error = self._error or error
+        if not self._waiting.full():
+            self._waiting.put_nowait(None)
 
     async def close(self) -> None:
         """End the generator, wherever it is."""
@@ -121,7 +173,13 @@ class _Streamed(Response):
         sending = asyncio.ensure_future(self._send(send))
         leaving = asyncio.ensure_future(_gone(receive))
         try:
-            await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
+            try:
+                await asyncio.wait((sending, leaving), return_when=asyncio.FIRST_COMPLETED)
+            except asyncio.CancelledError:
+                if not _is_cut(scope):
+                    raise
+                await self._feed.cut(ShuttingDown(CUT))
+                await asyncio.wait((sending, leaving), timeout=CUT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             if sending.done():
                 sending.result()
             else:

@@ -106,6 +106,7 @@ class WorkerProcess:
         self._ended = asyncio.Event()
         self._pulse = Pulse(deadlines.deaf_seconds, deadlines.answer_stall_seconds)
         self._oom_kills = 0
+        self._calls: set[Any] = set()
 
     @property
     def pid(self) -> int:
@@ -165,9 +166,14 @@ class WorkerProcess:
 
     async def embed(self, request: worker_pb2.WorkerEmbedRequest) -> worker_pb2.WorkerEmbedResponse:
         """Turn texts into vectors."""
-        call: Awaitable[worker_pb2.WorkerEmbedResponse] = self._serving().Embed(request)
-        with self._pulse.call():
-            return await self._answer(call, None)
+        call = self._serving().Embed(request)
+        self._calls.add(call)
+        try:
+            with self._pulse.call():
+                answer: worker_pb2.WorkerEmbedResponse = await self._answer(call, None)
+                return answer
+        finally:
+            self._calls.discard(call)
 
     async def resize(self, memory_limit_bytes: int) -> int:
         """Have it keep to another memory limit from its next pass on; the limit that it keeps."""
@@ -223,6 +229,8 @@ class WorkerProcess:
         if self._process is not None and not self._ended.is_set():
             self.state = WorkerState.STOPPING
             self._cause = self._cause or "it was unloaded"
+            for call in self._calls:
+                call.cancel()  # Who waits is told at once, and not when a long pass has ended.
             try:
                 self._signal(signal.SIGTERM)
                 await asyncio.wait_for(self._ended.wait(), self._deadlines.grace_seconds)
@@ -307,8 +315,9 @@ class WorkerProcess:
     def _gone(self) -> WorkerDied:
         if self._death is not None:
             return self._death.error()
+        why = f": {self._cause}" if self._cause else ""
         return WorkerDied(
-            f'worker {self.pid} of "{self.model}" is {self.state.value}; the next request loads the model again'
+            f'worker {self.pid} of "{self.model}" is {self.state.value}{why}; the next request loads the model again'
         )
 
     async def _unless_dead(self, work: Coroutine[Any, Any, _T]) -> _T:
@@ -326,10 +335,12 @@ class WorkerProcess:
             await asyncio.gather(task, ended, return_exceptions=True)
 
     async def _messages(self, call: Any, stall_seconds: float | None) -> AsyncGenerator[Any, None]:
+        self._calls.add(call)
         try:
             while (message := await self._answer(call.read(), stall_seconds)) is not EOF:
                 yield message
         finally:
+            self._calls.discard(call)
             call.cancel()
 
     async def _answer(self, call: Awaitable[_T], stall_seconds: float | None) -> _T:

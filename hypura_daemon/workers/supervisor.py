@@ -17,7 +17,7 @@ from pathlib import Path
 
 import structlog
 
-from hypura_daemon.errors import ShuttingDown
+from hypura_daemon.errors import ShuttingDown, WorkerDied
 from hypura_daemon.planning.types import LoadRequest, Plan
 from hypura_daemon.scheduling.rules import Rules
 from hypura_daemon.threads import FILES
@@ -29,6 +29,7 @@ from hypura_daemon.workers.use import AS_IT_IS, Use
 from hypura_daemon.workers.waiter import Waiter
 
 DEFAULT_RULES = Rules()
+CUT = "hypurad has ended, and the answer with it; ask again when it runs"
 
 _log = structlog.get_logger()
 
@@ -120,6 +121,10 @@ class Supervisor:
             raise
         try:
             yield lease
+        except WorkerDied as error:
+            if self._ending:
+                raise ShuttingDown(CUT) from error
+            raise
         finally:
             self._post(self._lifecycle.release, name, lease.generation)
 

@@ -77,6 +77,7 @@ class Gateway:
     inference: ScriptedInference
     registry: Registry
     http: httpx.AsyncClient
+    server: GatewayServer
 
 
 @asynccontextmanager
@@ -100,6 +101,6 @@ async def serving(*script: Any) -> AsyncIterator[Gateway]:
             tasks.create_task(server.run())
             try:
                 async with httpx.AsyncClient(base_url=address, timeout=20) as http:
-                    yield Gateway(address, inference, registry, http)
+                    yield Gateway(address, inference, registry, http, server)
             finally:
                 server.end()
