@@ -4,8 +4,10 @@ Seen: a client that sends one header without end filled the memory before anybod
 """
 
 import asyncio
+from typing import Any
 
 from hypura_daemon.gateway.http10 import Protocol
+from hypura_daemon.gateway.upgrades import UpgradeParser
 
 MAX_HEAD_BYTES = 64 << 10
 HEAD_SECONDS = 30.0
@@ -22,6 +24,10 @@ class BoundedProtocol(Protocol):
     _counted_bytes = 0
     _in_head = True
     _late: asyncio.TimerHandle | None = None
+
+    def __init__(self, *arguments: Any, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self.parser = UpgradeParser(self)  # type: ignore[assignment]
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Somebody connected, and has to ask."""
