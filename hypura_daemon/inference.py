@@ -206,7 +206,7 @@ class Inference:
 
     async def _chat_job(self, request: inference_pb2.ChatRequest) -> tuple[str, ChatJob]:
         entry, model = await FILES(self._opened, request.model, key=request.model)
-        return entry.name, await REQUESTS(chat_job, request, model, entry.overrides)
+        return entry.name, await REQUESTS(_job, request, model, entry.overrides)
 
     @asynccontextmanager
     async def _with_room(
@@ -304,6 +304,14 @@ class Inference:
                     return
                 yield message
         raise WorkerFailed(f"worker {lease.worker.pid} ended answer {asked.request_id} without a result; ask again")
+
+
+def _job(request: inference_pb2.ChatRequest, model: Model, overrides: Overrides) -> ChatJob:
+    """The chat's job. Raises InvalidRequest, for more text than any prompt may have too."""
+    characters = sum(len(message.content) + len(message.thinking) for message in request.messages)
+    if characters > MAX_TEXT_CHARACTERS:
+        raise InvalidRequest(f"the conversation has {characters} characters; {MAX_TEXT_CHARACTERS} are allowed")
+    return chat_job(request, model, overrides)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,7 @@
 """A parser for uvicorn that reads requests to upgrade as the HTTP/1.1 requests that they are (RFC 9110, 7.8).
 
-llhttp stops where such a head ends, and takes what follows for another protocol. Seen: Java's HttpClient offers h2c with
-its POST, and the body was lost. A second parser goes on there, as if the head had not said `Upgrade`.
+llhttp stops where such a head ends, and takes what follows for another protocol. Seen: Java's HttpClient offers h2c
+with its POST, and the body was lost. A second parser goes on there, as if the head had not said `Upgrade`.
 """
 
 from typing import TYPE_CHECKING

@@ -6,6 +6,7 @@ The gateway, the core and a worker's process are real; the worker has no model.
 from __future__ import annotations
 
 import asyncio
+import json
 import socket
 import time
 from collections.abc import AsyncIterator, Iterable
@@ -14,11 +15,14 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import httpx
+import pytest
 
+from hypura.v1 import inference_pb2
 from hypura_daemon.gateway.app import build
 from hypura_daemon.gateway.core import Core
 from hypura_daemon.gateway.guard import Rules
 from hypura_daemon.gateway.server import GatewayServer
+from hypura_daemon.inference import Inference
 from tests.daemon import test_inference
 
 WAIT_SECONDS = 60.0
@@ -160,3 +164,26 @@ async def test_large_bodies_do_not_stop_the_event_loop() -> None:
             assert told == status, (name, answer[:300])
             longest_seconds[name] = max(daemon.pauses)
     assert max(longest_seconds.values()) < 0.15, longest_seconds
+
+
+async def test_embeddings_of_millions_of_numbers_do_not_stop_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Seen: their JSON was written in the event loop."""
+    vector = inference_pb2.Embedding(values=[number / 7 for number in range(4096)])
+    answer = inference_pb2.EmbedResponse(embeddings=[vector] * 200, prompt_tokens=3)
+
+    async def embed(self: Inference, request: inference_pb2.EmbedRequest) -> inference_pb2.EmbedResponse:
+        return answer
+
+    monkeypatch.setattr(Inference, "embed", embed)
+    texts: dict[str, bytes] = {}
+    async with running() as daemon:
+        for path in ("/api/embed", "/v1/embeddings"):
+            head, body = request_of(path, [b'{"model":"m","input":["a"]}'])
+            daemon.pauses.clear()
+            told, texts[path] = await asyncio.to_thread(sent, daemon.address, head, body)
+            assert told == 200 and max(daemon.pauses) < 0.25, max(daemon.pauses)
+    for vectors in (
+        json.loads(texts["/api/embed"])["embeddings"],
+        [item["embedding"] for item in json.loads(texts["/v1/embeddings"])["data"]],
+    ):
+        assert len(vectors) == 200 and vectors[-1] == list(vector.values)

@@ -1,7 +1,8 @@
 """POST /api/embed and its older form /api/embeddings."""
 
+import json
 import time
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BaseModel, Field
 from starlette.requests import Request
@@ -17,6 +18,7 @@ from hypura_daemon.gateway.ollama.loading import hold
 from hypura_daemon.gateway.ollama.options import KeepAlive, Options, use_of
 from hypura_daemon.gateway.shapes import Asked
 from hypura_daemon.gateway.streams import unless_gone
+from hypura_daemon.threads import REQUESTS
 
 _ERRORS = (400, 404, 500, 503)
 
@@ -73,15 +75,13 @@ async def embed(core: Core, request: Request) -> Response:
         use=use_of(asked.keep_alive, asked.options),
     )
     answer = await _embedded(core, request, wanted)
-    return JSONResponse(
-        {
-            "model": asked.model,
-            "embeddings": [list(vector.values) for vector in answer.embeddings],
-            "total_duration": nanoseconds(time.monotonic() - began_seconds),
-            "load_duration": nanoseconds(answer.load_seconds),
-            "prompt_eval_count": answer.prompt_tokens,
-        }
-    )
+    beside = {
+        "model": asked.model,
+        "total_duration": nanoseconds(time.monotonic() - began_seconds),
+        "load_duration": nanoseconds(answer.load_seconds),
+        "prompt_eval_count": answer.prompt_tokens,
+    }
+    return Response(await REQUESTS(_embedding_json, answer, beside), media_type="application/json")
 
 
 async def embeddings(core: Core, request: Request) -> Response:
@@ -97,6 +97,12 @@ async def embeddings(core: Core, request: Request) -> Response:
     )
     answer = await _embedded(core, request, wanted)
     return JSONResponse({"embedding": list(answer.embeddings[0].values) if answer.embeddings else []})
+
+
+def _embedding_json(answer: inference_pb2.EmbedResponse, beside: dict[str, Any]) -> str:
+    """The body. Vector by vector, so that other threads get their turn: there may be 16 million numbers."""
+    vectors = ",".join(json.dumps(list(vector.values)) for vector in answer.embeddings)
+    return f'{json.dumps(beside)[:-1]}, "embeddings": [{vectors}]}}'
 
 
 async def _embedded(core: Core, request: Request, wanted: inference_pb2.EmbedRequest) -> inference_pb2.EmbedResponse:

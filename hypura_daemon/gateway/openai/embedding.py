@@ -77,5 +77,12 @@ def embedding_list(asked: EmbeddingRequest, answer: inference_pb2.EmbedResponse)
     )
 
 
+def embedding_json(asked: EmbeddingRequest, answer: inference_pb2.EmbedResponse) -> str:
+    """The body as JSON. Vector by vector, so that other threads get their turn: there may be millions of numbers."""
+    told = embedding_list(asked, answer)
+    data, told.data = ",".join(item.model_dump_json() for item in told.data), []
+    return told.model_dump_json().replace('"data":[]', f'"data":[{data}]', 1)
+
+
 def _packed(values: Sequence[float]) -> str:
     return base64.b64encode(struct.pack(f"<{len(values)}f", *values)).decode()

@@ -18,7 +18,7 @@ from hypura_daemon.gateway.openai.completion import (
     completion,
     completion_requests,
 )
-from hypura_daemon.gateway.openai.embedding import EmbeddingList, EmbeddingRequest, embed_request, embedding_list
+from hypura_daemon.gateway.openai.embedding import EmbeddingList, EmbeddingRequest, embed_request, embedding_json
 from hypura_daemon.gateway.openai.identity import new_identity
 from hypura_daemon.gateway.openai.models import ModelList, ModelObject, model_list, model_object
 from hypura_daemon.gateway.openai.serving import ERRORS, pieces, streaming, told
@@ -53,7 +53,7 @@ async def embeddings(core: Core, request: Request) -> Response:
     """Turns texts into vectors."""
     asked = await parsed(request, EmbeddingRequest)
     answer = await unless_gone(request, core.inference.embed(await converted(request, embed_request, asked)))
-    return told(await REQUESTS(embedding_list, asked, answer))
+    return Response(await REQUESTS(embedding_json, asked, answer), media_type="application/json")
 
 
 async def models(core: Core, request: Request) -> Response:
