@@ -77,7 +77,7 @@ class StatusReporter:
                 socket_path=str(self.settings.socket),
                 home=str(self.settings.home),
                 memory_budget_bytes=self.supervisor.budget_bytes,
-                memory_planned_bytes=sum(snapshot.memory_bytes for snapshot in snapshots),
+                memory_planned_bytes=self.supervisor.held_bytes,
                 rss_bytes=current().rss_bytes(os.getpid()),
                 http_address=self.http_address,
                 measuring=_measuring_status(self.hardware.measuring),

@@ -134,17 +134,24 @@ class BenchProcess:
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:
-            os.killpg(self._process.pid, signal.SIGTERM)
-            self._process.wait(_GRACE_SECONDS)
-        except ProcessLookupError:
+            self._signal(signal.SIGTERM)
             self._process.wait(_GRACE_SECONDS)
         except subprocess.TimeoutExpired:
-            os.killpg(self._process.pid, signal.SIGKILL)
+            self._signal(signal.SIGKILL)
             self._process.wait(_GRACE_SECONDS)
         if self._process.stdout is not None:
             self._process.stdout.close()
         self._words.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+    def _signal(self, number: signal.Signals) -> None:
+        """To its group, unless it has been collected: its id may be another's then."""
+        if self._process.returncode is not None:
+            return
+        try:
+            os.killpg(self._process.pid, number)
+        except (ProcessLookupError, PermissionError):
+            pass  # macOS answers EPERM for a group of zombies alone
 
     def __enter__(self) -> Self:
         return self

@@ -1,20 +1,22 @@
 """Asks ggml what there is to compute on, through a short-lived worker probe process."""
 
 import asyncio
-import os
 import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import structlog
 from pydantic import TypeAdapter, ValidationError
 
+from hypura_daemon.child import Child
 from hypura_daemon.errors import WorkerDied, WorkerFailed
 from hypura_daemon.hardware.platform import current
 from hypura_daemon.hardware.profile import GpuDevice, Large, Real, TypeSpeed
 
 PROBE_COMMAND = (sys.executable, "-m", "hypura_worker.probe")
 _GRACE_SECONDS = 2.0
+_KILL_SECONDS = 5.0
 _REMEDY = 'run "python -m hypura_worker.probe" to see why, or reinstall llama-cpp-python'
 
 
@@ -39,6 +41,7 @@ class ProbeResult:
 
 
 _parser = TypeAdapter(ProbeResult)
+_log = structlog.get_logger()
 
 
 async def probe_devices(
@@ -65,57 +68,41 @@ async def probe_devices(
 
 async def _run(command: Sequence[str], timeout_seconds: float) -> bytes:
     """The command's standard output. Its process group is gone when this returns or raises."""
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        # Stays open, and so ends the probe when this process is killed.
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        start_new_session=True,
-    )
-    if process.stdout is None or process.stderr is None:
-        raise WorkerFailed(f"the device probe has no pipes; {_REMEDY}")
+    try:
+        child = await Child.started(command)
+    except OSError as error:
+        raise WorkerFailed(f"the device probe cannot be run: {error}; {_REMEDY}") from error
+    ending = asyncio.ensure_future(child.ended())
     try:
         async with asyncio.timeout(timeout_seconds), asyncio.TaskGroup() as tasks:
-            output = tasks.create_task(process.stdout.read())
-            errors = tasks.create_task(process.stderr.read())
-            tasks.create_task(process.wait())
+            output = tasks.create_task(child.stdout.read())
+            errors = tasks.create_task(child.stderr.read())
+        async with asyncio.timeout(timeout_seconds):
+            status = await asyncio.shield(ending)
     except TimeoutError as error:
         raise WorkerFailed(
             f"the device probe did not end within {timeout_seconds:g} s and was stopped; "
             f"a GPU driver may hang, {_REMEDY}"
         ) from error
     finally:
-        await asyncio.shield(_end(process))
-    status = process.returncode
+        await asyncio.shield(_end(child, ending))
     words = " | ".join(errors.result().decode(errors="replace").strip().splitlines()[-5:]) or "nothing"
-    if status is not None and status < 0:
+    if status < 0:
         raise WorkerDied(f"the device probe died of {_signal_name(-status)}; its last words: {words}; {_REMEDY}")
     if status != 0:
         raise WorkerFailed(f"the device probe ended with code {status}; its last words: {words}; {_REMEDY}")
     return output.result()
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
-    """TERM, grace, KILL, reap: the whole group, since the probe's self-test has a child."""
-    if process.returncode is None:
-        _signal_group(process.pid, signal.SIGTERM)
-        try:
-            async with asyncio.timeout(_GRACE_SECONDS):
-                await process.wait()
-        except TimeoutError:
-            pass  # the KILL below is for that
-    _signal_group(process.pid, signal.SIGKILL)
-    await process.wait()
-
-
-def _signal_group(group: int, number: signal.Signals) -> None:
-    try:
-        os.killpg(group, number)
-    except ProcessLookupError:
-        return  # nobody is left in it
-    except PermissionError:
-        return  # macOS says so of a group of which only a zombie is left
+async def _end(child: Child, ending: "asyncio.Future[int]") -> None:
+    """TERM, grace, KILL, collect: the whole group, since the probe's self-test has a child."""
+    for number, seconds in ((signal.SIGTERM, _GRACE_SECONDS), (signal.SIGKILL, _KILL_SECONDS)):
+        if not ending.done():
+            child.signal(number)
+            await asyncio.wait({ending}, timeout=seconds)
+    if not ending.done():
+        _log.error("the device probe was killed and hangs in the system, in a driver perhaps", pid=child.pid)
+    child.close()
 
 
 def _signal_name(number: int) -> str:

@@ -101,6 +101,10 @@ class Linux:
             return 0
         return next((int(n) for name, _, n in (line.partition(" ") for line in lines) if name == "oom_kill"), 0)
 
+    def await_exit(self, pid: int) -> None:
+        """waitid(2) with WNOWAIT."""
+        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+
     def most_descriptors(self) -> int:
         """fs.nr_open."""
         return int((self.proc / "sys/fs/nr_open").read_text())

@@ -4,6 +4,7 @@ import fcntl
 import os
 import re
 import resource
+import select
 import subprocess
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ Runner = Callable[[Sequence[str]], str]
 
 _F_NOCACHE = 48  # sys/fcntl.h; Python's fcntl has the name on macOS alone
 _TOOL_SECONDS = 10.0
+_FILTER_PROCESS, _ADD_ONCE, _NOTE_EXIT = -5, 0x0001 | 0x0010, 0x80000000  # sys/event.h
 _OPEN_MAX = 10240  # sys/syslimits.h
 _OFFSET_ALIGNMENT_BYTES = 4096
 _MOUNT_LINE = re.compile(r"(?P<device>.*?) on (?P<point>.*) \((?P<filesystem>[^,)]*)[,)]")
@@ -102,6 +104,19 @@ class MacOS:
     def oom_kills(self) -> int:
         """It kills in such need too, and keeps no count."""
         return 0
+
+    def await_exit(self, pid: int) -> None:
+        """By a kernel queue, since Python has no waitid here before 3.13; one that has ended cannot be watched."""
+        queue = select.kqueue()  # type: ignore[attr-defined,unused-ignore]
+        try:
+            watched = select.kevent(  # type: ignore[attr-defined,unused-ignore]
+                pid, _FILTER_PROCESS, _ADD_ONCE, _NOTE_EXIT
+            )
+            queue.control([watched], 1)
+        except ProcessLookupError:
+            return
+        finally:
+            queue.close()
 
     def most_descriptors(self) -> int:
         """setrlimit refuses more than this, though it tells of no hard limit; OPEN_MAX where it is not known."""

@@ -47,6 +47,9 @@ class Platform(Protocol):
     def oom_kills(self) -> int:
         """How often the system has killed for lack of memory where this process runs; 0 where it does not tell."""
 
+    def await_exit(self, pid: int) -> None:
+        """Wait until this child has ended, and leave it to be collected; at once for one that has."""
+
     def most_descriptors(self) -> int:
         """How many a process may have at most, whatever its own limits say."""
 

@@ -5,6 +5,7 @@ import json
 import struct
 
 from hypura.v1 import worker_pb2
+from hypura_daemon.child import Child
 from hypura_daemon.errors import WorkerFailed
 
 DEATH_SECONDS = 5.0
@@ -12,14 +13,12 @@ DEATH_SECONDS = 5.0
 _LENGTH = struct.Struct("<I")
 
 
-async def exchange(process: asyncio.subprocess.Process, bootstrap: worker_pb2.WorkerBootstrap) -> str:
+async def exchange(child: Child, bootstrap: worker_pb2.WorkerBootstrap) -> str:
     """Send the bootstrap message; the address that the worker answers with. Raises WorkerFailed."""
-    assert process.stdin is not None and process.stdout is not None
     data = bootstrap.SerializeToString()
     try:
-        process.stdin.write(_LENGTH.pack(len(data)) + data)
-        await process.stdin.drain()
-        line = await process.stdout.readline()
+        child.say(_LENGTH.pack(len(data)) + data)
+        line = await child.stdout.readline()
     except OSError:
         line = b""
     except ValueError:
@@ -32,7 +31,7 @@ async def exchange(process: asyncio.subprocess.Process, bootstrap: worker_pb2.Wo
         answer = None
     if isinstance(answer, dict) and isinstance(answer.get("address"), str):
         return str(answer["address"])
-    who = f'worker {process.pid} of "{bootstrap.model}"'
+    who = f'worker {child.pid} of "{bootstrap.model}"'
     if isinstance(answer, dict) and "error" in answer:
         raise WorkerFailed(f"{who} cannot start: {answer['error']}")
     raise WorkerFailed(f"{who} said {line[:200]!r} instead of its address; reinstall hypura")

@@ -18,6 +18,7 @@ class Death:
     cause: str
     last_lines: tuple[str, ...]
     out_of_memory: bool = False  # The system killed something for lack of memory meanwhile.
+    hangs: bool = False  # It was killed, and has not ended yet.
 
     def error(self) -> WorkerDied:
         """The error for those whom it concerns."""
@@ -25,7 +26,9 @@ class Death:
 
     def explained(self) -> str:
         """Who died of what, its last words, and what happens next."""
-        if self.exit_status < 0:
+        if self.hangs:
+            how = "was killed and hangs in the system, in a read from a drive perhaps"
+        elif self.exit_status < 0:
             try:
                 how = f"was killed by {signal.Signals(-self.exit_status).name}"
             except ValueError:

@@ -24,12 +24,13 @@ class Holdings:
 
     budget_bytes: int
     entries: Mapping[str, Entry]
+    remains: dict[int, Holder] = field(default_factory=dict)  # Workers that were killed and hang, by their pid.
     others: str = ""  # Who else takes the machine's memory, while models get less than in good times.
 
     def holders(self, *, without: str = "") -> list[Holder]:
         """Every model that holds memory, less one."""
         holders = (entry.holder() for entry in self.entries.values() if entry.name != without)
-        return [holder for holder in holders if holder is not None]
+        return [*(holder for holder in holders if holder is not None), *self.remains.values()]
 
     def spare_bytes(self, name: str) -> int:
         """What a load of this model is offered now: idle models go, and busy ones give it half of their caches."""

@@ -58,7 +58,7 @@ class Lifecycle:
         self._entries: dict[str, Entry] = {}
         self.holdings = Holdings(budget_bytes, self._entries)
         self._drafting = Drafting(planner, self.holdings, post)
-        self._loads = Loads(make_worker, self._entries, post, clock)
+        self._loads = Loads(make_worker, self._entries, self.holdings.remains, post, clock)
         self._resizing = Resizing(self._entries, post)
         self._yielding: frozenset[str] = frozenset()
 

@@ -11,6 +11,7 @@ import structlog
 
 from hypura.v1 import worker_pb2
 from hypura_daemon.errors import HypuraError, WorkerDied, WorkerFailed
+from hypura_daemon.scheduling.eviction import Holder
 from hypura_daemon.workers.admission import paused
 from hypura_daemon.workers.drafting import base_of
 from hypura_daemon.workers.entry import Draft, Entry
@@ -31,11 +32,13 @@ class Loads:
         self,
         make_worker: Callable[[str], WorkerProcess],
         entries: Mapping[str, Entry],
+        remains: dict[int, Holder],
         post: Callable[..., None],
         clock: Callable[[], float],
     ) -> None:
         self._make_worker = make_worker
         self._entries = entries
+        self._remains = remains
         self._post = post
         self._clock = clock
         self._generations = itertools.count(1)
@@ -47,7 +50,8 @@ class Loads:
         for victim in victims:
             entry.tell(LoadEvent(stage=f"unloading {victim} to make room"))
             self.end(self._entries[victim], f'making room for "{entry.name}"')
-        leaving = [e.tenure for e in self._entries.values() if e.tenure and e.state is ModelState.UNLOADING]
+        entries = self._entries.values()
+        leaving = {e.tenure: e.worker for e in entries if e.tenure and e.state is ModelState.UNLOADING}
         entry.drop_draft()
         if base_of(draft.request) != entry.request:
             entry.most_tokens = 0
@@ -76,6 +80,17 @@ class Loads:
                 entry.progress = news.share if news.share is not None else entry.progress
                 entry.tell(news)
 
+    def _leave_behind(self, entry: Entry, worker: WorkerProcess) -> None:
+        """Count a worker that hangs in the system until it has gone."""
+        self._remains[worker.pid] = Holder(
+            name=entry.name,
+            memory_bytes=max(entry.limit_bytes, entry.resizing_to_bytes),
+            kept=f"worker {worker.pid} was killed and hangs in the system",
+            pinned=True,
+        )
+        waiting = asyncio.ensure_future(worker.gone.wait())
+        waiting.add_done_callback(lambda _: self._post(self._remains.pop, worker.pid, None))
+
     def expire(self, entry: Entry) -> None:
         """End a model that nobody asked for in time."""
         self.end(entry, f"not used for {entry.keep_alive_seconds:g} seconds")
@@ -91,6 +106,8 @@ class Loads:
     def _tenure_ended(self, entry: Entry, task: asyncio.Task[HypuraError]) -> None:
         """A worker is gone: as it should, or for a reason that is told to those who waited for it."""
         was_loading, ended = entry.state is ModelState.LOADING, entry.state is ModelState.UNLOADING
+        if entry.worker is not None and entry.worker.hangs:
+            self._leave_behind(entry, entry.worker)
         entry.tenure, entry.worker, entry.leases = None, None, 0
         entry.resident_since_seconds = math.inf
         if task.cancelled() or ended:

@@ -4,8 +4,11 @@ state     what holds                               leaves to
 NEW       nothing runs                             STARTING (start)
 STARTING  the process runs, is not healthy yet     SERVING (healthy), STOPPING (failure, stop), ENDED (death)
 SERVING   it answers calls                         STOPPING (stop), ENDED (death)
-STOPPING  TERM was sent, KILL follows the grace    ENDED (death)
-ENDED     reaped, its group killed, socket gone
+STOPPING  TERM was sent, KILL follows the grace    ENDED (death, or given up)
+ENDED     collected, its group killed, socket gone
+
+One that was killed and does not end hangs in the system, in a read from a drive that is gone perhaps. It is given up
+after a moment: nobody waits for it any more, and `gone` tells when it has really ended.
 
     daemon ──stdin: length, WorkerBootstrap──► worker   (stays open: its end is the worker's end)
            ◄──stdout: {"address": "unix:…"}──
@@ -33,6 +36,8 @@ from grpc.aio import EOF  # type: ignore[attr-defined]
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from hypura.v1 import placement_pb2, worker_pb2, worker_pb2_grpc
+from hypura_daemon.child import Child
+from hypura_daemon.descriptors import refused_for_want
 from hypura_daemon.errors import HypuraError, WorkerDied, WorkerFailed
 from hypura_daemon.hardware.platform import current
 from hypura_daemon.workers.bootstrap import DEATH_SECONDS, exchange
@@ -45,6 +50,8 @@ MAX_MESSAGE_BYTES = 64 << 20
 MAX_KEPT_LINES = 20
 MAX_LINE_BYTES = 2000
 SHORT_CALL_SECONDS = 0.5
+KILL_SECONDS = 5.0
+"""For a killed worker to end, unless it hangs in the system."""
 WORKER_COMMAND = (sys.executable, "-m", "hypura_worker")
 
 _log = structlog.get_logger()
@@ -97,13 +104,17 @@ class WorkerProcess:
         self._deadlines = deadlines
         self._log_level = log_level
         self._command = tuple(command)
-        self._process: asyncio.subprocess.Process | None = None
+        self.gone = asyncio.Event()  # Set once nothing is left of it, given up or not.
+        self._child: Child | None = None
+        self._watching: asyncio.Task[None] | None = None
+        self._feeling: asyncio.Task[None] | None = None
         self._channel: grpc.aio.Channel | None = None
         self._stub: worker_pb2_grpc.WorkerServiceStub | None = None
         self._lines: deque[str] = deque(maxlen=MAX_KEPT_LINES)
         self._cause = ""
         self._death: Death | None = None
-        self._ended = asyncio.Event()
+        self._ended = asyncio.Event()  # Set once it has ended, or was given up.
+        self._talking = asyncio.Event()  # Its address is read; what it says on is only kept.
         self._pulse = Pulse(deadlines.deaf_seconds, deadlines.answer_stall_seconds)
         self._oom_kills = 0
         self._calls: set[Any] = set()
@@ -111,40 +122,40 @@ class WorkerProcess:
     @property
     def pid(self) -> int:
         """The process id; 0 before the start."""
-        return self._process.pid if self._process is not None else 0
+        return self._child.pid if self._child is not None else 0
+
+    @property
+    def hangs(self) -> bool:
+        """Whether it was killed and given up, and its memory is not free yet."""
+        return self._death is not None and not self.gone.is_set()
 
     async def start(self, tasks: asyncio.TaskGroup, environment: Mapping[str, str]) -> None:
-        """Run it until it is healthy; `tasks` keeps the readers of its output.
+        """Run it until it is healthy; `tasks` keeps what feels its pulse.
 
         Raises WorkerDied or WorkerFailed; stop it then.
         """
-        self.state, self._oom_kills = WorkerState.STARTING, current().oom_kills()
+        self.state, self._oom_kills = WorkerState.STARTING, _oom_kills()
         try:
-            self._process = await asyncio.create_subprocess_exec(
-                *self._command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.PIPE,
-                env=dict(environment),
-                start_new_session=True,
-            )
+            self._child = await Child.started(self._command, environment)
         except OSError as error:
             self.state = WorkerState.ENDED
-            raise WorkerFailed(f'"{self._command[0]}" cannot be run: {error}; reinstall hypura') from error
-        tasks.create_task(self._watch(self._process), name=f"worker {self.pid}")
+            refused = refused_for_want(error)
+            raise refused or WorkerFailed(f'"{self._command[0]}" cannot be run: {error}; reinstall hypura') from error
+        # No task of the group: one that hangs in the system would hold up whatever waits for the group.
+        self._watching = asyncio.ensure_future(self._watch(self._child))
         bootstrap = worker_pb2.WorkerBootstrap(
             socket_path=str(self.socket_path), model=self.model, log_level=self._log_level
         )
         try:
             async with asyncio.timeout(self._deadlines.start_seconds):
-                address = await self._unless_dead(exchange(self._process, bootstrap))
-                tasks.create_task(self._drain(self._process.stdout), name=f"worker {self.pid} output")
+                address = await self._unless_dead(exchange(self._child, bootstrap))
+                self._talking.set()
                 await self._unless_dead(self._connect(address))
         except TimeoutError as error:
             cause = f"it was not ready within {self._deadlines.start_seconds:g} seconds"
             raise (await self._kill(cause)).error() from error
         self.state = WorkerState.SERVING
-        tasks.create_task(self._feel_pulse(), name=f"pulse of worker {self.pid}")
+        self._feeling = tasks.create_task(self._feel_pulse(), name=f"pulse of worker {self.pid}")
 
     async def load(self, plan: placement_pb2.Plan) -> AsyncGenerator[worker_pb2.WorkerLoadResponse, None]:
         """Load the model; the last message has `loaded` set."""
@@ -219,14 +230,17 @@ class WorkerProcess:
             await self._kill(cause)
 
     async def wait(self) -> Death:
-        """Wait for its end."""
+        """Wait until it has ended, or was given up."""
         await self._ended.wait()
         assert self._death is not None
         return self._death
 
     async def stop(self) -> None:
-        """End it: TERM, grace, KILL, reap, the whole process group. Does nothing to one that has ended."""
-        if self._process is not None and not self._ended.is_set():
+        """End it: TERM, grace, KILL, collect, the whole process group. Does nothing to one that has ended.
+
+        One that hangs in the system is given up KILL_SECONDS after it was killed.
+        """
+        if self._child is not None and not self._ended.is_set():
             self.state = WorkerState.STOPPING
             self._cause = self._cause or "it was unloaded"
             for call in self._calls:
@@ -235,12 +249,13 @@ class WorkerProcess:
                 self._signal(signal.SIGTERM)
                 await asyncio.wait_for(self._ended.wait(), self._deadlines.grace_seconds)
             except TimeoutError:
-                self._signal(signal.SIGKILL)
-                await self._ended.wait()
+                await self._kill(self._cause)
             finally:
                 if not self._ended.is_set():  # Cancelled: no time for grace, but nothing is left behind.
                     self._signal(signal.SIGKILL)
         self.state = WorkerState.ENDED
+        if self._feeling is not None and self._feeling is not asyncio.current_task():
+            self._feeling.cancel()
         if self._channel is not None:
             channel, self._channel = self._channel, None
             await channel.close(None)
@@ -248,33 +263,70 @@ class WorkerProcess:
     async def _kill(self, cause: str) -> Death:
         self._cause = self._cause or cause
         self._signal(signal.SIGKILL)
+        try:
+            async with asyncio.timeout(KILL_SECONDS):
+                await self._ended.wait()
+        except TimeoutError:
+            self._give_up()
         return await self.wait()
 
-    def _signal(self, number: signal.Signals) -> None:
-        """To the process group; macOS answers EPERM for one that has only zombies left."""
-        try:
-            os.killpg(self.pid, number)
-        except (ProcessLookupError, PermissionError):
-            pass
-
-    async def _watch(self, process: asyncio.subprocess.Process) -> None:
-        """Read what it says until it ends, then tell so."""
-        async with asyncio.TaskGroup() as readers:
-            reader = readers.create_task(self._drain(process.stderr))
-            status = await process.wait()
-            self._signal(signal.SIGKILL)  # Whatever it started goes with it, and lets go of the pipe.
-            await asyncio.wait({reader}, timeout=1.0)
-            reader.cancel()
-        starved = status == -signal.SIGKILL and not self._cause and current().oom_kills() > self._oom_kills
-        self._death = Death(self.model, process.pid, status, self._cause, tuple(self._lines), starved)
+    def _give_up(self) -> None:
+        """It was killed and has not ended: nobody waits for it any longer."""
+        if self._ended.is_set():
+            return
+        _log.error(
+            "a worker was killed and hangs in the system, in a read from a drive perhaps; its memory counts until it "
+            "has gone",
+            model=self.model,
+            pid=self.pid,
+            cause=self._cause,
+        )
+        self._death = Death(self.model, self.pid, -signal.SIGKILL, self._cause, tuple(self._lines), hangs=True)
         self.state = WorkerState.ENDED
-        self.socket_path.unlink(missing_ok=True)
-        _log.info("worker ended", model=self.model, pid=process.pid, exit_status=status, cause=self._cause)
         self._ended.set()
 
-    async def _drain(self, stream: asyncio.StreamReader | None) -> None:
+    def _signal(self, number: signal.Signals) -> None:
+        if self._child is not None:
+            self._child.signal(number)
+
+    async def _watch(self, child: Child) -> None:
+        """Read what it says until it ends, then tell so."""
+        readers = [asyncio.ensure_future(self._drain(child.stderr)), asyncio.ensure_future(self._drain_output(child))]
+        try:
+            status = await child.ended()  # What it left of its group is dead then, and lets go of the pipes.
+            self._talking.set()
+            await asyncio.wait(readers, timeout=1.0)
+        finally:
+            for reader in readers:
+                reader.cancel()
+            await asyncio.gather(*readers, return_exceptions=True)
+            child.close()
+        given_up = self._ended.is_set()
+        starved = status == -signal.SIGKILL and not self._cause and _oom_kills() > self._oom_kills
+        self._death = Death(self.model, child.pid, status, self._cause, tuple(self._lines), starved)
+        self.state = WorkerState.ENDED
+        _log.info(
+            "worker ended",
+            model=self.model,
+            pid=child.pid,
+            exit_status=status,
+            cause=self._cause,
+            **({"given_up_before": True} if given_up else {}),
+        )
+        self.gone.set()
+        self._ended.set()
+        try:
+            self.socket_path.unlink(missing_ok=True)
+        except OSError as error:
+            _log.warning("a worker's socket cannot be removed", path=str(self.socket_path), error=str(error))
+
+    async def _drain_output(self, child: Child) -> None:
+        """Its standard output after its address."""
+        await self._talking.wait()
+        await self._drain(child.stdout)
+
+    async def _drain(self, stream: asyncio.StreamReader) -> None:
         """Keep the last lines, however long a line is."""
-        assert stream is not None
         rest = b""
         while piece := await stream.read(8192):
             *lines, rest = (rest + piece).split(b"\n")
@@ -375,6 +427,15 @@ class WorkerProcess:
                 "daemon's log for what it said"
             )
         return self._gone()
+
+
+def _oom_kills() -> int:
+    """As the system tells; 0 where it cannot be asked now."""
+    try:
+        return current().oom_kills()
+    except OSError as error:
+        _log.warning("the system does not tell whether it killed for lack of memory", error=str(error))
+        return 0
 
 
 def _cancelled_from_outside() -> bool:

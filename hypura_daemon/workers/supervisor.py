@@ -171,6 +171,11 @@ class Supervisor:
         """How much of the budget all models may have now."""
         return self._lifecycle.holdings.budget_bytes
 
+    @property
+    def held_bytes(self) -> int:
+        """What models hold of the budget, those that were killed and hang in the system too."""
+        return sum(holder.memory_bytes for holder in self._lifecycle.holdings.holders())
+
     def limit(self, memory_bytes: int, others: str = "") -> None:
         """Keep to so much of the budget from now on; others: the programs that need the rest."""
         self._post(self._lifecycle.limit, memory_bytes, others)

@@ -2,14 +2,14 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Mapping
 from contextlib import aclosing
 from typing import TypeVar
 
 import structlog
 
 from hypura.v1 import worker_pb2
-from hypura_daemon.errors import HypuraError, WorkerFailed
+from hypura_daemon.errors import HypuraError, ServerBusy, WorkerFailed
 from hypura_daemon.planning.types import Mode, Plan
 from hypura_daemon.planning.wire import plan_to_proto
 from hypura_daemon.workers.process import WorkerProcess
@@ -40,17 +40,23 @@ def worker_environment(plan: Plan) -> dict[str, str]:
 async def tenure(
     make_worker: Callable[[], WorkerProcess],
     plan: Plan,
-    leaving: Collection[asyncio.Task[HypuraError]],
+    leaving: Mapping[asyncio.Task[HypuraError], WorkerProcess | None],
     tell: Callable[[News], None],
 ) -> HypuraError:
     """Runs until the worker has ended, and says why. Cancel it to end the worker.
 
-    leaving: tenures whose memory this one needs. tell: called in the event loop, must not block.
+    leaving: tenures whose memory this one needs, and their workers. tell: called in the event loop, must not block.
     """
     try:
         if leaving:
             tell(LoadEvent(stage="waiting for memory of other models"))
             await asyncio.wait(leaving)
+            for worker in leaving.values():
+                if worker is not None and worker.hangs:
+                    raise ServerBusy(
+                        f'"{plan.model}" finds no room: worker {worker.pid} of "{worker.model}" was killed and hangs '
+                        "in the system with its memory; look at the drive that it reads from, and try again"
+                    )
         return await _run(make_worker(), plan, tell)
     except* HypuraError as group:
         error = _first(group)

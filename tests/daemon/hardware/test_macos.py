@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hypura_daemon.hardware import macos
 from hypura_daemon.hardware.figures import Alignment, Memory, Mount, Pressure
 from hypura_daemon.hardware.macos import MacOS, run_tool
 
@@ -125,3 +126,35 @@ def test_the_kernel_says_how_short_memory_is() -> None:
     assert MacOS(Tools(SYSCTL)).pressure() is Pressure.CALM
     levels = {"1": Pressure.CALM, "2": Pressure.TIGHT, "4": Pressure.CRITICAL}
     assert {number: MacOS(Tools({level: number})).pressure() for number in levels} == levels
+
+
+class Queue:
+    """A kernel queue that tells at once, or knows no such process."""
+
+    def __init__(self, error: OSError | None = None) -> None:
+        self.error = error
+        self.watched: list[tuple[int, ...]] = []
+        self.closed = False
+
+    def control(self, changes: list[tuple[int, ...]], count: int) -> list[tuple[int, ...]]:
+        assert count == 1
+        self.watched = changes
+        if self.error is not None:
+            raise self.error
+        return changes
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize("error", [None, ProcessLookupError()])
+def test_the_end_of_a_child_is_watched_by_a_kernel_queue(
+    error: OSError | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = Queue(error)
+    monkeypatch.setattr(macos.select, "kqueue", lambda: queue, raising=False)
+    monkeypatch.setattr(macos.select, "kevent", lambda *event: event, raising=False)
+    MacOS().await_exit(4711)
+    # EVFILT_PROC, EV_ADD with EV_ONESHOT, NOTE_EXIT
+    assert queue.watched == [(4711, -5, 0x11, 0x80000000)]
+    assert queue.closed
