@@ -120,8 +120,10 @@ class _Process:
 
 def _read(descriptor: int, count: int, deadline: float) -> bytes:
     data = bytearray()
+    ready = select.poll()  # select(2) knows no descriptor beyond 1023, and there may be more connections.
+    ready.register(descriptor, select.POLLIN)
     while len(data) < count:
-        if not select.select([descriptor], [], [], max(0.0, deadline - time.monotonic()))[0]:
+        if not ready.poll(max(0.0, deadline - time.monotonic()) * 1000):
             raise TimeoutError
         piece = os.read(descriptor, count - len(data))
         if not piece:

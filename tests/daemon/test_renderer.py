@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import subprocess
 import threading
 import time
@@ -105,6 +107,21 @@ def test_callers_at_the_same_time_have_a_process_each(renderer: Renderer) -> Non
         assert time.monotonic() - begun < 4, "it waited for the other's deadline"
         with pytest.raises(InvalidRequest, match="longer than 5 seconds"):
             refused.result()
+
+
+def test_descriptors_beyond_what_select_knows(renderer: Renderer) -> None:
+    """A daemon with a thousand connections has such."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))
+    held: list[int] = []
+    try:
+        while not held or held[-1] < 1100:
+            held.append(os.dup(0))
+        assert renderer.render("{{ messages | length }}", USER, []) == "1"
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 def _only(renderer: Renderer) -> subprocess.Popen[bytes]:
