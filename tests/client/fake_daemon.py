@@ -181,7 +181,12 @@ class Control(control_pb2_grpc.ControlServiceServicer):
 
     def status(self) -> control_pb2.StatusResponse:
         return control_pb2.StatusResponse(
-            daemon=control_pb2.DaemonStatus(pid=os.getpid(), version="9.9", socket_path=self.socket_path),
+            daemon=control_pb2.DaemonStatus(
+                pid=os.getpid(),
+                version="9.9",
+                socket_path=self.socket_path,
+                measuring=control_pb2.MeasuringStatus(what="the machine", seconds=7.0),
+            ),
             models=[self.model_status("ready")],
         )
 

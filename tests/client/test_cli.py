@@ -239,3 +239,10 @@ def test_help_has_examples(hypuractl: Hypuractl, command: str) -> None:
     outcome = hypuractl(command, "--help")
     assert outcome.code == 0
     assert f"hypuractl {command}" in outcome.stdout.partition("Examples:")[2]
+
+
+def test_status_says_what_is_measured(hypuractl: Hypuractl, daemon_socket: Path) -> None:
+    told = " ".join(hypuractl("status").stdout.split())
+    assert "measuring the machine for 7 s; until it is measured, loads are planned from what is known of it" in told
+    measuring = hypuractl("status", "--json").json["daemon"]["measuring"]
+    assert measuring == {"what": "the machine", "seconds": 7.0, "measured": False, "error": ""}
