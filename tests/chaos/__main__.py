@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import resource
 import sys
 import tempfile
 import time
@@ -84,15 +85,22 @@ def run(options: argparse.Namespace, folder: Path) -> Verdict:
         outcomes, hung = load.stop()
         settled = world.daemon.poll() is None and world.calm()
         after = Leaks.of(world) if world.daemon.poll() is None else before
-        return judge(expected, outcomes, hung, injected, before, after, world.daemon.poll(), settled)
+        return judge(expected, outcomes, hung, injected, before, after, world.daemon.poll(), settled, world.broken)
     finally:
         world.end()
         if world.cage is not None:
             world.cage.remove()
 
 
+def raise_descriptors() -> None:
+    """The floods' own connections need descriptors, too."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192) if hard != resource.RLIM_INFINITY else 8192, hard))
+
+
 def main(given: Sequence[str] | None = None) -> int:
     options = arguments(given)
+    raise_descriptors()
     with tempfile.TemporaryDirectory(prefix="hyp") as name:
         verdict = run(options, Path(name))
         if not verdict.good:

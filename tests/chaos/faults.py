@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import signal
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 
 import psutil
 
+from hypura.v1 import inference_pb2 as inference
 from hypura_client.errors import HypuraError
 from tests.chaos.load import ask
 from tests.chaos.world import MODELS, World
 
 Fault = Callable[[World], AbstractContextManager[object]]
 CONNECTIONS = 1000
+GATEWAY_CONNECTIONS = 2000
+HOSTILE_SCHEMAS = (
+    json.dumps({"type": "object", "properties": {"s": {"type": "string", "pattern": "^(a{0,500}){0,500}$"}}}),
+    json.dumps({"type": "string", "pattern": r"^(\d{0,3},?){0,200}$"}),
+    json.dumps({"type": "integer", "maximum": 10**400}),
+    json.dumps({"enum": [f"word {number}" for number in range(5000)]}),
+)
 OUT_OF_MEMORY = "a worker takes all memory (OOM kill)"
 """Only where the world could be put into a cgroup."""
 
@@ -161,6 +172,119 @@ def oversized_prompt(world: World) -> Iterator[None]:
     yield
 
 
+@contextmanager
+def many_gateway_connections(world: World) -> Iterator[None]:
+    """Two thousand connections to the gateway that say nothing, or half a request's head, or half its body."""
+    says = (b"", b"GET /api/ta", b"POST /api/generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: 90\r\n\r\n{")
+    with ExitStack() as stack, suppress(HypuraError):
+        port = world.http_port()
+        for number in range(GATEWAY_CONNECTIONS):
+            with suppress(OSError):
+                connection = stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=5))
+                connection.send(says[number % len(says)])
+        yield
+        return
+    yield
+
+
+@contextmanager
+def no_descriptors(world: World) -> Iterator[None]:
+    """The daemon has one descriptor left: whatever opens a file or takes a connection fails, background tasks too."""
+    daemon = psutil.Process(world.daemon.pid)
+    before = daemon.rlimit(psutil.RLIMIT_NOFILE)
+    daemon.rlimit(psutil.RLIMIT_NOFILE, (daemon.num_fds() + 1, before[1]))
+    try:
+        with suppress(HypuraError), world.client(2) as client:
+            client.status()
+        yield
+    finally:
+        daemon.rlimit(psutil.RLIMIT_NOFILE, before)
+
+
+@contextmanager
+def stalled_http_reader(world: World) -> Iterator[None]:
+    """A client of the gateway asks for a long stream and reads no more of it than its head."""
+    body = json.dumps({"model": MODELS[0][0], "prompt": "hello", "raw": True, "options": {"num_predict": 400}})
+    head = f"POST /api/generate HTTP/1.1\r\nHost: localhost\r\nContent-Length: {len(body)}\r\n\r\n"
+    with socket.socket() as connection, suppress(HypuraError, OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        connection.settimeout(5)
+        connection.connect(("127.0.0.1", world.http_port()))
+        connection.sendall((head + body).encode())
+        connection.recv(12)
+        yield
+        return
+    yield
+
+
+@contextmanager
+def hostile_schema(world: World) -> Iterator[None]:
+    """A schema whose grammar has no end of states, asked for while other clients stream."""
+    name, schema = world.random.choice(MODELS)[0], world.random.choice(HOSTILE_SCHEMAS)
+    limits = inference.Limits(max_tokens=8, json_schema=schema)
+    with world.client(10) as client, suppress(HypuraError), client.generate(name, "a", limits=limits) as events:
+        for _ in events:
+            pass
+    yield
+
+
+@contextmanager
+def give_up_load(world: World) -> Iterator[None]:
+    """A client asks for a model that is not loaded, and leaves while it is planned or loaded; so does the next."""
+    name = world.random.choice(MODELS)[0]
+    with suppress(HypuraError), world.client(30) as client:
+        client.unload(name)
+    for seconds in (0.05, 0.3, 1.0):
+        with world.client(seconds) as client, suppress(HypuraError):
+            ask(client, name, "a")
+    with suppress(HypuraError), world.client(60) as client:
+        client.load(name, world.options())
+    yield
+
+
+@contextmanager
+def give_up_measuring(world: World) -> Iterator[None]:
+    """A client wants the machine measured anew, and leaves at once."""
+    with world.client(0.5) as client, suppress(HypuraError):
+        client.profile(refresh=True)
+    yield
+
+
+@contextmanager
+def overwrite_model(world: World) -> Iterator[None]:
+    """Bytes of a model's file are overwritten in place while it is in use; then the file is put right."""
+    name = world.random.choice(MODELS)[0]
+    file = world.model_file(name)
+    with file.open("r+b") as opened:
+        opened.seek(file.stat().st_size // 2)
+        opened.write(world.random.randbytes(file.stat().st_size // 4))
+    try:
+        yield
+    finally:
+        world.restore(name)
+
+
+@contextmanager
+def read_errors_and_well_again(world: World) -> Iterator[None]:
+    """Reads fail for a moment; once they do not, no answer may fail for those that did."""
+    name = world.random.choice(MODELS)[0]
+    world.say("eio 0")
+    try:
+        with world.client(30) as client, suppress(HypuraError):
+            ask(client, name, "the sea")
+    finally:
+        world.say("")
+    # The shim looks at its file anew every few calls, and reads that are under way end.
+    time.sleep(0.5)
+    with world.client(60) as client:
+        try:
+            ask(client, name, "the sea")
+        except HypuraError as error:
+            if os.strerror(errno.EIO) in str(error):
+                world.broken.append(f"{name} still failed of a read error that was over: {error}")
+    yield
+
+
 FAULTS: dict[str, Fault] = {
     "kill -9 of a worker": kill_worker,
     "SIGSEGV of a worker": crash_worker,
@@ -183,5 +307,13 @@ FAULTS: dict[str, Fault] = {
     "client does not read": slow_reader,
     "1,000 silent connections": many_connections,
     "prompt beyond the context": oversized_prompt,
+    "2,000 connections to the gateway": many_gateway_connections,
+    "no descriptors left": no_descriptors,
+    "client of the gateway does not read": stalled_http_reader,
+    "hostile schema": hostile_schema,
+    "client gives up while its model loads": give_up_load,
+    "client gives up while the machine is measured": give_up_measuring,
+    "model file overwritten in place": overwrite_model,
+    "read errors, then well again": read_errors_and_well_again,
     OUT_OF_MEMORY: shim("hog 0"),
 }

@@ -70,9 +70,12 @@ def judge(
     after: Leaks,
     daemon_code: int | None,
     settled: bool,
+    seen: Sequence[str],
 ) -> Verdict:
-    """daemon_code: None while it runs; settled: whether every worker ended once nothing was loaded."""
-    broken = []
+    """daemon_code: None while it runs; settled: whether every worker ended once nothing was loaded; seen: what the
+    faults themselves saw broken.
+    """
+    broken = list(dict.fromkeys(seen))
     wrong = [o for o in outcomes if not o.error and o.tokens != expected[o.model, o.prompt]]
     if wrong:
         broken.append(f"{len(wrong)} answers had other tokens, first {wrong[0].model}: {wrong[0].prompt!r}")

@@ -26,6 +26,7 @@ WEIGHT_CACHE_PERCENT = 30.0
 START_SECONDS = 60.0
 QUIET_SECONDS = 60.0
 ANSWER_STALL_SECONDS = 20.0
+CLIENT_STALL_SECONDS = 3.0
 
 
 @dataclass(slots=True)
@@ -36,6 +37,7 @@ class World:
     random: Random
     daemon: subprocess.Popen[bytes] = field(init=False)
     cage: cgroup.MemoryCgroup | None = None
+    broken: list[str] = field(default_factory=list)  # Promises that a fault itself saw broken.
 
     @property
     def home(self) -> Path:
@@ -79,6 +81,7 @@ class World:
             "HYPURA_HTTP": "127.0.0.1:0",
             "HYPURA_FAULTS": str(self.faults),
             "HYPURA_ANSWER_STALL_SECONDS": str(ANSWER_STALL_SECONDS),
+            "HYPURA_CLIENT_STALL_SECONDS": str(CLIENT_STALL_SECONDS),
             "HYPURA_LOG_LEVEL": "info",
             "LD_PRELOAD": str(self._shim()),
         }
@@ -134,6 +137,11 @@ class World:
 
     def descriptors(self) -> int:
         return psutil.Process(self.daemon.pid).num_fds()
+
+    def http_port(self) -> int:
+        """The gateway's."""
+        with self.client(30) as client:
+            return int(client.status().daemon.http_address.rpartition(":")[2])
 
     def rss_bytes(self) -> int:
         return int(psutil.Process(self.daemon.pid).memory_info().rss)
