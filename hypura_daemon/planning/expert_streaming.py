@@ -33,11 +33,16 @@ def expert_streaming(frame: Frame) -> Plan | None:
             fallback = made  # the smallest ubatch that works, if none is modest
         if fallback is not None:
             return fallback
-    return None
+    if frame.request.weight_cache_bytes is None and frame.request.weight_cache_percent is None:
+        return None
+    return _with_slots(frame, shared, min(frame.ubatches), least=True)
 
 
-def _with_slots(frame: Frame, sharing: Sequence[slots.ExpertClass], ubatch: int) -> Plan | None:
-    """The expert-streaming plan for this ubatch; None when the slots cannot hold what one pass may choose."""
+def _with_slots(frame: Frame, sharing: Sequence[slots.ExpertClass], ubatch: int, *, least: bool = False) -> Plan | None:
+    """The expert-streaming plan for this ubatch; None when the slots cannot hold what one pass may choose.
+
+    least: with as few slots as do, though they are more than --weight-cache allows.
+    """
     model, hyper = frame.model, frame.model.hyperparameters
     routed = sum(t.size_bytes for t in model.tensors if t.role is Role.ROUTED_EXPERT)
     embeddings = by_row(model.tensors, model.architecture, ubatch)
@@ -53,6 +58,10 @@ def _with_slots(frame: Frame, sharing: Sequence[slots.ExpertClass], ubatch: int)
     ]
     left = frame.request.memory_bytes - sum(item.size_bytes for item in items)
     cache = frame.cache_limit(routed)
+    reason = "{} of {} routed experts fit beside the rest"
+    if least:
+        cache = slots.least_bytes(sharing, hyper.expert_count, _least_slots(hyper, ubatch))
+        reason = "{} of {} routed experts have a slot, the least that works: --weight-cache allows fewer"
     groups = slots.share_out(sharing, hyper.expert_count, left if cache is None else min(left, cache))
     if cache is not None:
         groups = [replace(group, most_slots=group.slots) for group in groups]
@@ -65,7 +74,7 @@ def _with_slots(frame: Frame, sharing: Sequence[slots.ExpertClass], ubatch: int)
     return assemble(
         frame,
         Mode.EXPERT_STREAMING,
-        f"{count} of {total} routed experts fit beside the rest",
+        reason.format(count, total),
         ubatch,
         items,
         {

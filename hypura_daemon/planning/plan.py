@@ -9,6 +9,7 @@ else ─────────────────────────
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 from hypura_daemon.errors import InvalidRequest
@@ -26,6 +27,8 @@ from hypura_daemon.planning.types import LoadRequest, MemoryItem, Mode, Plan, Ti
 _SEARCH_STEP_BYTES = 1_000_000
 _STREAMED = (Mode.EXPERT_STREAMING, Mode.DENSE_STREAMING)
 """Where attention may be unfused: what is all resident is computed as stock llama.cpp does."""
+_BEFORE_THE_CONTEXT = ("weights", "worker process", "vocabulary")
+"""What a worker holds when it has read the weights; the context's memory is still free then."""
 _ANSWER_TOKENS = 128
 _CLEARLY = 0.97
 """Of the time of a request: less is not worth other low bits, nor more than the estimate knows."""
@@ -132,23 +135,16 @@ def _ways(model: Model) -> tuple[bool, bool]:
     return experts and name in architectures.EXPERT_STREAMING, name in architectures.DENSE_STREAMING
 
 
-def _can_stream(model: Model) -> bool:
-    """Whether anything of the model may stay on the drive: small tensors are not worth a read."""
-    by_experts, by_layers = _ways(model)
-    return by_experts or (by_layers and bool(ring.streamable(model.tensors, attention=True)))
-
-
 def _resident(frame: Frame) -> Plan | None:
     """Everything in memory, if that fits, unless a limited weight cache asks to stream and something can be."""
     model, limit = frame.model, frame.request.memory_bytes
     weights = sum(tensor.size_bytes for tensor in model.tensors)
-    streamable = sum(t.size_bytes for t in model.tensors if t.role in (Role.ROUTED_EXPERT, Role.DENSE_FFN))
+    streamable = _streamable_bytes(model)
     cache = frame.cache_limit(streamable)
-    limited = cache is not None and cache < streamable
-    if limited and _can_stream(model):
+    if cache is not None and cache < streamable:
         return None
     reason = "all of it fits in memory"
-    if limited:
+    if cache is not None and not streamable:
         reason += "; the weight cache has no effect, since nothing of this model can be streamed"
     for ubatch in frame.ubatches:
         layers, on_gpu = offload(frame, ubatch, streamed=frozenset())
@@ -163,9 +159,28 @@ def _resident(frame: Frame) -> Plan | None:
                 items,
                 tiers,
                 gpu_layers=layers,
-                extra_buffers=frame.hardware.extra_buffers_work and not frame.request.exact,
+                extra_buffers=frame.hardware.extra_buffers_work
+                and not frame.request.exact
+                and _can_repack(model, items, limit),
             )
     return None
+
+
+def _can_repack(model: Model, items: Sequence[MemoryItem], limit_bytes: int) -> bool:
+    """Whether the load has room to read the largest tensor beside its place, which only repacked ones need."""
+    there = sum(item.size_bytes for item in items if item.name in _BEFORE_THE_CONTEXT)
+    return there + max(tensor.size_bytes for tensor in model.tensors) <= limit_bytes
+
+
+def _streamable_bytes(model: Model) -> int:
+    """Of the weights that are streamed first where the model does not fit; 0 where none of it can be."""
+    by_experts, by_layers = _ways(model)
+    if by_experts:
+        return sum(t.size_bytes for t in model.tensors if t.role is Role.ROUTED_EXPERT)
+    if not by_layers:
+        return 0
+    sizes = (sum(t.size_bytes for t in ring.streamable(model.tensors, attention=a)) for a in (False, True))
+    return next((size for size in sizes if size), 0)
 
 
 def _mmap(frame: Frame) -> Plan:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -98,6 +99,13 @@ def share_out(found: Sequence[ExpertClass], experts: int, memory_bytes: int) -> 
             most = min(len(members) * experts, MAX_GROUP_SLOTS)
             groups.append(ExpertGroup(members, fair, expert_class.slot_bytes, most))
     return groups
+
+
+def least_bytes(found: Sequence[ExpertClass], experts: int, least_slots: int) -> int:
+    """Memory for which `share_out` gives every group that many slots, where it makes one group of each class."""
+    whole = sum(len(c.layers) * experts * c.slot_bytes for c in found)
+    # Half a slot more, since shares are rounded down.
+    return math.ceil(max(whole * (least_slots + 0.5) / (len(c.layers) * experts) for c in found))
 
 
 def slots_bytes(groups: Sequence[ExpertGroup]) -> int:

@@ -251,6 +251,68 @@ def test_the_weight_cache_makes_a_model_stream_that_would_fit(tiny: dict[str, Mo
         assert _plan(model, memory_bytes=4 * GB, weight_cache_bytes=100_000_000).mode is Mode.RESIDENT
 
 
+@pytest.mark.parametrize("percent", [0.0, 0.01, 1.0])
+@pytest.mark.parametrize("shape", ["qwen3-30b-a3b", "mixtral-8x7b", "gpt-oss-120b", "tiny-moe"])
+@pytest.mark.parametrize("exact", [False, True])
+def test_a_weight_cache_too_small_for_one_token_gets_the_least_slots(
+    shape: str, percent: float, exact: bool, tiny: dict[str, Model]
+) -> None:
+    """Seen: it chose dense streaming, which reads every expert of every layer in each pass."""
+    model = tiny[shape] if shape in tiny else shaped(shape, tiny["tiny-moe"])
+    made = _plan(model, memory_bytes=80 * GB, weight_cache_percent=percent, exact=exact)
+    _check(made)
+    assert made.mode is Mode.EXPERT_STREAMING and made.experts is not None
+    if "allows fewer" in made.reason:
+        slots_made = [group.slots for group in made.experts.groups]
+        assert made.experts.experts_per_token in slots_made and made.ubatch_tokens == 1
+        assert [group.most_slots for group in made.experts.groups] == slots_made
+    more = _plan(model, memory_bytes=80 * GB, weight_cache_percent=30.0, exact=exact)
+    assert "allows fewer" not in more.reason
+
+
+def test_the_weight_cache_counts_where_there_is_no_feed_forward_part(tiny: dict[str, Model]) -> None:
+    """Seen: mamba, whose layers are one large matrix after another, stayed in memory whatever was asked."""
+    dense = tiny["tiny-dense"]
+    tensors = tuple(
+        replace(t, name=f"blk.{t.layer}.ssm_in.weight", role=Role.ATTENTION) if t.role is Role.DENSE_FFN else t
+        for t in dense.tensors
+        if t.role is not Role.ATTENTION and ".ffn_up" not in t.name and ".ffn_gate" not in t.name
+    )
+    mamba = replace(dense, architecture="mamba", tensors=tensors)
+    half = _plan(mamba, memory_bytes=4 * GB, weight_cache_percent=50.0)
+    assert half.mode is Mode.DENSE_STREAMING
+    held = sum(t.size_bytes for t in half.tensors if t.tier is Tier.RAM and t.name.endswith("ssm_in.weight"))
+    assert 0 < held <= 0.5 * sum(t.size_bytes for t in tensors if t.name.endswith("ssm_in.weight"))
+    assert _plan(mamba, memory_bytes=4 * GB).mode is Mode.RESIDENT
+
+
+def test_weights_are_repacked_only_where_the_load_has_room_for_it(tiny: dict[str, Model]) -> None:
+    """The loader reads a tensor that is repacked to a buffer first: no load may take more than what it ends with."""
+    model = tiny["tiny-dense"]
+    large = replace(model.tensors[0], name="output.weight", size_bytes=600_000_000, role=Role.OUTPUT)
+    model = replace(model, tensors=(*model.tensors, large))
+    made = [_plan(model, memory_bytes=n) for n in range(900_000_000, 2 * GB, 50_000_000)]
+    repacked = [plan.extra_buffers for plan in made]
+    assert (
+        {plan.mode for plan in made} == {Mode.RESIDENT}
+        and repacked == sorted(repacked)
+        and set(repacked) == {False, True}
+    )
+    tight = made[repacked.index(True) - 1]
+    there = sum(item.size_bytes for item in tight.memory if item.name in ("weights", "worker process", "vocabulary"))
+    assert there + large.size_bytes > tight.memory_limit_bytes
+
+
+def test_a_weight_cache_without_effect_says_so(tiny: dict[str, Model]) -> None:
+    """An architecture that is not proven, and one of which everything is small."""
+    dense = tiny["tiny-dense"]
+    small = replace(dense, tensors=tuple(replace(t, size_bytes=min(t.size_bytes, 8192)) for t in dense.tensors))
+    for model in (replace(dense, architecture="dream"), small):
+        made = _plan(model, memory_bytes=4 * GB, weight_cache_percent=50.0)
+        assert made.mode is Mode.RESIDENT and "the weight cache has no effect" in made.reason
+        assert "no effect" not in _plan(model, memory_bytes=4 * GB).reason
+
+
 def test_exact_fixes_what_changes_low_bits(tiny: dict[str, Model]) -> None:
     model = shaped("qwen3-30b-a3b", tiny["tiny-moe"])
     gpu = machine(gpu_bytes=80 * GB)
