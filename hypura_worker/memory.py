@@ -8,7 +8,6 @@ from pathlib import Path
 import psutil
 
 _STATUS = Path("/proc/self/status")
-_USUAL_STACK_BYTES = 8 << 20
 
 
 def resident_bytes() -> int:
@@ -26,16 +25,9 @@ def peak_resident_bytes() -> int:
     return peak if peak is not None else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
-def allocated_bytes() -> int | None:
-    """Private writable memory, touched or not (Linux's VmData); None where it is not known.
-
-    Without the threads' stacks: they count whole there, and hardly any of them is ever touched.
-    """
-    data, threads = _status_bytes("VmData"), _status_number("Threads")
-    if data is None or threads is None:
-        return None
-    stack_bytes, _ = resource.getrlimit(resource.RLIMIT_STACK)
-    return data - threads * (stack_bytes if stack_bytes != resource.RLIM_INFINITY else _USUAL_STACK_BYTES)
+def counts_what_is_touched() -> bool:
+    """Whether resident memory grows by what is touched and nothing else; elsewhere pages are compressed, too."""
+    return _STATUS.exists()
 
 
 def read_bytes() -> int | None:
@@ -45,14 +37,9 @@ def read_bytes() -> int | None:
 
 
 def _status_bytes(field: str) -> int | None:
-    kibibytes = _status_number(field)
-    return kibibytes * 1024 if kibibytes is not None else None
-
-
-def _status_number(field: str) -> int | None:
     if not _STATUS.exists():
         return None
     for line in _STATUS.read_text().splitlines():
         if line.startswith(field + ":"):
-            return int(line.split()[1])
+            return 1024 * int(line.split()[1])
     return None

@@ -38,7 +38,10 @@ _STREAMING = (placement_pb2.MODE_EXPERT_STREAMING, placement_pb2.MODE_DENSE_STRE
 _LOAD_DIRECT, _LOAD_PLAIN, _LOAD_MMAP = 4, 0, 1  # llama_load_mode
 _LAZY_OFF = 0
 _MAX_TYPES = 64
-_REQUESTS_BYTES = 24_000_000
+_REQUESTS_BYTES, _LEAST_REQUESTS_BYTES = 24_000_000, 8_000_000
+"""What requests may take beside a pass; the least where the streamer could not work otherwise."""
+_HEADER_BYTES = 16_000_000
+"""The file's metadata, which llama.cpp holds beside its own tables until the model is loaded."""
 
 
 class _Override(ctypes.Structure):
@@ -172,9 +175,7 @@ class LlamaModel:
             params.devices = ctypes.cast(no_devices, ctypes.c_void_p)
         params.use_extra_bufts = plan.extra_buffers
         params.lazy_mode = _LAZY_OFF
-        params.load_mode = _LOAD_DIRECT if plan.io.direct and hasattr(os, "O_DIRECT") else _LOAD_PLAIN
-        if plan.mode == placement_pb2.MODE_MMAP:
-            params.load_mode = _LOAD_MMAP
+        params.load_mode = self._load_mode()
         # The loader counts all bytes, and reads only those of resident tensors.
         scale = plan.model_bytes / plan.resident_bytes if plan.resident_bytes else 1.0
 
@@ -201,11 +202,29 @@ class LlamaModel:
             self._handle = llama_cpp.llama_model_load_from_splits(array, len(paths), params)
         if not self._handle:
             raise LoadFailed(f"llama.cpp could not load {plan.files[0].path}: {log.last_errors()}")
+        if params.load_mode == _LOAD_PLAIN and plan.io.direct and self._files is not None:
+            self._files.drop_cached()
         if self._arena is not None and self._files is not None:
             tensors = arrived(placements, self._arena.settle())
             if all(is_embedding(tensor) for tensor in tensors):
                 raise LoadFailed("none of the tensors to stream arrived at the loader; plan again")
             self._stream(self._arena, tensors, self._files.descriptors)
+
+    def _load_mode(self) -> int:
+        """Direct reads where the limit has room for them: llama.cpp makes a buffer as large as the tensor for each.
+
+        Context, slots and ring, for which there is room, are not there yet.
+        """
+        plan = self.plan
+        if plan.mode == placement_pb2.MODE_MMAP:
+            return _LOAD_MMAP
+        if not plan.io.direct or not hasattr(os, "O_DIRECT"):
+            return _LOAD_PLAIN
+        largest = max((t.extent.length_bytes for t in plan.tensors if t.tier != placement_pb2.TIER_NVME), default=0)
+        # Repacked weights have one more buffer, of llama.cpp's loader.
+        buffers = largest * (2 if plan.extra_buffers else 1)
+        there = sum(item.size_bytes for item in plan.memory if item.name in ("worker process", "vocabulary", "weights"))
+        return _LOAD_DIRECT if there + buffers + _HEADER_BYTES <= plan.memory_limit_bytes else _LOAD_PLAIN
 
     def _stream(self, arena: Arena, tensors: list[StreamedTensor], descriptors: list[int]) -> None:
         """Make what brings these tensors to memory."""
@@ -248,21 +267,21 @@ class LlamaModel:
     def _make_context(self) -> None:
         """Make the context, and let the slots or the ring take what it really leaves."""
         plan = self.plan
-        resident = memory.resident_bytes()
-        before = memory.allocated_bytes()
         prepare = self._prepare if self.streamer is not None else None
         self.context = Context(self._handle, plan, self._watch(self.streamer), type_number, prepare)
-        after = memory.allocated_bytes()
         if self.streamer is None:
             return
         self._cache_bytes = self.streamer.place_bytes
-        if before is None or after is None:
+        compute_bytes = self.context.compute_bytes
+        if compute_bytes is None or not memory.counts_what_is_touched():
             return  # not known here: the plan's own figures hold
         sizes = {item.name: item.size_bytes for item in plan.memory}
         # The reserve was for what is known by now, but for what requests take.
         filled_later = ("work buffer", "expert prediction", "embedding rows")
-        later = sum(sizes.get(name, 0) for name in filled_later) + max(_REQUESTS_BYTES, sizes.get("reserve", 0) // 4)
-        left = plan.memory_limit_bytes - resident - (after - before) - later
+        later = compute_bytes + sum(sizes.get(name, 0) for name in filled_later)
+        free = plan.memory_limit_bytes - memory.resident_bytes() - later
+        left = free - max(_REQUESTS_BYTES, sizes.get("reserve", 0) // 4)
+        left = max(left, min(free - _LEAST_REQUESTS_BYTES, self.streamer.least_bytes))
         structlog.get_logger().info(
             "slots take the memory that is really left", planned_bytes=self.streamer.place_bytes, left_bytes=left
         )

@@ -18,8 +18,7 @@ from hypura_worker.llama.hooks import PassHook
 
 _NO_ROOM, _ABORTED = 1, 2  # llama_decode's positive results
 _ALL = -1
-_UNPOOLED = 0  # LLAMA_POOLING_TYPE_NONE
-_RANK = 4
+_UNPOOLED, _RANK, _UNSPECIFIED = 0, 4, 0xFFFFFFFF  # llama_pooling_type
 _FLASH_AUTO, _FLASH_OFF = -1, 0
 _ATTENDED_STEP_TOKENS = 256  # llama_kv_cache::get_n_kv
 
@@ -76,11 +75,16 @@ class Context:
         params.swa_full = False
         params.kv_unified = True
         params.no_perf = True
-        # Texts are pooled in embedding.py: llama.cpp's own pooling sees no more than one ubatch.
-        params.pooling_type = _UNPOOLED
-        pooling = _pooling(model, plan.architecture)
+        # Texts are pooled in embedding.py: llama.cpp's own pooling sees no more than one ubatch. It has names for no
+        # other numbers than Pooling's, and would abort the process when it met one.
+        said = _pooling_said(model, plan.architecture)
+        if said not in (None, _UNSPECIFIED):
+            params.pooling_type = _UNPOOLED
+        if said == _RANK:
+            raise LoadFailed("this model ranks texts against each other, which hypura does not offer; use another one")
+        pooling = next((pooling for pooling in Pooling if pooling.value == said), None)
         if pooling is Pooling.MEAN:
-            params.n_outputs_max = plan.ubatch_tokens
+            params.n_outputs_max = max(plan.ubatch_tokens, plan.sequences)
         if hook is not None:
             callbacks = hook.callbacks
             params.cb_eval = llama_cpp.ggml_backend_sched_eval_callback(callbacks.evaluate)
@@ -94,9 +98,11 @@ class Context:
         """Whether every token sees those behind it, so that a text must be computed in one pass."""
         if self.whole:  # known of the context alone; every token is an output then
             llama_cpp.llama_free(self._handle)
-            params.n_outputs_max = plan.ubatch_tokens
+            params.n_outputs_max = max(plan.ubatch_tokens, plan.sequences)
             params.embeddings = True
             self._handle = _made(model, params)
+        self.compute_bytes = _compute_bytes(model, params)
+        """What passes take of this process's memory beside the KV cache, hardly any of it yet; None: not known."""
         self.pooling = pooling or (Pooling.MEAN if self.whole else Pooling.LAST)
         self._hook = hook
         self._prepare = prepare
@@ -203,15 +209,20 @@ def _made(model: int | None, params: llama_cpp.llama_context_params) -> int:
     return int(handle)
 
 
-def _pooling(model: int | None, architecture: str) -> Pooling | None:
-    """As the model's file says; None where it says nothing, "none", "unspecified" (4294967295), or no known number.
+def _compute_bytes(model: int | None, params: llama_cpp.llama_context_params) -> int | None:
+    """Activations, and logits behind the pass: llama.cpp has room for those of each sequence, and makes more."""
+    activations = log.compute_bytes()
+    if activations is None:
+        return None
+    more = max(0, params.n_outputs_max - params.n_seq_max)
+    vocabulary = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model))
+    values: int = more * (vocabulary + llama_cpp.llama_model_n_embd_out(model))
+    return activations + values * ctypes.sizeof(ctypes.c_float)
 
-    Raises LoadFailed for a model that ranks texts.
-    """
+
+def _pooling_said(model: int | None, architecture: str) -> int | None:
+    """The number that the model's file has for pooling (llama_pooling_type), which may be any; None if it has none."""
     key, value = f"{architecture}.pooling_type".encode(), ctypes.create_string_buffer(16)
     if llama_cpp.llama_model_meta_val_str(model, key, value, len(value)) < 0:
         return None
-    said = value.value.decode(errors="replace")
-    if said == str(_RANK):
-        raise LoadFailed("this model ranks texts against each other, which hypura does not offer; give another model")
-    return next((pooling for pooling in Pooling if str(pooling.value) == said), None)
+    return int(value.value)  # llama.cpp loads nothing whose number is no uint32

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import re
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,12 @@ _LEVELS = {1: "debug", 2: "info", 3: "warning", 4: "error"}  # ggml_log_level
 _WARNING = 3
 _CONTINUATION = 5
 
+_COMPUTE_BUFFER = re.compile(r"^sched_reserve: +(\S+) compute buffer size = +([\d.]+) MiB$")
+_IN_THIS_PROCESS = ("CPU", "_Host")
+"""How the names of buffers end that are no device's own memory."""
+
 _kept: deque[str] = deque(maxlen=_KEPT_LINES)
+_compute_buffers: dict[str, int] = {}
 _hushed = False
 
 
@@ -27,6 +33,15 @@ def last_errors() -> str:
 def forget_errors() -> None:
     """Start afresh, before something whose failure will be explained."""
     _kept.clear()
+
+
+def compute_bytes() -> int | None:
+    """Size of the buffers of this process that the last context computes in; None if llama.cpp did not say.
+
+    The system has given hardly any of their pages yet, and there is no function that tells it.
+    """
+    sizes = [size for name, size in _compute_buffers.items() if name.endswith(_IN_THIS_PROCESS)]
+    return sum(sizes) if sizes else None
 
 
 @contextmanager
@@ -45,6 +60,8 @@ def _write(level: int, text: bytes, _: ctypes.c_void_p) -> None:
     line = text.decode(errors="replace").strip()
     if not line or line == "." or level == _CONTINUATION:
         return
+    if found := _COMPUTE_BUFFER.match(line):
+        _compute_buffers[found[1]] = int(float(found[2]) * (1 << 20))
     if level >= _WARNING:
         _kept.append(line)
     # llama.cpp's "info" is chatter to a user of hypura.

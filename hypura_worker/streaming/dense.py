@@ -189,8 +189,8 @@ class DenseStreamer:
         """Use at most memory_bytes for the ring as planned, and for what stays where more is left."""
         if memory_bytes < self.least_bytes:
             raise LoadFailed(
-                f"{memory_bytes / 1e6:.0f} MB are left for the ring, and the least is "
-                f"{self.least_bytes / 1e6:.0f} MB; raise --memory, or lower --context"
+                f"{memory_bytes / 1e6:.1f} MB are left for the ring, and the least is "
+                f"{self.least_bytes / 1e6:.1f} MB; raise --memory, or lower --context"
             )
         capacity_bytes = min(self._planned_bytes, memory_bytes)
         if capacity_bytes != self._ring.capacity_bytes:

@@ -160,7 +160,7 @@ class ExpertStreamer:
     def least_bytes(self) -> int:
         """The least that `fit` can do with: every group then serves one token."""
         planned = self._planned_bytes
-        return max(-(-self._fewest(g.shared.classes) * planned // g.planned) + 1 for g in self._groups)
+        return max(-(-self._fewest(g.shared.classes) * planned // g.planned) for g in self._groups)
 
     @property
     def most_bytes(self) -> int:
@@ -171,8 +171,8 @@ class ExpertStreamer:
         """Use at most memory_bytes for slots, and all of it if there are so many: every group gets the same share."""
         if memory_bytes < self.least_bytes:
             raise LoadFailed(
-                f"{memory_bytes / 1e6:.0f} MB are left for expert slots, and the least is "
-                f"{self.least_bytes / 1e6:.0f} MB; raise --memory, or lower --context"
+                f"{memory_bytes / 1e6:.1f} MB are left for expert slots, and the least is "
+                f"{self.least_bytes / 1e6:.1f} MB; raise --memory, or lower --context"
             )
         for group in self._groups:
             self._resize(group, self._usable(group, memory_bytes))

@@ -18,7 +18,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -68,6 +68,7 @@ class _Job:
     prediction_type: str
     more: dict[str, Any]
     without: str
+    vocabulary: int | None
 
 
 def write_random_model(
@@ -85,6 +86,7 @@ def write_random_model(
     prediction_type: str = "",
     more: Mapping[str, bool | int | float | str] | None = None,
     without: str = "(?!)",
+    vocabulary: int | None = None,
 ) -> None:
     """Write a random F32 model to `path`; the same arguments give the same bytes.
 
@@ -94,7 +96,7 @@ def write_random_model(
     prediction_type: F32 or F16, and the model (of `list_predicting`) has one more layer, which predicts further
     tokens (MTP) and is not computed, with its matrices in that type.
     more: metadata keys of the architecture, added or instead, such as pooling_type.
-    without: a regular expression of more optional tensors to leave out.
+    without: a regular expression of more optional tensors to leave out. vocabulary: tokens, if not as few as usual.
     Raises ValueError for an architecture or layer count that cannot be made, RuntimeError with llama.cpp's
     last words when it refuses or dies.
     """
@@ -119,6 +121,7 @@ def write_random_model(
         prediction_type,
         dict(more or {}),
         without,
+        vocabulary,
     )
     done = subprocess.run(
         [sys.executable, "-m", __name__, json.dumps(asdict(job))],
@@ -166,10 +169,11 @@ def _make(job: _Job) -> None:
     sizes = sizes_of(job.architecture, job.layers)
 
     def keys(moe: bool, layers: int, prediction_layers: int) -> dict[str, Value]:
+        usual = sizes_of(job.architecture, layers)
         return metadata(
             job.architecture,
             moe,
-            sizes_of(job.architecture, layers),
+            replace(usual, vocabulary=job.vocabulary or usual.vocabulary),
             experts=job.experts,
             experts_used=job.experts_used,
             expert_feed_forward=job.expert_feed_forward,

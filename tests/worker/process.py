@@ -6,7 +6,7 @@ import json
 import struct
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,10 +16,10 @@ from hypura.v1 import placement_pb2 as pb
 from hypura.v1 import worker_pb2, worker_pb2_grpc
 
 
-def start(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
-    """The process, and the address it listens on."""
+def start(folder: Path, prefix: Sequence[str] = ()) -> tuple[subprocess.Popen[bytes], str]:
+    """The process, and the address it listens on; prefix: a command that runs it."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "hypura_worker"],
+        [*prefix, sys.executable, "-m", "hypura_worker"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -35,9 +35,11 @@ def start(folder: Path) -> tuple[subprocess.Popen[bytes], str]:
 
 
 @contextmanager
-def worker(folder: Path) -> Iterator[tuple[subprocess.Popen[bytes], worker_pb2_grpc.WorkerServiceStub]]:
+def worker(
+    folder: Path, prefix: Sequence[str] = ()
+) -> Iterator[tuple[subprocess.Popen[bytes], worker_pb2_grpc.WorkerServiceStub]]:
     """A running worker and a stub for it; killed afterwards."""
-    process, address = start(folder)
+    process, address = start(folder, prefix)
     channel = grpc.insecure_channel(address)
     try:
         yield process, worker_pb2_grpc.WorkerServiceStub(channel)

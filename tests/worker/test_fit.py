@@ -31,6 +31,20 @@ def test_slots_give_way_and_passes_with_them(moe_model: Path) -> None:
         LlamaModel(plan)
 
 
+def test_the_fewest_slots_are_enough(moe_model: Path) -> None:
+    """Seen: the least was one byte more than the most, and what was planned did not load."""
+    plan = make_plan(moe_model, pb.MODE_EXPERT_STREAMING, slots=2, ubatch_tokens=1)
+    plan.memory_limit_bytes = 8 << 30
+    model = LlamaModel(plan)
+    try:
+        assert model.streamer is not None
+        assert model.streamer.least_bytes == model.streamer.most_bytes == model.streamer.place_bytes
+        model.streamer.fit(model.streamer.least_bytes)
+        assert (model.streamer.places, model.pass_tokens) == (2, 1)
+    finally:
+        model.close()
+
+
 def test_slots_take_what_the_plan_left_over(moe_model: Path) -> None:
     plan = make_plan(moe_model, pb.MODE_EXPERT_STREAMING, slots=12)
     for group in plan.experts.groups:
