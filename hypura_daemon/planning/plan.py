@@ -188,11 +188,12 @@ def _mmap(frame: Frame) -> Plan:
     model = frame.model
     ubatch = next((u for u in frame.ubatches if frame.buffers_are_modest(u, 0)), frame.ubatches[-1])
     items = frame.buffers(ubatch, model.hyperparameters.expert_count)
+    limits = "the memory limit" if frame.cache_limit(0) is None else "memory limit and weight cache"
     return assemble(
         frame,
         Mode.MMAP,
         f"streaming {model.architecture} is not proven lossless, so llama.cpp maps the file and the system "
-        "pages it; the memory limit cannot be kept, and it will be slow",
+        f"pages it; {limits} cannot be kept, and it will be slow",
         ubatch,
         items,
         dict.fromkeys((t.name for t in model.tensors), Tier.RAM),

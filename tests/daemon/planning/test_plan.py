@@ -311,6 +311,9 @@ def test_a_weight_cache_without_effect_says_so(tiny: dict[str, Model]) -> None:
         made = _plan(model, memory_bytes=4 * GB, weight_cache_percent=50.0)
         assert made.mode is Mode.RESIDENT and "the weight cache has no effect" in made.reason
         assert "no effect" not in _plan(model, memory_bytes=4 * GB).reason
+    large = replace(shaped("llama-70b", dense), architecture="dream")
+    mapped = _plan(large, memory_bytes=4 * GB, weight_cache_percent=50.0)
+    assert mapped.mode is Mode.MMAP and "memory limit and weight cache cannot be kept" in mapped.reason
 
 
 def test_exact_fixes_what_changes_low_bits(tiny: dict[str, Model]) -> None:
