@@ -13,7 +13,7 @@ _CACHE_BYTES = 16 << 20
 """Rows of one to four thousand tokens, more than the distinct ones of most texts."""
 _PASSES = 2
 """Rows of so many passes of distinct tokens have room, however wide they are."""
-_PER_LAYER = {"gemma3n": "per_layer_token_embd.weight"}
+_PER_LAYER = dict.fromkeys(("gemma3n", "gemma4"), "per_layer_token_embd.weight")
 """Where embeddings per layer are gathered by token too; qwen4exp does it by hashes of several tokens."""
 _WORTH = 3
 """Only a tensor this many times larger than the room for its rows is read by rows."""

@@ -24,7 +24,7 @@ starcoder2 mamba mamba2 jamba falcon-h1 xverse command-r cohere2 olmo olmo2 muse
 bitnet t5 jais jais2 nemotron nemotron_h nemotron_h_moe exaone exaone4 granite granitemoe granitehybrid
 granite_swa arcee hunyuan-dense hunyuan_vl smollm3 lfm2 dream llada seed_oss apertus hrm_text cogvlm
 pangu-embedded mistral3 spark2_5 maincoder talkie nanbeige qwen3tts pockettts gemma4 rwkv6 rwkv6qwen2 rwkv7
-arwkv7 plm
+arwkv7
 """
 
 _ENCODERS = "bert modern-bert nomic-bert neo-bert eurobert gemma-embedding llama-embed"
@@ -120,17 +120,20 @@ def made_of(architecture: str, moe: bool) -> bool:
     return moe or architecture == "gemma4"
 
 
-def left_out(architecture: str, moe: bool, layers: int) -> str:
+def left_out(architecture: str, moe: bool, layers: int, shared_kv_layers: int) -> str:
     """A regular expression of optional tensors that files have not, though llama.cpp makes them all."""
     if architecture == "rwkv6":
         return r".*time_mix_lerp_[wkvrg]\.weight"  # a file has these, or the one that holds all five
+    if architecture == "rwkv6qwen2":
+        return r".*time_mix_first\.weight"  # without it, it is one
     if architecture != "gemma4":
         return r"(?!)"
     whole = "|".join(str(layer) for layer in range(1, layers, 2))
-    shared = "|".join(str(layer) for layer in range(layers - 2, layers))
+    shared = "|".join(str(layer) for layer in range(layers - shared_kv_layers, layers))
     dense = "" if moe else r"|blk\.\d+\.(ffn_gate_inp|ffn_.*_exps|pre_ffw_norm_2|post_ffw_norm_[12])\..*"
     # Layers that attend to everything use K as V; those that share K and V have none.
-    return rf"blk\.({whole})\.attn_v\..*|blk\.({shared})\.attn_(k|v|k_norm)\..*{dense}"
+    none = rf"|blk\.({shared})\.attn_(k|v|k_norm)\..*" if shared else ""
+    return rf"blk\.({whole})\.attn_v\..*{none}{dense}"
 
 
 def metadata(
@@ -260,8 +263,6 @@ def _attention(architecture: str, sizes: Sizes) -> dict[str, Value]:
         }
     if architecture == "minimax-m3":
         keys |= {"rope.dimension_count": 64}
-    if architecture == "plm":
-        keys |= {"rope.dimension_count": sizes.head // 2}
     return keys
 
 
@@ -320,6 +321,8 @@ def _recurrent(architecture: str, sizes: Sizes) -> dict[str, Value]:
         keys |= {"kda.safe_gate": True}
     if architecture in _RWKV:
         keys |= {
+            "attention.head_count": 0,
+            "attention.head_count_kv": 0,
             "wkv.head_size": 64,
             "token_shift_count": 1 if architecture in ("rwkv6qwen2", "arwkv7") else 2,
             "attention.decay_lora_rank": 32,

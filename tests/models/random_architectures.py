@@ -69,6 +69,7 @@ class _Job:
     more: dict[str, Any]
     without: str
     vocabulary: int | None
+    fused: bool
 
 
 def write_random_model(
@@ -87,6 +88,7 @@ def write_random_model(
     more: Mapping[str, bool | int | float | str] | None = None,
     without: str = "(?!)",
     vocabulary: int | None = None,
+    fused: bool = True,
 ) -> None:
     """Write a random F32 model to `path`; the same arguments give the same bytes.
 
@@ -97,6 +99,7 @@ def write_random_model(
     tokens (MTP) and is not computed, with its matrices in that type.
     more: metadata keys of the architecture, added or instead, such as pooling_type.
     without: a regular expression of more optional tensors to leave out. vocabulary: tokens, if not as few as usual.
+    fused: where llama.cpp takes gate and up of the experts as one tensor, write it; else two.
     Raises ValueError for an architecture or layer count that cannot be made, RuntimeError with llama.cpp's
     last words when it refuses or dies.
     """
@@ -122,6 +125,7 @@ def write_random_model(
         dict(more or {}),
         without,
         vocabulary,
+        fused,
     )
     done = subprocess.run(
         [sys.executable, "-m", __name__, json.dumps(asdict(job))],
@@ -188,7 +192,9 @@ def _make(job: _Job) -> None:
         wanted = gguf.create(keys(made_moe, sizes.layers - 1, 0))
     else:
         wanted = gguf.create(keys(made_moe, sizes.layers, predicting))
-    missing = re.compile(f"{left_out(job.architecture, job.moe, sizes.layers)}|{job.without}")
+    shared = keys(job.moe, sizes.layers, predicting).get(f"{job.architecture}.attention.shared_kv_layers", 0)
+    assert isinstance(shared, int)
+    missing = re.compile(f"{left_out(job.architecture, job.moe, sizes.layers, shared)}|{job.without}")
     failures: list[BaseException] = []
     made: dict[str, int] = {}
 
@@ -202,7 +208,12 @@ def _make(job: _Job) -> None:
             optional = (not job.scales and name.endswith("scale")) or (job.tied and name == "output.weight")
             optional = optional or missing.fullmatch(name) is not None
             # A tied or shared tensor is offered once for each place that uses it.
-            if not optional and not gguf.has(out, name):
+            if optional or gguf.has(out, name):
+                return
+            if not job.fused and "ffn_gate_up_exps.weight" in name:
+                for part, half in zip(("gate", "up"), np.split(values, 2, axis=1), strict=True):
+                    gguf.add(out, gguf.copy(name.replace("gate_up", part), np.ascontiguousarray(half)))
+            else:
                 gguf.add(out, tensor)
                 made[name] = tensor
         except BaseException as error:  # ctypes would print it and go on
@@ -328,6 +339,14 @@ class _Gguf:
         self._set_type(context, name.encode(), kind)
         self._kept.append(content)
         self._set_data(context, name.encode(), content)
+
+    def copy(self, name: str, values: "np.ndarray[Any, Any]") -> int:
+        """A tensor of these numbers, F32, for as long as the process lives."""
+        memory = self._initialize(_Memory(values.nbytes + (1 << 20), None, False))
+        tensor: int = self._new(memory, 0, values.ndim, (ctypes.c_int64 * 4)(*reversed(values.shape)))
+        self._rename(tensor, name.encode())
+        ctypes.memmove(self.data(tensor), values.ctypes.data, values.nbytes)
+        return tensor
 
     def has(self, context: int, name: str) -> bool:
         return int(self._find(context, name.encode())) >= 0

@@ -86,7 +86,7 @@ def make_plan(
     )
     names = {tensor.name for tensor in reader.tensors}
     by_token = {"token_embd.weight"} if "output.weight" in names else set()
-    if architecture == "gemma3n":
+    if architecture in ("gemma3n", "gemma4"):
         by_token.add("per_layer_token_embd.weight")
     experts = _field(reader, f"{architecture}.expert_count")
     classes: dict[tuple[tuple[str, int], ...], list[int]] = defaultdict(list)

@@ -7,14 +7,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import llama_cpp  # noqa: F401 - before numpy
 import pytest
+from gguf import GGUFReader
 
+from hypura.v1 import placement_pb2 as pb
 from hypura_daemon.planning.architectures import DENSE_STREAMING, EXPERT_STREAMING
 from tests.models.random_architectures import list_architectures, list_predicting, write_random_model
+from tests.worker.plans import make_plan
 
 COMMON = {
     "llama", "qwen2moe", "qwen3", "qwen3moe", "qwen3next", "qwen35moe", "gpt-oss", "deepseek2", "glm4moe",
-    "gemma3", "gemma3n", "phi3", "olmoe",
+    "gemma3", "gemma3n", "gemma4", "phi3", "olmoe",
 }  # fmt: skip
 ROOT = Path(__file__).parents[2]
 
@@ -79,7 +83,29 @@ def test_slices_that_are_no_multiple_of_a_block(architecture: str, tmp_path: Pat
     _compare(path, "expert")
 
 
+@pytest.mark.parametrize("kind", ["expert", "dense"])
+def test_gemma4_26b_a4b(kind: str, tmp_path: Path) -> None:
+    """Gate and up apart, token embeddings that are the output too, none per layer, K and V of every layer."""
+    path = tmp_path / "model.gguf"
+    keys = {"embedding_length_per_layer_input": 0, "attention.shared_kv_layers": 0}
+    write_random_model("gemma4", True, path, tied=True, fused=False, more=keys, without=r"(per_layer|.*inp_gate).*")
+    names = {tensor.name for tensor in GGUFReader(path).tensors}
+    assert {"blk.0.ffn_gate_exps.weight", "blk.0.ffn_up_exps.weight", "blk.0.ffn_down_exps.scale"} <= names
+    assert not any("per_layer" in name or name == "output.weight" or "gate_up" in name for name in names)
+    _compare(path, kind)
+
+
+def test_gemma4_e4b(tmp_path: Path) -> None:
+    """Embeddings of every layer, read by row though those of the token are the output too."""
+    path = tmp_path / "model.gguf"
+    write_random_model("gemma4", False, path, tied=True)
+    plan = make_plan(path, pb.MODE_DENSE_STREAMING, embedding_cache_bytes=1 << 20)
+    by_row = [t.name for t in plan.tensors if t.role == pb.TENSOR_ROLE_EMBEDDING and t.tier == pb.TIER_NVME]
+    assert by_row == ["per_layer_token_embd.weight"]
+    _compare(path, "dense")
+
+
 def test_the_lists_hold_what_people_run() -> None:
     assert COMMON - {"qwen3", "gemma3", "gemma3n", "phi3"} <= EXPERT_STREAMING
-    assert {"llama", "qwen3", "gemma3", "gemma3n", "phi3"} <= DENSE_STREAMING
+    assert {"llama", "qwen3", "gemma3", "gemma3n", "gemma4", "phi3", "rwkv6", "rwkv7"} <= DENSE_STREAMING
     assert "grovemoe" not in EXPERT_STREAMING, "its two expert banks name their node alike"
