@@ -101,9 +101,17 @@ def show(name: str) -> Call[control.ShowModelResponse]:
 
 
 def plan(
-    model: str, options: control.LoadOptions | None, drive_bytes_per_second: float = 0.0
+    model: str,
+    options: control.LoadOptions | None,
+    drive_bytes_per_second: float = 0.0,
+    beyond_budget: bool = False,
 ) -> Call[control.PlanResponse]:
-    request = control.PlanRequest(model=model, options=options, drive_bytes_per_second=drive_bytes_per_second)
+    request = control.PlanRequest(
+        model=model,
+        options=options,
+        drive_bytes_per_second=drive_bytes_per_second,
+        beyond_budget=beyond_budget,
+    )
     return _control("Plan", request, control.PlanResponse, Patience.MEASURING)
 
 

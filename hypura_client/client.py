@@ -161,10 +161,16 @@ class AsyncClient:
         return await self._unary(calls.show(name))
 
     async def plan(
-        self, model: str, options: control.LoadOptions | None = None, *, drive_bytes_per_second: float = 0.0
+        self,
+        model: str,
+        options: control.LoadOptions | None = None,
+        *,
+        drive_bytes_per_second: float = 0.0,
+        beyond_budget: bool = False,
     ) -> control.PlanResponse:
-        """How a model would be loaded; drive_bytes_per_second: its estimate for a drive that gives so much."""
-        return await self._unary(calls.plan(model, options, drive_bytes_per_second))
+        """How a model would be loaded. drive_bytes_per_second: its estimate for a drive that gives so much;
+        beyond_budget: for a process of one's own, which the daemon's budget does not limit."""
+        return await self._unary(calls.plan(model, options, drive_bytes_per_second, beyond_budget))
 
     async def show_tuning(self, model: str) -> control.ShowTuningResponse:
         """What tuning found for a model."""

@@ -93,7 +93,7 @@ def record(
     """
     with connected() as client:
         name = registered(client, model)
-        plan = client.plan(name, load_options(memory, context, weight_cache, exact)).plan
+        plan = client.plan(name, load_options(memory, context, weight_cache, exact), beyond_budget=True).plan
     if tokens >= plan.context_tokens:
         raise InvalidRequest(
             f"{tokens} tokens do not fit the context of {plan.context_tokens}; ask for fewer, or raise --context"

@@ -156,6 +156,15 @@ async def test_a_plan_is_what_a_load_gets(asked_bytes: int) -> None:
         assert any("budget" in message.stage for message in messages) == (asked_bytes > 100)
 
 
+async def test_a_plan_for_a_process_of_the_clients_own_is_not_limited_by_the_budget() -> None:
+    """Keeps out benchmarks that measure less memory than they say."""
+    async with serving() as desk:
+        request = control_pb2.PlanRequest(model="m", beyond_budget=True)
+        request.options.memory_bytes = 5000
+        shown = await desk.stub.Plan(request)
+        assert (shown.plan.memory_limit_bytes, shown.limiting_budget_bytes, desk.wholes) == (5000, 0, [False])
+
+
 async def test_load_without_options_takes_the_model_as_it_is() -> None:
     async with serving() as desk:
         first = (await desk.load(memory_bytes=60))[-1].loaded

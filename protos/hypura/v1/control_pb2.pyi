@@ -227,14 +227,16 @@ class LoadOptions(_message.Message):
     def __init__(self, memory_bytes: _Optional[int] = ..., context_tokens: _Optional[int] = ..., weight_cache_bytes: _Optional[int] = ..., weight_cache_percent: _Optional[float] = ..., exact: _Optional[bool] = ..., kv_type: _Optional[str] = ..., pin: _Optional[bool] = ..., sequences: _Optional[int] = ..., keep_alive_seconds: _Optional[float] = ..., settings: _Optional[_Union[_placement_pb2.RunSettings, _Mapping]] = ..., untuned: _Optional[bool] = ...) -> None: ...
 
 class PlanRequest(_message.Message):
-    __slots__ = ("model", "options", "drive_bytes_per_second")
+    __slots__ = ("model", "options", "drive_bytes_per_second", "beyond_budget")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     OPTIONS_FIELD_NUMBER: _ClassVar[int]
     DRIVE_BYTES_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
+    BEYOND_BUDGET_FIELD_NUMBER: _ClassVar[int]
     model: str
     options: LoadOptions
     drive_bytes_per_second: float
-    def __init__(self, model: _Optional[str] = ..., options: _Optional[_Union[LoadOptions, _Mapping]] = ..., drive_bytes_per_second: _Optional[float] = ...) -> None: ...
+    beyond_budget: bool
+    def __init__(self, model: _Optional[str] = ..., options: _Optional[_Union[LoadOptions, _Mapping]] = ..., drive_bytes_per_second: _Optional[float] = ..., beyond_budget: _Optional[bool] = ...) -> None: ...
 
 class PlanResponse(_message.Message):
     __slots__ = ("plan", "limiting_budget_bytes")
