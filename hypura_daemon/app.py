@@ -105,6 +105,11 @@ async def _serve(
     if budget_bytes is None:
         memory = current().memory()
         budget_bytes = default_budget_bytes(memory.limit_bytes, memory.available_bytes)
+    elif budget_bytes > (limit_bytes := current().memory().limit_bytes):
+        _log.warning(
+            "the budget is more than this machine has, which is the limit", asked=budget_bytes, has=limit_bytes
+        )
+        budget_bytes = limit_bytes
     stores = stores_at(settings.stores, os.environ, Path.home())
     registry = await asyncio.to_thread(Registry, settings.home, stores)
     hardware = HardwareStore(settings.home)

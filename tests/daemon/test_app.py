@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
+import psutil
 import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
@@ -80,6 +81,13 @@ def test_serves_and_ends_on_shutdown(home: Path) -> None:
         control.Shutdown(control_pb2.ShutdownRequest())
         assert process.wait(START_SECONDS) == 0
     assert [path.name for path in (home / "run").iterdir()] == ["daemon.pid"]
+
+
+def test_a_budget_beyond_the_machine_is_the_machines(home: Path) -> None:
+    """Seen: a status that told of 1000.15 GB of 100000.00 GB."""
+    with daemon(home, "--memory", "100TB") as (_, channel):
+        status = control_pb2_grpc.ControlServiceStub(channel).Status(control_pb2.StatusRequest())
+        assert 0 < status.daemon.memory_budget_bytes <= psutil.virtual_memory().total
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
