@@ -107,7 +107,7 @@ def start_daemon(
         if answer is Answer.SILENT and child is None:
             check_running(location)
             if time.monotonic() >= silent_after:
-                raise DaemonSilent(_silent(location, silence_seconds))
+                raise silence(location, silence_seconds)
         if child is None and answer is Answer.ABSENT:
             if environ.get("HYPURA_NO_START") == "1":
                 raise CannotConnect(
@@ -145,9 +145,10 @@ def check_running(location: Location) -> None:
         )
 
 
-def _silent(location: Location, seconds: float) -> str:
+def silence(location: Location, seconds: float) -> DaemonSilent:
+    """The error for a daemon that has not answered for so long."""
     pid = _pid(location)
-    return (
+    return DaemonSilent(
         f"the daemon at {location.socket_path}{f' (pid {pid})' if pid else ''} accepts connections, and has not "
         f"answered for {seconds:g} s: the machine is too busy, or it hangs; try again, "
         f"or end it with `kill {pid or 'PID'}`"

@@ -23,7 +23,7 @@ from hypura_client.cli.session import connected
 from hypura_client.cli.sizes import size_text
 from hypura_client.discovery import locate
 from hypura_client.errors import DeadlineExceeded
-from hypura_client.launch import Answer, check_running, probe
+from hypura_client.launch import QUICK_SILENCE_SECONDS, Answer, check_running, probe, silence
 from hypura_client.sync import Client
 
 # Workers get a grace time of their own after the answers', before they are killed.
@@ -90,6 +90,8 @@ def stop(
     was_running = answer is not Answer.ABSENT
     if answer is Answer.SILENT:
         check_running(location)
+        if probe(socket_path, QUICK_SILENCE_SECONDS) is Answer.SILENT:
+            raise silence(location, QUICK_SILENCE_SECONDS)
     if was_running:
         with Client(socket_path) as client:
             pid = client.status().daemon.pid

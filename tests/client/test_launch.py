@@ -148,4 +148,7 @@ def test_a_daemon_that_hangs_is_given_up_after_seconds(place: Location, tmp_path
         listener.listen()
         with pytest.raises(DaemonSilent, match=r"accepts connections, and has not answered for 1 s"):
             start_daemon(place, environ_with(SERVES, place, tmp_path), silence_seconds=1.0)
+        outcome = Hypuractl(environ_with(SERVES, place, tmp_path / "stop"), tmp_path)("stop")
+        assert (outcome.code, outcome.stderr.count("\n")) == (3, 1)
+        assert "has not answered for 5 s" in outcome.stderr and "`kill PID`" in outcome.stderr
     place.socket_path.unlink()
