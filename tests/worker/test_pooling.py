@@ -14,9 +14,13 @@ import numpy.typing as npt
 import pytest
 
 from hypura.v1 import placement_pb2 as pb
+from hypura_daemon.models.model import open_model
+from hypura_daemon.planning.types import LoadRequest, Mode
+from hypura_daemon.planning.wire import plan_to_proto
 from hypura_worker.engine.request import EmbedRequest
 from hypura_worker.errors import LoadFailed, RequestError
 from hypura_worker.model import LlamaModel
+from tests.budgets import planned
 from tests.models.random_architectures import write_random_model
 from tests.worker.conftest import Running, running
 from tests.worker.plans import make_plan
@@ -104,6 +108,23 @@ def test_vectors_are_pooled_as_the_file_says(pooling: int | None, causal: bool, 
             assert np.array_equal(_vector(engine, TEXT), vectors[-1])
     assert np.array_equal(*vectors)
     assert np.abs(vectors[0] - expected).max() < _CLOSE * np.abs(expected).max()
+
+
+@pytest.mark.parametrize("causal", [True, False])
+@pytest.mark.parametrize("pooling", [MEAN, LAST, UNSPECIFIED])
+def test_exact_vectors_are_the_same_resident_and_streamed(
+    pooling: int, causal: bool, written: Path, tmp_path: Path
+) -> None:
+    """Seen: 100 tokens were embedded when resident, and refused past 32 when streamed with --exact."""
+    model = open_model(_pooled(written, tmp_path, pooling, causal=causal), "pooled")
+    vectors = []
+    for percent in (None, 60.0, 0.0):
+        request = LoadRequest(memory_bytes=2_000_000_000, exact=True, weight_cache_percent=percent)
+        made = planned(model, request)
+        assert (made.mode is Mode.RESIDENT) is (percent is None)
+        with running(plan_to_proto(made)) as engine:
+            vectors.append(_vector(engine, TEXT))
+    assert np.array_equal(vectors[0], vectors[1]) and np.array_equal(vectors[0], vectors[2])
 
 
 def test_a_model_that_ranks_texts_is_refused(written: Path, tmp_path: Path) -> None:
