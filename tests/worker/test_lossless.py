@@ -8,12 +8,18 @@ import sys
 from pathlib import Path
 
 import llama_cpp  # noqa: F401 - before numpy
+import numpy as np
 import pytest
 from gguf import GGUFReader
 
 from hypura.v1 import placement_pb2 as pb
+from hypura_daemon.models.model import open_model
 from hypura_daemon.planning.architectures import DENSE_STREAMING, EXPERT_STREAMING
+from hypura_daemon.planning.types import LoadRequest
+from hypura_daemon.planning.wire import plan_to_proto
+from tests.budgets import planned
 from tests.models.random_architectures import list_architectures, list_predicting, write_random_model
+from tests.worker.passes import all_logits
 from tests.worker.plans import make_plan
 
 COMMON = {
@@ -74,6 +80,22 @@ def test_a_layer_that_predicts_further_tokens_is_left_out(
     path = tmp_path / "model.gguf"
     write_random_model(architecture, moe, path, prediction_type="F16")
     _compare(path, kind)
+
+
+@pytest.mark.parametrize(("architecture", "moe"), [("glm4moe", True), ("qwen35", False)])
+@pytest.mark.parametrize("kind", ["F16", "F32"])
+def test_what_is_planned_of_a_model_that_predicts_loads(
+    architecture: str, moe: bool, kind: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.gguf"
+    write_random_model(architecture, moe, path, prediction_type=kind)
+    model = open_model(path, "predicts")
+    tokens, found = list(range(3, 23)), []
+    for percent in (None, 70.0, 0.0):
+        made = planned(model, LoadRequest(memory_bytes=2_000_000_000, exact=True, weight_cache_percent=percent))
+        found.append(all_logits(plan_to_proto(made), tokens, 12))
+        assert {tensor.layer for tensor in made.tensors} == {-1, 0, 1, 2, 3}
+    assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])
 
 
 @pytest.mark.parametrize("architecture", ["qwen3moe", "gpt-oss"])
