@@ -52,7 +52,7 @@ class ResponseStream:
         self._identity = identity
         self._asked = asked
         self._summarized = bool(asked.reasoning and asked.reasoning.summary)
-        self._namespaces = {function.name: function.namespace for function in asked.offered() if function.namespace}
+        self._offered = {function.name: function for function in asked.offered()}
         self._number = 0
         self._output: list[Item] = []
         self._open: MessageItem | ReasoningItem | None = None
@@ -119,8 +119,9 @@ class ResponseStream:
 
     def _call(self, call: inference_pb2.ToolCall) -> bytes:
         told = self._close("completed")
-        namespace = self._namespaces.get(call.name)
-        item = CallItem(id=new_id("fc_"), call_id=call.id, name=call.name, namespace=namespace)
+        offered = self._offered.get(call.name)
+        name, namespace = (offered.own_name, offered.namespace or None) if offered else (call.name, None)
+        item = CallItem(id=new_id("fc_"), call_id=call.id, name=name, namespace=namespace)
         place = {"item_id": item.id, "output_index": len(self._output)}
         told += self._item("added", item)
         item.arguments, item.status = call.arguments_json, "completed"

@@ -21,13 +21,16 @@ _log = structlog.get_logger()
 
 
 class Function(Asked):
-    """A function's description; namespace: of the group that it came in, empty for none."""
+    """A function's description; namespace: of the group that it came in, empty for none. own_name: what it is called
+    there, where the model is told another name since that is taken.
+    """
 
     name: str
     description: str | None = None
     parameters: dict[str, Any] | None = None
     strict: bool | None = None
     namespace: str = Field(default="", exclude=True)
+    own_name: str = Field(default="", exclude=True)
 
 
 class Tool(Asked):
@@ -108,7 +111,10 @@ def _functions(tools: Iterable[Tool]) -> dict[str, Function]:
     found: dict[str, Function] = {}
     for tool in tools:
         for function in tool.functions():
-            found.setdefault(function.name, function)
+            name = function.name
+            if name in found and function.namespace not in ("", found[name].namespace):
+                name = f"{function.namespace}__{name}"
+            found.setdefault(name, function.model_copy(update={"name": name, "own_name": function.name}))
     return found
 
 

@@ -145,16 +145,21 @@ def test_a_namespace_is_its_functions_and_calls_name_it() -> None:
     """Codex offers its MCP servers so, and finds the server of a call by the namespace."""
     inner = {"type": "function", "name": "g", "description": None, "parameters": {"type": "object"}, "strict": False}
     asked = ResponseRequest.model_validate(
-        {"model": "m", "input": "hi", "tools": [{"type": "namespace", "name": "mcp", "tools": [inner]}, TOOL]}
+        {
+            "model": "m",
+            "input": "hi",
+            "tools": [{"type": "namespace", "name": name, "tools": [inner]} for name in ("mcp", "web")] + [TOOL],
+        }
     )
     offered = json.loads(response_request(asked, input_messages("hi")).tools_json)
-    assert [tool["function"]["name"] for tool in offered] == ["g", "f"]
+    assert [tool["function"]["name"] for tool in offered] == ["g", "web__g", "f"]
     stream = ResponseStream(new_identity("resp_", "m"), asked)
-    for name in ("g", "f"):
+    for name in ("g", "web__g", "f"):
         stream.add(pb.ChatResponse(tool_call=pb.ToolCall(id=name, name=name, arguments_json="{}")))
     stream.end()
     told = [item.model_dump() for item in stream.response.output]
-    assert (told[0]["namespace"], "namespace" in told[1]) == ("mcp", False)
+    assert [(item["name"], item.get("namespace")) for item in told] == [("g", "mcp"), ("g", "web"), ("f", None)]
+    assert "namespace" not in told[2]
 
 
 _ITEM = st.fixed_dictionaries(
