@@ -23,7 +23,7 @@ from hypura_daemon.models.wire import model_summary, pull_response, shown_model
 from hypura_daemon.planning.types import LoadRequest
 from hypura_daemon.planning.wire import load_request, plan_to_proto
 from hypura_daemon.status import StatusReporter
-from hypura_daemon.threads import FILES
+from hypura_daemon.threads import FILES, REQUESTS
 from hypura_daemon.tuning_wire import tuning_of, tuning_to_proto
 from hypura_daemon.tunings import Tunings, machine_of
 from hypura_daemon.workers.snapshot import LoadEvent
@@ -118,7 +118,7 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         self, request: control_pb2.CreateModelRequest, context: Any
     ) -> control_pb2.CreateModelResponse:
         """Makes a model out of a Modelfile."""
-        creation = creation_of(request.name, parse_modelfile(request.modelfile))
+        creation = creation_of(request.name, await REQUESTS(parse_modelfile, request.modelfile))
         async with aclosing(self._shop.create(creation)) as events:
             async for _ in events:
                 pass

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hypura_daemon.errors import InvalidRequest
-from hypura_daemon.gateway.bodies import parsed
+from hypura_daemon.gateway.bodies import converted, parsed
 from hypura_daemon.gateway.core import Core
 from hypura_daemon.gateway.endpoint import Endpoint
 from hypura_daemon.gateway.ollama.naming import Named
@@ -44,7 +44,8 @@ class CreateRequest(Named):
 async def create(core: Core, request: Request) -> Response:
     """Makes the model, telling how far it is."""
     asked = await parsed(request, CreateRequest)
-    return await told(request, core.shop.create(creation_asked(asked)), stream=asked.stream is not False)
+    creation = await converted(request, creation_asked, asked)
+    return await told(request, core.shop.create(creation), stream=asked.stream is not False)
 
 
 def creation_asked(asked: CreateRequest) -> Creation:

@@ -173,3 +173,21 @@ async def test_what_clients_of_all_kinds_send(lines: tuple[bytes, ...], body: by
     assert told.startswith(b"HTTP/1.1 %d" % status), told + answer
     if status == 100:
         assert answer.startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize("path", ["/api/chat", "/v1/chat/completions", "/v1/messages"])
+async def test_half_a_surrogate_pair_is_no_reason_to_refuse(path: str) -> None:
+    """A JavaScript client cuts a text in the middle of an emoji; Ollama and OpenAI take it."""
+    text = rb"cut \ud83d"
+    body = b'{"model": "m", "max_tokens": 9, "stream": false, "messages": [{"role": "user", "content": "%b"}], ' % text
+    schema = b'{"type": "object", "properties": {"%b": {}}}' % text
+    if path == "/v1/messages":
+        body += b'"tools": [{"name": "f", "input_schema": %b}]}' % schema
+    else:
+        body += b'"tools": [{"type": "function", "function": {"name": "f", "parameters": %b}}]}' % schema
+    async with serving(*SCRIPT) as gateway:
+        answer = await gateway.http.post(path, content=body)
+    assert answer.status_code == 200, answer.text
+    [asked] = gateway.inference.requests
+    assert asked.messages[-1].content == "cut \ufffd"
+    assert "cut \ufffd" in json.dumps(json.loads(asked.tools_json), ensure_ascii=False)
