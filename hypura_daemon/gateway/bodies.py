@@ -29,8 +29,10 @@ from hypura_daemon.threads import REQUESTS
 
 STALL_SECONDS = 60.0
 ROOM_SECONDS = 10.0
-FREE_BYTES = 1 << 16
-"""So much of every body is not counted against the room of all: small requests are served whatever large ones do."""
+ROOM_TIMES = 4
+"""Memory for all bodies together, in bodies of the largest size."""
+FREE_BYTES = 1 << 18
+"""So much of every request is not counted against the room of all: small ones are served whatever large ones do."""
 LARGE_BYTES = 1 << 14
 """Bodies from this size on are read in a thread."""
 _SHARE = "hypura.body"
@@ -46,7 +48,7 @@ class Bodies:
         self._app = app
         self._limit_bytes = limit_bytes
         made_bytes = MAX_CONTAINERS * CONTAINER_BYTES + MAX_KEYS * KEY_BYTES + MAX_VALUES * VALUE_BYTES
-        self._room = Room(2 * limit_bytes + made_bytes)
+        self._room = Room(ROOM_TIMES * limit_bytes + made_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         share = scope[_SHARE] = Share(self._room, self._limit_bytes)
@@ -93,7 +95,11 @@ class Share:
         self._taken_bytes = 0
 
     async def grow(self, size_bytes: int) -> None:
-        """Have so much in all. Raises ServerBusy."""
+        """Have so much in all. Raises ServerBusy, BodyTooLarge."""
+        if size_bytes > self._room.capacity_bytes:
+            raise BodyTooLarge(
+                f"the request takes more than {self._room.capacity_bytes} bytes of memory to read; send less"
+            )
         wanted_bytes = size_bytes - FREE_BYTES - self._taken_bytes
         if wanted_bytes > 0:
             await self._room.take(wanted_bytes)
@@ -149,7 +155,7 @@ async def _whole(request: Request, share: Share) -> bytes:
         if len(body) + len(piece) > share.limit_bytes:
             raise too_large
         census.count(piece)
-        await share.grow(len(body) + len(piece) + census.made_bytes)
+        await share.grow(census.memory_bytes)
         body += piece
     return bytes(body)
 

@@ -141,6 +141,15 @@ def test_what_would_make_too_much_is_refused_while_it_comes(body: bytes, words: 
             census.count(body[place : place + (1 << 16)])
 
 
+@pytest.mark.parametrize(("character", "times"), [("a", 3), ("ü", 5), ("中", 5), ("😀", 8)])
+def test_wide_characters_count_for_the_width_that_python_gives_to_their_whole_string(
+    character: str, times: int
+) -> None:
+    census, body = Census(), f'"{"a" * 999}{character}"'.encode()
+    census.count(body)
+    assert census.memory_bytes == times * len(body)
+
+
 def test_strings_and_what_is_beside_them_have_bounds(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(json_text, "MAX_STRING_BYTES", 3 << 20)
     monkeypatch.setattr(json_text, "MAX_SHORT_BYTES", 1 << 20)
@@ -153,6 +162,7 @@ def test_strings_and_what_is_beside_them_have_bounds(monkeypatch: pytest.MonkeyP
 async def test_the_bodies_of_all_requests_have_a_bound_together(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bodies, "ROOM_SECONDS", 0.05)
     room = Room(1000)
+    monkeypatch.setattr(bodies, "FREE_BYTES", 100)
     first, second = Share(room, 0), Share(room, 0)
     await first.grow(bodies.FREE_BYTES)
     assert room.taken_bytes == 0, "small bodies are free"
@@ -168,6 +178,8 @@ async def test_the_bodies_of_all_requests_have_a_bound_together(monkeypatch: pyt
     second.give_back()
     second.give_back()
     assert room.taken_bytes == 0
+    with pytest.raises(BodyTooLarge, match="more than 1000 bytes of memory"):
+        await first.grow(1001)
 
 
 def test_roles_may_be_written_in_any_case() -> None:
