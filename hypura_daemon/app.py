@@ -178,7 +178,7 @@ async def _serve(
                 task.cancel()
             _log.info("ending", grace_seconds=ending.grace_seconds)
             notifier.stopping(ending.grace_seconds)
-            gateway.end()
+            gateway.end(ending.grace_seconds)
             await _say(healthy, health_pb2.HealthCheckResponse.NOT_SERVING)
             await _first_of(supervisor.drain(ending.grace_seconds), ending.hurried.wait())
         finally:

@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator, Callable
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hypura_daemon.errors import InvalidRequest, ServerBusy
 from hypura_daemon.gateway.encodings import unpacked
-from hypura_daemon.gateway.errors import BodyTooLarge, BodyTooSlow
+from hypura_daemon.gateway.errors import BodyTooLarge, BodyTooSlow, ClientGone
 from hypura_daemon.gateway.json_text import (
     CONTAINER_BYTES,
     KEY_BYTES,
@@ -115,7 +115,7 @@ class Share:
 async def parsed(request: Request, shape: type[Shape]) -> Shape:
     """The body as `shape`, whatever its content type says: curl -d calls JSON a form.
 
-    Raises InvalidRequest, BodyTooLarge, BodyTooSlow, UnsupportedEncoding, ServerBusy.
+    Raises InvalidRequest, BodyTooLarge, BodyTooSlow, UnsupportedEncoding, ServerBusy, ClientGone.
     """
     share: Share = request.scope[_SHARE]
     body = await _whole(request, share)
@@ -167,6 +167,8 @@ async def _pieces(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         try:
             async with asyncio.timeout(STALL_SECONDS):
                 piece = await anext(stream, None)
+        except ClientDisconnect as error:
+            raise ClientGone from error
         except TimeoutError as error:
             raise BodyTooSlow(f"the rest of the request body has not come for {STALL_SECONDS:g} seconds") from error
         if piece is None:

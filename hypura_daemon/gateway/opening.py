@@ -21,7 +21,7 @@ class Gateway(Protocol):
     address: str
 
     async def run(self) -> None: ...
-    def end(self) -> None: ...
+    def end(self, grace_seconds: float | None = None) -> None: ...
     def cut(self) -> None: ...
 
 
@@ -33,7 +33,7 @@ class NoGateway:
     async def run(self) -> None:
         """Nothing to serve."""
 
-    def end(self) -> None:
+    def end(self, grace_seconds: float | None = None) -> None:
         """Nothing to end."""
 
     def cut(self) -> None:

@@ -52,8 +52,10 @@ class GatewayServer:
         """Serve until `end`; then nothing new, and running answers go on until `cut`, or the grace is over."""
         await self._server.serve(sockets=self._listeners)
 
-    def end(self) -> None:
-        """Have `run` return."""
+    def end(self, grace_seconds: float | None = None) -> None:
+        """Have `run` return; running answers get this grace instead of the usual if given."""
+        if grace_seconds is not None:
+            self._server.grace_seconds = grace_seconds
         self._server.should_exit = True
         self._server.ended.set()
 
@@ -72,7 +74,7 @@ class _Server(uvicorn.Server):
         self.ended = asyncio.Event()
         self.cut = cut
         self._connections = connections
-        self._grace_seconds = grace_seconds
+        self.grace_seconds = grace_seconds
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Take connections from the sockets; again, where serving failed and is begun anew."""
@@ -94,7 +96,7 @@ class _Server(uvicorn.Server):
             listening.close()
         for connection in list(self.server_state.connections):
             connection.shutdown()  # Idle ones are closed, others when they have answered.
-        if not await self._quiet_within(self._grace_seconds, self.cut.wait()):
+        if not await self._quiet_within(self.grace_seconds, self.cut.wait()):
             self.cut.set()
             if not await self._quiet_within(CUT_SECONDS):
                 for task in self.server_state.tasks:

@@ -69,11 +69,12 @@ async def test_an_answer_that_is_told_whole_is_refused(path: str, caplog: pytest
     assert not [record for record in caplog.records if record.exc_info]
 
 
-async def test_the_grace_alone_ends_what_runs() -> None:
-    async with serving(BEGUN, STUCK) as gateway:  # of one second
+@pytest.mark.parametrize("grace_seconds", [None, 0.0])
+async def test_the_grace_alone_ends_what_runs(grace_seconds: float | None) -> None:
+    async with serving(BEGUN, STUCK) as gateway:  # whose usual grace is one second
         asking = asyncio.ensure_future(streamed(gateway, "/api/chat"))
         await gateway.inference.busy.wait()
-        gateway.server.end()
+        gateway.server.end(grace_seconds)
         assert "hypurad has ended" in await asking
 
 

@@ -191,3 +191,17 @@ async def test_half_a_surrogate_pair_is_no_reason_to_refuse(path: str) -> None:
     [asked] = gateway.inference.requests
     assert asked.messages[-1].content == "cut \ufffd"
     assert "cut \ufffd" in json.dumps(json.loads(asked.tools_json), ensure_ascii=False)
+
+
+async def test_a_client_that_leaves_within_its_body_is_no_defect(capsys: pytest.CaptureFixture[str]) -> None:
+    async with serving() as gateway:
+        url = urlsplit(gateway.address)
+        _, writer = await asyncio.open_connection(url.hostname, url.port)
+        writer.write(head(b"POST /api/chat HTTP/1.1", b"Host: localhost", LENGTH) + BODY[:9])
+        await writer.drain()
+        writer.close()
+        await writer.wait_closed()
+        for _ in range(3):
+            assert (await gateway.http.get("/api/version")).status_code == 200
+    told = capsys.readouterr().out
+    assert "defect" not in told and "ClientGone" in told
