@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import NoReturn
 
 import grpc
@@ -45,6 +46,7 @@ _REASONS = {
     "length": inference_pb2.FINISH_REASON_LENGTH,
 }
 
+LONG_TEXT_CHARACTERS = 1 << 16
 Context = grpc.aio.ServicerContext[object, object]
 
 
@@ -56,6 +58,8 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
         self._model: LlamaModel | None = None
         self._engine: Engine | None = None
         self._load_begun = False
+        self._tokenizing = ThreadPoolExecutor(2, "tokenize")
+        self._tokenizing_long = ThreadPoolExecutor(1, "tokenize-long")
 
     async def Load(  # noqa: N802
         self, request: worker_pb2.WorkerLoadRequest, context: Context
@@ -168,7 +172,7 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
         try:
             model, running = self._ready()
             limit = min(running.embed_tokens, request.context_tokens or running.embed_tokens)
-            texts = [await asyncio.to_thread(model.vocabulary.tokenize, text) for text in request.texts]
+            texts = [await self._tokens(model, text) for text in request.texts]
             last = model.vocabulary.tokenize("")[-1:]
             for given in request.token_texts:
                 texts.append(list(given.ids))
@@ -196,12 +200,8 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
         """Turns text into token ids."""
         try:
             model, _ = self._ready()
-            tokens = await asyncio.to_thread(
-                model.vocabulary.tokenize,
-                request.text,
-                add_special=request.add_special,
-                plain=_spans(request.plain_spans),
-            )
+            plain = _spans(request.plain_spans)
+            tokens = await self._tokens(model, request.text, add_special=request.add_special, plain=plain)
         except WorkerError as error:
             await _abort(context, error)
         return worker_pb2.WorkerTokenizeResponse(token_ids=tokens)
@@ -265,14 +265,22 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
             tokens = list(request.prompt_ids.ids)
             model.vocabulary.check(tokens)
         else:
-            plain = _spans(request.plain_spans)
-            tokens = await asyncio.to_thread(model.vocabulary.tokenize, request.prompt, plain=plain)
+            tokens = await self._tokens(model, request.prompt, plain=_spans(request.plain_spans))
         if not tokens:
             tokens = [model.vocabulary.bos if model.vocabulary.bos >= 0 else model.vocabulary.eos]
             model.vocabulary.check(tokens)
         size = min(context.size_tokens, request.limits.context_tokens or context.size_tokens)
         room = max(1, min(request.limits.max_tokens if request.limits.max_tokens > 0 else size // 4, size // 2))
         return _fit(tokens, size - 1, size - room, request.limits.truncate)
+
+    async def _tokens(
+        self, model: LlamaModel, text: str, *, add_special: bool = True, plain: Sequence[tuple[int, int]] = ()
+    ) -> list[int]:
+        """Token ids, made in a thread. Long texts have one of their own: with threads in common, a few of them would
+        hold up every other request."""
+        threads = self._tokenizing_long if len(text) > LONG_TEXT_CHARACTERS else self._tokenizing
+        work = partial(model.vocabulary.tokenize, text, add_special=add_special, plain=plain)
+        return await asyncio.get_running_loop().run_in_executor(threads, work)
 
     def _loaded(self, seconds: float, bytes_read: int) -> worker_pb2.LoadedModel:
         model, _ = self._ready()

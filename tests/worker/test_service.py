@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 from unittest.mock import AsyncMock
 
 import grpc
@@ -77,6 +80,25 @@ async def test_who_loads_does_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
         await anext(service.Worker(lambda reason: None).Load(worker_pb2.WorkerLoadRequest(), AsyncMock()))
     threads[0].join(timeout=10)
     assert not threads[0].is_alive()
+
+
+async def test_long_texts_do_not_hold_up_the_tokenizing_of_short_ones() -> None:
+    gate = threading.Event()
+
+    class Vocabulary:
+        def tokenize(self, text: str, *, add_special: bool = True) -> list[int]:
+            assert len(text) < 10 or gate.wait(30)
+            return [len(text)]
+
+    model = cast(Any, SimpleNamespace(vocabulary=Vocabulary()))
+    serving = service.Worker(print)
+    long = [asyncio.ensure_future(serving._tokens(model, "x" * 99_999)) for _ in range(40)]
+    try:
+        async with asyncio.timeout(10):
+            assert await serving._tokens(model, "short") == [5]
+    finally:
+        gate.set()
+    assert await asyncio.gather(*long) == [[99_999]] * 40
 
 
 def test_errors_carry_their_class(moe_model: Path, tmp_path: Path) -> None:
