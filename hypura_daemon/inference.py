@@ -36,6 +36,9 @@ MAX_TEXTS = 4096
 MAX_TEXT_CHARACTERS = 1 << 24
 _ADDED_TOKENS = 4
 """Begin and end of a sequence, and the blank that some tokenizers put before a text."""
+FLOAT_BYTES = 4
+MAX_VECTORS_BYTES = 128 << 20
+"""Of one answer's vectors, 4 bytes a number: 4,096 of 8,192 dimensions."""
 
 _log = structlog.get_logger()
 
@@ -148,8 +151,13 @@ class Inference:
         async with self._lease(name, use):
             pass
 
-    async def embed(self, request: inference_pb2.EmbedRequest) -> inference_pb2.EmbedResponse:
-        """Turns texts into vectors. Raises HypuraError."""
+    async def embed(
+        self, request: inference_pb2.EmbedRequest, most_bytes: int = MAX_VECTORS_BYTES
+    ) -> inference_pb2.EmbedResponse:
+        """Turns texts into vectors, of at most most_bytes together, which is known before any is computed.
+
+        Raises HypuraError.
+        """
         began_seconds = time.monotonic()
         count = len(request.texts) + len(request.token_texts)
         if not 1 <= count <= MAX_TEXTS:
@@ -170,6 +178,7 @@ class Inference:
         texts = _Texts(request)
 
         async def given(lease: Lease) -> _Texts:
+            _check_vectors(count, lease.loaded.embedding_length, request.dimensions, most_bytes)
             return texts
 
         async with self._with_room(entry.name, demand, given, texts.longest_bytes) as (lease, _, context_tokens):
@@ -390,6 +399,16 @@ Input = TypeVar("Input", _Prompt, _Texts)
 
 def _max_tokens(limits: inference_pb2.Limits) -> int:
     return limits.max_tokens if limits.HasField("max_tokens") else -1
+
+
+def _check_vectors(count: int, length: int, dimensions: int, most_bytes: int) -> None:
+    """Raises InvalidRequest for more vectors than one answer may have."""
+    length = min(length, dimensions) if dimensions else length
+    if count * length * FLOAT_BYTES > most_bytes:
+        raise InvalidRequest(
+            f"{count} vectors of {length} dimensions are {count * length * FLOAT_BYTES / 1e6:.0f} MB, and "
+            f"{most_bytes / 1e6:.0f} MB are allowed; give at most {most_bytes // (length * FLOAT_BYTES)} texts at once"
+        )
 
 
 def _too_long(tokens: int, context_tokens: int) -> PromptTooLong:

@@ -5,7 +5,11 @@ from contextlib import aclosing
 from typing import Any
 
 from hypura.v1 import inference_pb2, inference_pb2_grpc
-from hypura_daemon.inference import Inference
+from hypura_daemon.inference import MAX_TEXTS, Inference
+from hypura_daemon.workers.process import MAX_MESSAGE_BYTES
+
+_OVERHEAD_BYTES = 16 * MAX_TEXTS + 1024
+"""What a message of vectors takes beside their numbers, at most."""
 
 
 class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
@@ -34,7 +38,7 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         self, request: inference_pb2.EmbedRequest, context: Any
     ) -> inference_pb2.EmbedResponse:
         """Turns texts into vectors."""
-        return await self._inference.embed(request)
+        return await self._inference.embed(request, MAX_MESSAGE_BYTES - _OVERHEAD_BYTES)
 
     async def Tokenize(  # noqa: N802
         self, request: inference_pb2.TokenizeRequest, context: Any

@@ -153,21 +153,17 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
 
     async def Embed(  # noqa: N802
         self, request: worker_pb2.WorkerEmbedRequest, context: Context
-    ) -> worker_pb2.WorkerEmbedResponse:
-        """Turns texts into vectors."""
+    ) -> AsyncIterator[worker_pb2.WorkerEmbedResponse]:
+        """Turns texts into vectors, sent as they are computed: all of them may be larger than a message may be."""
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[list[list[float]]] = loop.create_future()
+        answers: asyncio.Queue[inference_pb2.Embedding | Exception | None] = asyncio.Queue()
 
-        def settle(result: list[list[float]] | Exception) -> None:
-            if answer.done():
-                return
-            if isinstance(result, Exception):
-                answer.set_exception(result)
+        def emit(result: list[float] | Exception | None) -> None:
+            if isinstance(result, list):  # four bytes a number from here on
+                vector = normalized(result) if request.normalize else result
+                loop.call_soon_threadsafe(answers.put_nowait, inference_pb2.Embedding(values=vector))
             else:
-                answer.set_result(result)
-
-        def done(result: list[list[float]] | Exception) -> None:
-            loop.call_soon_threadsafe(settle, result)
+                loop.call_soon_threadsafe(answers.put_nowait, result)
 
         try:
             model, running = self._ready()
@@ -179,20 +175,19 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
                 model.vocabulary.check(texts[-1])
             for i, tokens in enumerate(texts):
                 texts[i] = _beginning(tokens or [max(model.vocabulary.bos, 0)], limit, request.truncate, last)
-            asked = engine.EmbedRequest(texts, done)
+            asked = engine.EmbedRequest(texts, emit)
             running.submit(asked)
-            try:
-                vectors = await answer
-            finally:
-                running.cancel(asked)
         except WorkerError as error:
             await _abort(context, error)
-        if request.normalize:
-            vectors = [normalized(vector) for vector in vectors]
-        return worker_pb2.WorkerEmbedResponse(
-            embeddings=[inference_pb2.Embedding(values=vector) for vector in vectors],
-            prompt_tokens=sum(map(len, texts)),
-        )
+        try:
+            prompt_tokens = sum(map(len, texts))
+            while (answer := await answers.get()) is not None:
+                if isinstance(answer, Exception):
+                    await _abort(context, answer)
+                yield worker_pb2.WorkerEmbedResponse(embeddings=[answer], prompt_tokens=prompt_tokens)
+                prompt_tokens = 0
+        finally:
+            running.cancel(asked)
 
     async def Tokenize(  # noqa: N802
         self, request: worker_pb2.WorkerTokenizeRequest, context: Context

@@ -1,10 +1,22 @@
 """An answer's events to the bytes of its stream."""
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from typing import TypeVar
 
+from hypura.v1 import inference_pb2
+
 Event = TypeVar("Event")
+
+
+async def listed(
+    head: bytes, vectors: Sequence[inference_pb2.Embedding], item: Callable[[int, Sequence[float]], bytes], tail: bytes
+) -> AsyncGenerator[bytes, None]:
+    """The pieces of a body with a list of vectors, written one by one: as text they take five times their memory."""
+    yield head
+    for number, vector in enumerate(vectors):
+        yield (b"," if number else b"") + item(number, vector.values)
+    yield tail
 
 
 async def written(

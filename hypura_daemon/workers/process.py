@@ -176,15 +176,14 @@ class WorkerProcess:
                     yield message
 
     async def embed(self, request: worker_pb2.WorkerEmbedRequest) -> worker_pb2.WorkerEmbedResponse:
-        """Turn texts into vectors."""
-        call = self._serving().Embed(request)
-        self._calls.add(call)
-        try:
-            with self._pulse.call():
-                answer: worker_pb2.WorkerEmbedResponse = await self._answer(call, None)
-                return answer
-        finally:
-            self._calls.discard(call)
+        """Turn texts into vectors, which come one by one: together they may be larger than a message may be."""
+        whole = worker_pb2.WorkerEmbedResponse()
+        with self._pulse.call():
+            async with aclosing(self._messages(self._serving().Embed(request), None)) as parts:
+                async for part in parts:
+                    whole.embeddings.extend(part.embeddings)
+                    whole.prompt_tokens += part.prompt_tokens
+        return whole
 
     async def resize(self, memory_limit_bytes: int) -> int:
         """Have it keep to another memory limit from its next pass on; the limit that it keeps."""

@@ -78,6 +78,20 @@ def make_room(sequences: Seq[Sequence], parts: Seq[Part], capacity_tokens: int) 
     return kept, dropped
 
 
+def room_for(sequences: Seq[Sequence], sequence: Sequence, tokens: int, capacity_tokens: int) -> list[Sequence] | None:
+    """The idle sequences whose KV must go so that `sequence`, emptied, can hold so many tokens, longest unused first;
+    None while work holds the room."""
+    free = capacity_tokens - sum(len(s.held) for s in sequences if s is not sequence)
+    going: list[Sequence] = []
+    for idle in sorted((s for s in sequences if s.work is None and s.held and s is not sequence), key=lambda s: s.used):
+        if free >= tokens:
+            break
+        going.append(idle)
+        free += len(idle.held)
+    working = any(s.work is not None and s.held for s in sequences)
+    return None if free < tokens and working else going
+
+
 def oldest(sequences: Seq[Sequence], ubatch_tokens: int) -> list[Part]:
     """The oldest work by itself: there is always room for it."""
     active = [s for s in sequences if s.work is not None]

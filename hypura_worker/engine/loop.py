@@ -20,7 +20,7 @@ from concurrent.futures import Future
 
 import structlog
 
-from hypura_worker.engine.batching import Part, Placement, compose, make_room, oldest, place
+from hypura_worker.engine.batching import Part, Placement, compose, make_room, oldest, place, room_for
 from hypura_worker.engine.counters import NOTHING_STREAMED, EngineCounters
 from hypura_worker.engine.embedding import embed
 from hypura_worker.engine.request import Chunk, EmbedRequest, Finished, Prefill, Request
@@ -340,28 +340,34 @@ class Engine:
     def _embed_next(self, request: EmbedRequest, sequence: Sequence) -> bool:
         """Compute the request's next text in an idle sequence; whether all are done, or it has failed.
 
-        One text a step, so that answers go on beside a long list. It waits while answers need the room.
+        One text a step, so that answers go on beside a long list. It waits while answers need the room; idle
+        conversations give way only as far as it needs theirs.
         """
-        text = request.texts[len(request.vectors)]
-        active = sum(len(s.held) for s in self._sequences if s.work is not None)
-        if active and active + len(text) > self._context.size_tokens:
+        text = request.texts[request.embedded]
+        going = room_for(self._sequences, sequence, len(text), self._context.size_tokens)
+        if going is None:
             return False
-        for idle in self._sequences:
-            if idle is sequence or idle.work is None:
-                self._cut(idle, 0)
+        for idle in (sequence, *going):
+            self._cut(idle, 0)
         try:
             if self._context.whole and len(text) > self._ubatch_tokens:
                 raise RequestError(f"the text has {len(text)} tokens; this model embeds at most {self._ubatch_tokens}")
             vector = embed(self._context, text, sequence.id, self._ubatch_tokens, self._forward)
         except (DecodeFailed, RequestError) as error:
+            held = [s for s in self._sequences if s.work is None and s.held]
+            if isinstance(error, NoRoom) and held:  # llama.cpp found no room where the token counts did
+                for idle in held:
+                    self._cut(idle, 0)
+                return False
             self.counters.failed += 1
-            request.done(error)
+            request.emit(error)
             return True
-        request.vectors.append(vector)
-        if len(request.vectors) < len(request.texts):
+        request.embedded += 1
+        request.emit(vector)
+        if request.embedded < len(request.texts):
             return False
         self.counters.finished += 1
-        request.done(request.vectors)
+        request.emit(None)
         return True
 
     def _stream_counters(self) -> StreamCounters:
@@ -385,9 +391,7 @@ class Engine:
         for request in self._waiting:
             if isinstance(request, Request):
                 request.sampler.close()
-                request.emit(error)
-            else:
-                request.done(error)
+            request.emit(error)
         self._waiting.clear()
 
 

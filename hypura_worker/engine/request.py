@@ -93,9 +93,13 @@ class Request:
 
 @dataclass(slots=True, eq=False)
 class EmbedRequest:
-    """Texts to embed, tokenized: answered with [embedding_length] vectors in order."""
+    """Texts to embed, tokenized; embedded: how many are done.
+
+    emit is called from the engine's thread: with an [embedding_length] vector for each text, in order, and with None
+    after the last, or with what it failed with.
+    """
 
     texts: list[list[int]]
-    done: Callable[[list[list[float]] | Exception], None]
+    emit: Callable[[list[float] | Exception | None], None]
     cancelled: bool = False
-    vectors: list[list[float]] = field(default_factory=list)
+    embedded: int = 0

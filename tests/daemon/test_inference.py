@@ -342,6 +342,21 @@ async def test_a_client_that_goes_takes_its_answer_along() -> None:
         assert (snapshot.state, snapshot.running_requests) == (ModelState.READY, 0)
 
 
+async def test_vectors_that_are_too_many_are_refused_before_any_is_computed() -> None:
+    """Seen: 4,096 texts of 4,096 dimensions failed, after all of them were computed, with a status of gRPC's."""
+    async with serving() as served:
+        texts = ["wide"] * 3
+        with pytest.raises(errors.InvalidRequest, match=r"3 vectors of 16384 dimensions .* at most 2 texts"):
+            await served.inference.embed(inference_pb2.EmbedRequest(model="m", texts=texts), 2 * 4 * 16_384)
+        cut = inference_pb2.EmbedRequest(model="m", texts=texts, dimensions=10_000)
+        assert len((await served.inference.embed(cut, 2 * 4 * 16_384)).embeddings) == 3
+        many = inference_pb2.EmbedRequest(model="m", texts=["wide"] * 1100)
+        with pytest.raises(grpc.aio.AioRpcError, match="at most 1022 texts") as refused:
+            await served.stub.Embed(many)
+        assert refused.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+        assert len((await served.inference.embed(many)).embeddings) == 1100
+
+
 @given(st.text(min_size=1000, max_size=5000))
 def test_messages_fit_their_headers(text: str) -> None:
     _, message, name = status_of(errors.WorkerDied(text * 3))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import queue
 from pathlib import Path
 
 from hypura.v1 import inference_pb2
 from hypura.v1 import placement_pb2 as pb
 from hypura_worker.engine.request import Chunk, EmbedRequest
 from hypura_worker.errors import DecodeFailed
-from tests.worker.conftest import running
+from tests.worker.conftest import Running, running
 from tests.worker.plans import make_plan
 
 PROMPTS = [[5, 9, 17, 33, 64, 12, 90, 3], [5, 9, 17, 33, 70, 71], [101, 22], [7] * 20]
@@ -165,6 +166,40 @@ def test_the_largest_seed_is_a_seed(moe_model: Path) -> None:
         assert answers[0] == answers[1]
 
 
+def test_embedding_leaves_idle_conversations_alone(moe_model: Path) -> None:
+    """Seen: each text dropped the KV of all of them."""
+    plan = make_plan(moe_model, pb.MODE_EXPERT_STREAMING, slots=16, sequences=3, exact=False)
+    with running(plan) as engine:
+        first, second = list(range(40, 60)), list(range(70, 90))
+        answers = [(prompt, engine.tokens(prompt, 4)) for prompt in (first, second)]
+        assert embedded(engine, [[1, 2, 3], [4, 5]]) == [256, 256]
+        for prompt, tokens in answers:
+            _, again = engine.ask([*prompt, *tokens, 7], 2)
+            assert again.wait().costs.cached_tokens >= len(prompt)
+
+
+def test_embedding_takes_only_the_room_it_needs(moe_model: Path) -> None:
+    plan = make_plan(moe_model, pb.MODE_RESIDENT, sequences=4, context_tokens=256, exact=False)
+    with running(plan) as engine:
+        prompts = [[10 + n] * 60 for n in range(3)]
+        for prompt in prompts:
+            engine.tokens(prompt, 1)
+        assert embedded(engine, [[1] * 100]) == [256]
+        held = [engine.ask([*prompt, 7], 1)[1].wait().costs.cached_tokens for prompt in (*prompts[1:], prompts[0])]
+        assert held == [60, 60, 0], "the one that was not used for longest went"
+
+
+def embedded(engine: Running, texts: list[list[int]]) -> list[int]:
+    """Embed the texts; the lengths of their vectors."""
+    answers: queue.Queue[object] = queue.Queue()
+    engine.engine.submit(EmbedRequest(texts, answers.put))
+    lengths = []
+    while (vector := answers.get(timeout=60)) is not None:
+        assert isinstance(vector, list), vector
+        lengths.append(len(vector))
+    return lengths
+
+
 def test_embedding_a_long_list_can_be_cancelled_between_texts(moe_model: Path) -> None:
     with running(make_plan(moe_model, pb.MODE_RESIDENT, exact=False)) as engine:
         done: list[object] = []
@@ -172,4 +207,4 @@ def test_embedding_a_long_list_can_be_cancelled_between_texts(moe_model: Path) -
         engine.engine.submit(request)
         engine.engine.cancel(request)
         assert len(engine.tokens(PROMPTS[0], 3)) == 3
-        assert not done and len(request.vectors) < 3000
+        assert None not in done and request.embedded < 3000

@@ -55,13 +55,14 @@ def test_load_answer_and_statistics(moe_model: Path, tmp_path: Path) -> None:
         assert costs.worker_peak_rss_bytes > 20_000_000
         statistics = stub.Statistics(worker_pb2.WorkerStatisticsRequest(), timeout=10)
         assert (statistics.finished_requests, statistics.output_tokens, statistics.slots) == (1, 8, 16)
-        vectors = stub.Embed(worker_pb2.WorkerEmbedRequest(texts=["tok_1 tok_2"], normalize=True), timeout=60)
+        (vectors,) = stub.Embed(worker_pb2.WorkerEmbedRequest(texts=["tok_1 tok_2"], normalize=True), timeout=60)
         assert sum(v * v for v in vectors.embeddings[0].values) == pytest.approx(1, abs=1e-4)
         tokenized = stub.Tokenize(worker_pb2.WorkerTokenizeRequest(text="tok_1 tok_2", add_special=True), timeout=60)
         as_ids = worker_pb2.WorkerEmbedRequest(
             token_texts=[inference_pb2.TokenIds(ids=tokenized.token_ids)], normalize=True
         )
-        assert stub.Embed(as_ids, timeout=60).embeddings[0] == vectors.embeddings[0]
+        (again,) = stub.Embed(as_ids, timeout=60)
+        assert again.embeddings[0] == vectors.embeddings[0]
         # Embedding leaves generation as it was.
         *_, again = stub.Generate(_ask([1, 2, 3, 4]), timeout=60)
         assert again.finished.statistics.output_tokens == 8

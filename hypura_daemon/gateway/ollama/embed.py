@@ -2,7 +2,8 @@
 
 import json
 import time
-from typing import Annotated, Any
+from collections.abc import Sequence
+from typing import Annotated
 
 from pydantic import BaseModel, Field
 from starlette.requests import Request
@@ -17,8 +18,8 @@ from hypura_daemon.gateway.ollama.answers import nanoseconds
 from hypura_daemon.gateway.ollama.loading import hold
 from hypura_daemon.gateway.ollama.options import KeepAlive, Options, use_of
 from hypura_daemon.gateway.shapes import Asked
-from hypura_daemon.gateway.streams import unless_gone
-from hypura_daemon.threads import REQUESTS
+from hypura_daemon.gateway.streams import streamed, unless_gone
+from hypura_daemon.gateway.writing import listed
 
 _ERRORS = (400, 404, 500, 503)
 
@@ -75,13 +76,22 @@ async def embed(core: Core, request: Request) -> Response:
         use=use_of(asked.keep_alive, asked.options),
     )
     answer = await _embedded(core, request, wanted)
-    beside = {
-        "model": asked.model,
+    told = {
         "total_duration": nanoseconds(time.monotonic() - began_seconds),
         "load_duration": nanoseconds(answer.load_seconds),
         "prompt_eval_count": answer.prompt_tokens,
     }
-    return Response(await REQUESTS(_embedding_json, answer, beside), media_type="application/json")
+    head = f'{{"model":{json.dumps(asked.model)},"embeddings":['.encode()
+    tail = b"]," + json.dumps(told).encode()[1:]
+    return await streamed(request, listed(head, answer.embeddings, _numbers, tail), "application/json", _cut_short)
+
+
+def _numbers(number: int, values: Sequence[float]) -> bytes:
+    return json.dumps(list(values)).encode()
+
+
+def _cut_short(error: Exception) -> bytes:
+    return b""  # a body that does not parse: its status is sent
 
 
 async def embeddings(core: Core, request: Request) -> Response:
@@ -97,12 +107,6 @@ async def embeddings(core: Core, request: Request) -> Response:
     )
     answer = await _embedded(core, request, wanted)
     return JSONResponse({"embedding": list(answer.embeddings[0].values) if answer.embeddings else []})
-
-
-def _embedding_json(answer: inference_pb2.EmbedResponse, beside: dict[str, Any]) -> str:
-    """The body. Vector by vector, so that other threads get their turn: there may be 16 million numbers."""
-    vectors = ",".join(json.dumps(list(vector.values)) for vector in answer.embeddings)
-    return f'{json.dumps(beside)[:-1]}, "embeddings": [{vectors}]}}'
 
 
 async def _embedded(core: Core, request: Request, wanted: inference_pb2.EmbedRequest) -> inference_pb2.EmbedResponse:

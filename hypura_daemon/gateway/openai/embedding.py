@@ -2,7 +2,7 @@
 
 import base64
 import struct
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from typing import Annotated, Any, Literal
 
 from pydantic import Field
@@ -11,6 +11,7 @@ from hypura.v1 import inference_pb2
 from hypura_daemon.errors import InvalidRequest
 from hypura_daemon.gateway.openai.sampling import TokenId
 from hypura_daemon.gateway.shapes import Asked, Told
+from hypura_daemon.gateway.writing import listed
 
 MAX_INPUTS = 2048
 
@@ -67,21 +68,20 @@ def embed_request(asked: EmbeddingRequest) -> inference_pb2.EmbedRequest:
     )
 
 
-def embedding_list(asked: EmbeddingRequest, answer: inference_pb2.EmbedResponse) -> EmbeddingList:
-    """The whole body."""
+def embedding_list(asked: EmbeddingRequest, answer: inference_pb2.EmbedResponse) -> AsyncGenerator[bytes, None]:
+    """The body of an EmbeddingList, in pieces."""
     pack = _packed if asked.encoding_format == "base64" else list[float]
-    return EmbeddingList(
-        data=[Embedding(index=i, embedding=pack(vector.values)) for i, vector in enumerate(answer.embeddings)],
+    rest = EmbeddingList(
+        data=[],
         model=asked.model,
         usage=EmbeddingUsage(prompt_tokens=answer.prompt_tokens, total_tokens=answer.prompt_tokens),
     )
+    head, tail = rest.model_dump_json().encode().split(b"[]", 1)
 
+    def item(number: int, values: Sequence[float]) -> bytes:
+        return Embedding(index=number, embedding=pack(values)).model_dump_json().encode()
 
-def embedding_json(asked: EmbeddingRequest, answer: inference_pb2.EmbedResponse) -> str:
-    """The body as JSON. Vector by vector, so that other threads get their turn: there may be millions of numbers."""
-    told = embedding_list(asked, answer)
-    data, told.data = ",".join(item.model_dump_json() for item in told.data), []
-    return told.model_dump_json().replace('"data":[]', f'"data":[{data}]', 1)
+    return listed(head + b"[", answer.embeddings, item, b"]" + tail)
 
 
 def _packed(values: Sequence[float]) -> str:

@@ -18,12 +18,12 @@ from hypura_daemon.gateway.openai.completion import (
     completion,
     completion_requests,
 )
-from hypura_daemon.gateway.openai.embedding import EmbeddingList, EmbeddingRequest, embed_request, embedding_json
+from hypura_daemon.gateway.openai.embedding import EmbeddingList, EmbeddingRequest, embed_request
 from hypura_daemon.gateway.openai.identity import new_identity
 from hypura_daemon.gateway.openai.models import ModelList, ModelObject, model_list, model_object
 from hypura_daemon.gateway.openai.serving import ERRORS, pieces, streaming, told
-from hypura_daemon.gateway.streams import unless_gone
-from hypura_daemon.threads import FILES, REQUESTS
+from hypura_daemon.gateway.streams import streamed, unless_gone
+from hypura_daemon.threads import FILES
 
 
 async def chat_completions(core: Core, request: Request) -> Response:
@@ -53,7 +53,7 @@ async def embeddings(core: Core, request: Request) -> Response:
     """Turns texts into vectors."""
     asked = await parsed(request, EmbeddingRequest)
     answer = await unless_gone(request, core.inference.embed(await converted(request, embed_request, asked)))
-    return Response(await REQUESTS(embedding_json, asked, answer), media_type="application/json")
+    return await streamed(request, embedding_list(asked, answer), "application/json", lambda error: b"")
 
 
 async def models(core: Core, request: Request) -> Response:

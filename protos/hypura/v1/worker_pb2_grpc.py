@@ -46,7 +46,7 @@ class WorkerServiceStub:
                 request_serializer=hypura_dot_v1_dot_worker__pb2.WorkerGenerateRequest.SerializeToString,
                 response_deserializer=hypura_dot_v1_dot_worker__pb2.WorkerGenerateResponse.FromString,
                 _registered_method=True)
-        self.Embed = channel.unary_unary(
+        self.Embed = channel.unary_stream(
                 '/hypura.v1.WorkerService/Embed',
                 request_serializer=hypura_dot_v1_dot_worker__pb2.WorkerEmbedRequest.SerializeToString,
                 response_deserializer=hypura_dot_v1_dot_worker__pb2.WorkerEmbedResponse.FromString,
@@ -88,7 +88,7 @@ class WorkerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Embed(self, request, context):
-        """Turns texts into vectors.
+        """Turns texts into vectors, which come as they are computed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -128,7 +128,7 @@ def add_WorkerServiceServicer_to_server(servicer, server):
                     request_deserializer=hypura_dot_v1_dot_worker__pb2.WorkerGenerateRequest.FromString,
                     response_serializer=hypura_dot_v1_dot_worker__pb2.WorkerGenerateResponse.SerializeToString,
             ),
-            'Embed': grpc.unary_unary_rpc_method_handler(
+            'Embed': grpc.unary_stream_rpc_method_handler(
                     servicer.Embed,
                     request_deserializer=hypura_dot_v1_dot_worker__pb2.WorkerEmbedRequest.FromString,
                     response_serializer=hypura_dot_v1_dot_worker__pb2.WorkerEmbedResponse.SerializeToString,
@@ -226,7 +226,7 @@ class WorkerService:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.unary_unary(
+        return grpc.experimental.unary_stream(
             request,
             target,
             '/hypura.v1.WorkerService/Embed',

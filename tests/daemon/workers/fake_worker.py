@@ -33,6 +33,9 @@ from hypura.v1 import inference_pb2, worker_pb2, worker_pb2_grpc
 from hypura_worker.coalescing import MAX_CHUNKS, waiting
 from hypura_worker.engine import request as engine
 
+WIDE = 16_384
+"""Numbers in the vector of the text "wide"."""
+
 
 def end_with_parent() -> None:
     while os.read(0, 4096):
@@ -96,6 +99,7 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
             adds_bos=True,
             can_generate=True,
             context_tokens=request.plan.context_tokens,
+            embedding_length=WIDE,
         )
         if self.mode in ("elastic", "stubborn"):
             loaded.least_memory_bytes, loaded.most_memory_bytes = 2, 30
@@ -145,8 +149,12 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
             self.active -= 1
 
     async def Embed(self, request: Any, context: Any) -> Any:  # noqa: N802
-        vectors = [inference_pb2.Embedding(values=[float(len(text))]) for text in request.texts]
-        return worker_pb2.WorkerEmbedResponse(embeddings=vectors, prompt_tokens=len(vectors))
+        vectors = [
+            inference_pb2.Embedding(values=[float(len(text))] * (WIDE if text == "wide" else 1))
+            for text in request.texts
+        ]
+        for vector in vectors:
+            yield worker_pb2.WorkerEmbedResponse(embeddings=[vector], prompt_tokens=1)
 
     async def Tokenize(self, request: Any, context: Any) -> Any:  # noqa: N802
         return worker_pb2.WorkerTokenizeResponse(token_ids=request.text.encode())

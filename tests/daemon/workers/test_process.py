@@ -14,7 +14,7 @@ import pytest
 
 from hypura.v1 import placement_pb2, worker_pb2
 from hypura_daemon.errors import HypuraError, ModelFileChanged, PromptTooLong, WorkerDied, WorkerFailed
-from hypura_daemon.workers.process import WorkerDeadlines, WorkerProcess, WorkerState
+from hypura_daemon.workers.process import MAX_MESSAGE_BYTES, WorkerDeadlines, WorkerProcess, WorkerState
 
 FAKE = Path(__file__).with_name("fake_worker.py")
 DEADLINES = WorkerDeadlines(20.0, 20.0, 20.0, 5.0)
@@ -60,6 +60,16 @@ async def test_loads_and_answers(folder: Path, mode: str) -> None:
         assert (await worker.statistics()).active_requests == 0
     death = await worker.wait()
     assert (death.exit_status, death.cause) == (0, "it was unloaded")
+
+
+async def test_vectors_may_be_larger_than_a_message(folder: Path) -> None:
+    """Seen: 4,096 texts of 4,096 dimensions failed after all of them were computed."""
+    async with running(folder, "well") as worker:
+        await load(worker)
+        texts = ["wide"] * 1100
+        embedded = await worker.embed(worker_pb2.WorkerEmbedRequest(texts=texts))
+        assert len(embedded.embeddings) == embedded.prompt_tokens == len(texts)
+        assert embedded.ByteSize() > MAX_MESSAGE_BYTES
 
 
 async def test_the_workers_own_errors_keep_their_class(folder: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from hypura.v1 import inference_pb2 as pb
 from hypura_daemon.errors import InvalidRequest
-from hypura_daemon.gateway.openai.embedding import EmbeddingRequest, embed_request, embedding_list
+from hypura_daemon.gateway.openai.embedding import EmbeddingList, EmbeddingRequest, embed_request, embedding_list
 from hypura_daemon.gateway.openai.models import model_list
 from hypura_daemon.models.summary import ModelSummary
 
@@ -39,12 +39,18 @@ def test_what_cannot_be_embedded_is_refused(given: Any) -> None:
         embed_request(asked(input=given))
 
 
-def test_base64_is_little_endian_float32() -> None:
-    answer = pb.EmbedResponse(embeddings=[pb.Embedding(values=[0.5, -2.0])], prompt_tokens=3)
-    [packed] = embedding_list(asked(input="a", encoding_format="base64"), answer).data
-    assert isinstance(packed.embedding, str)
+async def written(request: EmbeddingRequest, answer: pb.EmbedResponse) -> EmbeddingList:
+    pieces = [piece async for piece in embedding_list(request, answer)]
+    assert len(pieces) == len(answer.embeddings) + 2, "one vector after the other"
+    return EmbeddingList.model_validate_json(b"".join(pieces))
+
+
+async def test_base64_is_little_endian_float32() -> None:
+    answer = pb.EmbedResponse(embeddings=[pb.Embedding(values=[0.5, -2.0])] * 2, prompt_tokens=3)
+    packed, second = (await written(asked(input="a", encoding_format="base64"), answer)).data
+    assert isinstance(packed.embedding, str) and (packed.index, second.index) == (0, 1)
     assert struct.unpack("<2f", base64.b64decode(packed.embedding)) == (0.5, -2.0)
-    body = embedding_list(asked(input="a"), answer)
+    body = await written(asked(input="a"), answer)
     assert body.data[0].embedding == [0.5, -2.0] and body.usage.prompt_tokens == body.usage.total_tokens == 3
 
 
