@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from hypura_daemon.errors import BudgetTooSmall, ContextTooLong, ServerBusy
+from hypura_daemon.errors import BudgetTooSmall, ContextTooLong, ServerBusy, WorkerDied, WorkerFailed
 from hypura_daemon.hardware.profile import HardwareProfile
 from hypura_daemon.hardware.store import HardwareStore
 from hypura_daemon.models.model import Model
@@ -17,6 +17,8 @@ from hypura_daemon.scheduling.context import LEAST_STEP_TOKENS, context_for
 from hypura_daemon.threads import FILES, PLANNING
 from hypura_daemon.tunings import Tunings
 
+PREVIEW_SECONDS = 20.0
+"""How long a plan that is only looked at may wait for the machine's measurement."""
 NEED_MARGIN = 1.1
 """What a resident model is given over the sum of its plan's items: the items are estimates."""
 
@@ -91,14 +93,17 @@ class LoadPlanner:
             ) from error
 
     async def measured(self, name: str) -> None:
-        """Wait until the machine and the drive of the model's file have been measured."""
+        """Wait, though not for long, until the machine and the drive of the model's file have been measured."""
         model = await FILES(self._registry.open, name, key=name)
-        await self._hardware.profile(measured_file(model))
+        with suppress(TimeoutError, WorkerDied, WorkerFailed):  # The store tells why there are none.
+            async with asyncio.timeout(PREVIEW_SECONDS):
+                await self._hardware.profile(measured_file(model))
 
     async def preview(self, name: str, request: LoadRequest, *, spare_bytes: int, granted_bytes: int) -> Plan:
-        """The plan that a load would have now, once the machine is measured; nothing is given up for it.
+        """The plan that a load would have now; nothing is given up for it.
 
-        granted_bytes: what it gets of the memory that the request asks for; spare_bytes: of none.
+        Whoever asks wants to know how fast it would be, so the machine's figures are waited for. granted_bytes: what it
+        gets of the memory that the request asks for; spare_bytes: of none.
         """
         await self.measured(name)
         if request.memory_bytes:

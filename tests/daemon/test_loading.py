@@ -1,11 +1,13 @@
 """What the supervisor's planner makes of a load: how much context, and what is said when it does not fit."""
 
+import asyncio
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
 import pytest
 
+from hypura_daemon import loading
 from hypura_daemon.errors import BudgetTooSmall, ContextTooLong
 from hypura_daemon.hardware.profile import HardwareProfile
 from hypura_daemon.hardware.store import HardwareStore
@@ -95,3 +97,20 @@ async def test_who_asks_for_less_than_is_usual_gets_it_where_the_usual_does_not_
 async def test_without_any_memory_the_least_is_named(planner: LoadPlanner) -> None:
     plan = await planner("tiny", LoadRequest(memory_bytes=await least_bytes(planner, 4096)), whole=True)
     assert plan.mode is not Mode.MMAP
+
+
+async def test_a_plan_that_is_looked_at_waits_for_the_machine_but_not_for_long(
+    planner: LoadPlanner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[Path] = []
+
+    async def never(path: Path) -> HardwareProfile:
+        asked.append(path)
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr(planner._hardware, "profile", never, raising=False)
+    monkeypatch.setattr(loading, "PREVIEW_SECONDS", 0.05)
+    async with asyncio.timeout(10):
+        assert (await planner.preview("tiny", LoadRequest(), spare_bytes=PLENTY)).context_tokens == 4096
+    assert len(asked) == 1

@@ -18,7 +18,7 @@ from hypura_daemon.gateway.openai.completion import (
     completion,
     completion_requests,
 )
-from hypura_daemon.gateway.openai.embedding import EmbeddingList, EmbeddingRequest, embed_request
+from hypura_daemon.gateway.openai.embedding import EmbeddingList, EmbeddingRequest, embed_request, embedding_list
 from hypura_daemon.gateway.openai.identity import new_identity
 from hypura_daemon.gateway.openai.models import ModelList, ModelObject, model_list, model_object
 from hypura_daemon.gateway.openai.serving import ERRORS, pieces, streaming, told
