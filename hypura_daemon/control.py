@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hypura.v1 import control_pb2, control_pb2_grpc
+from hypura_daemon.chat.job import adaptations
 from hypura_daemon.errors import InvalidRequest
 from hypura_daemon.hardware.store import HardwareStore
 from hypura_daemon.hardware.wire import to_proto
@@ -23,7 +24,7 @@ from hypura_daemon.models.wire import model_summary, pull_response, shown_model
 from hypura_daemon.planning.types import LoadRequest
 from hypura_daemon.planning.wire import load_request, plan_to_proto
 from hypura_daemon.status import StatusReporter
-from hypura_daemon.threads import FILES, REQUESTS
+from hypura_daemon.threads import FILES, REQUESTS, TEMPLATES
 from hypura_daemon.tuning_wire import tuning_of, tuning_to_proto
 from hypura_daemon.tunings import Tunings, machine_of
 from hypura_daemon.workers.snapshot import LoadEvent
@@ -141,7 +142,8 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         """Describes one model."""
         entry = await FILES(self._registry.get, request.name, key=request.name)
         model = await FILES(self._registry.model, entry, key=request.name)
-        return await FILES(shown_model, model, entry.overrides, key=request.name)
+        adapted = await TEMPLATES(adaptations, model, entry.overrides, key=entry.overrides.template or request.name)
+        return await FILES(shown_model, model, entry.overrides, adapted, key=request.name)
 
     async def Plan(self, request: control_pb2.PlanRequest, context: Any) -> control_pb2.PlanResponse:  # noqa: N802
         """Says how a model would be loaded now, without loading it."""

@@ -136,6 +136,8 @@ class Inference:
             answering = Answering(job.parser(prompt.markup))
             async with aclosing(self._answer(lease, asked, load_seconds)) as answer:
                 async for message in answer:
+                    if message.finished.stop_string in job.own_stops:
+                        message.finished.stop_string = ""
                     for event in answering.events(message):
                         yield event
 
@@ -215,7 +217,8 @@ class Inference:
 
     async def _chat_job(self, request: inference_pb2.ChatRequest) -> tuple[str, ChatJob]:
         entry, model = await FILES(self._opened, request.model, key=request.model)
-        return entry.name, await REQUESTS(_job, request, model, entry.overrides)
+        job = await REQUESTS(_job, request, model, entry.overrides)
+        return entry.name, await TEMPLATES(job.usable, key=job.template.text)
 
     @asynccontextmanager
     async def _with_room(

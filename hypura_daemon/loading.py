@@ -1,5 +1,6 @@
 """Plans a load: the registered model, the machine's profile, and what was asked for."""
 
+import asyncio
 import hashlib
 from contextlib import suppress
 from dataclasses import replace

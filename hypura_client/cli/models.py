@@ -159,6 +159,7 @@ def show(
             ("context", f"{answer.context_tokens} tokens"),
             ("capabilities", ", ".join(answer.capabilities)),
             ("chat template", "yes" if answer.chat_template else "none"),
+            ("adaptations", "\n".join(answer.adaptations)),
             ("system", answer.system),
             ("defaults", answer.parameters),
             ("license", next(iter(answer.license.strip().splitlines()), "")),

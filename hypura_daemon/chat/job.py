@@ -1,7 +1,7 @@
 """A chat request with all that is decided before its model is loaded."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hypura.v1 import inference_pb2
@@ -11,7 +11,15 @@ from hypura_daemon.chat.defaults import limits_with, sampling_with, use_with
 from hypura_daemon.chat.formats import format_of
 from hypura_daemon.chat.marks import NO_CONTROLS, ControlTexts, Prompt, rendered
 from hypura_daemon.chat.parts import Parser
-from hypura_daemon.chat.prompting import LEVELS, Template, Thinking
+from hypura_daemon.chat.prompting import (
+    CHATML_START,
+    LEVELS,
+    PLAIN,
+    PLAIN_STOPS,
+    Template,
+    Thinking,
+    default_template,
+)
 from hypura_daemon.chat.tools import Toolbox, toolbox
 from hypura_daemon.errors import InvalidRequest
 from hypura_daemon.models.model import Model, templated
@@ -35,6 +43,29 @@ class ChatJob:
     trained_tokens: int
     context: tuple[int, ...]
     report_prompt_ids: bool
+    is_files_template: bool = False
+
+    def usable(self) -> "ChatJob":
+        """The same with the default template, where that of the model's file cannot be used.
+
+        Raises InvalidRequest. May take seconds, so call it outside the event loop.
+        """
+        if not self.is_files_template:
+            return self
+        error = self.template.error if self.template.text else ""
+        if self.template.text and not error:
+            return self
+        if self.tools:
+            raise InvalidRequest(error or "the model has no chat template, so no tools can be offered to it")
+        limits = inference_pb2.Limits()
+        limits.CopyFrom(self.limits)
+        limits.stop.extend(stop for stop in PLAIN_STOPS if stop not in limits.stop)
+        return replace(self, template=default_template(chatml=False), limits=limits)
+
+    @property
+    def own_stops(self) -> frozenset[str]:
+        """Stop strings of the default template, which no client is told of."""
+        return frozenset(PLAIN_STOPS) if self.template.text == PLAIN else frozenset()
 
     def prompt(self, bos: str, eos: str, first: int = 0, controls: ControlTexts = NO_CONTROLS) -> Prompt:
         """The prompt, without the messages before number `first` that are not the system's.
@@ -42,8 +73,11 @@ class ChatJob:
         Raises InvalidRequest. May take seconds, so call it outside the event loop.
         """
         kept = [m for i, m in enumerate(self.messages) if i >= first or m["role"] == "system"]
+        template = self.template
+        if template.text == PLAIN and CHATML_START in controls:
+            template = default_template(chatml=True)
         return rendered(
-            lambda data: self.template.prompt(data[0], data[1], self.thinking, bos, eos), [kept, self.tools], controls
+            lambda data: template.prompt(data[0], data[1], self.thinking, bos, eos), [kept, self.tools], controls
         )
 
     def constraint(self, prompt: str) -> Constraint:
@@ -72,7 +106,9 @@ def chat_job(request: inference_pb2.ChatRequest, model: Model, overrides: Overri
     if request.tool_choice == NONE:
         tools = []
     offered = toolbox(tools)
-    template = _template(request, model, overrides, with_tools=bool(tools))
+    template = _template(request.template, model, overrides, with_tools=bool(tools))
+    if template is None:
+        raise InvalidRequest(f'"{request.model}" does not support chat')
     capabilities = model.capabilities
     if request.template:
         capabilities = templated(capabilities, request.template, style_of(request.template))
@@ -100,19 +136,42 @@ def chat_job(request: inference_pb2.ChatRequest, model: Model, overrides: Overri
         trained_tokens=model.hyperparameters.context_length,
         context=tuple(request.context.ids),
         report_prompt_ids=request.report_prompt_ids,
+        is_files_template=not request.template and not overrides.template,
     )
 
 
-def _template(request: inference_pb2.ChatRequest, model: Model, overrides: Overrides, *, with_tools: bool) -> Template:
-    """The request's template, the Modelfile's, or the file's own, in this order."""
+def adaptations(model: Model, overrides: Overrides) -> list[str]:
+    """How conversations are adapted to what the model's template can take, in sentences.
+
+    May take seconds, so call it outside the event loop.
+    """
+    template = _template("", model, overrides, with_tools=False)
+    if template is None:
+        return []
+    if not template.text:
+        return ["The file has no chat template: conversations are told as ChatML, or as lines that begin with User:."]
+    if not overrides.template and template.error:
+        return [
+            "The file's chat template cannot be used, and conversations are told as ChatML, or as lines that begin "
+            f"with User: ({template.error})."
+        ]
+    found = dict.fromkeys(template.needs(tools=False).sentences)
+    if "tools" in model.capabilities and (with_tools := _template("", model, overrides, with_tools=True)):
+        found |= dict.fromkeys(
+            f"With tools: {one}" for one in with_tools.needs(tools=True).sentences if one not in found
+        )
+    return list(found)
+
+
+def _template(asked: str, model: Model, overrides: Overrides, *, with_tools: bool) -> Template | None:
+    """The request's template, the Modelfile's, or the file's own, which may be empty; None if it does not chat."""
     if "completion" not in model.capabilities:
-        raise InvalidRequest(f'"{request.model}" does not support chat')
-    if request.template:
-        return Template(request.template, style_of(request.template), format_of(request.template))
-    own = model.metadata
+        return None
+    if asked:
+        return Template(asked, style_of(asked), format_of(asked))
     if overrides.template:
         return Template(overrides.template, overrides.template_style, format_of(overrides.template))
-    text = chat_template(own, request.model, with_tools=with_tools)
+    text = chat_template(model.metadata, with_tools=with_tools)
     return Template(text, "jinja", format_of(text))
 
 

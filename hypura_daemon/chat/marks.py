@@ -71,10 +71,14 @@ class ControlTexts:
 
     def __init__(self, texts: Iterable[str]) -> None:
         known = {text for text in texts if 0 < len(text) <= _MAX_CONTROL_CHARACTERS}
+        self._known = frozenset(known)
         self._find = re.compile(_any_of(sorted(known))) if known else None
         self._beginnings = frozenset(text[:length] for text in known for length in range(1, len(text)))
         self._endings = frozenset(text[-length:] for text in known for length in range(1, len(text)))
         self._longest = max(map(len, known), default=0)
+
+    def __contains__(self, text: str) -> bool:
+        return text in self._known
 
     def places(self, text: str) -> list[tuple[int, int]]:
         """Start and end of each control token's text, and of those begun at the end or ended at the beginning.

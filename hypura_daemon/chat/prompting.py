@@ -5,15 +5,29 @@ A last message of the assistant is not closed: the answer goes on with it.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from hypura_daemon.chat import harmony
-from hypura_daemon.chat.formats import AnswerFormat
+from hypura_daemon.chat.adapting import NO_NEEDS, Needs, TemplateBroken, TooSlow, adapted, needs_of
+from hypura_daemon.chat.formats import AnswerFormat, format_of
 from hypura_daemon.errors import InvalidRequest
 from hypura_daemon.models.overrides import TemplateStyle
 
 Message = Mapping[str, Any]
 LEVELS = ("low", "medium", "high", "max")
+CHATML_START = "<|im_start|>"
+CHATML = (
+    "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}"
+    "<|im_start|>assistant\n{{ '' }}"
+)
+PLAIN = (
+    "{% for m in messages %}{% if m.role == 'system' %}{{ m.content }}\n\n"
+    "{% elif m.role == 'user' %}User:\n{{ m.content }}\n\n"
+    "{% elif m.role == 'assistant' %}Assistant:\n{{ m.content }}\n\n{% endif %}{% endfor %}Assistant:\n{{ '' }}"
+)
+"""For models that were trained on text alone. What is behind the last line keeps its end: jinja drops the last one."""
+PLAIN_STOPS = ("\n\nUser:", "\nUser:")
 _HARMONY_LEVELS = {"max": "high"}
 
 
@@ -36,14 +50,19 @@ class Template:
     def prompt(
         self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], thinking: Thinking, bos: str, eos: str
     ) -> str:
-        """The prompt. Raises InvalidRequest. May take seconds, so call it outside the event loop."""
+        """The prompt, with what the template needs of a conversation done for it.
+
+        Raises InvalidRequest. May take seconds, so call it outside the event loop.
+        """
+        needs = self.needs(tools=bool(tools))
         begun = ""
-        if len(messages) > 1 and messages[-1]["role"] == "assistant" and not messages[-1].get("tool_calls"):
+        prefilled = messages[-1]["role"] == "assistant" and not messages[-1].get("tool_calls")
+        if prefilled and (len(messages) > 1 or needs.user_first or needs.some_user):
             begun, messages = str(messages[-1]["content"]), messages[:-1]
-        if self.style == "go":
-            prompt = _go_prompt(self.text, messages, tools, thinking)
-        else:
-            prompt = self._jinja_prompt(messages, tools, thinking, bos, eos)
+        try:
+            prompt = self._filled(adapted(messages, needs), tools, thinking, bos, eos)
+        except TemplateBroken as error:
+            raise InvalidRequest(str(error)) from error
         if thinking.asked is False:
             prompt = self.form.without_thinking(prompt)
         if not begun:
@@ -51,6 +70,31 @@ class Template:
         if self.form.is_harmony:
             return f"{prompt}{harmony.CHANNEL}final{harmony.MESSAGE}{begun}"
         return (self.form.without_thinking(prompt) if self.form.starts_inside(prompt) else prompt) + begun
+
+    def needs(self, *, tools: bool) -> Needs:
+        """What conversations must be like for it; tried once. Takes a moment then, as prompt does."""
+        try:
+            return _tried(self.text, self.style, tools)
+        except (TooSlow, InvalidRequest):
+            return NO_NEEDS  # What is wrong with it, the conversation itself will tell.
+
+    @property
+    def error(self) -> str:
+        """Why the template itself cannot be used for any conversation; empty if it can. Takes a moment, too."""
+        try:
+            _tried(self.text, self.style, False)
+        except TemplateBroken as error:
+            return str(error)
+        except (TooSlow, InvalidRequest):
+            pass
+        return ""
+
+    def _filled(
+        self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], thinking: Thinking, bos: str, eos: str
+    ) -> str:
+        if self.style == "go":
+            return _go_prompt(self.text, messages, tools, thinking)
+        return self._jinja_prompt(messages, tools, thinking, bos, eos)
 
     def _jinja_prompt(
         self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], thinking: Thinking, bos: str, eos: str
@@ -61,6 +105,22 @@ class Template:
         if self.form.is_harmony:
             level = _HARMONY_LEVELS.get(level, level) or ("low" if thinking.asked is False else "")
         return renderer.render(self.text, messages, tools, think=thinking.asked, level=level, bos=bos, eos=eos)
+
+
+@lru_cache(maxsize=64)
+def _tried(text: str, style: TemplateStyle, tools: bool) -> Needs:
+    template = Template(text, style, format_of(text))
+    return needs_of(
+        lambda messages, offered: template._filled(messages, offered, Thinking(), "<s>", "</s>"),
+        tools=tools,
+        jinja=style != "go",
+    )
+
+
+def default_template(*, chatml: bool) -> Template:
+    """The template of a model without one that can be used; chatml: its vocabulary has ChatML's control tokens."""
+    text = CHATML if chatml else PLAIN
+    return Template(text, "jinja", format_of(text))
 
 
 def _go_prompt(

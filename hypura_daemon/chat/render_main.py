@@ -1,6 +1,6 @@
 """The process that renders chat templates: requests on standard input, answers on standard output, little memory.
 
-─ length, {"template", …} or {"go", …} as JSON ─► render ─► length, {"text"} or {"refused"} ─
+─ length, {"template", …} or {"go", …} as JSON ─► render ─► length, {"text"}, {"refused"} or {"broken"} ─
 Ends when its input does, or when nobody has asked for IDLE_SECONDS.
 """
 
@@ -25,6 +25,7 @@ def main() -> None:
     """Serve until nobody asks."""
     # Where the system knows no such limit (macOS), the deadlines alone bound it.
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
+    from hypura_daemon.chat.adapting import TemplateBroken
     from hypura_daemon.chat.templates import render
     from hypura_daemon.errors import InvalidRequest
 
@@ -41,7 +42,7 @@ def main() -> None:
         try:
             answer = {"text": answered(**json.loads(_read(*LENGTH.unpack(head))))}
         except InvalidRequest as error:
-            answer = {"refused": str(error)}
+            answer = {"broken" if isinstance(error, TemplateBroken) else "refused": str(error)}
         except MemoryError:
             answer = {"refused": "the model's chat template failed on this conversation: it needs too much memory"}
         signal.alarm(0)

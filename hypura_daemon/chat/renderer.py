@@ -17,6 +17,7 @@ from typing import Any
 
 import structlog
 
+from hypura_daemon.chat.adapting import TemplateBroken
 from hypura_daemon.chat.render_main import LENGTH
 from hypura_daemon.errors import InvalidRequest
 
@@ -37,7 +38,7 @@ class Renderer:
     def render(
         self, template: str, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]], **more: Any
     ) -> str:
-        """As templates.render. Raises InvalidRequest."""
+        """As templates.render. Raises InvalidRequest; TemplateBroken where the template itself fails."""
         return self._rendered({"template": template, "messages": list(messages), "tools": list(tools), **more})
 
     def render_go(self, template: str, turns: Sequence[Mapping[str, Any]], *, until_response: bool = False) -> str:
@@ -69,6 +70,8 @@ class Renderer:
             self._idle.append(process)
         if "refused" in answer:
             raise InvalidRequest(answer["refused"])
+        if "broken" in answer:
+            raise TemplateBroken(answer["broken"])
         # Halves of surrogate pairs, which a tool's arguments or the template itself may have, are no text.
         return str(answer["text"]).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 

@@ -27,6 +27,7 @@ from jinja2.parser import Parser
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
+from hypura_daemon.chat.adapting import TemplateBroken
 from hypura_daemon.errors import InvalidRequest
 
 MAX_TEMPLATE_CHARACTERS = 1 << 18
@@ -40,6 +41,10 @@ _JINJA = str(Path(jinja2.__file__).parent)
 
 class TemplateTooSlow(TemplateError):
     """The template ran past its deadline."""
+
+
+class _Refused(TemplateError):
+    """The template says that it does not take the conversation."""
 
 
 class _Late(BaseException):
@@ -77,7 +82,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
 
 def _raise_exception(message: str) -> NoReturn:
-    raise TemplateError(message)
+    raise _Refused(message)
 
 
 def _tojson(
@@ -177,11 +182,11 @@ def render(
 ) -> str:
     """The prompt for a conversation; think and level (how hard) are left to the template when None and empty.
 
-    Raises InvalidRequest with the template's own message. Takes up to RENDER_SECONDS, so call it
-    outside the event loop.
+    Raises InvalidRequest with the template's own message, TemplateBroken where it fails by itself. Takes up to
+    RENDER_SECONDS, so call it outside the event loop.
     """
     if len(template) > MAX_TEMPLATE_CHARACTERS:
-        raise InvalidRequest(
+        raise TemplateBroken(
             f"the model's chat template has {len(template)} characters, more than the "
             f"{MAX_TEMPLATE_CHARACTERS} that are rendered; use Generate with a prompt of your own"
         )
@@ -205,11 +210,12 @@ def render(
     try:
         return _with_deadline(time.monotonic() + RENDER_SECONDS, work)
     except jinja2.TemplateSyntaxError as error:
-        raise InvalidRequest(_broken(error)) from error
+        raise TemplateBroken(_broken(error)) from error
     except TemplateError as error:
-        raise InvalidRequest(f"the model's chat template refused this conversation: {error}") from error
+        kind = InvalidRequest if isinstance(error, _Refused | TemplateTooSlow) else TemplateBroken
+        raise kind(f"the model's chat template refused this conversation: {error}") from error
     except Exception as error:  # Whatever foreign code raises is that code's fault.
-        raise InvalidRequest(
+        raise TemplateBroken(
             f"the model's chat template failed on this conversation: {type(error).__name__}: {error}"
         ) from error
 

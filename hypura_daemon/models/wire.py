@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Sequence
 
 from hypura.v1 import control_pb2, placement_pb2
 from hypura_daemon.models.gguf import LongArray
@@ -42,7 +43,9 @@ def pull_response(event: PullEvent) -> control_pb2.PullModelResponse:
     )
 
 
-def shown_model(model: Model, overrides: Overrides = NO_OVERRIDES) -> control_pb2.ShowModelResponse:
+def shown_model(
+    model: Model, overrides: Overrides = NO_OVERRIDES, adaptations: Sequence[str] = ()
+) -> control_pb2.ShowModelResponse:
     """The whole description; what is overridden as it is in effect."""
     metadata = {key: _json(value) for key, value in model.metadata.items() if not isinstance(value, LongArray)}
     return control_pb2.ShowModelResponse(
@@ -54,6 +57,7 @@ def shown_model(model: Model, overrides: Overrides = NO_OVERRIDES) -> control_pb
         license=overrides.license or _license(model),
         modelfile=modelfile_text(model.name, str(model.files[0].path), overrides),
         capabilities=model.capabilities,
+        adaptations=adaptations,
         context_tokens=model.hyperparameters.context_length,
         files=[
             placement_pb2.ModelFile(

@@ -17,8 +17,11 @@ from hypothesis import strategies as st
 from hypura.v1 import inference_pb2, inference_pb2_grpc
 from hypura_daemon import errors
 from hypura_daemon.chat.infill import InfillTokens, infill_tokens
+from hypura_daemon.chat.job import adaptations, chat_job
+from hypura_daemon.chat.marks import ControlTexts
 from hypura_daemon.inference import MAX_TEXTS, Inference
 from hypura_daemon.inference_rpc import InferenceServicer
+from hypura_daemon.models.model import Model
 from hypura_daemon.models.overrides import Overrides
 from hypura_daemon.models.registry import Registry
 from hypura_daemon.planning.types import LoadRequest, Plan
@@ -41,6 +44,8 @@ TEMPLATES = {
     "thinker": LAST + "{# <think> #}",
     "willing": LAST + "{# <think> #}{{ ' thinks' if enable_thinking }}",
     "caller": LAST + "{# tools <tool_call> #}",
+    "broken": "{% if %}",
+    "refuser": "{{ raise_exception('no texts') }}",
 }
 OVERRIDES = {
     "overridden": Overrides(
@@ -229,6 +234,23 @@ async def test_go_templates_and_templates_of_the_request() -> None:
         assert await text_of(served.stub.Chat(chat("plain", "a", template="{{ messages[0].content }} j"))) == "a j"
 
 
+async def test_a_model_without_a_template_that_can_be_used_has_the_default_one() -> None:
+    """As llama-server does; the stop strings that it needs are not told as if a client had asked for them."""
+    async with serving() as served:
+        for model in ("plain", "broken"):
+            assert (
+                await text_of(served.stub.Chat(chat(model, "a", "b", "c"))) == "User: a Assistant: b User: c Assistant:"
+            )
+    entry = Shelf().get("plain")
+    job = chat_job(chat("plain", "a"), cast(Model, entry), entry.overrides)
+    assert job.usable().limits.stop == ["\n\nUser:", "\nUser:"] and job.usable().own_stops == {"\n\nUser:", "\nUser:"}
+    controls = ControlTexts(["<|im_start|>", "<|im_end|>"])
+    assert job.usable().prompt("", "", 0, controls).text == "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n"
+    [told] = adaptations(cast(Model, Shelf().get("broken")), Overrides())
+    assert "cannot be used" in told and "syntax error in line 1" in told
+    assert adaptations(cast(Model, Shelf().get("vectors")), Overrides()) == []
+
+
 async def test_an_assistants_last_message_is_gone_on_with() -> None:
     async with serving() as served:
         assert await text_of(served.stub.Chat(chat("m", "a", "Sure, "))) == "a Sure,"
@@ -283,8 +305,10 @@ USER = inference_pb2.ChatMessage(role="user", content="x")
          "UNAVAILABLE", "WorkerDied", "SIGSEGV"),
         (lambda s: text_of(s.Generate(inference_pb2.GenerateRequest(model="bug", prompt="x"))),
          "INTERNAL", "Internal", "its log has the traceback"),
-        (lambda s: text_of(s.Chat(inference_pb2.ChatRequest(model="plain", messages=[USER]))),
-         "INVALID_ARGUMENT", "InvalidRequest", '"plain" does not support chat'),
+        (lambda s: text_of(s.Chat(chat("refuser", "x"))), "INVALID_ARGUMENT", "InvalidRequest",
+         "refused this conversation: no texts"),
+        (lambda s: text_of(s.Chat(chat("m", "x", template="{% if %}"))), "INVALID_ARGUMENT", "InvalidRequest",
+         "syntax error in line 1"),
         (lambda s: text_of(s.Chat(inference_pb2.ChatRequest(model="m"))),
          "INVALID_ARGUMENT", "InvalidRequest", "no message"),
         (lambda s: text_of(s.Chat(chat("vectors", "x"))), "INVALID_ARGUMENT", "InvalidRequest",

@@ -237,12 +237,11 @@ def test_no_message_and_bad_tools() -> None:
     assert template_tools("") == []
 
 
-def test_a_model_without_template_does_not_support_chat() -> None:
-    with pytest.raises(InvalidRequest, match='"m:latest" does not support chat'):
-        chat_template({}, "m:latest", with_tools=False)
+def test_a_files_template_and_its_variant_for_tools() -> None:
+    assert chat_template({}, with_tools=False) == ""
     variants = {"tokenizer.chat_template": "a", "tokenizer.chat_template.tool_use": "b"}
-    assert chat_template(variants, "m", with_tools=False) == "a"
-    assert chat_template(variants, "m", with_tools=True) == "b"
+    assert chat_template(variants, with_tools=False) == "a"
+    assert chat_template(variants, with_tools=True) == "b"
 
 
 CALLS = '[{"function": {"name": "f", "arguments": {}}}, {"function": {"name": "g", "arguments": {}}}]'

@@ -11,15 +11,18 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
+from hypura_daemon.chat.job import adaptations
 from hypura_daemon.gateway.bodies import parsed
 from hypura_daemon.gateway.core import Core
 from hypura_daemon.gateway.endpoint import Endpoint
 from hypura_daemon.gateway.ollama.naming import Named
 from hypura_daemon.gateway.ollama.shapes import ModelDetails
+from hypura_daemon.models.entry import Entry
+from hypura_daemon.models.model import Model
 from hypura_daemon.models.summary import ModelSummary
 from hypura_daemon.models.wire import shown_model
 from hypura_daemon.scheduling.rules import expiry
-from hypura_daemon.threads import FILES
+from hypura_daemon.threads import FILES, TEMPLATES
 from hypura_daemon.workers.snapshot import ModelSnapshot, ModelState
 
 OLLAMA_VERSION = "0.32.15"
@@ -120,6 +123,7 @@ class Shown(BaseModel):
     model_info: dict[str, Any]
     capabilities: list[str]
     modified_at: str
+    adaptations: list[str] | None = None
     tensors: list[ShownTensor] | None = None
 
 
@@ -150,7 +154,9 @@ async def ps(core: Core, request: Request) -> Response:
 async def show(core: Core, request: Request) -> Response:
     asked = await parsed(request, ShowRequest)
     wanted, verbose = asked.wanted(), bool(asked.verbose)
-    return await FILES(lambda: JSONResponse(_shown(core, wanted, verbose)), key=wanted)
+    entry, model = await FILES(_opened, core, wanted, key=wanted)
+    adapted = await TEMPLATES(adaptations, model, entry.overrides, key=entry.overrides.template or wanted)
+    return await FILES(lambda: JSONResponse(_shown(core, entry, model, adapted, verbose)), key=wanted)
 
 
 def _tags(core: Core) -> Response:
@@ -195,9 +201,12 @@ def leaves_seconds(snapshot: ModelSnapshot) -> float:
     return expiry(time.time(), snapshot.keep_alive_seconds)
 
 
-def _shown(core: Core, name: str, verbose: bool) -> dict[str, Any]:
+def _opened(core: Core, name: str) -> tuple[Entry, Model]:
     entry = core.registry.get(name)
-    model = core.registry.model(entry)
+    return entry, core.registry.model(entry)
+
+
+def _shown(core: Core, entry: Entry, model: Model, adapted: list[str], verbose: bool) -> dict[str, Any]:
     told, summary = shown_model(model, entry.overrides), core.registry.summary(entry.name)
     shown: dict[str, Any] = {
         "modelfile": told.modelfile,
@@ -212,6 +221,8 @@ def _shown(core: Core, name: str, verbose: bool) -> dict[str, Any]:
             shown[key] = text
     if entry.overrides.messages:
         shown["messages"] = [{"role": role, "content": content} for role, content in entry.overrides.messages]
+    if adapted:
+        shown["adaptations"] = adapted
     if verbose:
         shown["tensors"] = [{"name": t.name, "type": t.type, "shape": list(t.shape)} for t in told.tensors]
     return shown
