@@ -17,8 +17,8 @@ from hypura_daemon.errors import InvalidRequest
 Message = Mapping[str, Any]
 Ask = Callable[[Sequence[Message], Sequence[Mapping[str, Any]]], str]
 """The prompt for messages and tools. Raises InvalidRequest."""
-PROBE_SECONDS = 2.0
-"""After so long no further conversation is tried."""
+PROBE_SECONDS = 5.0
+"""So long after the first conversation, whose process may have to start, no further one is tried."""
 _BETWEEN = "\n\n"
 _NOTHING_SAID = "(no message)"
 
@@ -34,7 +34,8 @@ class Needs:
     alternating: bool = False
     user_first: bool = False
     no_empty: bool = False
-    no_tools: bool = False
+    no_calls: bool = False
+    no_results: bool = False
     text_arguments: bool = False
     null_content: bool = False
     parts: bool = False
@@ -56,7 +57,8 @@ SENTENCES = {
     "user_first": "An empty message of the user is put before a conversation that the assistant begins: the template "
     "wants that.",
     "no_empty": f'A user\'s empty message is told as "{_NOTHING_SAID}": the template refuses empty ones.',
-    "no_tools": "Calls of tools and their results are told as text: the template has no place for them.",
+    "no_calls": "The assistant's calls of tools are told as text: the template leaves them out.",
+    "no_results": "Results of tools are told as the user's: the template has no place for them.",
     "text_arguments": "The arguments of calls are given to the template as JSON text.",
     "null_content": "Messages with calls and no text are given to the template without content.",
     "parts": "Contents are given to the template as lists of parts: it takes no text.",
@@ -70,7 +72,11 @@ PROBED_TOOL = {
     "function": {
         "name": _NAME,
         "description": "Tells.",
-        "parameters": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+        "parameters": {
+            "type": "object",
+            "properties": {"city": {"type": "string", "description": "A city."}},
+            "required": ["city"],
+        },
     },
 }
 
@@ -97,6 +103,11 @@ _CONVERSATIONS: tuple[tuple[str, *tuple[list[Message], ...]], ...] = (
     ("no_empty", [_said("user", ""), _A, _U2]),
 )
 """What each need is found by: conversations that a template without it shows whole."""
+_CALL_WAYS: tuple[tuple[str, ...], ...] = (
+    (), ("text_arguments",), ("null_content",), ("text_arguments", "null_content"), ("no_calls",), ("no_results",),
+    ("no_calls", "no_results"),
+)  # fmt: skip
+"""Ways of telling calls and their results, the best first."""
 
 
 class TemplateBroken(InvalidRequest):
@@ -113,15 +124,17 @@ def needs_of(ask: Ask, *, tools: bool, jinja: bool) -> Needs:
     jinja: it is one of those that may want other than plain text in messages. Raises TooSlow after PROBE_SECONDS, and
     InvalidRequest if it renders no conversation at all.
     """
-    deadline = time.monotonic() + PROBE_SECONDS
+    deadline = 0.0
     offered = [PROBED_TOOL] if tools else []
 
     def shows(messages: Sequence[Message], needs: Needs, *words: str) -> bool:
         """Whether the prompt for these has all words."""
+        nonlocal deadline
         try:
             prompt = ask(adapted(messages, needs), offered)
         except InvalidRequest:
             prompt = ""
+        deadline = deadline or time.monotonic() + PROBE_SECONDS
         if time.monotonic() > deadline:
             raise TooSlow
         return bool(prompt) and all(word in prompt for word in words)
@@ -142,19 +155,18 @@ def needs_of(ask: Ask, *, tools: bool, jinja: bool) -> Needs:
             shows(messages, changed, *words) for messages, words in wanted
         ):
             needs = changed
-    ways = [{}, {"text_arguments": True}, {"null_content": True}, {"text_arguments": True, "null_content": True}]
-    for way in ways if jinja else ways[:1]:
-        changed = replace(needs, **way)
-        if shows(_CALLED, changed, _NAME, _CITY, _RESULT):
+    for way in _CALL_WAYS:
+        changed = replace(needs, **dict.fromkeys(way, True))
+        # Not the name: some tell it within the call's id alone.
+        if (jinja or not {"text_arguments", "null_content"} & set(way)) and shows(_CALLED, changed, _CITY, _RESULT):
             return changed
-    return replace(needs, no_tools=True)
+    return needs
 
 
 def adapted(messages: Sequence[Message], needs: Needs) -> list[Message]:
     """The conversation as a template with these needs takes it. Pure."""
     result = [dict(message) for message in messages]
-    if needs.no_tools:
-        result = [_without_tools(message) for message in result]
+    result = [_without_tools(message, needs) for message in result]
     if needs.no_system or needs.one_system or needs.first_system:
         result = _systems(result, needs)
     start = next((i for i, message in enumerate(result) if message["role"] != "system"), len(result))
@@ -177,12 +189,12 @@ def adapted(messages: Sequence[Message], needs: Needs) -> list[Message]:
     return list(result)
 
 
-def _without_tools(message: dict[str, Any]) -> dict[str, Any]:
-    if message["role"] == "tool":
+def _without_tools(message: dict[str, Any], needs: Needs) -> dict[str, Any]:
+    if needs.no_results and message["role"] == "tool":
         name = f" of {message['name']}" if message.get("name") else ""
         return {"role": "user", "content": f"Result{name}: {message['content']}"}
     calls = message.get("tool_calls")
-    if not calls:
+    if not calls or not needs.no_calls:
         return message
     told = [
         json.dumps({key: call["function"][key] for key in ("name", "arguments")}, ensure_ascii=False) for call in calls

@@ -220,6 +220,7 @@ async def test_models_are_made_copied_shown_and_removed(tmp_path: Path) -> None:
         shown = await desk.stub.ShowModel(control_pb2.ShowModelRequest(name="b"))
         assert (shown.system, shown.license, shown.chat_template) == ("Be kind.", "MIT", "{{ .Prompt }}")
         assert shown.parameters.split() == ["stop", '"a"']
+        assert any(told.startswith("System messages are put before") for told in shown.adaptations)
         assert f"FROM {file}\n" in shown.modelfile and "PARAMETER stop a\n" in shown.modelfile
         assert shown.model.digest == made.model.digest
         await desk.stub.RemoveModel(control_pb2.RemoveModelRequest(name="a"))

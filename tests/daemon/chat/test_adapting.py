@@ -126,15 +126,15 @@ def test_every_template_takes_every_conversation_whole(name: str, conversation: 
 @pytest.mark.parametrize(
     ("name", "needs"),
     [
-        ("chatml", Needs(no_tools=True)),
-        ("gemma 2", Needs(no_system=True, alternating=True, user_first=True, no_tools=True)),
+        ("chatml", Needs(no_calls=True)),
+        ("gemma 2", Needs(no_system=True, alternating=True, user_first=True, no_calls=True, no_results=True)),
         ("mistral", Needs(first_system=True, alternating=True, user_first=True)),
-        ("phi", Needs(no_tools=True)),
+        ("phi", Needs(no_calls=True, no_results=True)),
         ("deepseek", Needs(text_arguments=True, null_content=True)),
-        ("parts", Needs(parts=True, no_tools=True)),
-        ("qwen", Needs(one_system=True, first_system=True, some_user=True, no_tools=True)),
-        ("no empty", Needs(no_empty=True, no_tools=True)),
-        ("go", Needs(no_system=True, no_tools=True)),
+        ("parts", Needs(parts=True, no_calls=True)),
+        ("qwen", Needs(one_system=True, first_system=True, some_user=True, no_calls=True)),
+        ("no empty", Needs(no_empty=True, no_calls=True)),
+        ("go", Needs(no_system=True, no_calls=True, no_results=True)),
     ],
 )
 def test_a_template_gets_what_it_needs_and_no_more(name: str, needs: Needs) -> None:

@@ -188,3 +188,32 @@ def test_ordinary_prompts_have_the_tokens_that_they_had(served: Served) -> None:
         told = served.post("/api/generate", prompt=text, stream=False, options={"num_predict": 1}, think=False)
         whole = f"<|im_start|>user\n{text}<|im_end|>\n<|im_start|>assistant\n<think>\n\n</think>\n\n"
         assert told["context"][: told["prompt_eval_count"]] == served.tokens(whole)
+
+
+GEMMA_LIKE = (
+    "{% for m in messages %}"
+    "{% if (m.role == 'user') != (loop.index0 % 2 == 0) %}{{ raise_exception('must alternate') }}{% endif %}"
+    "<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n"
+)
+
+
+def test_a_template_with_limits_takes_any_conversation_and_show_says_how(served: Served) -> None:
+    """Seen: 400 'must alternate' for a system message, or for two turns of the user."""
+    answer = served.http.post(
+        "/api/create", json={"model": "limited", "from": "demo", "template": GEMMA_LIKE, "stream": False}
+    )
+    assert answer.status_code == 200, answer.text
+    shown = served.http.post("/api/show", json={"model": "limited"}).json()
+    assert any(told.startswith("System messages are put before") for told in shown["adaptations"])
+    assert any(told.startswith("Messages of one role in a row are joined") for told in shown["adaptations"])
+    assert "adaptations" not in served.http.post("/api/show", json={"model": "demo"}).json()
+    messages = [{"role": role, "content": role} for role in ("system", "user", "user", "assistant", "system", "user")]
+    once = {"model": "limited", "messages": messages, "max_tokens": 1}
+    told = served.http.post("/v1/chat/completions", json=once).json()
+    prompt = "<|im_start|>user\nsystem\n\nuser\n\nuser<|im_end|>\n<|im_start|>assistant\nassistant<|im_end|>\n"
+    prompt += "<|im_start|>user\nsystem\n\nuser<|im_end|>\n<|im_start|>assistant"
+    assert told["usage"]["prompt_tokens"] == len(served.tokens(prompt))
+    assert served.http.post("/api/chat", json=once | {"stream": False}).status_code == 200
+    others = [message for message in messages if message["role"] != "system"]
+    anthropic = {"model": "limited", "messages": others, "max_tokens": 1}
+    assert served.http.post("/v1/messages", json=anthropic | {"system": "system"}).status_code == 200
