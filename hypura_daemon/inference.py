@@ -15,7 +15,7 @@ import structlog
 
 from hypura.v1 import inference_pb2, worker_pb2
 from hypura_daemon.chat.answering import Answering
-from hypura_daemon.chat.constraints import schema_grammar
+from hypura_daemon.chat.constraints import bare_constraint
 from hypura_daemon.chat.defaults import limits_with, sampling_with, use_with
 from hypura_daemon.chat.infill import InfillTokens, infill_tokens
 from hypura_daemon.chat.job import ChatJob, chat_job
@@ -75,9 +75,10 @@ class Inference:
         parameters = entry.overrides.parameters
         asked = worker_pb2.WorkerGenerateRequest(
             sampling=sampling_with(request.sampling, parameters),
-            limits=await REQUESTS(_with_grammar, limits_with(request.limits, parameters)),
+            limits=limits_with(request.limits, parameters),
             report_prompt_ids=request.report_prompt_ids,
         )
+        _bind(asked, await REQUESTS(bare_constraint, asked.limits))
         _sized(request.prompt, "the prompt")
         if request.WhichOneof("input") is None and not request.suffix:
             raise InvalidRequest("the request has neither prompt nor prompt_ids; give one of them")
@@ -128,8 +129,7 @@ class Inference:
                 report_prompt_ids=job.report_prompt_ids,
             )
             asked.limits.context_tokens = context_tokens
-            bound = await REQUESTS(job.constraint, prompt.markup)
-            asked.limits.json_schema, asked.limits.grammar, asked.grammar_root = "", bound.text, bound.root
+            _bind(asked, await REQUESTS(job.constraint, prompt.markup))
             if job.context:
                 added = await _tokens(lease, prompt, add_special=False)
                 asked.prompt_ids.CopyFrom(inference_pb2.TokenIds(ids=[*job.context, *added]))
@@ -481,13 +481,11 @@ async def _filled(
     return _Prompt(Prompt(""), tuple(gap.prompt(bos, before, behind)))
 
 
-def _with_grammar(limits: inference_pb2.Limits) -> inference_pb2.Limits:
-    """The limits with the grammar that their JSON schema stands for. Raises InvalidRequest."""
-    if limits.json_schema:
-        if limits.grammar:
-            raise InvalidRequest("grammar and json_schema are both set; give one of them")
-        limits.grammar, limits.json_schema = schema_grammar(limits.json_schema), ""
-    return limits
+def _bind(asked: worker_pb2.WorkerGenerateRequest, constraint: worker_pb2.Constraint) -> None:
+    """Put the constraint in place of what the limits say of the answer's form."""
+    asked.limits.json_schema, asked.limits.grammar = "", ""
+    if constraint.WhichOneof("form") is not None:
+        asked.constraint.CopyFrom(constraint)
 
 
 def _cut(values: Sequence[float], dimensions: int, normalize: bool) -> inference_pb2.Embedding:

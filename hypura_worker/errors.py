@@ -5,7 +5,8 @@ WorkerError
 ├── LoadFailed            llama.cpp or the plan could not be satisfied
 │   └── ModelFileChanged  a file is not the one that was planned
 ├── RequestError          the request is at fault                        INVALID_ARGUMENT
-│   └── PromptTooLong     it does not fit the context
+│   ├── PromptTooLong     it does not fit the context
+│   └── ConstraintFailed  the format it asks for became too complex while it was answered
 ├── ServerBusy            too many requests wait                         RESOURCE_EXHAUSTED
 ├── DecodeFailed          this answer cannot go on                       INTERNAL
 │   └── ReadFailed        a weight could not be read from the drive      INTERNAL
@@ -37,6 +38,10 @@ class RequestError(WorkerError):
 
 class PromptTooLong(RequestError):
     """The prompt does not fit the context."""
+
+
+class ConstraintFailed(RequestError):
+    """The format of the answer became too complex to be followed; others go on."""
 
 
 class ServerBusy(WorkerError):

@@ -15,9 +15,10 @@ import structlog
 from hypura.v1 import inference_pb2, worker_pb2, worker_pb2_grpc
 from hypura_worker import memory
 from hypura_worker.coalescing import waiting
+from hypura_worker.constraining.constraints import Constraints
+from hypura_worker.constraining.matcher import Matcher
 from hypura_worker.engine import request as engine
 from hypura_worker.engine.embedding import normalized
-from hypura_worker.engine.grammar import ROOT
 from hypura_worker.engine.loop import Engine
 from hypura_worker.engine.parameters import Limits, Sampling
 from hypura_worker.engine.sampler import Logprob, Sampler
@@ -57,6 +58,7 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
         self._on_end = on_end
         self._model: LlamaModel | None = None
         self._engine: Engine | None = None
+        self._constraints: Constraints | None = None
         self._load_begun = False
         self._tokenizing = ThreadPoolExecutor(2, "tokenize")
         self._tokenizing_long = ThreadPoolExecutor(1, "tokenize-long")
@@ -113,35 +115,44 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
             prompt = await self._prompt(model, request)
         except WorkerError as error:
             await _abort(context, error)
-        loop = asyncio.get_running_loop()
-        events: asyncio.Queue[engine.Event] = asyncio.Queue()
         try:
-            sampling, limits = Sampling.from_proto(request.sampling), Limits.from_proto(request.limits)
-            # A grammar may take a while to parse: not in the loop, and not between the passes of others.
-            sampler = await asyncio.to_thread(
-                Sampler, sampling, limits, model.vocabulary, model.ready().size_tokens, request.grammar_root or ROOT
-            )
-            asked = engine.Request(
-                request.request_id,
-                prompt,
-                sampling,
-                limits,
-                sampler,
-                lambda event: _tell(loop, events, event),
-                frozenset(request.visible_tokens),
-            )
-            try:
-                running.submit(asked)
-            except WorkerError:
-                sampler.close()
-                raise
+            async with self._constraints_of(model).made(request.constraint) as matcher:
+                async for response in self._answer(model, running, request, prompt, matcher):
+                    yield response
         except WorkerError as error:
             await _abort(context, error)
+
+    async def _answer(
+        self,
+        model: LlamaModel,
+        running: Engine,
+        request: worker_pb2.WorkerGenerateRequest,
+        prompt: list[int],
+        matcher: Matcher | None,
+    ) -> AsyncIterator[worker_pb2.WorkerGenerateResponse]:
+        """The answer's messages. Raises WorkerError."""
+        loop = asyncio.get_running_loop()
+        events: asyncio.Queue[engine.Event] = asyncio.Queue()
+        sampling, limits = Sampling.from_proto(request.sampling), Limits.from_proto(request.limits)
+        asked = engine.Request(
+            request.request_id,
+            prompt,
+            sampling,
+            limits,
+            await _sampler(sampling, limits, model, matcher),
+            lambda event: _tell(loop, events, event),
+            frozenset(request.visible_tokens),
+        )
+        try:
+            running.submit(asked)
+        except WorkerError:
+            asked.sampler.close()
+            raise
         try:
             while True:
                 for event in await waiting(events):
                     if isinstance(event, Exception):
-                        await _abort(context, event)
+                        raise event
                     response = self._response(event)
                     if isinstance(event, engine.Finished) and request.report_prompt_ids:
                         response.finished.prompt_ids.extend(prompt)
@@ -228,6 +239,7 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
             statistics.failed_requests = counters.failed
             statistics.prompt_tokens = counters.prompt_tokens
             statistics.output_tokens = counters.output_tokens
+            statistics.forced_tokens = counters.forced_tokens
             statistics.passes = counters.passes
             statistics.forward_seconds = counters.forward_seconds
             statistics.bytes_read = counters.stream.bytes_read
@@ -244,6 +256,8 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
         """End the engine and free the model."""
         if self._engine is not None:
             self._engine.stop()
+        if self._constraints is not None:
+            self._constraints.close()
         if self._model is not None:
             self._model.close()
 
@@ -251,6 +265,11 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
         if self._model is None or self._engine is None:
             raise LoadFailed("no model is loaded in this worker yet")
         return self._model, self._engine
+
+    def _constraints_of(self, model: LlamaModel) -> Constraints:
+        if self._constraints is None:
+            self._constraints = Constraints(model.vocabulary, model.plan.sequences + 1)
+        return self._constraints
 
     async def _prompt(self, model: LlamaModel, request: worker_pb2.WorkerGenerateRequest) -> list[int]:
         context = model.ready()
@@ -341,6 +360,23 @@ def _is_text(data: bytes) -> bool:
     return True
 
 
+def _free(made: asyncio.Future[Sampler]) -> None:
+    if made.exception() is None:
+        made.result().close()
+
+
+async def _sampler(sampling: Sampling, limits: Limits, model: LlamaModel, matcher: Matcher | None) -> Sampler:
+    """A sampler, made outside the loop, and freed if nobody waits for it any more. Raises RequestError."""
+    making = asyncio.get_running_loop().run_in_executor(
+        None, Sampler, sampling, limits, model.vocabulary, model.ready().size_tokens, matcher
+    )
+    try:
+        return await asyncio.shield(making)
+    except asyncio.CancelledError:
+        making.add_done_callback(_free)
+        raise
+
+
 def _fit(tokens: list[int], limit: int, cut_to: int, truncate: bool) -> list[int]:
     """The tokens, cut from their start to `cut_to` if there are more than `limit` and that is allowed."""
     if len(tokens) > limit and not truncate:
@@ -370,20 +406,22 @@ def _too_long(tokens: list[int], limit: int) -> PromptTooLong:
 
 def _statistics(costs: engine.Costs, seed: int) -> inference_pb2.RequestStatistics:
     decode_seconds = max(0.0, costs.last_token - costs.first_token)
-    passes = costs.decode_passes
+    # Tokens that were computed after the first: one a pass, and the forced ones.
+    tokens = costs.decode_passes + costs.forced_tokens
     looked_up = costs.hits + costs.misses
     return inference_pb2.RequestStatistics(
         prompt_tokens=costs.prompt_tokens,
         cached_tokens=costs.cached_tokens,
         output_tokens=costs.output_tokens,
+        forced_tokens=costs.forced_tokens,
         queue_seconds=costs.started - costs.arrived,
         prefill_seconds=max(0.0, costs.first_token - costs.started),
         decode_seconds=decode_seconds,
         ttft_seconds=max(0.0, costs.first_token - costs.arrived),
-        tok_per_second=passes / decode_seconds if decode_seconds else 0.0,
+        tok_per_second=tokens / decode_seconds if decode_seconds else 0.0,
         hit_rate=costs.hits / looked_up if looked_up else 1.0,
-        bytes_read_per_token=costs.decode_bytes / passes if passes else 0.0,
-        stall_seconds_per_token=costs.stall_seconds / passes if passes else 0.0,
+        bytes_read_per_token=costs.decode_bytes / tokens if tokens else 0.0,
+        stall_seconds_per_token=costs.stall_seconds / tokens if tokens else 0.0,
         prefill_bytes_read=costs.prefill_bytes,
         worker_peak_rss_bytes=memory.peak_resident_bytes(),
         seed=seed,

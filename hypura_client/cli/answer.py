@@ -173,5 +173,7 @@ def print_summary(finished: inference.Finished, status: control.ModelStatus) -> 
             f"hit rate {figures.hit_rate:.1%}",
             f"{size_text(figures.bytes_read_per_token)} read per token",
         ]
+    if figures.forced_tokens:
+        parts.append(f"{figures.forced_tokens} of {figures.output_tokens} tokens forced by the format")
     parts.append(f"peak memory {size_text(figures.worker_peak_rss_bytes)}")
     stderr_console().print(Text(" · ".join(parts), style="dim"), soft_wrap=True)

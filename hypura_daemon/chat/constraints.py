@@ -1,24 +1,22 @@
-"""What an answer must look like, as a grammar: thinking first where the model thinks, then JSON, or tool calls.
+"""What an answer must look like: thinking first where the model thinks, then JSON, or tool calls.
 
-The grammar covers the thinking too, as any text up to its closing marker, so that what it really binds
+The constraint covers the thinking too, as any text up to its closing marker, so that what it really binds
 begins where the model itself says that the thinking is over.
 """
 
-import re
+import json
 from dataclasses import dataclass
 
+from hypura.v1 import inference_pb2, worker_pb2
 from hypura_daemon.chat import harmony
 from hypura_daemon.chat.formats import AnswerFormat
-from hypura_daemon.chat.gbnf import Grammar, either, literal
-from hypura_daemon.chat.schema.convert import any_object, read_schema, schema_rule
-from hypura_daemon.chat.syntaxes.grammars import arguments
+from hypura_daemon.chat.lark import Lark, either, plain, schema_text
+from hypura_daemon.chat.syntaxes.calls import arguments
 from hypura_daemon.chat.tools import Tool, Toolbox
 from hypura_daemon.errors import InvalidRequest
 
 AUTO, NONE, REQUIRED = "auto", "none", "required"
-_BLANKS = "[ \\t\\r\\n]{0,4}"
-_ROOT = "hypura-root"
-_OWN = re.compile(r"^\s*hypura-", re.MULTILINE)
+_BLANKS = "/[ \\t\\r\\n]{1,4}/?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +36,6 @@ class Wanted:
         return bool(self.json_schema or self.grammar or self.must_call)
 
 
-@dataclass(frozen=True, slots=True)
-class Constraint:
-    """A grammar and the name of the rule it begins with; empty text binds nothing."""
-
-    text: str = ""
-    root: str = ""
-
-
 def wanted(json_schema: str, grammar: str, tools: Toolbox, choice: str) -> Wanted:
     """The wishes of a request, checked. Raises InvalidRequest."""
     if grammar and json_schema:
@@ -62,63 +52,64 @@ def wanted(json_schema: str, grammar: str, tools: Toolbox, choice: str) -> Wante
     return Wanted(tools=(tools.by_name[choice],), must_call=True, one_call=True)
 
 
-def schema_grammar(json_schema: str) -> str:
-    """The grammar of a schema's JSON text alone. Raises InvalidRequest."""
-    grammar = Grammar()
-    return grammar.text(_schema(grammar, json_schema))
+def bare_constraint(limits: inference_pb2.Limits) -> worker_pb2.Constraint:
+    """What the limits say of a text that stands alone. Raises InvalidRequest."""
+    if limits.grammar and limits.json_schema:
+        raise InvalidRequest("grammar and json_schema are both set; give one of them")
+    if limits.grammar:
+        return worker_pb2.Constraint(gbnf=limits.grammar)
+    if not limits.json_schema:
+        return worker_pb2.Constraint()
+    text = schema_text(limits.json_schema)
+    return worker_pb2.Constraint(any_json=True) if json.loads(text) == {} else worker_pb2.Constraint(json_schema=text)
 
 
-def constraint(wish: Wanted, form: AnswerFormat, prompt: str, *, may_think: bool) -> Constraint:
-    """The grammar for the answer to a prompt. Raises InvalidRequest for what cannot be enforced.
+def constraint(wish: Wanted, form: AnswerFormat, prompt: str, *, may_think: bool) -> worker_pb2.Constraint:
+    """The constraint of the answer to a prompt; one without a form binds nothing.
 
-    may_think: thinking was not turned off.
+    may_think: thinking was not turned off. Raises InvalidRequest for what cannot be enforced.
     """
     if not wish:
-        return Constraint()
-    grammar = Grammar("hypura-" if wish.grammar else "")
+        return worker_pb2.Constraint()
+    lark = Lark(form.visible(Toolbox(wish.tools)))
     if form.is_harmony:
-        return _constraint(grammar, _harmony(grammar, wish, prompt), wish)
-    thought = _thinking(grammar, form, prompt, may_think=may_think)
-    if wish.grammar and not thought:
-        return Constraint(wish.grammar)
-    ways = [] if wish.must_call else [_content(grammar, wish)]
+        return lark.constraint(_harmony(lark, wish, prompt))
+    thought = _thinking(lark, form, prompt, may_think=may_think)
+    calls = ""
     if wish.must_call or (wish.tools and wish.json_schema):
-        calls = _calls(grammar, form, wish)
-        if calls or wish.must_call:
-            ways.append(calls)
-    return _constraint(grammar, f"{thought} {either(ways)}".strip(), wish)
+        calls = _calls(lark, form, wish)
+    if not thought and not calls:
+        return bare_constraint(inference_pb2.Limits(json_schema=wish.json_schema, grammar=wish.grammar))
+    ways = [] if wish.must_call else [_content(lark, wish)]
+    ways += [calls] if calls else []
+    return lark.constraint(f"{thought} {either(ways)}".strip())
 
 
-def _constraint(grammar: Grammar, root: str, wish: Wanted) -> Constraint:
-    if not wish.grammar:
-        return Constraint(grammar.text(root))
-    if _OWN.search(wish.grammar):
-        raise InvalidRequest("the grammar has a rule whose name begins with hypura-; give it another name")
-    return Constraint(f"{grammar.text(root, _ROOT)}\n{wish.grammar}", _ROOT)
+def check_wishes(wish: Wanted, form: AnswerFormat) -> None:
+    """Raise InvalidRequest for a wish that no model can fulfil, before one is loaded for it."""
+    constraint(wish, form, f"{harmony.START}assistant" if form.is_harmony else "", may_think=True)
 
 
-def _content(grammar: Grammar, wish: Wanted) -> str:
-    return "root" if wish.grammar else _schema(grammar, wish.json_schema)
+def _content(lark: Lark, wish: Wanted) -> str:
+    if wish.grammar:
+        return lark.gbnf(wish.grammar)
+    text = schema_text(wish.json_schema)
+    return lark.schema({"type": "object"} if json.loads(text) == {} else text, "the JSON schema")
 
 
-def _schema(grammar: Grammar, json_schema: str) -> str:
-    schema = read_schema(json_schema)
-    return any_object(grammar) if schema == {} else schema_rule(grammar, schema)
-
-
-def _thinking(grammar: Grammar, form: AnswerFormat, prompt: str, *, may_think: bool) -> str:
+def _thinking(lark: Lark, form: AnswerFormat, prompt: str, *, may_think: bool) -> str:
     """What may stand before the answer itself; empty for nothing."""
     if form.starts_inside(prompt):
-        return f"{grammar.until(form.closes)} {_BLANKS}"
+        return f"{lark.until(form.closes)} {_BLANKS}"
     if not form.opens or not may_think or form.is_closed(prompt):
         return ""
-    return f"( {_BLANKS} {literal(form.opens)} {grammar.until(form.closes)} )? {_BLANKS}"
+    return f"( {_BLANKS} {lark.text(form.opens)} {lark.until(form.closes)} )? {_BLANKS}"
 
 
-def _calls(grammar: Grammar, form: AnswerFormat, wish: Wanted) -> str:
+def _calls(lark: Lark, form: AnswerFormat, wish: Wanted) -> str:
     """Calls in the model's own syntax; empty if they are optional and cannot be held to one."""
     syntax = form.syntax
-    ways = [syntax.call(grammar, tool) for tool in wish.tools]
+    ways = [syntax.call(lark, tool) for tool in wish.tools]
     if not all(ways):
         if not wish.must_call:
             return ""
@@ -126,38 +117,32 @@ def _calls(grammar: Grammar, form: AnswerFormat, wish: Wanted) -> str:
             f"this model writes tool calls in a way ({syntax.name}) that cannot be enforced for the tools on offer; "
             "leave tool_choice at auto"
         )
-    one = grammar.add("call", " | ".join(way for way in ways if way))
-    more = "" if wish.one_call else f"( {syntax.between} {one} )*"
-    return f"{syntax.before} {one} {more} {syntax.after}".strip()
+    one = lark.rule(" | ".join(way for way in ways if way))
+    more = "" if wish.one_call else f"( {lark.texts(syntax.between)} {one} )*"
+    return f"( {lark.texts(syntax.before)} {one} {more} {lark.texts(syntax.after)} )"
 
 
-def _harmony(grammar: Grammar, wish: Wanted, prompt: str) -> str:
+def _harmony(lark: Lark, wish: Wanted, prompt: str) -> str:
     """Messages: analysis that may be left out, then the final one, or a call, which ends the answer."""
     begun = prompt.rstrip().endswith(f"{harmony.START}assistant")
     if not begun:
         raise InvalidRequest("this chat template does not end where a message begins; its answers cannot be enforced")
-    analysis = grammar.add(
-        "analysis",
-        f"{literal(harmony.CHANNEL + 'analysis' + harmony.MESSAGE)} {grammar.until(harmony.END)} "
-        f"{literal(harmony.START + 'assistant')}",
+    analysis = lark.rule(
+        f"{lark.text(harmony.CHANNEL + 'analysis' + harmony.MESSAGE)} {lark.until(harmony.END)} "
+        f"{lark.text(harmony.START + 'assistant')}"
     )
-    ways = [] if wish.must_call else [_final(grammar, wish)]
+    ways = [] if wish.must_call else [_final(lark, wish)]
     if wish.must_call or wish.json_schema:
-        ways += [_harmony_call(grammar, tool) for tool in wish.tools]
+        ways += [_harmony_call(lark, tool) for tool in wish.tools]
     return f"{analysis}? {either(ways)}"
 
 
-def _final(grammar: Grammar, wish: Wanted) -> str:
-    kind = f'( " "? {literal(harmony.CONSTRAIN + "json")} )?'
-    return f"{literal(harmony.CHANNEL + 'final')} {kind} {literal(harmony.MESSAGE)} {_content(grammar, wish)}"
+def _final(lark: Lark, wish: Wanted) -> str:
+    kind = f'( " "? {lark.text(harmony.CONSTRAIN + "json")} )?'
+    return f"{lark.text(harmony.CHANNEL + 'final')} {kind} {lark.text(harmony.MESSAGE)} {_content(lark, wish)}"
 
 
-def _harmony_call(grammar: Grammar, tool: Tool) -> str:
-    head = f"{harmony.CHANNEL}commentary to=functions.{tool.name}"
-    kind = f'( " "? {literal(harmony.CONSTRAIN)}? "json" )?'
-    return f"{literal(head)} {kind} {literal(harmony.MESSAGE)} {arguments(grammar, tool)}"
-
-
-def check_wishes(wish: Wanted, form: AnswerFormat) -> None:
-    """Raise InvalidRequest for a wish that cannot be enforced, before a model is loaded for it."""
-    constraint(wish, form, f"{harmony.START}assistant" if form.is_harmony else "", may_think=True)
+def _harmony_call(lark: Lark, tool: Tool) -> str:
+    head = f"{lark.text(harmony.CHANNEL)} {plain(f'commentary to=functions.{tool.name}')}"
+    kind = f'( " "? {lark.text(harmony.CONSTRAIN)}? "json" )?'
+    return f"{head} {kind} {lark.text(harmony.MESSAGE)} {arguments(lark, tool)}"

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hypura.v1 import inference_pb2
-from hypura_daemon.chat.constraints import NONE, Constraint, Wanted, check_wishes, constraint, wanted
+from hypura.v1 import inference_pb2, worker_pb2
+from hypura_daemon.chat.constraints import NONE, Wanted, check_wishes, constraint, wanted
 from hypura_daemon.chat.conversation import chat_template, for_template, template_messages, template_tools
 from hypura_daemon.chat.defaults import limits_with, sampling_with, use_with
 from hypura_daemon.chat.formats import format_of
@@ -80,8 +80,8 @@ class ChatJob:
             lambda data: template.prompt(data[0], data[1], self.thinking, bos, eos), [kept, self.tools], controls
         )
 
-    def constraint(self, prompt: str) -> Constraint:
-        """The grammar of the answer to this prompt."""
+    def constraint(self, prompt: str) -> worker_pb2.Constraint:
+        """What binds the answer to this prompt."""
         return constraint(self.wanted, self.template.form, prompt, may_think=self.thinking.asked is not False)
 
     def parser(self, prompt: str) -> Parser:

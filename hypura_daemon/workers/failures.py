@@ -19,6 +19,7 @@ METADATA_KEY = "hypura-error"
 _KINDS: dict[str, type[HypuraError]] = {
     "InvalidRequest": InvalidRequest,
     "RequestError": InvalidRequest,
+    "ConstraintFailed": InvalidRequest,
     "PromptTooLong": PromptTooLong,
     "ServerBusy": ServerBusy,
     "ModelFileChanged": ModelFileChanged,

@@ -19,8 +19,8 @@ class Part:
 
 
 def compose(sequences: Seq[Sequence], ubatch_tokens: int) -> list[Part]:
-    """The next pass: a token of every sequence that decodes, longest waiting first, and prompts,
-    oldest first, in what room is left; one token is always left for a prompt that waits.
+    """The next pass: a token of every sequence that decodes, longest waiting first, then the tokens that were
+    forced after it, and prompts, oldest first, in what room is left; one token is always left for a prompt that waits.
 
     A sequence under suspicion of having failed a pass is computed by itself.
     """
@@ -33,8 +33,13 @@ def compose(sequences: Seq[Sequence], ubatch_tokens: int) -> list[Part]:
         return [Part(turn, 1)] if turn is not None else []
     decodes = sorted((s for s in active if s.state is State.DECODE), key=lambda s: (s.used, _order(s)))
     prompts = sorted((s for s in active if s.state is State.PREFILL), key=_order)
-    parts = [Part(s, 1) for s in decodes[: ubatch_tokens - bool(prompts)]]
-    room = ubatch_tokens - len(parts)
+    decodes = decodes[: ubatch_tokens - bool(prompts)]
+    room = ubatch_tokens - len(decodes)
+    parts = []
+    for sequence in decodes:
+        more = min(sequence.missing - 1, room - bool(prompts))
+        parts.append(Part(sequence, 1 + more))
+        room -= more
     for sequence in prompts:
         count = min(sequence.missing, room)
         if count > 0:

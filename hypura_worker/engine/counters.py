@@ -17,6 +17,7 @@ class EngineCounters:
     failed: int = 0
     prompt_tokens: int = 0
     output_tokens: int = 0
+    forced_tokens: int = 0
     passes: int = 0
     forward_seconds: float = 0.0
     active: int = 0

@@ -20,6 +20,7 @@ from concurrent.futures import Future
 
 import structlog
 
+from hypura_worker.constraining.limits import STACK_BYTES
 from hypura_worker.engine.batching import Part, Placement, compose, make_room, oldest, place, room_for
 from hypura_worker.engine.counters import NOTHING_STREAMED, EngineCounters
 from hypura_worker.engine.embedding import embed
@@ -28,7 +29,14 @@ from hypura_worker.engine.resizing import Resize
 from hypura_worker.engine.sampler import Logprob
 from hypura_worker.engine.sequence import Sequence, State, Work
 from hypura_worker.engine.text import TextStream
-from hypura_worker.errors import DecodeFailed, EngineBroken, ModelFileChanged, RequestError, ServerBusy
+from hypura_worker.errors import (
+    ConstraintFailed,
+    DecodeFailed,
+    EngineBroken,
+    ModelFileChanged,
+    RequestError,
+    ServerBusy,
+)
 from hypura_worker.llama.context import BatchToken, NoRoom
 from hypura_worker.model import LlamaModel
 from hypura_worker.streaming.streamer import StreamCounters
@@ -60,7 +68,11 @@ class Engine:
 
     def start(self) -> None:
         """Start the thread."""
-        self._thread.start()
+        before = threading.stack_size(STACK_BYTES)
+        try:
+            self._thread.start()
+        finally:
+            threading.stack_size(before)
 
     @property
     def embed_tokens(self) -> int:
@@ -234,7 +246,7 @@ class Engine:
         for sequence, index in outputs:
             try:
                 self._sample(sequence, index)
-            except DecodeFailed as error:
+            except (DecodeFailed, ConstraintFailed) as error:
                 self._fail(sequence, error)
             except EngineBroken:
                 raise
@@ -249,26 +261,48 @@ class Engine:
         if limits.max_tokens == 0:
             self._finish(sequence, "length")
             return
-        token, logprob = request.sampler.choose(self._context.logits(index))
-        now = time.monotonic()
-        costs.first_token = costs.first_token or now
-        costs.last_token = now
         vocabulary = self._model.vocabulary
-        if request.sampler.stops_at_end and vocabulary.ends_generation(token):
+        forced = request.sampler.forced()  # Before the first token; later they are taken with the one before.
+        if not forced:
+            token, logprob = request.sampler.choose(self._context.logits(index))
+            if request.sampler.stops_at_end and vocabulary.ends_generation(token):
+                costs.last_token = time.monotonic()
+                costs.first_token = costs.first_token or costs.last_token
+                self._finish(sequence, "stop")
+                return
+            if not self._take(sequence, token, logprob):
+                return
+            forced = request.sampler.forced()
+        for token in forced:
+            request.sampler.accept(token)
+            costs.forced_tokens += 1
+            self.counters.forced_tokens += 1
+            if not self._take(sequence, token, None):
+                return
+        if request.sampler.is_over:
             self._finish(sequence, "stop")
-            return
+        elif request.cancelled:
+            self._release(sequence)
+
+    def _take(self, sequence: Sequence, token: int, logprob: Logprob | None) -> bool:
+        """Make the token the answer's next and send it; False, and the request has ended, if it is time for that."""
+        work = _work(sequence)
+        request, costs = work.request, work.request.costs
+        costs.last_token = time.monotonic()
+        costs.first_token = costs.first_token or costs.last_token
         costs.output_tokens += 1
         self.counters.output_tokens += 1
         work.wanted.append(token)
-        self._send(work, work.text.push(vocabulary.piece(token, request.visible)), token, logprob)
+        self._send(work, work.text.push(self._model.vocabulary.piece(token, request.visible)), token, logprob)
         if work.text.stopped:
             self._finish(sequence, "stop")
-        elif costs.output_tokens == limits.max_tokens or len(work.wanted) >= min(
-            self._context.size_tokens, limits.context_tokens or self._context.size_tokens
+        elif costs.output_tokens == request.limits.max_tokens or len(work.wanted) >= min(
+            self._context.size_tokens, request.limits.context_tokens or self._context.size_tokens
         ):
             self._finish(sequence, "length")
-        elif request.cancelled:
-            self._release(sequence)
+        else:
+            return True
+        return False
 
     def _send(self, work: Work, text: str, token: int, logprob: Logprob | None) -> None:
         work.unsent_tokens.append(token)

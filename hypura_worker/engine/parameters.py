@@ -71,25 +71,23 @@ class Limits:
     max_tokens: int | None
     stop: tuple[str, ...]
     ignore_eos: bool
-    grammar: str
     top_logprobs: int | None
     truncate: bool
     context_tokens: int = 0
 
     @classmethod
     def from_proto(cls, proto: inference_pb2.Limits) -> Limits:
-        """Everything but the grammar is checked here. Raises RequestError for a value out of range."""
+        """Raises RequestError for a value out of range."""
         max_tokens = proto.max_tokens if proto.HasField("max_tokens") and proto.max_tokens >= 0 else None
         top = proto.top_logprobs if proto.HasField("top_logprobs") and proto.top_logprobs >= 0 else None
         if top is not None and top > _MAX_TOP_LOGPROBS:
             raise RequestError(f"top_logprobs is {top}; it must be from 0 to {_MAX_TOP_LOGPROBS}")
-        if proto.json_schema:
-            raise RequestError("a worker takes no json_schema; the daemon makes a grammar of it")
+        if proto.json_schema or proto.grammar:
+            raise RequestError("a worker takes no json_schema or grammar in its limits, but a constraint")
         return cls(
             max_tokens=max_tokens,
             stop=tuple(text for text in proto.stop if text),
             ignore_eos=proto.ignore_eos,
-            grammar=proto.grammar,
             top_logprobs=top,
             truncate=proto.truncate,
             context_tokens=proto.context_tokens,

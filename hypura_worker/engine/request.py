@@ -39,6 +39,7 @@ class Costs:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     output_tokens: int = 0
+    forced_tokens: int = 0
     prefill_bytes: int = 0
     decode_bytes: int = 0
     decode_passes: int = 0

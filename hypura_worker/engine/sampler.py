@@ -11,7 +11,7 @@ import llama_cpp
 import numpy as np
 import numpy.typing as npt
 
-from hypura_worker.engine.grammar import ROOT, grammar_sampler
+from hypura_worker.constraining.matcher import Matcher
 from hypura_worker.engine.parameters import Limits, Sampling
 from hypura_worker.errors import DecodeFailed
 from hypura_worker.llama.vocabulary import Vocabulary
@@ -36,9 +36,8 @@ class Sampler:
     """The chain of one request.
 
     Order, as in llama.cpp: logit bias, penalties, top-k, typical, top-p, min-p,
-    temperature. A grammar is asked about the one token the chain chose, and about the whole
-    vocabulary only when it refuses that one; its end ends the answer, whatever ignore_eos says.
-    Raises RequestError for a grammar that does not parse.
+    temperature. A matcher says before all of them which tokens there are to choose from; its end
+    ends the answer, whatever ignore_eos says.
     """
 
     def __init__(
@@ -47,12 +46,12 @@ class Sampler:
         limits: Limits,
         vocabulary: Vocabulary,
         context_tokens: int,
-        grammar_root: str = ROOT,
+        matcher: Matcher | None = None,
     ) -> None:
         self._top_logprobs = limits.top_logprobs
         self._chain: _Link = None
-        self._grammar = grammar_sampler(limits, vocabulary, grammar_root)
-        self.stops_at_end = not limits.ignore_eos or self._grammar is not None
+        self._matcher = matcher
+        self.stops_at_end = not limits.ignore_eos or matcher is not None
         bias = dict(sampling.logit_bias)
         try:
             vocabulary.check(list(bias))
@@ -85,48 +84,60 @@ class Sampler:
     def choose(self, logits: npt.NDArray[np.float32]) -> tuple[int, Logprob | None]:
         """The next token, given logits [vocabulary], and its logprobs if they were asked for.
 
-        Raises DecodeFailed when no token can be chosen.
+        Raises DecodeFailed when no token can be chosen, ConstraintFailed when the format cannot be followed.
         """
         if not np.isfinite(logits.max()):
             raise DecodeFailed("the model computed no finite logits (NaN or infinity); its file may be damaged")
         token = self._apply(logits)
-        if self._grammar is not None and (token is None or not self._allowed(token, logits[token])):
-            token = self._apply(logits, self._grammar)
         if token is None:
-            raise DecodeFailed("no token is left to choose; loosen the grammar, top_p, min_p or the logit bias")
-        llama_cpp.llama_sampler_accept(self._chain, token)
-        if self._grammar is not None:
-            llama_cpp.llama_sampler_accept(self._grammar, token)
+            raise DecodeFailed("no token is left to choose; loosen the format, top_p, min_p or the logit bias")
+        self.accept(token)
         return token, self._logprob(logits, token)
 
-    def close(self) -> None:
-        """Free the chain and the grammar."""
-        for link in (self._chain, self._grammar):
-            if link:
-                llama_cpp.llama_sampler_free(link)
-        self._chain = self._grammar = None
+    def forced(self) -> list[int]:
+        """The tokens that must come next, so that nothing is to be chosen; none where logprobs were asked for."""
+        if self._matcher is None or self._top_logprobs is not None or self._matcher.is_over:
+            return []
+        return self._matcher.forced()
 
-    def _apply(self, logits: npt.NDArray[np.float32], first: _Link | None = None) -> int | None:
-        """What the chain chooses, after `first` has had its say; None if nothing possible is left."""
+    def accept(self, token: int) -> None:
+        """Go on past a token."""
+        llama_cpp.llama_sampler_accept(self._chain, token)
+        if self._matcher is not None:
+            self._matcher.accept(token)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the format says that nothing can follow."""
+        return self._matcher is not None and self._matcher.is_over
+
+    def close(self) -> None:
+        """Free the chain and the matcher."""
+        if self._chain:
+            llama_cpp.llama_sampler_free(self._chain)
+        self._chain = self._matcher = None
+
+    def _apply(self, logits: npt.NDArray[np.float32]) -> int | None:
+        """What the chain chooses of what may come next; None if nothing possible is left."""
         candidates = self._candidates
-        candidates["id"] = self._ids
-        candidates["logit"] = logits
+        if self._matcher is None:
+            candidates["id"] = self._ids
+            candidates["logit"] = logits
+        else:
+            allowed = self._matcher.allowed()
+            allowed = allowed[allowed < len(logits)]
+            candidates = candidates[: len(allowed)]
+            candidates["id"] = allowed
+            candidates["logit"] = logits[allowed]
         candidates["p"] = 0
+        if not len(candidates):
+            return None
         array = _token_array(candidates)
-        if first is not None:
-            llama_cpp.llama_sampler_apply(first, ctypes.byref(array))
         llama_cpp.llama_sampler_apply(self._chain, ctypes.byref(array))
         if not 0 <= array.selected < array.size:
             return None
         chosen = array.data[array.selected]
-        # Whatever -inf was given to must not be accepted: a grammar throws through C on it.
         return int(chosen.id) if np.isfinite(chosen.logit) else None
-
-    def _allowed(self, token: int, logit: np.float32) -> bool:
-        single = np.array([(token, logit, 0)], _CANDIDATE)
-        array = _token_array(single)
-        llama_cpp.llama_sampler_apply(self._grammar, ctypes.byref(array))
-        return bool(np.isfinite(single["logit"][0]))
 
     def _logprob(self, logits: npt.NDArray[np.float32], token: int) -> Logprob | None:
         if self._top_logprobs is None:

@@ -17,8 +17,8 @@ class State(Enum):
                         └──KV lost or preempted──┘
 
     IDLE: no request; `held` may still serve as the prefix of a later one.
-    PREFILL: tokens of `wanted` are still to be computed.
-    DECODE: one new token a pass.
+    PREFILL: tokens of the prompt are still to be computed, or, where the KV was lost, of both.
+    DECODE: a new token a pass, and with it those that the format of the answer forced after the last one.
     """
 
     IDLE = "idle"
@@ -58,7 +58,8 @@ class Sequence:
         """See State."""
         if self.work is None:
             return State.IDLE
-        return State.DECODE if len(self.held) == len(self.work.wanted) - 1 else State.PREFILL
+        answers = len(self.held) >= len(self.work.request.prompt)
+        return State.DECODE if answers or self.missing == 1 else State.PREFILL
 
     @property
     def missing(self) -> int:

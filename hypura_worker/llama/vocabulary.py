@@ -125,6 +125,18 @@ class Vocabulary:
         """A token's own text, control tokens included; empty if there is none."""
         return "" if token == _NONE else self._render(token, special=True).decode(errors="replace")
 
+    def bytes_of(self, token: int) -> bytes:
+        """The bytes of a token, control tokens included."""
+        return self._render(token, special=True)
+
+    def is_special(self, token: int, text: bytes) -> bool:
+        """Whether the token is no plain text: a control token, or one that was added in a control token's form."""
+        attributes = llama_cpp.llama_vocab_get_attr(self._vocab, token)
+        if attributes & llama_cpp.LLAMA_TOKEN_ATTR_CONTROL:
+            return True
+        added = bool(attributes & llama_cpp.LLAMA_TOKEN_ATTR_USER_DEFINED)
+        return added and text[:1] in (b"<", b"[") and text[-1:] in (b">", b"]")
+
     def ends_generation(self, token: int) -> bool:
         """Whether the token ends an answer."""
         return bool(llama_cpp.llama_vocab_is_eog(self._vocab, token))

@@ -288,7 +288,7 @@ async def test_embed_and_tokenize() -> None:
 
 
 Call = Callable[[Any], Any]
-BAD_SCHEMA = inference_pb2.Limits(json_schema='{"type": "nonsense"}')
+BAD_SCHEMA = inference_pb2.Limits(json_schema='{"type": nonsense}')
 USER = inference_pb2.ChatMessage(role="user", content="x")
 
 
@@ -326,9 +326,9 @@ USER = inference_pb2.ChatMessage(role="user", content="x")
         (lambda s: text_of(s.Chat(chat("m", "x", tool_choice="required"))), "INVALID_ARGUMENT", "InvalidRequest",
          "offers no tools"),
         (lambda s: text_of(s.Chat(chat("m", "x", limits=BAD_SCHEMA))), "INVALID_ARGUMENT", "InvalidRequest",
-         "'nonsense' is none of"),
+         "no valid JSON"),
         (lambda s: text_of(s.Generate(inference_pb2.GenerateRequest(model="m", prompt="x", limits=BAD_SCHEMA))),
-         "INVALID_ARGUMENT", "InvalidRequest", "'nonsense' is none of"),
+         "INVALID_ARGUMENT", "InvalidRequest", "no valid JSON"),
         (lambda s: text_of(s.Generate(inference_pb2.GenerateRequest(model="m", prompt="x", suffix="y"))),
          "INVALID_ARGUMENT", "InvalidRequest", '"m" does not support insert'),
         (lambda s: text_of(s.Generate(inference_pb2.GenerateRequest(model="vectors", prompt="x"))),

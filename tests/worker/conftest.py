@@ -11,8 +11,11 @@ from pathlib import Path
 import llama_cpp  # noqa: F401 - before numpy
 import pytest
 
-from hypura.v1 import inference_pb2
+from hypura.v1 import inference_pb2, worker_pb2
 from hypura.v1 import placement_pb2 as pb
+from hypura_worker.constraining.check import tried
+from hypura_worker.constraining.constraints import asked_of, with_markers
+from hypura_worker.constraining.matcher import Maker, Matcher
 from hypura_worker.engine.loop import Engine
 from hypura_worker.engine.parameters import Limits, Sampling
 from hypura_worker.engine.request import Chunk, Event, Finished, Request
@@ -75,15 +78,28 @@ class Running:
         limits = inference_pb2.Limits(max_tokens=max_tokens, ignore_eos=True)
         return self.ask_with(prompt, limits, **sampling)
 
-    def ask_with(self, prompt: list[int], limits: inference_pb2.Limits, **sampling: object) -> tuple[Request, Answer]:
-        """Submit a request with these limits."""
+    def ask_with(
+        self,
+        prompt: list[int],
+        limits: inference_pb2.Limits,
+        constraint: worker_pb2.Constraint | None = None,
+        **sampling: object,
+    ) -> tuple[Request, Answer]:
+        """Submit a request with these limits, bound by the constraint."""
         answer = Answer()
         chosen = Sampling.from_proto(inference_pb2.Sampling(**({"temperature": 0.0} | sampling)))
         bounds = Limits.from_proto(limits)
-        sampler = Sampler(chosen, bounds, self.model.vocabulary, self.model.ready().size_tokens)
+        matcher = self.matcher(constraint) if constraint is not None else None
+        sampler = Sampler(chosen, bounds, self.model.vocabulary, self.model.ready().size_tokens, matcher)
         request = Request("test", prompt, chosen, bounds, sampler, answer.events.put)
         self.engine.submit(request)
         return request, answer
+
+    def matcher(self, constraint: worker_pb2.Constraint) -> Matcher:
+        """What follows an answer through the constraint, made here and now."""
+        maker = Maker(self.model.vocabulary)
+        grammar = tried(asked_of(constraint))["grammar"]
+        return maker.made(with_markers(grammar, list(constraint.markers), maker.special))
 
     def tokens(self, prompt: list[int], max_tokens: int = 16, **sampling: float) -> list[int]:
         """The tokens of the answer."""

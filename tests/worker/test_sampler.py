@@ -7,41 +7,14 @@ import math
 import pytest
 
 from hypura.v1 import inference_pb2
-from hypura_worker.engine.grammar import grammar_sampler
 from hypura_worker.engine.parameters import Limits, Sampling
 from hypura_worker.errors import RequestError
 
-BAD_GRAMMARS = {
-    "deep": "root ::= " + "(" * 300_000,
-    "nested": "root ::= " + "(" * 300 + '"a"' + ")" * 300,
-    "many-rules": "root ::= r0\n" + "\n".join(f"r{i} ::= r{i + 1}" for i in range(10_000)),
-}
 
-
-class NoVocabulary:
-    """llama.cpp reads the grammar before it looks at the vocabulary."""
-
-    handle = None
-
-
-@pytest.mark.parametrize("grammar", BAD_GRAMMARS.values(), ids=BAD_GRAMMARS.keys())
-def test_a_grammar_that_would_overflow_the_parser_is_refused(grammar: str) -> None:
-    """Seen: SIGSEGV in llama.cpp's recursive parser."""
-    limits = Limits.from_proto(inference_pb2.Limits(grammar=grammar))
-    with pytest.raises(RequestError, match="allowed"):
-        grammar_sampler(limits, None)  # type: ignore[arg-type]
-
-
-def test_a_schema_is_not_the_workers_to_read() -> None:
-    with pytest.raises(RequestError, match="the daemon makes a grammar"):
-        Limits.from_proto(inference_pb2.Limits(json_schema="{}"))
-
-
-@pytest.mark.parametrize(("grammar", "root"), [('root ::= "a"', "other"), ('root ::= "a"', "a b"), ("root", "root")])
-def test_a_grammar_without_its_first_rule_is_refused(grammar: str, root: str) -> None:
-    limits = Limits.from_proto(inference_pb2.Limits(grammar=grammar))
-    with pytest.raises(RequestError):
-        grammar_sampler(limits, NoVocabulary(), root)  # type: ignore[arg-type]
+@pytest.mark.parametrize("limits", [{"json_schema": "{}"}, {"grammar": 'root ::= "a"'}], ids=str)
+def test_the_form_of_an_answer_is_said_by_a_constraint(limits: dict[str, str]) -> None:
+    with pytest.raises(RequestError, match="but a constraint"):
+        Limits.from_proto(inference_pb2.Limits(**limits))
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
-from hypura_daemon.chat.gbnf import Grammar, literal
-from hypura_daemon.chat.syntaxes import forms, grammars
+from hypura_daemon.chat.lark import Lark
+from hypura_daemon.chat.syntaxes import calls, forms
 from hypura_daemon.chat.syntaxes.reading import NO_CALL, BlockReader, JsonReader, Reader, Reading
 from hypura_daemon.chat.tools import Tool, Toolbox
 
@@ -21,20 +21,21 @@ class Syntax:
 
     shown: texts that a template must all have. opens: the markers that begin a block, with its reader.
     drops: markup that says nothing. marks: further markers, which must be visible for reading. bare: JSON
-    without a marker is read as well, if it names a tool on offer. call: a tool's call as GBNF, or None if
-    it cannot be enforced; before, between and after are GBNF around several of them.
+    without a marker is read as well, if it names a tool on offer. call: a tool's call as Lark, or None if
+    it cannot be enforced; before, between and after are the texts around several of them, "\\n?" for a line that
+    may be left out.
     """
 
     name: str
     shown: tuple[str, ...]
     opens: Mapping[str, MakeReader]
-    call: Callable[[Grammar, Tool], str | None]
+    call: Callable[[Lark, Tool], str | None]
     drops: tuple[str, ...] = ()
     marks: tuple[str, ...] = ()
     bare: bool = False
-    before: str = ""
-    between: str = '"\\n"?'
-    after: str = ""
+    before: tuple[str, ...] = ()
+    between: tuple[str, ...] = ("\n?",)
+    after: tuple[str, ...] = ()
     markers: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -93,16 +94,16 @@ def _mistral(tools: Toolbox) -> Reader:
     return _MistralReader()
 
 
-def _json_between(before: str, after: str, key: str = "arguments") -> Callable[[Grammar, Tool], str]:
-    return partial(grammars.json_call, key=key, before=before, after=after)
+def _json_between(before: str, after: str, key: str = "arguments") -> Callable[[Lark, Tool], str]:
+    return partial(calls.json_call, key=key, before=before, after=after)
 
 
-def _name_between(before: str, between: str, after: str) -> Callable[[Grammar, Tool], str]:
-    return partial(grammars.named_call, before=before, between=between, after=after)
+def _name_between(before: str, between: str, after: str) -> Callable[[Lark, Tool], str]:
+    return partial(calls.named_call, before=before, between=between, after=after)
 
 
-def _plain_between(start: str, pair: tuple[str, str, str], end: str) -> Callable[[Grammar, Tool], str]:
-    return partial(grammars.plain_call, start=start, pair=pair, end=end)
+def _plain_between(start: str, pair: tuple[str, str, str], end: str) -> Callable[[Lark, Tool], str]:
+    return partial(calls.plain_call, start=start, pair=pair, end=end)
 
 
 _CALLS, _CALLS_END = "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>"
@@ -116,8 +117,8 @@ _DEEPSEEK_OLD = Syntax(
     _name_between(f"{_CALL}function{_SEPARATOR}", "\n```json\n", f"\n```{_CALL_END}"),
     drops=(_CALLS, _CALLS_END),
     marks=(_SEPARATOR, _CALL_END),
-    before=literal(_CALLS),
-    after=literal(_CALLS_END),
+    before=(_CALLS,),
+    after=(_CALLS_END,),
 )
 _DSML = "<｜DSML｜function_calls>"
 _DSML_END = "</｜DSML｜function_calls>"
@@ -131,15 +132,15 @@ SYNTAXES = (
         _name_between(_CALL, _SEPARATOR, _CALL_END),
         drops=(_CALLS, _CALLS_END),
         marks=(_SEPARATOR, _CALL_END),
-        before=literal(_CALLS),
-        between="",
-        after=literal(_CALLS_END),
+        before=(_CALLS,),
+        between=(),
+        after=(_CALLS_END,),
     ),
     Syntax(
         "dsml",
         ("｜DSML｜",),
         {_DSML: _tagged(_DSML, _DSML_END, forms.DSML_TAGS)},
-        lambda grammar, tool: None,
+        lambda lark, tool: None,
         marks=(_DSML_END, "｜DSML｜"),
     ),
     Syntax(
@@ -153,20 +154,20 @@ SYNTAXES = (
         _name_between(f"{_KIMI}functions.", f":0{_KIMI_ARGUMENTS}", _KIMI_END),
         drops=(_KIMI_ALL, _KIMI_ALL_END),
         marks=(_KIMI_ARGUMENTS, _KIMI_END),
-        before=literal(_KIMI_ALL),
-        between="",
-        after=literal(_KIMI_ALL_END),
+        before=(_KIMI_ALL,),
+        between=(),
+        after=(_KIMI_ALL_END,),
     ),
     Syntax(
         "cohere",
         ("<|START_ACTION|>",),
         {"<|START_ACTION|>": _json("<|END_ACTION|>")},
-        partial(grammars.json_call, key="parameters", name_key="tool_name", first='"tool_call_id": "0", '),
+        partial(calls.json_call, key="parameters", name_key="tool_name", first='"tool_call_id": "0", '),
         drops=("<|START_RESPONSE|>", "<|END_RESPONSE|>"),
         marks=("<|END_ACTION|>",),
-        before='"<|START_ACTION|>["',
-        between='", "',
-        after='"]<|END_ACTION|>"',
+        before=("<|START_ACTION|>[",),
+        between=(", ",),
+        after=("]<|END_ACTION|>",),
     ),
     Syntax(
         "mistral",
@@ -174,7 +175,7 @@ SYNTAXES = (
         {"[TOOL_CALLS]": _mistral},
         _name_between("[TOOL_CALLS]", "[ARGS]", ""),
         marks=("[ARGS]", "[CALL_ID]"),
-        between="",
+        between=(),
     ),
     Syntax(
         "mistral-list",
@@ -182,9 +183,9 @@ SYNTAXES = (
         {"[TOOL_CALLS]": _mistral},
         _json_between("", ""),
         marks=("[ARGS]", "[CALL_ID]"),
-        before='"[TOOL_CALLS]" " "? "["',
-        between='", "',
-        after='"]"',
+        before=("[TOOL_CALLS]", " ?", "["),
+        between=(", ",),
+        after=("]",),
     ),
     Syntax(
         "glm",
@@ -215,25 +216,25 @@ SYNTAXES = (
         {"<minimax:tool_call>": _tagged("<minimax:tool_call>", "</minimax:tool_call>", forms.INVOKE_TAGS)},
         _plain_between('<invoke name="{}">\n', ('<parameter name="', '">', "</parameter>\n"), "</invoke>\n"),
         marks=("</minimax:tool_call>",),
-        before='"<minimax:tool_call>\\n"',
-        between="",
-        after='"</minimax:tool_call>"',
+        before=("<minimax:tool_call>\n",),
+        between=(),
+        after=("</minimax:tool_call>",),
     ),
     Syntax(
         "gemma",
         ("<|tool_call>",),
         {"<|tool_call>": _gemma("<|tool_call>", "<tool_call|>", '<|"|>')},
-        partial(grammars.gemma_call, quote='<|"|>', before="<|tool_call>", after="<tool_call|>"),
+        partial(calls.gemma_call, quote='<|"|>', before="<|tool_call>", after="<tool_call|>"),
         marks=("<tool_call|>", '<|"|>'),
-        between="",
+        between=(),
     ),
     Syntax(
         "function-gemma",
         ("<start_function_call>",),
         {"<start_function_call>": _gemma("<start_function_call>", "<end_function_call>", "<escape>")},
-        partial(grammars.gemma_call, quote="<escape>", before="<start_function_call>", after="<end_function_call>"),
+        partial(calls.gemma_call, quote="<escape>", before="<start_function_call>", after="<end_function_call>"),
         marks=("<end_function_call>", "<escape>"),
-        between="",
+        between=(),
     ),
     Syntax(
         "lists",
@@ -241,15 +242,15 @@ SYNTAXES = (
         {"<|tool_call|>": _json("<|/tool_call|>")},
         _json_between("", ""),
         marks=("<|/tool_call|>",),
-        before='"<|tool_call|>["',
-        between='", "',
-        after='"]"',
+        before=("<|tool_call|>[",),
+        between=(", ",),
+        after=("]",),
     ),
     Syntax(
         "python",
         ("<|tool_call_start|>",),
         {"<|tool_call_start|>": _python("<|tool_call_start|>", "<|tool_call_end|>")},
-        lambda grammar, tool: None,
+        lambda lark, tool: None,
         marks=("<|tool_call_end|>",),
     ),
     Syntax(
@@ -266,9 +267,9 @@ SYNTAXES = (
         {"<tool_calls>": _json("</tool_calls>")},
         _json_between("", ""),
         marks=("</tool_calls>",),
-        before='"<tool_calls>["',
-        between='", "',
-        after='"]</tool_calls>"',
+        before=("<tool_calls>[",),
+        between=(", ",),
+        after=("]</tool_calls>",),
     ),
     Syntax(
         "nemotron",
@@ -276,20 +277,20 @@ SYNTAXES = (
         {"<TOOLCALL>": _json("</TOOLCALL>")},
         _json_between("", ""),
         marks=("</TOOLCALL>",),
-        before='"<TOOLCALL>["',
-        between='", "',
-        after='"]</TOOLCALL>"',
+        before=("<TOOLCALL>[",),
+        between=(", ",),
+        after=("]</TOOLCALL>",),
     ),
     Syntax(
         "llama",
         ('"parameters"',),
         {"<|python_tag|>": _json()},
-        _json_between("", "", "parameters"),
+        partial(calls.bare_json_call, key="parameters"),
         bare=True,
-        between='"; "',
+        between=("; ",),
     ),
 )
-JSON = Syntax("json", (), {}, _json_between("", ""), bare=True, between='"\\n"')
+JSON = Syntax("json", (), {}, partial(calls.bare_json_call, key="arguments"), bare=True, between=("\n",))
 """For a template that shows no syntax: what a model without one of its own writes."""
 
 

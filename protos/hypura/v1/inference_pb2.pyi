@@ -118,7 +118,7 @@ class TokenLogprobs(_message.Message):
     def __init__(self, chosen: _Optional[_Union[TokenLogprob, _Mapping]] = ..., top: _Optional[_Iterable[_Union[TokenLogprob, _Mapping]]] = ...) -> None: ...
 
 class RequestStatistics(_message.Message):
-    __slots__ = ("prompt_tokens", "cached_tokens", "output_tokens", "queue_seconds", "prefill_seconds", "decode_seconds", "ttft_seconds", "tok_per_second", "hit_rate", "bytes_read_per_token", "stall_seconds_per_token", "prefill_bytes_read", "worker_peak_rss_bytes", "seed")
+    __slots__ = ("prompt_tokens", "cached_tokens", "output_tokens", "queue_seconds", "prefill_seconds", "decode_seconds", "ttft_seconds", "tok_per_second", "hit_rate", "bytes_read_per_token", "stall_seconds_per_token", "prefill_bytes_read", "worker_peak_rss_bytes", "seed", "forced_tokens")
     PROMPT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     CACHED_TOKENS_FIELD_NUMBER: _ClassVar[int]
     OUTPUT_TOKENS_FIELD_NUMBER: _ClassVar[int]
@@ -133,6 +133,7 @@ class RequestStatistics(_message.Message):
     PREFILL_BYTES_READ_FIELD_NUMBER: _ClassVar[int]
     WORKER_PEAK_RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
+    FORCED_TOKENS_FIELD_NUMBER: _ClassVar[int]
     prompt_tokens: int
     cached_tokens: int
     output_tokens: int
@@ -147,7 +148,8 @@ class RequestStatistics(_message.Message):
     prefill_bytes_read: int
     worker_peak_rss_bytes: int
     seed: int
-    def __init__(self, prompt_tokens: _Optional[int] = ..., cached_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., queue_seconds: _Optional[float] = ..., prefill_seconds: _Optional[float] = ..., decode_seconds: _Optional[float] = ..., ttft_seconds: _Optional[float] = ..., tok_per_second: _Optional[float] = ..., hit_rate: _Optional[float] = ..., bytes_read_per_token: _Optional[float] = ..., stall_seconds_per_token: _Optional[float] = ..., prefill_bytes_read: _Optional[int] = ..., worker_peak_rss_bytes: _Optional[int] = ..., seed: _Optional[int] = ...) -> None: ...
+    forced_tokens: int
+    def __init__(self, prompt_tokens: _Optional[int] = ..., cached_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., queue_seconds: _Optional[float] = ..., prefill_seconds: _Optional[float] = ..., decode_seconds: _Optional[float] = ..., ttft_seconds: _Optional[float] = ..., tok_per_second: _Optional[float] = ..., hit_rate: _Optional[float] = ..., bytes_read_per_token: _Optional[float] = ..., stall_seconds_per_token: _Optional[float] = ..., prefill_bytes_read: _Optional[int] = ..., worker_peak_rss_bytes: _Optional[int] = ..., seed: _Optional[int] = ..., forced_tokens: _Optional[int] = ...) -> None: ...
 
 class PrefillProgress(_message.Message):
     __slots__ = ("processed_tokens", "prompt_tokens")

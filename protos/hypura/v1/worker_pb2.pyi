@@ -81,15 +81,15 @@ class WorkerResizeResponse(_message.Message):
     def __init__(self, memory_limit_bytes: _Optional[int] = ..., slots: _Optional[int] = ...) -> None: ...
 
 class WorkerGenerateRequest(_message.Message):
-    __slots__ = ("request_id", "prompt", "prompt_ids", "sampling", "limits", "visible_tokens", "grammar_root", "report_prompt_ids", "plain_spans")
+    __slots__ = ("request_id", "prompt", "prompt_ids", "sampling", "limits", "visible_tokens", "report_prompt_ids", "constraint", "plain_spans")
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     PROMPT_FIELD_NUMBER: _ClassVar[int]
     PROMPT_IDS_FIELD_NUMBER: _ClassVar[int]
     SAMPLING_FIELD_NUMBER: _ClassVar[int]
     LIMITS_FIELD_NUMBER: _ClassVar[int]
     VISIBLE_TOKENS_FIELD_NUMBER: _ClassVar[int]
-    GRAMMAR_ROOT_FIELD_NUMBER: _ClassVar[int]
     REPORT_PROMPT_IDS_FIELD_NUMBER: _ClassVar[int]
+    CONSTRAINT_FIELD_NUMBER: _ClassVar[int]
     PLAIN_SPANS_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     prompt: str
@@ -97,10 +97,10 @@ class WorkerGenerateRequest(_message.Message):
     sampling: _inference_pb2.Sampling
     limits: _inference_pb2.Limits
     visible_tokens: _containers.RepeatedScalarFieldContainer[str]
-    grammar_root: str
     report_prompt_ids: bool
+    constraint: Constraint
     plain_spans: _containers.RepeatedCompositeFieldContainer[TextSpan]
-    def __init__(self, request_id: _Optional[str] = ..., prompt: _Optional[str] = ..., prompt_ids: _Optional[_Union[_inference_pb2.TokenIds, _Mapping]] = ..., sampling: _Optional[_Union[_inference_pb2.Sampling, _Mapping]] = ..., limits: _Optional[_Union[_inference_pb2.Limits, _Mapping]] = ..., visible_tokens: _Optional[_Iterable[str]] = ..., grammar_root: _Optional[str] = ..., report_prompt_ids: _Optional[bool] = ..., plain_spans: _Optional[_Iterable[_Union[TextSpan, _Mapping]]] = ...) -> None: ...
+    def __init__(self, request_id: _Optional[str] = ..., prompt: _Optional[str] = ..., prompt_ids: _Optional[_Union[_inference_pb2.TokenIds, _Mapping]] = ..., sampling: _Optional[_Union[_inference_pb2.Sampling, _Mapping]] = ..., limits: _Optional[_Union[_inference_pb2.Limits, _Mapping]] = ..., visible_tokens: _Optional[_Iterable[str]] = ..., report_prompt_ids: _Optional[bool] = ..., constraint: _Optional[_Union[Constraint, _Mapping]] = ..., plain_spans: _Optional[_Iterable[_Union[TextSpan, _Mapping]]] = ...) -> None: ...
 
 class TextSpan(_message.Message):
     __slots__ = ("start_bytes", "length_bytes")
@@ -109,6 +109,44 @@ class TextSpan(_message.Message):
     start_bytes: int
     length_bytes: int
     def __init__(self, start_bytes: _Optional[int] = ..., length_bytes: _Optional[int] = ...) -> None: ...
+
+class Constraint(_message.Message):
+    __slots__ = ("json_schema", "any_json", "lark", "gbnf", "parts", "markers")
+    JSON_SCHEMA_FIELD_NUMBER: _ClassVar[int]
+    ANY_JSON_FIELD_NUMBER: _ClassVar[int]
+    LARK_FIELD_NUMBER: _ClassVar[int]
+    GBNF_FIELD_NUMBER: _ClassVar[int]
+    PARTS_FIELD_NUMBER: _ClassVar[int]
+    MARKERS_FIELD_NUMBER: _ClassVar[int]
+    json_schema: str
+    any_json: bool
+    lark: str
+    gbnf: str
+    parts: _containers.RepeatedCompositeFieldContainer[ConstraintPart]
+    markers: _containers.RepeatedCompositeFieldContainer[ConstraintMarker]
+    def __init__(self, json_schema: _Optional[str] = ..., any_json: _Optional[bool] = ..., lark: _Optional[str] = ..., gbnf: _Optional[str] = ..., parts: _Optional[_Iterable[_Union[ConstraintPart, _Mapping]]] = ..., markers: _Optional[_Iterable[_Union[ConstraintMarker, _Mapping]]] = ...) -> None: ...
+
+class ConstraintPart(_message.Message):
+    __slots__ = ("name", "what", "json_schema", "gbnf")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    WHAT_FIELD_NUMBER: _ClassVar[int]
+    JSON_SCHEMA_FIELD_NUMBER: _ClassVar[int]
+    GBNF_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    what: str
+    json_schema: str
+    gbnf: str
+    def __init__(self, name: _Optional[str] = ..., what: _Optional[str] = ..., json_schema: _Optional[str] = ..., gbnf: _Optional[str] = ...) -> None: ...
+
+class ConstraintMarker(_message.Message):
+    __slots__ = ("rule", "text", "until")
+    RULE_FIELD_NUMBER: _ClassVar[int]
+    TEXT_FIELD_NUMBER: _ClassVar[int]
+    UNTIL_FIELD_NUMBER: _ClassVar[int]
+    rule: str
+    text: str
+    until: bool
+    def __init__(self, rule: _Optional[str] = ..., text: _Optional[str] = ..., until: _Optional[bool] = ...) -> None: ...
 
 class WorkerGenerateResponse(_message.Message):
     __slots__ = ("prefill", "chunk", "finished")
@@ -163,7 +201,7 @@ class WorkerStatisticsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class WorkerStatisticsResponse(_message.Message):
-    __slots__ = ("rss_bytes", "peak_rss_bytes", "active_requests", "queued_requests", "finished_requests", "failed_requests", "prompt_tokens", "output_tokens", "bytes_read", "expert_hits", "expert_misses", "stall_seconds", "forward_seconds", "passes", "slots", "ahead_bytes", "ahead_used_bytes")
+    __slots__ = ("rss_bytes", "peak_rss_bytes", "active_requests", "queued_requests", "finished_requests", "failed_requests", "prompt_tokens", "output_tokens", "bytes_read", "expert_hits", "expert_misses", "stall_seconds", "forward_seconds", "passes", "slots", "ahead_bytes", "ahead_used_bytes", "forced_tokens")
     RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
     PEAK_RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
     ACTIVE_REQUESTS_FIELD_NUMBER: _ClassVar[int]
@@ -181,6 +219,7 @@ class WorkerStatisticsResponse(_message.Message):
     SLOTS_FIELD_NUMBER: _ClassVar[int]
     AHEAD_BYTES_FIELD_NUMBER: _ClassVar[int]
     AHEAD_USED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    FORCED_TOKENS_FIELD_NUMBER: _ClassVar[int]
     rss_bytes: int
     peak_rss_bytes: int
     active_requests: int
@@ -198,4 +237,5 @@ class WorkerStatisticsResponse(_message.Message):
     slots: int
     ahead_bytes: int
     ahead_used_bytes: int
-    def __init__(self, rss_bytes: _Optional[int] = ..., peak_rss_bytes: _Optional[int] = ..., active_requests: _Optional[int] = ..., queued_requests: _Optional[int] = ..., finished_requests: _Optional[int] = ..., failed_requests: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., bytes_read: _Optional[int] = ..., expert_hits: _Optional[int] = ..., expert_misses: _Optional[int] = ..., stall_seconds: _Optional[float] = ..., forward_seconds: _Optional[float] = ..., passes: _Optional[int] = ..., slots: _Optional[int] = ..., ahead_bytes: _Optional[int] = ..., ahead_used_bytes: _Optional[int] = ...) -> None: ...
+    forced_tokens: int
+    def __init__(self, rss_bytes: _Optional[int] = ..., peak_rss_bytes: _Optional[int] = ..., active_requests: _Optional[int] = ..., queued_requests: _Optional[int] = ..., finished_requests: _Optional[int] = ..., failed_requests: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., bytes_read: _Optional[int] = ..., expert_hits: _Optional[int] = ..., expert_misses: _Optional[int] = ..., stall_seconds: _Optional[float] = ..., forward_seconds: _Optional[float] = ..., passes: _Optional[int] = ..., slots: _Optional[int] = ..., ahead_bytes: _Optional[int] = ..., ahead_used_bytes: _Optional[int] = ..., forced_tokens: _Optional[int] = ...) -> None: ...

@@ -6,13 +6,15 @@ from __future__ import annotations
 import jsonschema
 import pytest
 
-from hypura_daemon.chat.constraints import check_wishes, constraint, schema_grammar, wanted
+from hypura.v1 import inference_pb2, worker_pb2
+from hypura_daemon.chat.constraints import bare_constraint, check_wishes, constraint, wanted
 from hypura_daemon.chat.formats import format_of
+from hypura_daemon.chat.lark import MAX_SCHEMA_CHARACTERS
 from hypura_daemon.chat.syntaxes.table import JSON, SYNTAXES
 from hypura_daemon.chat.tools import toolbox
 from hypura_daemon.errors import InvalidRequest
-from tests.daemon.chat.grammar_check import GrammarCheck
 from tests.daemon.chat.test_parsers import GLM, HARMONY, HERMES, LLAMA, call, content, parsed, thinking, told
+from tests.worker.constraining.grammar_check import GrammarCheck, Refused
 
 SCHEMA = {
     "type": "object",
@@ -21,7 +23,9 @@ SCHEMA = {
     "required": ["count"],
 }  # fmt: skip
 TOOLS = toolbox([{"function": {"name": "count", "parameters": SCHEMA}}, {"function": {"name": "now"}}])
+TOOL_NOW = {"function": {"name": "now"}}
 NOTHING = toolbox([])
+DEEP = '{"items":' * 101 + "{}" + "}" * 101
 ANSWER = (
     '{"type": "object", "properties": {"x": {"type": "integer"}}, "required": ["x"], "additionalProperties": false}'
 )
@@ -39,7 +43,7 @@ def test_enforced_calls_are_read_back(check: GrammarCheck, name: str) -> None:
     limit = constraint(wanted("", "", tools, "required"), form, prompt, may_think=False)
     found = 0
     for seed in range(15):
-        text = check.walk(limit.text.replace("analysis? ", ""), seed, longest=600)
+        text = check.walk(_without_analysis(limit), seed, longest=600)
         if text is None:
             continue
         found += 1
@@ -51,6 +55,13 @@ def test_enforced_calls_are_read_back(check: GrammarCheck, name: str) -> None:
     assert found > 2
 
 
+def _without_analysis(limit: worker_pb2.Constraint) -> worker_pb2.Constraint:
+    """Random analysis would never end."""
+    return worker_pb2.Constraint(
+        lark=limit.lark.replace("start: r0? ", "start: "), parts=limit.parts, markers=limit.markers
+    )
+
+
 @pytest.mark.parametrize("name", NOT_ENFORCED)
 def test_what_cannot_be_enforced_is_refused(name: str) -> None:
     with pytest.raises(InvalidRequest, match="leave tool_choice at auto"):
@@ -60,9 +71,9 @@ def test_what_cannot_be_enforced_is_refused(name: str) -> None:
 def test_a_named_tool_is_called_once(check: GrammarCheck) -> None:
     limit = constraint(wanted("", "", TOOLS, "now"), format_of(HERMES), "x", may_think=False)
     one = '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>'
-    assert check.accepts(limit.text, one)
-    assert not check.accepts(limit.text, one + "\n" + one)
-    assert not check.accepts(limit.text, one.replace("now", "count"))
+    assert check.accepts(limit, one)
+    assert not check.accepts(limit, one + "\n" + one)
+    assert not check.accepts(limit, one.replace("now", "count"))
 
 
 TEXTS = [
@@ -89,38 +100,53 @@ def test_a_schema_binds_what_follows_the_thinking(
 ) -> None:
     """A grammar from the first token on would make a thinking model answer without thinking."""
     limit = constraint(wanted(ANSWER, "", NOTHING, ""), format_of(template), prompt, may_think=may_think)
-    assert check.accepts(limit.text, text) is fits
+    assert check.accepts(limit, text) is fits
 
 
 def test_a_schema_leaves_the_tools_callable(check: GrammarCheck) -> None:
     limit = constraint(wanted(ANSWER, "", TOOLS, "auto"), format_of(HERMES), "x", may_think=True)
-    assert check.accepts(limit.text, '{"x": 1}')
-    assert check.accepts(limit.text, '<think>a</think>\n<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>')
+    assert check.accepts(limit, '{"x": 1}')
+    assert check.accepts(limit, '<think>a</think>\n<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>')
 
 
 def test_a_given_grammar_binds_what_follows_the_thinking(check: GrammarCheck) -> None:
     own = 'root ::= "yes" | until\nuntil ::= "no" # root'
     limit = constraint(wanted("", own, NOTHING, ""), format_of(HERMES), "x", may_think=True)
-    assert limit.root == "hypura-root"
-    assert check.accepts(limit.text, "<think>hm</think>\n\nno", limit.root)
-    assert not check.accepts(limit.text, "<think>hm</think>\n\nmaybe", limit.root)
-    assert constraint(wanted("", own, NOTHING, ""), format_of(""), "x", may_think=True).text == own
+    assert check.accepts(limit, "<think>hm</think>\n\nno")
+    assert not check.accepts(limit, "<think>hm</think>\n\nmaybe")
+    assert constraint(wanted("", own, NOTHING, ""), format_of(""), "x", may_think=True).gbnf == own
+
+
+def test_a_schema_and_calls_that_begin_alike(check: GrammarCheck) -> None:
+    """Both are JSON without a marker where the template shows llama's way."""
+    tools = toolbox([{"function": {"name": "f", "parameters": {"properties": {"n": {"type": "integer"}}}}}])
+    schema = '{"type": "object", "properties": {"name": {"type": "string"}, "age": {"type": "integer"}}}'
+    limit = constraint(wanted(schema, "", tools, "auto"), format_of(LLAMA), "x", may_think=True)
+    for text in ('{"name": "f", "parameters": {"n": 1}}', '{"name": "f", "age": 3}', '{"name": "fred"}', '{"age": 3}'):
+        assert check.accepts(limit, text), text
+    assert not check.accepts(limit, '{"name": "fred", "parameters": {"n": 1}}')
 
 
 def test_nothing_wished_binds_nothing() -> None:
-    assert constraint(wanted("", "", TOOLS, "auto"), format_of(HERMES), "x", may_think=True).text == ""
+    limit = constraint(wanted("", "", TOOLS, "auto"), format_of(HERMES), "x", may_think=True)
+    assert limit.WhichOneof("form") is None
 
 
 def test_any_object_for_an_empty_schema(check: GrammarCheck) -> None:
-    assert check.accepts(schema_grammar("{}"), '{"a": [1]}')
-    assert not check.accepts(schema_grammar("{}"), "[1]")
+    limit = bare_constraint(inference_pb2.Limits(json_schema=" {} "))
+    assert limit.any_json
+    assert check.accepts(limit, '{"a": [1]}')
+    assert not check.accepts(limit, "[1]")
+    thinking_too = constraint(wanted("{}", "", NOTHING, ""), format_of(HERMES), "x", may_think=True)
+    assert check.accepts(thinking_too, '{"a": [1]}') and not check.accepts(thinking_too, "[1]")
 
 
-def test_control_tokens_are_matched_by_their_text(check: GrammarCheck) -> None:
-    """Markers such as [TOOL_CALLS] are one control token to the model."""
-    grammar = 'root ::= "<|im_start|>" "a"'
-    assert check.allows_token(grammar, "<|im_start|>")
-    assert not check.allows_token('root ::= "a"', "<|im_start|>")
+def test_markers_are_told_from_text() -> None:
+    """Markers such as [TOOL_CALLS] are one control token to the model; text of a tool is none, whatever it says."""
+    tools = toolbox([{"function": {"name": "[ARGS]"}}])
+    limit = constraint(wanted("", "", tools, "required"), format_of(TEMPLATES["mistral"]), "x", may_think=False)
+    assert [marker.text for marker in limit.markers] == ["[TOOL_CALLS]", "[ARGS]"]
+    assert '"[ARGS]"' in limit.lark
 
 
 @pytest.mark.parametrize(
@@ -136,22 +162,37 @@ def test_wishes_that_contradict_each_other(arguments: tuple, words: str) -> None
         wanted(*arguments)
 
 
-def test_rule_names_of_our_own_are_refused() -> None:
-    with pytest.raises(InvalidRequest, match="another name"):
-        check_wishes(wanted("", 'root ::= hypura-x\nhypura-x ::= "a"', NOTHING, ""), format_of(HERMES))
+def test_a_tool_with_a_bad_schema_is_named(check: GrammarCheck) -> None:
+    tools = toolbox(
+        [TOOL_NOW, {"function": {"name": "bad", "parameters": {"properties": {"a": {"type": "nonsense"}}}}}]
+    )
+    limit = constraint(wanted("", "", tools, "required"), format_of(HERMES), "x", may_think=False)
+    with pytest.raises(Refused, match=r"tool 'bad' cannot be enforced.*nonsense"):
+        check.matcher(limit)
+    clash = {"allOf": [{"type": "string"}, {"type": "integer"}]}
+    tools = toolbox(
+        [TOOL_NOW, {"function": {"name": "bad", "parameters": {"properties": {"a": clash}, "required": ["a"]}}}]
+    )
+    limit = constraint(wanted("", "", tools, "required"), format_of(HERMES), "x", may_think=False)
+    with pytest.raises(Refused, match=r"tool 'bad' cannot be enforced"):
+        check.matcher(limit)
 
 
-def test_a_tool_with_a_bad_schema_is_named() -> None:
-    tools = toolbox([{"function": {"name": "bad", "parameters": {"properties": {"a": {"type": "nonsense"}}}}}])
-    with pytest.raises(InvalidRequest, match=r"tool 'bad' cannot be enforced.*nonsense"):
-        check_wishes(wanted("", "", tools, "required"), format_of(HERMES))
+@pytest.mark.parametrize("text", ["{", "[]", "5", '"x"', "[" * 100_000, " " * (MAX_SCHEMA_CHARACTERS + 1), DEEP])
+def test_no_schema_at_all_is_refused_before_a_model_is_loaded(text: str) -> None:
+    with pytest.raises(InvalidRequest):
+        check_wishes(wanted(text, "", NOTHING, ""), format_of(""))
+    with pytest.raises(InvalidRequest):
+        check_wishes(wanted(text, "", NOTHING, ""), format_of(HERMES))
+    with pytest.raises(InvalidRequest):
+        bare_constraint(inference_pb2.Limits(json_schema=text))
 
 
 def test_arguments_as_text_end_at_their_tag(check: GrammarCheck) -> None:
     tools = toolbox([{"function": {"name": "say", "parameters": {"properties": {"text": {"type": "string"}}}}}])
     form = format_of(GLM)
     text = "<tool_call>say\n<arg_key>text</arg_key>\n<arg_value>a <b> </arg</arg_value>\n</tool_call>"
-    assert check.accepts(constraint(wanted("", "", tools, "say"), form, "x", may_think=False).text, text)
+    assert check.accepts(constraint(wanted("", "", tools, "say"), form, "x", may_think=False), text)
     assert parsed(form.parser("x", tools), [text]) == [call("say", text="a <b> </arg")]
 
 

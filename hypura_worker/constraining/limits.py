@@ -1,0 +1,42 @@
+"""How much a constraint may cost, in its making and in each token.
+
+Measured with llguidance 1.9.1 on two cores; each limit is above what schemas of real programs need (a schema of
+2,000 values of an enum, or of 1,000 properties, is made in 0.1 s) and below what others would feel.
+"""
+
+from __future__ import annotations
+
+from llguidance import LLParserLimits
+
+CPU_SECONDS = 2
+"""Processor time of a trial; the making in the worker takes less."""
+TRIAL_SECONDS = 8.0
+"""A trial's time by the clock: on a machine at load 20 the processor time may take that long."""
+MAX_TRIAL_BYTES = 640 << 20
+"""Address space of a trial: 390 MB are Python's and the stack's."""
+MAX_GROWN_BYTES = 64 << 20
+"""What a trial may take in fact: the making in the worker takes as much."""
+STACK_BYTES = 64 << 20
+"""Of threads that make grammars or follow them: llguidance follows chains of references and of rules by recursion."""
+
+PARSER_LIMITS = LLParserLimits(
+    # Alternatives that may go on at one place: four for each property that may be left out.
+    max_items_in_row=8_000,
+    # Work of making the lexer: 20 ms.
+    initial_lexer_fuel=1_000_000,
+    # Work of one token's mask: lexer 15 ms, parser 3 ms.
+    step_lexer_fuel=200_000,
+    step_max_items=50_000,
+    # 0.4 kB each: 40 MB for a request, where the default is 250,000.
+    max_lexer_states=100_000,
+    # 0.2 kB each: 40 MB, where the default is 500,000.
+    max_grammar_size=200_000,
+    # It goes over the whole vocabulary at once, which no fuel bounds for large vocabularies.
+    precompute_large_lexemes=False,
+    # Errors are told to clients: without the state of the parser.
+    verbose_errors=False,
+)
+
+JSON_OPTIONS = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
+"""One blank behind a comma and a colon, as Python and most chat templates write JSON: small models run on in white
+space where there may be more, and what is fixed needs no pass of its own."""

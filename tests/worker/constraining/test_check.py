@@ -1,0 +1,61 @@
+"""Each hostile format is made on trial, or refused, by a process that ends in time and within its memory."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import subprocess
+import time
+from typing import Any
+
+import pytest
+
+from hypura_worker.constraining import constraints
+from hypura_worker.constraining.limits import TRIAL_SECONDS
+from hypura_worker.errors import RequestError
+from tests.worker.constraining.hostile import constraints as hostile
+
+REFUSED = {
+    "patterns that must all match": "cannot be enforced|takes too much|was not made",
+    "twenty times four objects": "too large",
+    "a bound of 401 digits": "401 digits",
+    "itself": "no text fits",
+    "too deep": "nests deeper|nests too deep",
+    "a huge minLength": "at most 50000",
+    "GBNF: recursion without an end": "no text fits",
+    "GBNF: brackets": "nests too deep",
+}
+ANSWERED = (
+    "counted counts", "digits and commas", "500 nested references", "itself within itself", "2,000 values", "deep",
+    "a huge maxItems", "a huge maxLength", "GBNF: left recursion",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", [*REFUSED, *ANSWERED])
+async def test_a_trial_ends_in_time(name: str) -> None:
+    started = time.monotonic()
+    asked = constraints.asked_of(hostile()[name])
+    if name in REFUSED:
+        with pytest.raises(RequestError, match=REFUSED[name]):
+            constraints.grammar_of(await constraints.tried(asked))
+    else:
+        assert constraints.grammar_of(await constraints.tried(asked))
+    assert time.monotonic() - started < TRIAL_SECONDS + 2
+
+
+async def test_a_trial_is_killed_at_once_when_nobody_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: asyncio.Future[subprocess.Popen[bytes]] = asyncio.get_running_loop().create_future()
+    start = subprocess.Popen
+
+    def starting(*command: Any, **options: Any) -> subprocess.Popen[bytes]:
+        process = start(*command, **options)
+        begun.get_loop().call_soon_threadsafe(begun.set_result, process)
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", starting)
+    trial = asyncio.create_task(constraints.tried(constraints.asked_of(hostile()["patterns that must all match"])))
+    process = await begun
+    trial.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await trial
+    assert await asyncio.to_thread(process.wait, 5) == -signal.SIGKILL
