@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from typing import NoReturn
 
@@ -116,7 +117,7 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
         except WorkerError as error:
             await _abort(context, error)
         try:
-            async with self._constraints_of(model).made(request.constraint) as matcher:
+            async with self._bound(model, request.constraint) as matcher:
                 async for response in self._answer(model, running, request, prompt, matcher):
                     yield response
         except WorkerError as error:
@@ -266,10 +267,14 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
             raise LoadFailed("no model is loaded in this worker yet")
         return self._model, self._engine
 
-    def _constraints_of(self, model: LlamaModel) -> Constraints:
+    def _bound(
+        self, model: LlamaModel, constraint: worker_pb2.Constraint
+    ) -> AbstractAsyncContextManager[Matcher | None]:
+        if constraint.WhichOneof("form") is None:
+            return nullcontext()
         if self._constraints is None:
             self._constraints = Constraints(model.vocabulary, model.plan.sequences + 1)
-        return self._constraints
+        return self._constraints.made(constraint)
 
     async def _prompt(self, model: LlamaModel, request: worker_pb2.WorkerGenerateRequest) -> list[int]:
         context = model.ready()
@@ -361,7 +366,7 @@ def _is_text(data: bytes) -> bool:
 
 
 def _free(made: asyncio.Future[Sampler]) -> None:
-    if made.exception() is None:
+    if not made.cancelled() and made.exception() is None:
         made.result().close()
 
 

@@ -24,14 +24,18 @@ from hypura_worker.constraining.gbnf import GrammarError, lark_of
 from hypura_worker.constraining.limits import (
     CPU_SECONDS,
     JSON_OPTIONS,
+    MAX_FORCED_CHARACTERS,
     MAX_GROWN_BYTES,
     MAX_TRIAL_BYTES,
     PARSER_LIMITS,
     STACK_BYTES,
+    without_forcing,
 )
 from hypura_worker.constraining.schema import SchemaError, taken
 
 _MAX_ERROR_CHARACTERS = 300
+_COUNT = re.compile(r"\{\s*(\d+)")
+_LONG_LITERAL = re.compile(rf'"(?:[^"\\]|\\.){{{MAX_FORCED_CHARACTERS},}}"')
 _LAST_ERROR = re.compile(r"(?:^|\n)error: (.*)")
 
 
@@ -78,6 +82,9 @@ def _made(asked: Mapping[str, Any], tokenizer: LLTokenizer, *, relaxed: bool) ->
         grammars.append(
             _grammar(part["name"], f"{part['what']} ", part["form"], part["text"], warnings, relaxed=relaxed)
         )
+    parts = grammars[1:]
+    if any(map(_forces_much, grammars)):
+        grammars = without_forcing(grammars)
     whole = [dict(grammars[0]), *grammars[1:]]
     if asked["form"] == "lark":
         whole[0]["lark_grammar"] += "".join(
@@ -87,7 +94,7 @@ def _made(asked: Mapping[str, Any], tokenizer: LLTokenizer, *, relaxed: bool) ->
         )
     error = _error(whole, tokenizer)
     if error:
-        for part, grammar in zip(asked["parts"], grammars[1:], strict=True):
+        for part, grammar in zip(asked["parts"], parts, strict=True):
             alone = {key: value for key, value in grammar.items() if key != "name"}
             if found := _error([alone], tokenizer):
                 raise _Refused(f"{part['what']} cannot be enforced: {found}")
@@ -115,6 +122,38 @@ def _grammar(name: str, what: str, form: str, text: str, warnings: list[str], *,
         raise _Refused(f"{what}cannot be enforced: it nests too deep; make it flatter") from error
     except ValueError as error:
         raise _Refused(f"{what}is no valid JSON: {error}") from error
+
+
+def _forces_much(grammar: dict[str, Any]) -> bool:
+    """Whether it may leave no choice about a text longer than MAX_FORCED_CHARACTERS."""
+    if "lark_grammar" in grammar:
+        return bool(_LONG_LITERAL.search(grammar["lark_grammar"])) or _repeats(grammar["lark_grammar"])
+    waiting: list[Any] = [grammar["json_schema"]]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, str) and len(value) > MAX_FORCED_CHARACTERS:
+            return True
+        if isinstance(value, dict):
+            patterns = [value.get("pattern"), *(value.get("patternProperties") or ())]
+            if any(isinstance(pattern, str) and _repeats(pattern) for pattern in patterns):
+                return True
+            least = value.get("minLength")
+            if isinstance(least, int) and least > MAX_FORCED_CHARACTERS:
+                return True
+            waiting += [*value, *value.values()]
+        elif isinstance(value, list):
+            waiting += value
+    return False
+
+
+def _repeats(text: str) -> bool:
+    """Whether the counts of a pattern, all multiplied, are more than may be forced."""
+    product = 1
+    for count in _COUNT.findall(text):
+        product *= max(1, int(count[:9]))
+        if product > MAX_FORCED_CHARACTERS:
+            return True
+    return False
 
 
 def _named(form: str) -> str:

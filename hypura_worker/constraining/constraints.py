@@ -1,8 +1,9 @@
 """Makes what binds an answer, off the engine's thread and off the event loop.
 
-    Constraint ─► known already? ─no─► trial: a process of its own (check.py), which may be killed
-                      │                                │ grammar
-                      └─────────yes────────────────────┴──► matcher: in a thread, with the model's vocabulary
+    Constraint ─► known already, or small and simple? ─no─► trial: a process of its own (check.py), may be killed
+                      │                                                  │ grammar
+                      └─────────────────yes──────────────────────────────┴──► matcher: in a thread, with the
+                                                                              model's vocabulary
 
 Few are made and held at a time, so that no number of requests fills the memory with grammars: who comes later
 waits here, and gives up its place at once when its client leaves.
@@ -25,6 +26,7 @@ from typing import Any
 import structlog
 
 from hypura.v1 import worker_pb2
+from hypura_worker.constraining import check
 from hypura_worker.constraining.limits import STACK_BYTES, TRIAL_SECONDS
 from hypura_worker.constraining.matcher import Maker, Matcher
 from hypura_worker.errors import RequestError, ServerBusy
@@ -32,6 +34,9 @@ from hypura_worker.llama.vocabulary import Vocabulary
 
 MAX_CHARACTERS = 1 << 20
 """Of a constraint's schemas and grammars together."""
+_MAX_SIMPLE_CHARACTERS = 1 << 14
+_NOT_SIMPLE = ("pattern", "Names", "allOf", "multipleOf", "\\u")
+"""What makes llguidance intersect regular expressions; an escape may hide one."""
 _MAX_WAITING = 256
 _TRIALS = 2
 _MAX_KNOWN = 64
@@ -55,14 +60,11 @@ class Constraints:
         self._threads = _threads_with_stack(2)
 
     @asynccontextmanager
-    async def made(self, constraint: worker_pb2.Constraint) -> AsyncIterator[Matcher | None]:
-        """A matcher for the constraint, None for one that binds nothing; it counts as held until the end of this.
+    async def made(self, constraint: worker_pb2.Constraint) -> AsyncIterator[Matcher]:
+        """A matcher for the constraint, which counts as held until the end of this.
 
         Raises RequestError for what cannot be enforced, and ServerBusy.
         """
-        if constraint.WhichOneof("form") is None:
-            yield None
-            return
         if self._waiting >= _MAX_WAITING:
             raise ServerBusy(f"{self._waiting} requests with a format wait already; try again later")
         self._waiting += 1
@@ -95,8 +97,12 @@ class Constraints:
             return known
         if len(key) > MAX_CHARACTERS:
             raise RequestError(f"the format has {len(key)} bytes; {MAX_CHARACTERS} are allowed")
-        async with self._trials:
-            answer = await tried(asked_of(constraint), self._trying)
+        asked = asked_of(constraint)
+        if is_simple(asked):
+            answer = await asyncio.get_running_loop().run_in_executor(self._threads, check.tried, asked)
+        else:
+            async with self._trials:
+                answer = await tried(asked, self._trying)
         grammar = grammar_of(answer)
         for warning in answer["warnings"]:
             structlog.get_logger().warning(warning)
@@ -105,6 +111,15 @@ class Constraints:
             while len(self._known) > _MAX_KNOWN:
                 self._known.popitem(last=False)
         return grammar
+
+
+def is_simple(asked: dict[str, Any]) -> bool:
+    """Whether it may be made without a trial: it is small, and has nothing whose cost its size does not bound."""
+    texts = [asked["text"], *(part["text"] for part in asked["parts"])]
+    forms = {asked["form"], *(part["form"] for part in asked["parts"])}
+    if "gbnf" in forms or sum(map(len, texts)) > _MAX_SIMPLE_CHARACTERS:
+        return False
+    return not any(word in text for text in texts for word in _NOT_SIMPLE)
 
 
 def asked_of(constraint: worker_pb2.Constraint) -> dict[str, Any]:
@@ -180,7 +195,7 @@ async def tried(asked: dict[str, Any], threads: Executor | None = None) -> dict[
         return await asyncio.shield(running)
     except asyncio.CancelledError:
         trial.give_up()
-        running.add_done_callback(lambda ended: ended.exception())
+        running.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
         raise
 
 

@@ -6,6 +6,8 @@ Measured with llguidance 1.9.1 on two cores; each limit is above what schemas of
 
 from __future__ import annotations
 
+from typing import Any
+
 from llguidance import LLParserLimits
 
 CPU_SECONDS = 2
@@ -18,6 +20,9 @@ MAX_GROWN_BYTES = 64 << 20
 """What a trial may take in fact: the making in the worker takes as much."""
 STACK_BYTES = 64 << 20
 """Of threads that make grammars or follow them: llguidance follows chains of references and of rules by recursion."""
+
+MAX_FORCED_CHARACTERS = 4096
+"""The longest text that a format may force: llguidance finds all of it at once, and no limit of its own bounds that."""
 
 PARSER_LIMITS = LLParserLimits(
     # Alternatives that may go on at one place: four for each property that may be left out.
@@ -40,3 +45,12 @@ PARSER_LIMITS = LLParserLimits(
 JSON_OPTIONS = {"whitespace_flexible": False, "item_separator": ", ", "key_separator": ": "}
 """One blank behind a comma and a colon, as Python and most chat templates write JSON: small models run on in white
 space where there may be more, and what is fixed needs no pass of its own."""
+
+
+def without_forcing(grammars: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The grammars with an option that nothing is forced: each token is then chosen, of one where there is one."""
+    first, *rest = grammars
+    option = '%llguidance {"no_forcing": true}\n'
+    if "lark_grammar" in first:
+        return [{**first, "lark_grammar": option + first["lark_grammar"]}, *rest]
+    return [{"lark_grammar": f"{option}start: @answer"}, {**first, "name": "answer"}, *rest]

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import structlog
 from llguidance import LLMatcher, LLTokenizer
 
-from hypura_worker.constraining.limits import PARSER_LIMITS
+from hypura_worker.constraining.limits import PARSER_LIMITS, without_forcing
 from hypura_worker.errors import ConstraintFailed, RequestError
 from hypura_worker.llama.vocabulary import Vocabulary
 
@@ -78,7 +78,7 @@ class Maker:
         """A matcher for a grammar that was tried and has the markers in. Raises RequestError."""
         tokenizer = self._ready()
         if not self._canonical:
-            grammar = _without_forcing(grammar)
+            grammar = json.dumps({"grammars": without_forcing(json.loads(grammar)["grammars"])})
         matcher = LLMatcher(tokenizer, grammar, log_level=0, limits=PARSER_LIMITS)
         if matcher.is_error():
             words = matcher.get_error().partition("\n")[0][:200]
@@ -114,7 +114,7 @@ class Maker:
         function = ctypes.cast(llama_cpp.llama_cpp._lib.llama_tokenize, ctypes.c_void_p).value
         try:
             return LLTokenizer.from_llamacpp(  # type: ignore[attr-defined, no-any-return]
-                tokens=tokens, vocab_ptr=vocabulary.handle, tokenize_fptr=function, eos_token=list(ends), slices=None
+                tokens=tokens, vocab_ptr=vocabulary.handle, tokenize_fptr=function, eos_token=list(ends), slices=[]
             )
         except ValueError as error:  # its tokenizer changes texts: what it would write for one cannot be known
             structlog.get_logger().info("no tokens are forced with this vocabulary", reason=str(error))
@@ -135,15 +135,3 @@ class _Tokens:
 
     def __call__(self, text: str | bytes) -> list[int]:
         return []
-
-
-def _without_forcing(grammar: str) -> str:
-    whole = json.loads(grammar)
-    first = whole["grammars"][0]
-    option = '%llguidance {"no_forcing": true}\n'
-    if "lark_grammar" in first:
-        first["lark_grammar"] = option + first["lark_grammar"]
-    else:
-        first["name"] = "answer"
-        whole["grammars"].insert(0, {"lark_grammar": f"{option}start: @answer"})
-    return json.dumps(whole)

@@ -11,13 +11,16 @@ from hypura_worker.engine.sequence import Sequence, State, Work, common_prefix
 from hypura_worker.engine.text import TextStream
 
 
-def _sequence(number: int, held: int, wanted: int = 0, order: int = 0, used: int = 0, alone: bool = False) -> Sequence:
+def _sequence(
+    number: int, held: int, wanted: int = 0, order: int = 0, used: int = 0, alone: bool = False, prompt: int = 0
+) -> Sequence:
+    """prompt: how many of the wanted tokens are the prompt's; 0 for all."""
     sequence = Sequence(number, list(range(held)), used=used)
     if wanted:
-        limits = Limits(None, (), False, "", None, False)
+        limits = Limits(None, (), False, None, False)
         sampling = Sampling(0, 0, 1, 0, 1, 0, 1, 0, 0, 0, ())
         sampler = object()  # never asked here
-        request = Request(str(number), [], sampling, limits, sampler, lambda event: None)  # type: ignore[arg-type]
+        request = Request(str(number), list(range(prompt or wanted)), sampling, limits, sampler, lambda event: None)  # type: ignore[arg-type]
         work = Work(request, list(range(wanted)), TextStream([]), order, alone=alone)
         sequence.work = work
     return sequence
@@ -38,6 +41,9 @@ def _shape(parts: list[Part]) -> dict[int, int]:
         ([_sequence(0, 5, 6, 1), _sequence(1, 0, 20, 2, alone=True)], 8, {1: 8}),
         ([_sequence(0, 5, 6, 1), _sequence(1, 5, 6, 2), _sequence(2, 0, 9, 3)], 2, {0: 1, 2: 1}),
         ([_sequence(0, 5, 6, 1, used=9), _sequence(1, 0, 9, 2)], 1, {1: 1}),
+        ([_sequence(0, 5, 9, 1, prompt=5), _sequence(1, 5, 6, 2), _sequence(2, 0, 20, 3)], 8, {0: 4, 1: 1, 2: 3}),
+        ([_sequence(0, 5, 30, 1, prompt=5), _sequence(1, 5, 6, 2), _sequence(2, 0, 20, 3)], 8, {0: 6, 1: 1, 2: 1}),
+        ([_sequence(0, 5, 30, 1, prompt=5), _sequence(1, 5, 30, 2, prompt=5)], 8, {0: 7, 1: 1}),
     ],
     ids=[
         "idle",
@@ -48,6 +54,9 @@ def _shape(parts: list[Part]) -> dict[int, int]:
         "suspect-alone",
         "prompts-are-not-starved",
         "turns-at-ubatch-1",
+        "forced-tokens-with-the-one-before",
+        "forced-tokens-leave-room-for-others",
+        "forced-tokens-of-two",
     ],
 )
 def test_compose(sequences: list[Sequence], ubatch: int, expected: dict[int, int]) -> None:
@@ -116,6 +125,8 @@ def test_states() -> None:
     assert _sequence(0, 5).state is State.IDLE
     assert _sequence(0, 5, 10).state is State.PREFILL
     assert _sequence(0, 5, 6).state is State.DECODE
+    assert _sequence(0, 5, 10, prompt=5).state is State.DECODE
+    assert _sequence(0, 4, 10, prompt=5).state is State.PREFILL
 
 
 def test_the_oldest_work_always_has_room() -> None:

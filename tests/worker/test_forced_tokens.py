@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,8 +13,8 @@ from hypura.v1 import inference_pb2, worker_pb2
 from hypura.v1 import placement_pb2 as pb
 from hypura_worker.engine.request import Finished
 from hypura_worker.errors import ConstraintFailed
+from tests.worker import plans
 from tests.worker.conftest import Answer, Running, running
-from tests.worker.plans import make_plan
 
 DEMO = Path(__file__).parents[2] / "hypura_daemon/models/demo/hypura-demo-18m-q4_k.gguf"
 PROMPT = [5, 9, 17, 33, 64, 12, 90, 3]
@@ -31,6 +33,11 @@ KEYS = worker_pb2.Constraint(
 )
 
 
+def make_plan(path: Path, mode: int, **options: Any) -> pb.Plan:
+    """With one thread: two on a busy machine wait for each other at every node."""
+    return plans.make_plan(path, mode, threads=1, **options)
+
+
 def _asked(engine: Running, **limits: object) -> tuple[Answer, Finished, int]:
     """The answer, its end, and the passes that it took."""
     before = engine.engine.counters.passes
@@ -39,9 +46,9 @@ def _asked(engine: Running, **limits: object) -> tuple[Answer, Finished, int]:
     return answer, answer.wait(), engine.engine.counters.passes - before
 
 
-@pytest.mark.parametrize(("mode", "slots"), [(pb.MODE_RESIDENT, 0), (pb.MODE_EXPERT_STREAMING, 16)])
+@pytest.mark.parametrize(("mode", "slots"), [(pb.MODE_RESIDENT, 0), (pb.MODE_EXPERT_STREAMING, 64)])
 def test_keys_take_no_passes_of_their_own(mode: int, slots: int) -> None:
-    with running(make_plan(DEMO, mode, slots=slots, ubatch_tokens=64)) as engine:
+    with running(make_plan(DEMO, mode, slots=slots, ubatch_tokens=16)) as engine:
         answer, end, passes = _asked(engine)
         value = json.loads(answer.text)
         assert list(value) == ["the_name_of_the_city", "how_many_people_live_there", "is_it_the_capital"]
@@ -59,7 +66,7 @@ def test_keys_take_no_passes_of_their_own(mode: int, slots: int) -> None:
 
 def test_exact_answers_do_not_depend_on_the_budget() -> None:
     texts = []
-    for slots in (16, 6):
+    for slots in (80, 34):
         with running(make_plan(DEMO, pb.MODE_EXPERT_STREAMING, slots=slots, exact=True)) as engine:
             texts.append(_asked(engine)[0].tokens)
     assert texts[0] == texts[1]
@@ -81,13 +88,37 @@ def test_limits_hold_within_forced_tokens() -> None:
 
 
 def test_a_format_that_becomes_too_complex_ends_its_own_answer() -> None:
-    counts = worker_pb2.Constraint(json_schema='{"type": "string", "pattern": "^( *[a-z]{0,30}){0,200}$"}')
+    counts = worker_pb2.Constraint(
+        json_schema='{"type": "string", "pattern": "^(((((a{1,100}){1,100}){1,100}){1,100}){1,100})$"}'
+    )
     plan = make_plan(DEMO, pb.MODE_RESIDENT, sequences=2, exact=False)
     with running(plan) as engine:
-        _, other = engine.ask(PROMPT, 100)
-        letters = {ord("a"): 100.0, ord('"'): -100.0}
-        _, answer = engine.ask_with(PROMPT, inference_pb2.Limits(max_tokens=200), counts, logit_bias=letters)
+        _, other = engine.ask(PROMPT, 40)
+        _, answer = engine.ask_with(PROMPT, inference_pb2.Limits(max_tokens=200), counts, logit_bias={ord('"'): -100.0})
         with pytest.raises(ConstraintFailed, match="too complex"):
             answer.wait()
-        assert other.wait().costs.output_tokens == 100
+        assert other.wait().costs.output_tokens == 40
         assert not engine.broken
+
+
+@pytest.mark.parametrize(
+    "constraint",
+    [
+        worker_pb2.Constraint(json_schema='{"type": "string", "pattern": "^a{1000000}$"}'),
+        worker_pb2.Constraint(json_schema='{"type": "string", "pattern": "^((ab){300}c){300}$"}'),
+        worker_pb2.Constraint(json_schema=json.dumps({"const": "x y " * 20_000})),
+        worker_pb2.Constraint(json_schema=json.dumps({"type": "object", "patternProperties": {"^a{99999}$": True}})),
+        worker_pb2.Constraint(gbnf='root ::= "a"{1000000}'),
+        worker_pb2.Constraint(lark=f'start: "{"x y " * 20_000}"'),
+    ],
+    ids=["pattern", "patterns", "const", "names", "gbnf", "literal"],
+)
+def test_a_long_text_that_is_forced_is_not_looked_for(constraint: worker_pb2.Constraint) -> None:
+    """llguidance found all of it, and tokenized it, before each token: seconds, in which no other answer went on."""
+    with running(make_plan(DEMO, pb.MODE_RESIDENT)) as engine:
+        matcher = engine.matcher(constraint)
+        started = time.thread_time()
+        for _ in range(20):
+            assert matcher.forced() == []
+            matcher.accept(int(matcher.allowed()[-1]))
+        assert time.thread_time() - started < 0.5

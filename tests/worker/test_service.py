@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
-from unittest.mock import AsyncMock
+from unittest.mock import AsyncMock, MagicMock
 
 import grpc
 import pytest
@@ -87,7 +87,7 @@ async def test_long_texts_do_not_hold_up_the_tokenizing_of_short_ones() -> None:
     gate = threading.Event()
 
     class Vocabulary:
-        def tokenize(self, text: str, *, add_special: bool = True) -> list[int]:
+        def tokenize(self, text: str, **options: object) -> list[int]:
             assert len(text) < 10 or gate.wait(30)
             return [len(text)]
 
@@ -100,6 +100,30 @@ async def test_long_texts_do_not_hold_up_the_tokenizing_of_short_ones() -> None:
     finally:
         gate.set()
     assert await asyncio.gather(*long) == [[99_999]] * 40
+
+
+async def test_a_sampler_whose_client_leaves_while_it_is_made_is_freed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was made in a thread that went on, and what it had made was lost."""
+    begun, go_on, closed = threading.Event(), threading.Event(), threading.Event()
+
+    class Slow:
+        def __init__(self, *arguments: object) -> None:
+            begun.set()
+            go_on.wait(10)
+
+        def close(self) -> None:
+            closed.set()
+
+    monkeypatch.setattr(service, "Sampler", Slow)
+    monkeypatch.setattr(service.Worker, "_ready", lambda self: (MagicMock(), MagicMock()))
+    monkeypatch.setattr(service.Worker, "_prompt", AsyncMock(return_value=[1]))
+    call = asyncio.ensure_future(anext(service.Worker(lambda reason: None).Generate(_ask([1]), AsyncMock())))
+    await asyncio.to_thread(begun.wait, 10)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    go_on.set()
+    assert await asyncio.to_thread(closed.wait, 10)
 
 
 def test_errors_carry_their_class(moe_model: Path, tmp_path: Path) -> None:

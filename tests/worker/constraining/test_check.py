@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from hypura.v1 import worker_pb2
 from hypura_worker.constraining import constraints
 from hypura_worker.constraining.limits import TRIAL_SECONDS
 from hypura_worker.errors import RequestError
@@ -59,3 +60,23 @@ async def test_a_trial_is_killed_at_once_when_nobody_waits_for_it(monkeypatch: p
     with pytest.raises(asyncio.CancelledError):
         await trial
     assert await asyncio.to_thread(process.wait, 5) == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    ("schema", "simple"),
+    [
+        ('{"type": "object", "properties": {"a": {"type": "string", "maxLength": 9}, "b": {"$ref": "#"}}}', True),
+        ('{"type": "string", "pattern": "a"}', False),
+        (r'{"type": "string", "\u0070attern": "a"}', False),
+        ('{"allOf": []}', False),
+        ('{"type": "integer", "multipleOf": 2}', False),
+        ('{"propertyNames": {}}', False),
+        ('{"enum": ["' + "a" * 20_000 + '"]}', False),
+    ],
+)
+def test_what_is_small_and_simple_needs_no_process(schema: str, simple: bool) -> None:
+    """A process takes 0.1 s, more than the demo model's whole answer."""
+    assert constraints.is_simple(constraints.asked_of(worker_pb2.Constraint(json_schema=schema))) is simple
+    part = worker_pb2.ConstraintPart(name="p0", json_schema=schema)
+    assert constraints.is_simple(constraints.asked_of(worker_pb2.Constraint(lark="start: @p0", parts=[part]))) is simple
+    assert not constraints.is_simple(constraints.asked_of(worker_pb2.Constraint(gbnf='root ::= "a"')))
