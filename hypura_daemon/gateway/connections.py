@@ -14,6 +14,7 @@ from typing import Any
 import structlog
 from starlette.types import Receive, Scope, Send
 
+from hypura_daemon.background import supervised
 from hypura_daemon.descriptors import Places
 from hypura_daemon.gateway.protocol import BoundedProtocol
 from hypura_daemon.gateway.refusal import refusal
@@ -208,7 +209,7 @@ class Acceptor:
         self._listener = listener
         self._make_protocol = make_protocol
         listener.setblocking(False)
-        self._accepting = asyncio.ensure_future(self._run())
+        self._accepting = asyncio.ensure_future(supervised("the gateway's connections", self._run))
 
     async def _run(self) -> None:
         loop, told_seconds = asyncio.get_running_loop(), -TELL_SECONDS
