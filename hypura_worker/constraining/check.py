@@ -93,11 +93,13 @@ def _made(asked: Mapping[str, Any], tokenizer: LLTokenizer, *, relaxed: bool) ->
             for marker in asked["markers"]
         )
     error = _error(whole, tokenizer)
-    if error:
-        for part, grammar in zip(asked["parts"], parts, strict=True):
+    for part, grammar in zip(asked["parts"], parts, strict=True):
+        # A part that nothing fits is found out by itself alone, where the whole begins with something else.
+        if error or "$ref" in part["text"]:
             alone = {key: value for key, value in grammar.items() if key != "name"}
             if found := _error([alone], tokenizer):
                 raise _Refused(f"{part['what']} cannot be enforced: {found}")
+    if error:
         raise _Refused(f"{_named(asked['form'])} cannot be enforced: {error}")
     return {"grammar": json.dumps({"grammars": grammars}), "warnings": warnings}
 

@@ -178,6 +178,13 @@ def test_a_tool_with_a_bad_schema_is_named(check: GrammarCheck) -> None:
         check.matcher(limit)
 
 
+def test_a_schema_that_nothing_fits_is_refused_behind_thinking_too(check: GrammarCheck) -> None:
+    """The thinking alone could be answered, and the answer then ended with an error."""
+    limit = constraint(wanted('{"$ref": "#"}', "", NOTHING, ""), format_of(HERMES), "x", may_think=True)
+    with pytest.raises(Refused, match="no text fits"):
+        check.matcher(limit)
+
+
 @pytest.mark.parametrize("text", ["{", "[]", "5", '"x"', "[" * 100_000, " " * (MAX_SCHEMA_CHARACTERS + 1), DEEP])
 def test_no_schema_at_all_is_refused_before_a_model_is_loaded(text: str) -> None:
     with pytest.raises(InvalidRequest):
