@@ -231,7 +231,7 @@ class Inference(inference_pb2_grpc.InferenceServiceServicer):
             await self.control.note_cancelled()
             raise
         statistics = inference_pb2.RequestStatistics(
-            prompt_tokens=2, output_tokens=3, hit_rate=0.5, seed=request.sampling.seed
+            prompt_tokens=2, output_tokens=3, forced_tokens=1, hit_rate=0.5, seed=request.sampling.seed
         )
         finished = inference_pb2.Finished(reason=inference_pb2.FINISH_REASON_LENGTH, statistics=statistics)
         await context.write(response(finished=finished))

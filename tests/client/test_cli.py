@@ -61,6 +61,7 @@ def test_run_text(hypuractl: Hypuractl) -> None:
         outcome = hypuractl("run", model, "hello")
         assert (outcome.code, outcome.stdout) == (0, "né hello\n")
         assert "hit rate 50.0%" in outcome.stderr
+        assert "1 of 3 tokens forced by the format" in outcome.stderr
         assert "1.00 GB resident, 18.00 GB streamed" in outcome.stderr
 
 
