@@ -6,6 +6,8 @@ KV cache   [ filled ][ the next 128 tokens ][ …… lent …………………�
 
 from __future__ import annotations
 
+import structlog
+
 from hypura_worker.llama.kv_memory import KvMemory
 
 _STEP_TOKENS = 128
@@ -24,7 +26,7 @@ class Loan:
         self._memory = memory
         self._touched_bytes = touched_tokens * memory.token_bytes
         self._size_bytes, self._token_bytes = memory.size_bytes, memory.token_bytes
-        self._filled_bytes = memory.resident_bytes()
+        self._filled_bytes = self._measured()
         self._kept_bytes = self._to_keep()
 
     @property
@@ -39,12 +41,20 @@ class Loan:
         needed_bytes = tokens * self._token_bytes
         most_bytes = self._kept_bytes - self._touched_bytes
         if self._filled_bytes + needed_bytes > most_bytes:
-            self._filled_bytes = self._memory.resident_bytes()
+            self._filled_bytes = self._measured()
         self._filled_bytes += needed_bytes
         if self._filled_bytes <= most_bytes:
             return False
         self._kept_bytes = self._to_keep()
         return True
+
+    def _measured(self) -> int:
+        """All of it where the system does not say: nothing is lent then, and the pass goes on."""
+        try:
+            return self._memory.resident_bytes()
+        except OSError as error:
+            structlog.get_logger().warning("the KV cache is taken for full", error=str(error))
+            return self._size_bytes
 
     def _to_keep(self) -> int:
         step_bytes = _STEP_TOKENS * self._token_bytes

@@ -146,3 +146,32 @@ def test_the_cache_is_found_and_its_pages_are_counted(dense_model: Path, unfused
         assert memory.resident_bytes() == filled, "the same places are filled again"
     finally:
         model.close()
+
+
+class Unknown(KvMemory):
+    """A cache of which the system does not say what is filled, once it was asked before."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    @property
+    def token_bytes(self) -> int:
+        return 4096
+
+    @property
+    def size_bytes(self) -> int:
+        return 4096 * 1000
+
+    def resident_bytes(self) -> int:
+        self.asked += 1
+        if self.asked > 1:
+            raise OSError("the system does not say which pages are in memory (mincore)")
+        return 0
+
+
+def test_a_cache_that_cannot_be_measured_is_taken_for_full() -> None:
+    """Seen: the pass that asked broke the engine."""
+    loan = Loan(Unknown())
+    assert loan.lent_bytes > 0
+    assert loan.make_room(500) and loan.lent_bytes == 0
+    assert not loan.make_room(500)
