@@ -139,3 +139,15 @@ def test_keep_alive(given: int | str | None, seconds: float | None) -> None:
 def test_a_bare_number_in_quotes_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="keep_alive"):
         keep_alive_seconds("300")
+
+
+async def test_vectors_are_one_body_though_they_are_written_one_by_one() -> None:
+    async with serving() as gateway:
+        answer = await gateway.http.post("/api/embed", json={"model": 'a"[]', "input": ["x", "y"]})
+        assert answer.headers["content-type"] == "application/json"
+        body = answer.json()
+        assert (body["model"], body["embeddings"], body["prompt_eval_count"]) == ('a"[]', [[1.0, 0.5]] * 2, 3)
+        assert set(body) == {"model", "embeddings", "prompt_eval_count", "total_duration", "load_duration"}
+        openai = await gateway.http.post("/v1/embeddings", json={"model": "[]", "input": ["x", "y"]})
+        assert [item["embedding"] for item in openai.json()["data"]] == [[1.0, 0.5]] * 2
+        assert openai.json()["model"] == "[]" and openai.headers["content-type"] == "application/json"
