@@ -7,9 +7,7 @@ errors. Closing an answer's iterator cancels it in the worker.
 import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
 
 import structlog
 
@@ -20,22 +18,19 @@ from hypura_daemon.chat.defaults import limits_with, sampling_with, use_with
 from hypura_daemon.chat.infill import InfillTokens, infill_tokens
 from hypura_daemon.chat.job import ChatJob, chat_job
 from hypura_daemon.chat.marks import NO_CONTROLS, ControlTexts, Prompt, control_texts, plain_text, rendered
-from hypura_daemon.errors import ContextTooLong, InvalidRequest, PromptTooLong, WorkerFailed
+from hypura_daemon.context_room import Demand, EmbedInput, Input, PromptInput, max_tokens_of, token_ids, with_room
+from hypura_daemon.errors import InvalidRequest, WorkerFailed
 from hypura_daemon.models.entry import Entry
 from hypura_daemon.models.model import Model
 from hypura_daemon.models.overrides import Overrides, style_of
 from hypura_daemon.models.registry import Registry
-from hypura_daemon.scheduling.context import answer_room, grown, likely_tokens
 from hypura_daemon.tally import current
 from hypura_daemon.threads import FILES, REQUESTS, TEMPLATES
 from hypura_daemon.workers.snapshot import Lease
 from hypura_daemon.workers.supervisor import Supervisor
-from hypura_daemon.workers.use import Use
 
 MAX_TEXTS = 4096
 MAX_TEXT_CHARACTERS = 1 << 24
-_ADDED_TOKENS = 4
-"""Begin and end of a sequence, and the blank that some tokenizers put before a text."""
 FLOAT_BYTES = 4
 MAX_VECTORS_BYTES = 128 << 20
 """Of one answer's vectors, 4 bytes a number: 4,096 of 8,192 dimensions."""
@@ -87,15 +82,15 @@ class Inference:
             _sized(request.suffix, "the suffix")
             gap = _gap(request, model, entry.overrides)
 
-        async def prompt(lease: Lease) -> _Prompt:
+        async def prompt(lease: Lease) -> PromptInput:
             if request.suffix:
                 return await _filled(lease, gap, entry.overrides.template, request)
-            return _Prompt(_given(request, request.prompt), tuple(request.prompt_ids.ids))
+            return PromptInput(_given(request, request.prompt), tuple(request.prompt_ids.ids))
 
         trained_tokens = model.hyperparameters.context_length
         use = use_with(request.use, parameters, trained_tokens)
-        demand = _Demand(use, trained_tokens, _max_tokens(asked.limits), asked.limits.truncate)
-        async with self._with_room(entry.name, demand, prompt, request.ByteSize()) as (lease, made, context_tokens):
+        demand = Demand(use, trained_tokens, max_tokens_of(asked.limits), asked.limits.truncate)
+        async with self._room(entry.name, demand, prompt, request.ByteSize()) as (lease, made, context_tokens):
             load_seconds = time.monotonic() - began_seconds
             made.tell(asked)
             asked.limits.context_tokens = context_tokens
@@ -113,11 +108,15 @@ class Inference:
         name, job = await self._chat_job(request)
         current().model = name
 
-        async def whole(lease: Lease) -> _Prompt:
-            return _Prompt(await _rendered(lease, job), job.context)
+        async def whole(lease: Lease) -> PromptInput:
+            return PromptInput(await _rendered(lease, job), job.context)
 
-        demand = _Demand(job.use, job.trained_tokens, _max_tokens(job.limits), job.limits.truncate)
-        async with self._with_room(name, demand, whole, request.ByteSize()) as (lease, made, context_tokens):
+        demand = Demand(job.use, job.trained_tokens, max_tokens_of(job.limits), job.limits.truncate)
+        async with self._room(name, demand, whole, request.ByteSize()) as (
+            lease,
+            made,
+            context_tokens,
+        ):
             load_seconds = time.monotonic() - began_seconds
             prompt = await self._chat_prompt(lease, job, made.prompt, context_tokens)
             asked = worker_pb2.WorkerGenerateRequest(
@@ -131,7 +130,7 @@ class Inference:
             asked.limits.context_tokens = context_tokens
             _bind(asked, await REQUESTS(job.constraint, prompt.markup))
             if job.context:
-                added = await _tokens(lease, prompt, add_special=False)
+                added = await token_ids(lease, prompt, add_special=False)
                 asked.prompt_ids.CopyFrom(inference_pb2.TokenIds(ids=[*job.context, *added]))
             answering = Answering(job.parser(prompt.markup))
             async with aclosing(self._answer(lease, asked, load_seconds)) as answer:
@@ -176,14 +175,14 @@ class Inference:
         )
         trained_tokens = model.hyperparameters.context_length
         use = use_with(request.use, entry.overrides.parameters, trained_tokens)
-        demand = _Demand(use, trained_tokens, None, request.truncate)
-        texts = _Texts(request)
+        demand = Demand(use, trained_tokens, None, request.truncate)
+        texts = EmbedInput(request)
 
-        async def given(lease: Lease) -> _Texts:
+        async def given(lease: Lease) -> EmbedInput:
             _check_vectors(count, lease.loaded.embedding_length, request.dimensions, most_bytes)
             return texts
 
-        async with self._with_room(entry.name, demand, given, texts.longest_bytes) as (lease, _, context_tokens):
+        async with self._room(entry.name, demand, given, texts.longest_bytes) as (lease, _, context_tokens):
             load_seconds = time.monotonic() - began_seconds
             asked.context_tokens = context_tokens
             answer = await lease.worker.embed(asked)
@@ -199,7 +198,7 @@ class Inference:
         """Turns text into token ids. Raises HypuraError."""
         text = _sized(request.text, "the text")
         async with self._lease(request.model, request.use) as lease:
-            tokens = await _tokens(lease, Prompt(text), add_special=request.add_special)
+            tokens = await token_ids(lease, Prompt(text), add_special=request.add_special)
             return inference_pb2.TokenizeResponse(token_ids=tokens)
 
     @asynccontextmanager
@@ -220,56 +219,11 @@ class Inference:
         job = await REQUESTS(_job, request, model, entry.overrides)
         return entry.name, await TEMPLATES(job.usable, key=job.template.text)
 
-    @asynccontextmanager
-    async def _with_room(
-        self, name: str, demand: "_Demand", made: Callable[[Lease], Awaitable["Input"]], size_bytes: int
-    ) -> AsyncIterator[tuple[Lease, "Input", int]]:
-        """The model with a context that what `made` gives fits into, that input, and how much context it may use.
-
-        A request that names its context has that. Any other has what the model is loaded with by its load's own
-        options, or by the settings, and more if its input needs it: the model is then loaded anew. What it gets is
-        the same whatever earlier requests needed. Raises PromptTooLong, and what loading raises.
-        """
-        use, trained_tokens = demand.use, demand.trained_tokens
-        named_tokens, tokens = use.context_tokens, 0
-        likely = likely_tokens(size_bytes)
-        if not named_tokens and likely + demand.room(self._context_tokens) > self._context_tokens:
-            # Else a large request would load the model twice where it is not loaded yet.
-            likely = grown(likely + demand.room(self._context_tokens), trained_tokens)
-            use = replace(use, likely_tokens=likely)
-        while True:
-            try:
-                async with self._supervisor.lease(name, use=use) as lease:
-                    given = await made(lease)
-                    loaded_tokens = lease.loaded.context_tokens
-                    usual_tokens = named_tokens or lease.asked_context_tokens or self._context_tokens
-                    usual_tokens = min(usual_tokens, trained_tokens)
-                    room = demand.room(usual_tokens)
-                    if given.most_tokens + room <= usual_tokens:
-                        yield lease, given, min(usual_tokens, loaded_tokens)
-                        return
-                    asked_before, tokens = bool(tokens), await given.count(lease)
-                    wanted_tokens = min(tokens + room, trained_tokens)
-                    if named_tokens or wanted_tokens <= loaded_tokens or asked_before:
-                        context_tokens = usual_tokens
-                        if not named_tokens:
-                            context_tokens = max(usual_tokens, grown(tokens + room, trained_tokens))
-                        context_tokens = min(context_tokens, loaded_tokens)
-                        demand.check(tokens, context_tokens)
-                        yield lease, given, context_tokens
-                        return
-            except ContextTooLong as error:
-                if not tokens or not error.largest_tokens:
-                    raise
-                raise _too_long(tokens, error.largest_tokens) from error
-            demand.check(tokens, trained_tokens)
-            enough_tokens = 0 if demand.truncate else tokens + demand.least_room
-            use = replace(
-                use,
-                context_tokens=wanted_tokens,
-                enough_tokens=enough_tokens,
-                likely_tokens=grown(wanted_tokens, trained_tokens),
-            )
+    def _room(
+        self, name: str, demand: Demand, made: Callable[[Lease], Awaitable[Input]], size_bytes: int
+    ) -> AbstractAsyncContextManager[tuple[Lease, Input, int]]:
+        """See with_room."""
+        return with_room(self._supervisor, self._context_tokens, name, demand, made, size_bytes)
 
     async def _chat_prompt(self, lease: Lease, job: ChatJob, prompt: Prompt, size: int) -> Prompt:
         """The prompt; if it is too long and may be cut, without as many of the oldest messages as need be."""
@@ -326,84 +280,6 @@ def _job(request: inference_pb2.ChatRequest, model: Model, overrides: Overrides)
     return chat_job(request, model, overrides)
 
 
-@dataclass(frozen=True, slots=True)
-class _Demand:
-    """What a request asks of the context: how it holds the model, what that was trained for, how long the answer may
-    become (negative: it does not say; None: there is none), and whether its input may be cut.
-    """
-
-    use: Use
-    trained_tokens: int
-    max_tokens: int | None
-    truncate: bool
-
-    @property
-    def least_room(self) -> int:
-        """The tokens beside the input without which there is no answer."""
-        return 0 if self.max_tokens is None else 1
-
-    def room(self, usual_tokens: int) -> int:
-        """The tokens that are kept for the answer."""
-        return 0 if self.max_tokens is None else answer_room(self.max_tokens, usual_tokens)
-
-    def check(self, tokens: int, context_tokens: int) -> None:
-        """Raises PromptTooLong for an input that does not fit and may not be cut."""
-        if not self.truncate and tokens + self.least_room > context_tokens:
-            raise _too_long(tokens, context_tokens)
-
-
-@dataclass(frozen=True, slots=True)
-class _Prompt:
-    """What is given to the model: token ids, then a prompt of text."""
-
-    prompt: Prompt
-    ids: tuple[int, ...] = ()
-
-    @property
-    def most_tokens(self) -> int:
-        """Its tokens at most: each is a byte at least, but for those that the tokenizer adds."""
-        return len(self.ids) + len(self.prompt.text.encode()) + _ADDED_TOKENS
-
-    async def count(self, lease: Lease) -> int:
-        """Its tokens."""
-        if self.ids and not self.prompt.text:
-            return len(self.ids)
-        return len(self.ids) + len(await _tokens(lease, self.prompt, add_special=not self.ids))
-
-    def tell(self, asked: worker_pb2.WorkerGenerateRequest) -> None:
-        """Put ids or text, of which there is one, into what the worker is asked."""
-        if self.ids:
-            asked.prompt_ids.CopyFrom(inference_pb2.TokenIds(ids=self.ids))
-        else:
-            asked.prompt = self.prompt.text
-            asked.plain_spans.extend(self.prompt.spans)
-
-
-class _Texts:
-    """Texts that are embedded, each by itself: what counts is the longest."""
-
-    def __init__(self, request: inference_pb2.EmbedRequest) -> None:
-        self._texts = request.texts
-        self._longest_ids = max((len(given.ids) for given in request.token_texts), default=0)
-        self.longest_bytes = max((len(text.encode()) for text in request.texts), default=0)
-        self.most_tokens = max(self._longest_ids, self.longest_bytes + _ADDED_TOKENS)
-
-    async def count(self, lease: Lease) -> int:
-        """The longest one's tokens."""
-        longest = self._longest_ids
-        for text in self._texts:
-            if len(text.encode()) + _ADDED_TOKENS > longest:
-                longest = max(longest, len(await _tokens(lease, Prompt(text), add_special=True)))
-        return longest
-
-
-Input = TypeVar("Input", _Prompt, _Texts)
-
-
-def _max_tokens(limits: inference_pb2.Limits) -> int:
-    return limits.max_tokens if limits.HasField("max_tokens") else -1
-
-
 def _check_vectors(count: int, length: int, dimensions: int, most_bytes: int) -> None:
     """Raises InvalidRequest for more vectors than one answer may have."""
     length = min(length, dimensions) if dimensions else length
@@ -412,15 +288,6 @@ def _check_vectors(count: int, length: int, dimensions: int, most_bytes: int) ->
             f"{count} vectors of {length} dimensions are {count * length * FLOAT_BYTES / 1e6:.0f} MB, and "
             f"{most_bytes / 1e6:.0f} MB are allowed; give at most {most_bytes // (length * FLOAT_BYTES)} texts at once"
         )
-
-
-def _too_long(tokens: int, context_tokens: int) -> PromptTooLong:
-    return PromptTooLong(
-        f"the input length exceeds the context length: the prompt is too long, it has {tokens} tokens, and the "
-        f"context of this model has {context_tokens} here; shorten it",
-        tokens,
-        context_tokens,
-    )
 
 
 async def _rendered(lease: Lease, job: ChatJob, first: int = 0) -> Prompt:
@@ -441,13 +308,8 @@ def _given(request: inference_pb2.GenerateRequest, text: str) -> Prompt:
     return plain_text(text) if request.plain_text else Prompt(text)
 
 
-async def _tokens(lease: Lease, prompt: Prompt, *, add_special: bool) -> Sequence[int]:
-    asked = worker_pb2.WorkerTokenizeRequest(text=prompt.text, add_special=add_special, plain_spans=prompt.spans)
-    return (await lease.worker.tokenize(asked)).token_ids
-
-
 async def _length(lease: Lease, job: ChatJob, prompt: Prompt) -> int:
-    return len(job.context) + len(await _tokens(lease, prompt, add_special=not job.context))
+    return len(job.context) + len(await token_ids(lease, prompt, add_special=not job.context))
 
 
 def _gap(request: inference_pb2.GenerateRequest, model: Model, overrides: Overrides) -> InfillTokens | None:
@@ -462,7 +324,7 @@ def _gap(request: inference_pb2.GenerateRequest, model: Model, overrides: Overri
 
 async def _filled(
     lease: Lease, gap: InfillTokens | None, template: str, request: inference_pb2.GenerateRequest
-) -> _Prompt:
+) -> PromptInput:
     """The prompt for a gap."""
     if gap is None:
         from hypura_daemon.chat.renderer import renderer
@@ -472,13 +334,13 @@ async def _filled(
         made = await TEMPLATES(
             rendered, lambda given: renderer.render_go(template, [given]), data, controls, key=template
         )
-        return _Prompt(made)
+        return PromptInput(made)
     before: Sequence[int] = list(request.prompt_ids.ids)
     if request.WhichOneof("input") != "prompt_ids":
-        before = await _tokens(lease, _given(request, request.prompt), add_special=False)
-    bos = await _tokens(lease, Prompt(""), add_special=True)
-    behind = await _tokens(lease, _given(request, request.suffix), add_special=False)
-    return _Prompt(Prompt(""), tuple(gap.prompt(bos, before, behind)))
+        before = await token_ids(lease, _given(request, request.prompt), add_special=False)
+    bos = await token_ids(lease, Prompt(""), add_special=True)
+    behind = await token_ids(lease, _given(request, request.suffix), add_special=False)
+    return PromptInput(Prompt(""), tuple(gap.prompt(bos, before, behind)))
 
 
 def _bind(asked: worker_pb2.WorkerGenerateRequest, constraint: worker_pb2.Constraint) -> None:
