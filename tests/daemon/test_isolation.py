@@ -18,7 +18,9 @@ import httpx
 import pytest
 
 from hypura.v1 import inference_pb2
+from hypura_daemon.descriptors import Places
 from hypura_daemon.gateway.app import build
+from hypura_daemon.gateway.connections import Connections
 from hypura_daemon.gateway.core import Core
 from hypura_daemon.gateway.guard import Rules
 from hypura_daemon.gateway.server import GatewayServer
@@ -75,7 +77,8 @@ async def running() -> AsyncIterator[Daemon]:
                 settings=cast(Any, None),
                 shop=cast(Any, None),
             )
-            server = GatewayServer(build(core, Rules("127.0.0.1"), BODY_LIMIT_BYTES), [listener], 1)
+            connections = Connections(Places(256, 16, 16), 60.0)
+            server = GatewayServer(build(core, Rules("127.0.0.1"), BODY_LIMIT_BYTES), [listener], 1, connections)
             serving = asyncio.ensure_future(server.run())
             address = listener.getsockname()
             async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{address[1]}", timeout=WAIT_SECONDS) as http:

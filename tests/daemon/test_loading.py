@@ -112,5 +112,7 @@ async def test_a_plan_that_is_looked_at_waits_for_the_machine_but_not_for_long(
     monkeypatch.setattr(planner._hardware, "profile", never, raising=False)
     monkeypatch.setattr(loading, "PREVIEW_SECONDS", 0.05)
     async with asyncio.timeout(10):
-        assert (await planner.preview("tiny", LoadRequest(), spare_bytes=PLENTY)).context_tokens == 4096
+        assert (
+            await planner.preview("tiny", LoadRequest(), spare_bytes=PLENTY, granted_bytes=0)
+        ).context_tokens == 4096
     assert len(asked) == 1

@@ -57,12 +57,12 @@ def _pooled(written: Path, folder: Path, pooling: int | None, *, causal: bool = 
 
 
 def _vector(engine: Running, text: list[int]) -> npt.NDArray[np.float32]:
-    answer: queue.Queue[list[list[float]] | Exception] = queue.Queue()
+    answer: queue.Queue[list[float] | Exception | None] = queue.Queue()
     engine.engine.submit(EmbedRequest([text], answer.put))
     found = answer.get(timeout=60)
     if isinstance(found, Exception):
         raise found
-    return np.array(found[0], np.float32)
+    return np.array(found, np.float32)
 
 
 def _by_llama_cpp(path: Path, pooling: int) -> npt.NDArray[np.float32]:

@@ -160,11 +160,10 @@ def test_a_request_keeps_to_the_context_that_it_has(moe_model: Path, tmp_path: P
         assert ended.finished.statistics.output_tokens == 4
         long, start_ = list(range(1, 101)), list(range(1, 33))
         texts = [inference_pb2.TokenIds(ids=ids) for ids in (long, start_)]
-        vectors = stub.Embed(
-            worker_pb2.WorkerEmbedRequest(token_texts=texts, truncate=True, context_tokens=32), timeout=60
-        )
-        assert vectors.embeddings[0] == vectors.embeddings[1], "the beginning of a long text counts, as in Ollama"
-        assert vectors.prompt_tokens == 64
+        asked = worker_pb2.WorkerEmbedRequest(token_texts=texts, truncate=True, context_tokens=32)
+        first, second = stub.Embed(asked, timeout=60)
+        assert first.embeddings == second.embeddings, "the beginning of a long text counts, as in Ollama"
+        assert first.prompt_tokens + second.prompt_tokens == 64
 
 
 @pytest.mark.parametrize(

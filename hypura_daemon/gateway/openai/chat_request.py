@@ -152,7 +152,7 @@ def known_role(role: str) -> str:
     known = _ALIASES.get(role.lower(), role.lower())
     if known in _ROLES:
         return known
-    _log.warning("a role that is not known is taken for the user's", role=role[:40])
+    _log.warning("a role that is not known is taken for the user's")  # It may hold what is content.
     return "user"
 
 

@@ -42,13 +42,9 @@ def schema_json(form: Format | None, field: str) -> str:
         case "text":
             return ""
         case "json_object" | "json_schema" if form is not None:
-            # llama-server's clients put a schema beside json_object.
+            # OpenAI's schema is optional, and llama-server and others take one with json_object, too.
             schema = form.json_schema.schema_ if form.json_schema else form.schema_
-            if schema is not None:
-                return json.dumps(schema)
-            if form.type == "json_object":
-                return ANY_OBJECT
-            raise InvalidRequest(f"{field} is json_schema without a schema")
+            return ANY_OBJECT if schema is None else json.dumps(schema)
     raise InvalidRequest(f"{field} has a type that is not known; give text, json_object or json_schema")
 
 

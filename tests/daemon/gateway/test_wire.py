@@ -147,7 +147,7 @@ CLOSE = b"Connection: close"
         ((b"POST http://localhost/api/chat HTTP/1.1", LENGTH), BODY, 200),
         ((b"POST /api/%63hat HTTP/1.1", LENGTH), BODY, 200),
         ((b"POST /api/chat?x=%ff HTTP/1.1", LENGTH), BODY, 200),
-        ((b"POST //api/chat HTTP/1.1", LENGTH), BODY, 404),
+        ((b"POST //api/chat HTTP/1.1", LENGTH), BODY, 200),
         ((b"POST /api/chat%00 HTTP/1.1", LENGTH), BODY, 404),
         ((b"POST /api/%ff HTTP/1.1", LENGTH), BODY, 404),
         ((b"POST http://localhost HTTP/1.1", LENGTH), BODY, 400),

@@ -32,8 +32,8 @@ async def test_a_lease_beyond_the_grace_ends_as_the_daemon_does(tmp_path: Path) 
 async def test_a_grpc_stream_gets_a_status_that_says_so(tmp_path: Path) -> None:
     async with house(tmp_path) as home:
         home.modes["m"] = "mute-answer"
-        server = grpc.aio.server(interceptors=[ErrorInterceptor()])
-        inference = Inference(home.supervisor, cast(Registry, Shelf()))
+        server = grpc.aio.server(interceptors=[ErrorInterceptor(60.0)])
+        inference = Inference(home.supervisor, cast(Registry, Shelf()), context_tokens=4096)
         inference_pb2_grpc.add_InferenceServiceServicer_to_server(InferenceServicer(inference), server)
         server.add_insecure_port(f"unix:{tmp_path}/t.sock")
         await server.start()

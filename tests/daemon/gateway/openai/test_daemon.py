@@ -91,7 +91,8 @@ def test_a_prompt_that_is_too_long_is_refused_by_all(http: httpx.Client) -> None
     }
     for path, body in bodies.items():
         answer = http.post(path, json={"model": "some/tiny:q4", "stream": True, **body})
-        assert answer.status_code == 400 and "context" in answer.json()["error"]["message"], (path, answer.text)
+        words = "prompt is too long: " if path == "/v1/messages" else "maximum context length is "
+        assert answer.status_code == 400 and words in answer.json()["error"]["message"], (path, answer.text)
 
 
 def test_a_client_that_hangs_up_frees_the_model(http: httpx.Client) -> None:
