@@ -217,7 +217,8 @@ class Inference:
     async def _chat_job(self, request: inference_pb2.ChatRequest) -> tuple[str, ChatJob]:
         entry, model = await FILES(self._opened, request.model, key=request.model)
         job = await REQUESTS(_job, request, model, entry.overrides)
-        return entry.name, await TEMPLATES(job.usable, key=job.template.text)
+        # Another key than the rendering's: a template that is quick to try may be slow with a conversation.
+        return entry.name, await TEMPLATES(job.usable, key=f"usable {job.template.text}")
 
     def _room(
         self, name: str, demand: Demand, made: Callable[[Lease], Awaitable[Input]], size_bytes: int
