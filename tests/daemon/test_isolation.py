@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any, cast
 
 import httpx
@@ -181,10 +182,12 @@ async def test_embeddings_of_millions_of_numbers_do_not_stop_the_event_loop(monk
     texts: dict[str, bytes] = {}
     async with running() as daemon:
         for path in ("/api/embed", "/v1/embeddings"):
-            head, body = request_of(path, [b'{"model":"m","input":["a"]}'])
+            url = f"http://127.0.0.1:{daemon.address[1]}{path}"
+            asked = partial(httpx.post, url, json={"model": "m", "input": ["a"]}, timeout=WAIT_SECONDS)
             daemon.pauses.clear()
-            told, texts[path] = await asyncio.to_thread(sent, daemon.address, head, body)
-            assert told == 200 and max(daemon.pauses) < 0.25, max(daemon.pauses)
+            answered = await asyncio.to_thread(asked)
+            assert answered.status_code == 200 and max(daemon.pauses) < 0.25, max(daemon.pauses)
+            texts[path] = answered.content
     for vectors in (
         json.loads(texts["/api/embed"])["embeddings"],
         [item["embedding"] for item in json.loads(texts["/v1/embeddings"])["data"]],
