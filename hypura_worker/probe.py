@@ -12,6 +12,7 @@ import ctypes
 import json
 import os
 import resource
+import shutil
 import signal
 import struct
 import subprocess
@@ -63,6 +64,7 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="threads that measure memory")
     parser.add_argument("--devices-only", action="store_true", help="measure nothing")
     parser.add_argument("--end-with-stdin", action="store_true", help="end when standard input closes")
+    parser.add_argument("--folder", help="where temporary files go; removed when standard input closes")
     parser.add_argument("--self-test", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args(arguments)
     if options.threads < 1:
@@ -71,8 +73,9 @@ def main(arguments: Sequence[str]) -> int:
     os.dup2(2, 1)  # libraries print what they like
     if options.self_test is not None:
         return _self_test(options.self_test)
+    tempfile.tempdir = options.folder
     if options.end_with_stdin:
-        threading.Thread(target=_end_with_daemon, daemon=True).start()
+        threading.Thread(target=_end_with_daemon, args=(options.folder,), daemon=True).start()
     # Before the devices, whose drivers take memory that a worker without a GPU does not.
     base_bytes = 0 if options.devices_only else worker_base_bytes()
     report: dict[str, object] = {
@@ -308,10 +311,12 @@ def _ggml(name: str, result: type[Any] | None, *arguments: type[Any]) -> ctypes.
     return function  # type: ignore[no-any-return]
 
 
-def _end_with_daemon() -> None:
+def _end_with_daemon(folder: str | None) -> None:
     """Kill this process group when standard input ends: its other end is the daemon's."""
     while os.read(0, 4096):
         pass
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
     os.killpg(0, signal.SIGKILL)
 
 

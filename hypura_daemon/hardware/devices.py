@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from tempfile import TemporaryDirectory
 
 import structlog
 from pydantic import TypeAdapter, ValidationError
@@ -59,7 +60,9 @@ async def probe_devices(
     arguments = [*command, "--end-with-stdin", "--threads", str(threads or current().usable_cores())]
     if devices_only:
         arguments.append("--devices-only")
-    output = await _run(arguments, timeout_seconds)
+    # What it writes lies here, so that nothing stays when it is killed.
+    with TemporaryDirectory(prefix="hypura-", ignore_cleanup_errors=True) as folder:
+        output = await _run([*arguments, "--folder", folder], timeout_seconds)
     try:
         return _parser.validate_json(output)
     except ValidationError as error:

@@ -104,22 +104,31 @@ async def test_a_probe_that_hangs_is_killed_with_its_child(tmp_path: Path) -> No
     assert await asyncio.wait_for(reader, 10) == "started"
 
 
-async def test_a_cancelled_probe_is_gone(tmp_path: Path) -> None:
+async def test_a_cancelled_probe_is_gone_with_what_it_wrote(tmp_path: Path) -> None:
     note = tmp_path / "note"
     os.mkfifo(note)
-    code = f"import os, time; open({str(note)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    code = (
+        "import os, sys, time\n"
+        "open(sys.argv[-1] + '/model', 'w').close()\n"
+        f"open({str(note)!r}, 'w').write(f'{{os.getpid()}} {{sys.argv[-1]}}')\n"
+        "time.sleep(600)\n"
+    )
     task = asyncio.ensure_future(probe_devices(60, command=program(code)))
-    pid = int(await asyncio.to_thread(note.read_text))
+    pid, folder = (await asyncio.to_thread(note.read_text)).split()
+    assert await asyncio.to_thread(Path(folder, "model").exists)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     with pytest.raises(ProcessLookupError):
-        os.kill(pid, 0)
+        os.kill(int(pid), 0)
+    assert not await asyncio.to_thread(Path(folder).exists)
 
 
-def test_the_probe_ends_with_its_daemon() -> None:
+def test_the_probe_ends_with_its_daemon(tmp_path: Path) -> None:
+    folder = tmp_path / "probe"
+    folder.mkdir()
     with subprocess.Popen(
-        [sys.executable, "-m", "hypura_worker.probe", "--end-with-stdin"],
+        [sys.executable, "-m", "hypura_worker.probe", "--end-with-stdin", "--folder", str(folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -128,3 +137,4 @@ def test_the_probe_ends_with_its_daemon() -> None:
         output, _ = process.communicate(timeout=30)
     assert process.returncode == -9
     assert output == b""
+    assert not folder.exists()
