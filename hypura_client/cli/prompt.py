@@ -10,13 +10,14 @@ import locale
 import os
 import select
 import sys
-import time
 from collections.abc import Callable, Sequence
 
 MAX_PIPED_BYTES = 16 << 20
 """About four million tokens, more than any model's context."""
 _PIECE_BYTES = 1 << 16
 _SILENCE_SECONDS = 2.0
+_FIRST_BYTE_SECONDS = 30.0
+"""With words on the command line, so long for the first byte: some schedulers leave a silent pipe open."""
 _MOST_UNREADABLE = 0.3
 """Share of characters that are no UTF-8: text in Latin-1 has less, binary data and other alphabets have more."""
 _MARKS = (
@@ -92,19 +93,17 @@ def decoded(data: bytes, what: str, tell: Callable[[str], None] | None) -> str:
 
 
 def _piped(has_words: bool, tell: Callable[[str], None]) -> str:
-    """All that standard input has."""
+    """All that standard input has; with words, nothing where nobody writes to it for long."""
     pieces: list[bytes] = []
     size_bytes = 0
-    begun, told = time.monotonic(), False
     try:
-        while True:
-            if not told and not select.select([0], [], [], max(0.0, begun + _SILENCE_SECONDS - time.monotonic()))[0]:
-                told = True
-                without = "; without any, give it </dev/null" if has_words else ""
-                tell(f"waiting for standard input to end{without} …")
-            piece = os.read(0, _PIECE_BYTES)
-            if not piece:
-                break
+        if not _readable_within(_SILENCE_SECONDS):
+            without = "; without any, give it </dev/null" if has_words else ""
+            tell(f"waiting for standard input to end{without} …")
+            if has_words and not _readable_within(_FIRST_BYTE_SECONDS - _SILENCE_SECONDS):
+                tell(f"note: nothing was piped in within {_FIRST_BYTE_SECONDS:g} s; the prompt is the words alone")
+                return ""
+        while piece := os.read(0, _PIECE_BYTES):
             size_bytes += len(piece)
             if size_bytes > MAX_PIPED_BYTES:
                 raise ValueError(
@@ -114,3 +113,8 @@ def _piped(has_words: bool, tell: Callable[[str], None]) -> str:
     except OSError as error:
         raise ValueError(f"standard input cannot be read: {error.strerror}; give a file or text") from error
     return decoded(b"".join(pieces), "standard input", tell)
+
+
+def _readable_within(seconds: float) -> bool:
+    """Whether standard input has something, or has ended, by then."""
+    return bool(select.select([0], [], [], seconds)[0])

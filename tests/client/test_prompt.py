@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,19 @@ def test_a_pipe_is_read_to_its_end_however_slowly_it_comes(hypuractl: Hypuractl)
         assert "waiting for standard input" in process.stderr.readline()
         out, _ = process.communicate("late\n", TIMEOUT_SECONDS)
     assert (process.returncode, out) == (0, "né late\nsummarise\n")
+
+
+def test_a_pipe_that_nobody_writes_to_holds_words_up_for_a_while_only() -> None:
+    """Schedulers and test runners leave such a pipe open: the command would wait for ever."""
+    code = (
+        "from hypura_client.cli import prompt\n"
+        "prompt._SILENCE_SECONDS, prompt._FIRST_BYTE_SECONDS = 0.01, 0.02\n"
+        "print('asked:', prompt.prompt_of(['why?'], print))\n"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.wait(TIMEOUT_SECONDS) == 0 and process.stdout is not None
+        waiting, note, prompt = process.stdout.read().decode().splitlines()
+    assert waiting.startswith("waiting") and "nothing was piped in" in note and prompt == "asked: why?"
 
 
 def test_latin_1_is_read_and_told(hypuractl: Hypuractl) -> None:
