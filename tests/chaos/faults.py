@@ -252,10 +252,14 @@ def give_up_measuring(world: World) -> Iterator[None]:
 
 @contextmanager
 def overwrite_model(world: World) -> Iterator[None]:
-    """Bytes of a model's file are overwritten in place while it is in use; then the file is put right."""
+    """Bytes of a model's file are overwritten in place while it is in use; then the file is put right.
+
+    Its head goes first: a file that still is a model would rightly be loaded anew, and answer with its other weights.
+    """
     name = world.random.choice(MODELS)[0]
     file = world.model_file(name)
-    with file.open("r+b") as opened:
+    with file.open("r+b", buffering=0) as opened:
+        opened.write(bytes(64))
         opened.seek(file.stat().st_size // 2)
         opened.write(world.random.randbytes(file.stat().st_size // 4))
     try:

@@ -24,8 +24,9 @@ Answers = Mapping[tuple[str, str], tuple[int, ...]]
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One request. error: empty for an answer; typed: whether an error was one of the daemon's own."""
+    """One request. began_seconds: since the start; error: empty for an answer; typed: whether it is the daemon's."""
 
+    began_seconds: float
     model: str
     prompt: str
     seconds: float
@@ -62,6 +63,7 @@ class Load:
     def __init__(self, world: World, clients: int, seed: int) -> None:
         self._world = world
         self._ended = threading.Event()
+        self._began = time.monotonic()
         self._lock = threading.Lock()
         self._outcomes: list[Outcome] = []
         self._threads = [
@@ -69,6 +71,7 @@ class Load:
         ]
 
     def start(self) -> None:
+        self._began = time.monotonic()
         for thread in self._threads:
             thread.start()
 
@@ -92,7 +95,8 @@ class Load:
                     tokens = ask(client, model, prompt)
                 except HypuraError as failure:
                     error, typed = f"{type(failure).__name__}: {failure}", isinstance(failure, DaemonError)
-                outcome = Outcome(model, prompt, time.monotonic() - began, tokens, error, typed)
+                seconds = time.monotonic() - began
+                outcome = Outcome(began - self._began, model, prompt, seconds, tokens, error, typed)
                 with self._lock:
                     self._outcomes.append(outcome)
                 if error:

@@ -78,7 +78,8 @@ def judge(
     broken = list(dict.fromkeys(seen))
     wrong = [o for o in outcomes if not o.error and o.tokens != expected[o.model, o.prompt]]
     if wrong:
-        broken.append(f"{len(wrong)} answers had other tokens, first {wrong[0].model}: {wrong[0].prompt!r}")
+        first = ", ".join(f"{o.model} {o.began_seconds:.1f} to {o.began_seconds + o.seconds:.1f} s" for o in wrong[:5])
+        broken.append(f"{len(wrong)} answers had other tokens: {first}")
     untyped = [o.error for o in outcomes if not o.typed]
     if untyped:
         broken.append(f"{len(untyped)} errors were not the daemon's own, first: {untyped[0]}")
