@@ -36,8 +36,8 @@ $(STAMP): pyproject.toml $(wildcard hypura_worker/llama/csrc/*)
 run: $(STAMP) ## see it work: the demo model talks, and a model larger than its memory is streamed
 	@sh tests/newcomer.sh $(BIN) $(RUN)
 
-test: $(STAMP) ## the tests that take minutes at most, in two processes
-	$(BIN)/python -m pytest -q -n 2 --dist loadfile
+test: $(STAMP) ## the tests that take minutes at most
+	$(BIN)/python -m pytest -q
 
 test-clients: $(STAMP) ## the clients people use, from PyPI and npm, against a running daemon
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,clients]'
