@@ -168,7 +168,8 @@ class HardwareStore:
         if self._saved is None:
             saved = await MEASURING(load, self._file)
             self._saved = self._saved or saved
-        return self._saved, await MEASURING(machine_key, self._platform)
+        key = await MEASURING(machine_key, self._platform)
+        return self._saved, key  # In this order: a measurement may have ended meanwhile.
 
     def _shared(self, what: str, work: Callable[[], Coroutine[Any, Any, _T]]) -> "asyncio.Task[_T]":
         """The measurement that runs, or a new one. It belongs to the store: shield it, or wait for it."""
@@ -227,6 +228,7 @@ class HardwareStore:
 
     async def _probe_known(self) -> ProbeResult:
         """As _probed, of what is known by now."""
+        asked_at = time.monotonic()
         saved, key = await self._loaded()
         is_measured = saved.probe is not None and saved.probe.key == key
         self.measuring = replace(self.measuring, measured=is_measured)
@@ -234,7 +236,8 @@ class HardwareStore:
             self._shared("the machine", self._measure_machine)
         before = saved.probe.result if saved.probe is not None and _same_machine(saved.probe.key, key) else None
         listed = (before if is_measured else None) or self._devices
-        if (listed is None or listed.gpus) and not self._tried_lately("devices"):
+        fresh = self._since("devices", asked_at) or self._tried_lately("devices")
+        if (listed is None or listed.gpus) and not fresh:
             await self._within_patience(self._shared("devices", self._list_devices), "devices")
         kept = self._known().probe
         if kept is not None and kept.key == key:

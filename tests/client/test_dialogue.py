@@ -1,11 +1,13 @@
 """A conversation at a terminal: commands, blocks of several lines, Ctrl-C, history, and a daemon that dies in it."""
 
+import fcntl
 import os
 import pty
 import select
 import signal
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -58,6 +60,9 @@ class Terminal:
             assert piece, (text, self.seen)
             self.seen += piece.decode("utf-8", "replace")
         before, found, self.seen = self.seen.partition(text)
+        # The prompt is shown a moment before readline reads; a Ctrl-C in that moment may be lost.
+        while text == PROMPT and termios.tcgetattr(self._master)[3] & termios.ICANON and time.monotonic() < end:
+            time.sleep(0.01)
         return before + found
 
     def ask(self, line: str) -> str:
@@ -72,9 +77,6 @@ class Terminal:
 
 
 def _own_terminal(slave: int) -> None:
-    import fcntl
-    import termios
-
     os.setsid()
     fcntl.ioctl(slave, termios.TIOCSCTTY, 0)
 
