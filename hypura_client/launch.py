@@ -4,7 +4,6 @@ probe ──serving──► done            spawned ──exit 3──► anoth
   └─absent─► spawn ─► spawned      spawned ──other exit──► explain, with its last words
 """
 
-import errno
 import os
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from typing import IO
 import grpc
 from grpc_health.v1 import health_pb2
 
+from hypura.remedies import REMEDIES
 from hypura_client.channel import OPTIONS, target_of
 from hypura_client.discovery import Location
 from hypura_client.errors import CannotConnect, DaemonSilent, DaemonStartFailed
@@ -35,16 +35,6 @@ _RESPAWN_SECONDS = 0.5
 _LOG_LINES = 8
 _ROOM_BYTES = 64 * 1024
 """About what a daemon writes at its first start."""
-_NO_ROOM = "make room on that drive (its bytes, its inodes or this user's quota are used up)"
-_REMEDIES = {
-    errno.ENOSPC: _NO_ROOM,
-    errno.EDQUOT: _NO_ROOM,
-    errno.EROFS: "mount that file system for writing",
-    errno.EACCES: "correct its permissions",
-    errno.EPERM: "correct its permissions",
-    errno.ENOTDIR: "move the file away that is where a folder must be",
-    errno.EEXIST: "move the file away that is where a folder must be",
-}
 
 
 class Answer(Enum):
@@ -215,7 +205,7 @@ def _unusable(home: Path, error: OSError) -> str:
     """Which path cannot be used as a home, or in it, why, and what to do."""
     path = error.filename or home
     where = f" ({path})" if str(path) != str(home) else ""
-    remedy = _REMEDIES.get(error.errno or 0, "correct that")
+    remedy = REMEDIES.get(error.errno or 0, "correct that")
     return (
         f"the daemon cannot be started with its home at {home}{where}: {error.strerror}; {remedy}, "
         "or set HYPURA_HOME to a folder that can be written"

@@ -1,6 +1,5 @@
 """The daemon's place in the file system: one per home (a locked file), one per control socket."""
 
-import errno
 import fcntl
 import os
 import socket
@@ -9,19 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from hypura.remedies import REMEDIES
 from hypura_daemon.errors import SettingsError
 
 CONNECT_SECONDS = 2.0
-_NO_ROOM = "make room on that drive (its bytes, its inodes or this user's quota are used up)"
-_REMEDIES = {
-    errno.ENOSPC: _NO_ROOM,
-    errno.EDQUOT: _NO_ROOM,
-    errno.EROFS: "mount that file system for writing",
-    errno.EACCES: "correct its permissions",
-    errno.EPERM: "correct its permissions",
-    errno.ENOTDIR: "move the file away that is where a folder must be",
-    errno.EEXIST: "move the file away that is where a folder must be",
-}
 
 
 class AlreadyRunning(SettingsError):
@@ -63,7 +53,7 @@ def locked_home(home: Path) -> Iterator[None]:
 
 def _unusable(home: Path, error: OSError) -> str:
     """Which path of the home cannot be used, why, and what to do."""
-    remedy = _REMEDIES.get(error.errno or 0, "correct that")
+    remedy = REMEDIES.get(error.errno or 0, "correct that")
     return (
         f"the home {home} cannot be used: {error.filename or home / 'run' / 'daemon.pid'}: {error.strerror}; {remedy}, "
         "or set HYPURA_HOME to a folder of yours that can be written"
@@ -93,7 +83,7 @@ def prepare_socket(path: Path, *, private_folder: bool) -> None:
     except OSError as error:
         raise SettingsError(
             f"the control socket {path} cannot be made: {error.filename or path}: {error.strerror}; "
-            f"{_REMEDIES.get(error.errno or 0, 'correct that')}, or set HYPURA_SOCKET to another path"
+            f"{REMEDIES.get(error.errno or 0, 'correct that')}, or set HYPURA_SOCKET to another path"
         ) from error
 
 
