@@ -109,7 +109,7 @@ def test_errors_have_their_classes(client: anthropic.Anthropic) -> None:
     with pytest.raises(anthropic.NotFoundError):
         client.messages.create(model="nobody", max_tokens=5, messages=FACT)
     with pytest.raises(anthropic.BadRequestError):
-        client.messages.create(model=MODEL, max_tokens=5, temperature=3, messages=FACT)
+        client.messages.create(model=MODEL, max_tokens=5, messages=FACT, extra_body={"temperature": 3})
     image = {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": "AAAA"}}
     with pytest.raises(anthropic.BadRequestError):
         client.messages.create(model=MODEL, max_tokens=5, messages=[{"role": "user", "content": [image]}])
