@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the daemon; the exit code."""
     flags = vars(_parser().parse_args(arguments))
     if flags.pop("version"):
-        from hypura_daemon.status import version
+        from hypura_daemon.rpc.status import version
 
         print(version())
         return 0
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     # gRPC's own handlers for fork are not needed, since workers are exec'd, and complain at every one.
     os.environ.setdefault("GRPC_ENABLE_FORK_SUPPORT", "0")
-    from hypura_daemon.logs import configure_logs
+    from hypura_daemon.system.logs import configure_logs
 
     log = configure_logs(settings.log_level, settings.log_file)
     code = EXIT_FAILED
@@ -92,8 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(settings: "Settings") -> int:
     from hypura_daemon.app import serve
-    from hypura_daemon.endpoint import AlreadyRunning
     from hypura_daemon.errors import SettingsError
+    from hypura_daemon.system.endpoint import AlreadyRunning
 
     try:
         with asyncio.Runner(loop_factory=_loop_factory()) as runner:

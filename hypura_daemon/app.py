@@ -16,34 +16,34 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from hypura.v1 import control_pb2_grpc, inference_pb2_grpc
-from hypura_daemon.activation import CONTROL, HTTP, handed_sockets
-from hypura_daemon.background import supervised
-from hypura_daemon.control import ControlServicer
-from hypura_daemon.control_relay import RELAYED_SOCKET, relay
-from hypura_daemon.descriptors import divided, raise_limit
-from hypura_daemon.endpoint import locked_home, prepare_socket
 from hypura_daemon.errors import HypuraError, SettingsError
 from hypura_daemon.gateway.core import Core
-from hypura_daemon.gateway.opening import open_gateway
+from hypura_daemon.gateway.http.opening import open_gateway
 from hypura_daemon.hardware.platform import current
 from hypura_daemon.hardware.store import HardwareStore
 from hypura_daemon.inference import Inference
-from hypura_daemon.inference_rpc import InferenceServicer
-from hypura_daemon.leftovers import remove_leftovers
-from hypura_daemon.loading import LoadPlanner
 from hypura_daemon.models.registry import Registry
 from hypura_daemon.models.shop import Shop
 from hypura_daemon.models.stores.places import stores_at
-from hypura_daemon.notify import Notifier
-from hypura_daemon.preload import preload
-from hypura_daemon.pressure import watch_pressure
-from hypura_daemon.rpc import ErrorInterceptor
+from hypura_daemon.planning.loading import LoadPlanner
+from hypura_daemon.planning.tunings import Tunings
+from hypura_daemon.residency.preload import preload
+from hypura_daemon.residency.supervisor import Supervisor
+from hypura_daemon.rpc.control import ControlServicer
+from hypura_daemon.rpc.errors import ErrorInterceptor
+from hypura_daemon.rpc.inference import InferenceServicer
+from hypura_daemon.rpc.relay import RELAYED_SOCKET, relay
+from hypura_daemon.rpc.status import StatusReporter, version
 from hypura_daemon.scheduling.budget import default_budget_bytes
 from hypura_daemon.settings import Settings
-from hypura_daemon.status import StatusReporter, version
-from hypura_daemon.tunings import Tunings
+from hypura_daemon.system.activation import CONTROL, HTTP, handed_sockets
+from hypura_daemon.system.background import supervised
+from hypura_daemon.system.descriptors import divided, raise_limit
+from hypura_daemon.system.endpoint import locked_home, prepare_socket
+from hypura_daemon.system.leftovers import remove_leftovers
+from hypura_daemon.system.notify import Notifier
+from hypura_daemon.system.pressure import watch_pressure
 from hypura_daemon.workers.process import MAX_MESSAGE_BYTES, WorkerDeadlines, WorkerProcess
-from hypura_daemon.workers.supervisor import Supervisor
 
 CLOSE_SECONDS = 1.0
 """For calls that hold no model, such as Watch, once the daemon has drained."""

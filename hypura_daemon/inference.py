@@ -18,16 +18,24 @@ from hypura_daemon.chat.defaults import limits_with, sampling_with, use_with
 from hypura_daemon.chat.infill import InfillTokens, infill_tokens
 from hypura_daemon.chat.job import ChatJob, chat_job
 from hypura_daemon.chat.marks import NO_CONTROLS, ControlTexts, Prompt, control_texts, plain_text, rendered
-from hypura_daemon.context_room import Demand, EmbedInput, Input, PromptInput, max_tokens_of, token_ids, with_room
 from hypura_daemon.errors import InvalidRequest, WorkerFailed
 from hypura_daemon.models.entry import Entry
 from hypura_daemon.models.model import Model
 from hypura_daemon.models.overrides import Overrides, style_of
 from hypura_daemon.models.registry import Registry
-from hypura_daemon.tally import current
-from hypura_daemon.threads import FILES, REQUESTS, TEMPLATES
-from hypura_daemon.workers.snapshot import Lease
-from hypura_daemon.workers.supervisor import Supervisor
+from hypura_daemon.residency.context_room import (
+    Demand,
+    EmbedInput,
+    Input,
+    PromptInput,
+    max_tokens_of,
+    token_ids,
+    with_room,
+)
+from hypura_daemon.residency.snapshot import Lease
+from hypura_daemon.residency.supervisor import Supervisor
+from hypura_daemon.system.request_log import current
+from hypura_daemon.system.threads import FILES, REQUESTS, TEMPLATES
 
 MAX_TEXTS = 4096
 MAX_TEXT_CHARACTERS = 1 << 24

@@ -26,8 +26,8 @@ from pydantic_settings import (
 
 from hypura_daemon.durations import parse_keep_alive
 from hypura_daemon.errors import SettingsError
-from hypura_daemon.origins import checked_host, checked_origin
 from hypura_daemon.scheduling.rules import Rules
+from hypura_daemon.system.origins import checked_host, checked_origin
 
 MAX_SOCKET_PATH_BYTES = 100  # sun_path holds 104 bytes on macOS and 108 on Linux.
 MAX_MEMORY_BYTES = 1 << 50

@@ -55,7 +55,7 @@ class Outcome:
 def machine() -> HardwareProfile:
     """Two cores and a drive that is read in whole pages; what a worker has before it loads anything is measured."""
     measured = subprocess.run(
-        [sys.executable, "-c", "from hypura_worker.probe import worker_base_bytes; print(worker_base_bytes())"],
+        [sys.executable, "-c", "from hypura_worker.tools.probe import worker_base_bytes; print(worker_base_bytes())"],
         capture_output=True, text=True, check=True, timeout=120,
     )  # fmt: skip
     drive = DriveProfile(

@@ -30,19 +30,19 @@ import uvloop
 
 from hypura.v1 import worker_pb2
 from hypura_client.sync import Client
-from hypura_daemon.descriptors import Places
 from hypura_daemon.gateway.app import build
-from hypura_daemon.gateway.connections import Connections
 from hypura_daemon.gateway.core import Core
-from hypura_daemon.gateway.guard import Rules
-from hypura_daemon.gateway.listening import listen
-from hypura_daemon.gateway.server import GatewayServer
+from hypura_daemon.gateway.http.connections import Connections
+from hypura_daemon.gateway.http.guard import Rules
+from hypura_daemon.gateway.http.listening import listen
+from hypura_daemon.gateway.http.server import GatewayServer
 from hypura_daemon.inference import Inference
 from hypura_daemon.models.registry import Registry
 from hypura_daemon.planning.types import LoadRequest, Plan
+from hypura_daemon.residency.supervisor import Supervisor
 from hypura_daemon.settings import HttpAddress
+from hypura_daemon.system.descriptors import Places
 from hypura_daemon.workers.process import WorkerDeadlines, WorkerProcess
-from hypura_daemon.workers.supervisor import Supervisor
 from tests.clients.daemon import running_daemon
 from tests.daemon.workers.house import make_plan
 from tests.models.writer import write_synthetic_model

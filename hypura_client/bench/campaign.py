@@ -133,7 +133,7 @@ def _one(contender: Contender, order: Order, results: Results, prefix: Sequence[
         return Question(results.prompt_ids, order.max_tokens, order.temperature, order.seed, ours)
 
     if contender.stock is not None:
-        with BenchProcess("hypura_worker.baseline", prefix, {}) as process:
+        with BenchProcess("hypura_worker.tools.baseline", prefix, {}) as process:
             return measure(process, contender.plan, contender.stock, question(), order.bounds)
     with BenchProcess("hypura_worker", prefix, contender.environment) as process, BenchWorker(process) as worker:
         began = time.monotonic()

@@ -36,7 +36,7 @@ class Reading:
 def sweep(file: Path, points: Sequence[tuple[int, int, int]], seconds: float) -> Iterator[Reading]:
     """Each point's reading as it is measured, `seconds` long each. Raises DriveUnreadable."""
     asked = [part for point in points for part in ("--point", ":".join(map(str, point)))]
-    command = [sys.executable, "-P", "-m", "hypura_worker.drive", str(file), "--seconds", f"{seconds:g}", *asked]
+    command = [sys.executable, "-P", "-m", "hypura_worker.tools.drive", str(file), "--seconds", f"{seconds:g}", *asked]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             for line in process.stdout or ():

@@ -42,7 +42,7 @@ def touch(allowed_bytes: int, prefix: Sequence[str] = ()) -> FirstTouch | None:
     size_bytes = int(_SHARE * min(allowed_bytes, psutil.virtual_memory().available))
     began = time.monotonic()
     try:
-        command = [*prefix, sys.executable, "-P", "-m", "hypura_worker.first_touch", str(size_bytes)]
+        command = [*prefix, sys.executable, "-P", "-m", "hypura_worker.tools.first_touch", str(size_bytes)]
         done = subprocess.run(command, timeout=_LONGEST_SECONDS, stdin=subprocess.DEVNULL, check=False)
     except subprocess.TimeoutExpired:
         return None

@@ -75,7 +75,7 @@ def measure(process: BenchProcess, plan: placement.Plan, stock: Stock, question:
 
 
 def request(plan: placement.Plan, stock: Stock, question: Question) -> dict[str, Any]:
-    """What hypura_worker.baseline is asked."""
+    """What hypura_worker.tools.baseline is asked."""
     return {
         "paths": [file.path for file in plan.files],
         "mmap": stock.mmap,

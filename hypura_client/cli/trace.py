@@ -21,7 +21,7 @@ from hypura_client.errors import DeadlineExceeded, InvalidRequest, UnexpectedRep
 
 _REPLAY_SECONDS = 3600.0
 _END_SECONDS = 60.0
-_REPLAYED_BELOW = "hypura_worker.streaming.replacement.replay"
+_REPLAYED_BELOW = "hypura_worker.tools.replay"
 
 app = typer.Typer(help="Record which experts a model routes to, and replay it against cache policies.")
 
@@ -107,7 +107,7 @@ def record(
 
 def _recorded(plan: placement.Plan, out: Path, tokens: int) -> dict[str, Any]:
     """What the recorder says at its end; shows how far it is."""
-    command = [sys.executable, "-P", "-m", "hypura_worker.record", "--tokens", str(tokens), "--out", str(out)]
+    command = [sys.executable, "-P", "-m", "hypura_worker.tools.record", "--tokens", str(tokens), "--out", str(out)]
     with (
         tempfile.TemporaryFile() as words,
         subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words) as process,

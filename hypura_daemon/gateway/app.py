@@ -15,18 +15,18 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hypura_daemon.gateway.anthropic.routes import ENDPOINTS as ANTHROPIC
-from hypura_daemon.gateway.bodies import Bodies
 from hypura_daemon.gateway.core import Core
-from hypura_daemon.gateway.encodings import ACCEPTED
 from hypura_daemon.gateway.endpoint import Endpoint
 from hypura_daemon.gateway.errors import ClientGone, UnsupportedEncoding, http_status
-from hypura_daemon.gateway.guard import Rules, guarded
+from hypura_daemon.gateway.http.bodies import Bodies
+from hypura_daemon.gateway.http.encodings import ACCEPTED
+from hypura_daemon.gateway.http.guard import Rules, guarded
+from hypura_daemon.gateway.http.refusal import error_refusal, refusal
+from hypura_daemon.gateway.http.tallying import Tallying
 from hypura_daemon.gateway.ollama import ENDPOINTS as OLLAMA
 from hypura_daemon.gateway.openai.routes import ENDPOINTS as OPENAI
 from hypura_daemon.gateway.openapi import document
-from hypura_daemon.gateway.refusal import error_refusal, refusal
-from hypura_daemon.gateway.tallying import Tallying
-from hypura_daemon.tally import current
+from hypura_daemon.system.request_log import current
 
 ENDPOINTS: tuple[Endpoint, ...] = (*OLLAMA, *OPENAI, *ANTHROPIC)
 _CLIENT_CLOSED_REQUEST = 499  # nginx's number; nobody is there to read it.

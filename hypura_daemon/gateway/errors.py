@@ -1,6 +1,5 @@
 """What an error is to HTTP: its status and its words. Each dialect has a shape of its own for them."""
 
-from hypura_daemon.descriptors import refused_for_want
 from hypura_daemon.errors import (
     BudgetTooSmall,
     DownloadFailed,
@@ -14,6 +13,7 @@ from hypura_daemon.errors import (
     WorkerDied,
     WorkerFailed,
 )
+from hypura_daemon.system.descriptors import refused_for_want
 
 _STATUSES: tuple[tuple[type[Exception], int], ...] = (
     (InvalidRequest, 400),

@@ -10,15 +10,15 @@ from tempfile import TemporaryDirectory
 import structlog
 from pydantic import TypeAdapter, ValidationError
 
-from hypura_daemon.child import Child
 from hypura_daemon.errors import WorkerDied, WorkerFailed
 from hypura_daemon.hardware.platform import current
 from hypura_daemon.hardware.profile import GpuDevice, Large, Real, TypeSpeed
+from hypura_daemon.system.child import Child
 
-PROBE_COMMAND = (sys.executable, "-m", "hypura_worker.probe")
+PROBE_COMMAND = (sys.executable, "-m", "hypura_worker.tools.probe")
 _GRACE_SECONDS = 2.0
 _KILL_SECONDS = 5.0
-_REMEDY = 'run "python -m hypura_worker.probe" to see why, or reinstall llama-cpp-python'
+_REMEDY = 'run "python -m hypura_worker.tools.probe" to see why, or reinstall llama-cpp-python'
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from hypura_daemon.models.pulling.puller import Puller
 from hypura_daemon.models.registry import Registry
 from hypura_daemon.models.splits import part_of
 from hypura_daemon.models.summary import ModelSummary
-from hypura_daemon.threads import FILES, TEMPLATES
+from hypura_daemon.system.threads import FILES, TEMPLATES
 
 Unload = Callable[[str], Awaitable[bool]]
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from hypura_daemon.errors import ModelFileError
-from hypura_daemon.whole_file import replace_file
+from hypura_daemon.system.files import replace_file
 
 
 def write_whole(file: Path, content: bytes) -> None:

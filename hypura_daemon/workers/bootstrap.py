@@ -5,8 +5,8 @@ import json
 import struct
 
 from hypura.v1 import worker_pb2
-from hypura_daemon.child import Child
 from hypura_daemon.errors import WorkerFailed
+from hypura_daemon.system.child import Child
 
 DEATH_SECONDS = 5.0
 """A dead worker's pipes and socket close before its exit status can be had; this much later it must be there."""

@@ -36,10 +36,10 @@ from grpc.aio import EOF  # type: ignore[attr-defined]
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from hypura.v1 import placement_pb2, worker_pb2, worker_pb2_grpc
-from hypura_daemon.child import Child
-from hypura_daemon.descriptors import refused_for_want
 from hypura_daemon.errors import HypuraError, WorkerDied, WorkerFailed
 from hypura_daemon.hardware.platform import current
+from hypura_daemon.system.child import Child
+from hypura_daemon.system.descriptors import refused_for_want
 from hypura_daemon.workers.bootstrap import DEATH_SECONDS, exchange
 from hypura_daemon.workers.death import Death
 from hypura_daemon.workers.failures import named_error

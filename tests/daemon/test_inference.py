@@ -20,16 +20,16 @@ from hypura_daemon.chat.infill import InfillTokens, infill_tokens
 from hypura_daemon.chat.job import adaptations, chat_job
 from hypura_daemon.chat.marks import ControlTexts
 from hypura_daemon.inference import MAX_TEXTS, Inference
-from hypura_daemon.inference_rpc import InferenceServicer
 from hypura_daemon.models.model import Model
 from hypura_daemon.models.overrides import Overrides
 from hypura_daemon.models.registry import Registry
 from hypura_daemon.planning.types import LoadRequest, Plan
-from hypura_daemon.rpc import MAX_MESSAGE_BYTES, METADATA_KEY, ErrorInterceptor, status_of
+from hypura_daemon.residency.snapshot import ModelState
+from hypura_daemon.residency.supervisor import Supervisor
+from hypura_daemon.rpc.errors import MAX_MESSAGE_BYTES, METADATA_KEY, ErrorInterceptor, status_of
+from hypura_daemon.rpc.inference import InferenceServicer
 from hypura_daemon.scheduling.context import context_for
 from hypura_daemon.workers.process import WorkerDeadlines, WorkerProcess
-from hypura_daemon.workers.snapshot import ModelState
-from hypura_daemon.workers.supervisor import Supervisor
 from tests.daemon.workers.test_supervisor import FAKE, make_plan
 
 ROOM_TOKENS = 65536

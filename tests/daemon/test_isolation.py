@@ -19,13 +19,13 @@ import httpx
 import pytest
 
 from hypura.v1 import inference_pb2
-from hypura_daemon.descriptors import Places
 from hypura_daemon.gateway.app import build
-from hypura_daemon.gateway.connections import Connections
 from hypura_daemon.gateway.core import Core
-from hypura_daemon.gateway.guard import Rules
-from hypura_daemon.gateway.server import GatewayServer
+from hypura_daemon.gateway.http.connections import Connections
+from hypura_daemon.gateway.http.guard import Rules
+from hypura_daemon.gateway.http.server import GatewayServer
 from hypura_daemon.inference import Inference
+from hypura_daemon.system.descriptors import Places
 from tests.daemon import test_inference
 
 WAIT_SECONDS = 60.0

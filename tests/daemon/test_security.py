@@ -16,9 +16,9 @@ from hypura.v1 import control_pb2, control_pb2_grpc
 from hypura_client.discovery import Location
 from hypura_client.errors import CannotConnect
 from hypura_client.launch import start_daemon
-from hypura_daemon.endpoint import locked_home, prepare_socket
 from hypura_daemon.errors import SettingsError
-from hypura_daemon.gateway import bodies, protocol
+from hypura_daemon.gateway.http import bodies, protocol
+from hypura_daemon.system.endpoint import locked_home, prepare_socket
 from tests.daemon.gateway.scripted import BODY_LIMIT_BYTES, serving
 from tests.daemon.test_app import daemon, home
 

@@ -20,7 +20,8 @@ import numpy.typing as npt
 import pytest
 
 from hypura.v1 import placement_pb2 as pb
-from hypura_worker import logs, probe
+from hypura_worker import logs
+from hypura_worker.tools import probe
 from tests.models.random_architectures import write_random_model
 from tests.worker import test_failures
 from tests.worker.passes import all_logits

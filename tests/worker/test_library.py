@@ -87,7 +87,7 @@ def test_a_mirror_with_fields_in_another_order_is_refused(monkeypatch: pytest.Mo
 def test_there_is_one_ggml(tmp_path: Path) -> None:
     """Seen: libggml-base and libggml, opened by path, came a second time, with another registry and logger."""
     program = (
-        "from hypura_worker import probe\n"
+        "from hypura_worker.tools import probe\n"
         "from hypura_worker.llama import library, log\n"
         "from hypura_worker.llama.graph import CpuBackend\n"
         "log.redirect(); library.hook(); CpuBackend(1, 8).close(); probe._ggml('ggml_backend_dev_count', int)\n"

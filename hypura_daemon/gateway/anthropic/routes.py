@@ -11,13 +11,13 @@ from hypura_daemon.gateway.anthropic.answer import Message, TokenCount, message
 from hypura_daemon.gateway.anthropic.errors import error_event
 from hypura_daemon.gateway.anthropic.request import CountRequest, MessagesRequest, chat_request, prompt_request
 from hypura_daemon.gateway.anthropic.stream import MessageEvent, MessageStream
-from hypura_daemon.gateway.bodies import converted, parsed
 from hypura_daemon.gateway.core import Core
 from hypura_daemon.gateway.endpoint import Endpoint
+from hypura_daemon.gateway.http.bodies import converted, parsed
+from hypura_daemon.gateway.http.streams import streamed, unless_gone
+from hypura_daemon.gateway.http.writing import written
 from hypura_daemon.gateway.ids import new_id
-from hypura_daemon.gateway.streams import streamed, unless_gone
-from hypura_daemon.gateway.writing import written
-from hypura_daemon.tally import current
+from hypura_daemon.system.request_log import current
 
 ERRORS = (400, 404, 500, 503)
 

@@ -11,9 +11,10 @@ from starlette.responses import JSONResponse, Response
 
 from hypura.v1 import inference_pb2
 from hypura_daemon.errors import InvalidRequest
-from hypura_daemon.gateway.bodies import converted, parsed
 from hypura_daemon.gateway.core import Core
 from hypura_daemon.gateway.endpoint import Endpoint
+from hypura_daemon.gateway.http.bodies import converted, parsed
+from hypura_daemon.gateway.http.streams import streamed, unless_gone
 from hypura_daemon.gateway.ollama.answers import Teller, collected, lines
 from hypura_daemon.gateway.ollama.errors import error_line
 from hypura_daemon.gateway.ollama.loading import held
@@ -28,7 +29,6 @@ from hypura_daemon.gateway.ollama.options import (
 from hypura_daemon.gateway.ollama.shapes import AnswerEnd, Logprob, ToldToolCall
 from hypura_daemon.gateway.openai.chat_request import known_role
 from hypura_daemon.gateway.shapes import Asked
-from hypura_daemon.gateway.streams import streamed, unless_gone
 
 NDJSON = "application/x-ndjson"
 

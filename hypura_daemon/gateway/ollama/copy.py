@@ -4,9 +4,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hypura_daemon.errors import InvalidRequest
-from hypura_daemon.gateway.bodies import parsed
 from hypura_daemon.gateway.core import Core
 from hypura_daemon.gateway.endpoint import Endpoint
+from hypura_daemon.gateway.http.bodies import parsed
 from hypura_daemon.gateway.shapes import Asked
 
 

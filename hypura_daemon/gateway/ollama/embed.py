@@ -11,15 +11,15 @@ from starlette.responses import JSONResponse, Response
 
 from hypura.v1 import inference_pb2
 from hypura_daemon.errors import InvalidRequest, ModelNotFound
-from hypura_daemon.gateway.bodies import parsed
 from hypura_daemon.gateway.core import Core
 from hypura_daemon.gateway.endpoint import Endpoint
+from hypura_daemon.gateway.http.bodies import parsed
+from hypura_daemon.gateway.http.streams import streamed, unless_gone
+from hypura_daemon.gateway.http.writing import listed
 from hypura_daemon.gateway.ollama.answers import nanoseconds
 from hypura_daemon.gateway.ollama.loading import hold
 from hypura_daemon.gateway.ollama.options import KeepAlive, Options, use_of
 from hypura_daemon.gateway.shapes import Asked
-from hypura_daemon.gateway.streams import streamed, unless_gone
-from hypura_daemon.gateway.writing import listed
 
 _ERRORS = (400, 404, 500, 503)
 

@@ -9,9 +9,10 @@ from starlette.responses import JSONResponse, Response
 
 from hypura.v1 import inference_pb2
 from hypura_daemon.errors import InvalidRequest, ModelNotFound
-from hypura_daemon.gateway.bodies import parsed
 from hypura_daemon.gateway.core import Core
 from hypura_daemon.gateway.endpoint import Endpoint
+from hypura_daemon.gateway.http.bodies import parsed
+from hypura_daemon.gateway.http.streams import streamed, unless_gone
 from hypura_daemon.gateway.ollama.answers import Event, Teller, collected, lines
 from hypura_daemon.gateway.ollama.chat import NDJSON
 from hypura_daemon.gateway.ollama.errors import error_line
@@ -25,8 +26,7 @@ from hypura_daemon.gateway.ollama.options import (
     use_of,
 )
 from hypura_daemon.gateway.ollama.shapes import AnswerEnd, Logprob, ToldToolCall
-from hypura_daemon.gateway.streams import streamed, unless_gone
-from hypura_daemon.threads import FILES
+from hypura_daemon.system.threads import FILES
 
 TokenId = Annotated[int, Field(ge=0, le=(1 << 31) - 1)]
 

@@ -12,18 +12,18 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from hypura_daemon.chat.job import adaptations
-from hypura_daemon.gateway.bodies import parsed
 from hypura_daemon.gateway.core import Core
 from hypura_daemon.gateway.endpoint import Endpoint
+from hypura_daemon.gateway.http.bodies import parsed
 from hypura_daemon.gateway.ollama.naming import Named
 from hypura_daemon.gateway.ollama.shapes import ModelDetails
 from hypura_daemon.models.entry import Entry
 from hypura_daemon.models.model import Model
 from hypura_daemon.models.summary import ModelSummary
 from hypura_daemon.models.wire import shown_model
+from hypura_daemon.residency.snapshot import ModelSnapshot, ModelState
 from hypura_daemon.scheduling.rules import expiry
-from hypura_daemon.threads import FILES, TEMPLATES
-from hypura_daemon.workers.snapshot import ModelSnapshot, ModelState
+from hypura_daemon.system.threads import FILES, TEMPLATES
 
 OLLAMA_VERSION = "0.32.15"
 """The newest release of Ollama whose API for local models is here; tests/daemon/gateway/ollama/test_version.py lists

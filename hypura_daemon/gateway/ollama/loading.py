@@ -7,9 +7,9 @@ from starlette.responses import JSONResponse, Response
 
 from hypura.v1 import inference_pb2
 from hypura_daemon.gateway.core import Core
+from hypura_daemon.gateway.http.streams import unless_gone
 from hypura_daemon.gateway.ollama.options import AnswerRequest, now, use_of
-from hypura_daemon.gateway.streams import unless_gone
-from hypura_daemon.threads import FILES
+from hypura_daemon.system.threads import FILES
 
 
 async def held(core: Core, request: Request, asked: AnswerRequest, *, chat: bool) -> Response:

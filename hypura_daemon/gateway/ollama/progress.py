@@ -8,8 +8,8 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from hypura_daemon.gateway.http.streams import streamed, unless_gone
 from hypura_daemon.gateway.ollama.errors import error_line
-from hypura_daemon.gateway.streams import streamed, unless_gone
 from hypura_daemon.models.pulling.progress import PullEvent, Stage
 
 _SHOWN_DIGEST_CHARACTERS = 12

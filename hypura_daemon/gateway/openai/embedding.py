@@ -9,9 +9,9 @@ from pydantic import Field
 
 from hypura.v1 import inference_pb2
 from hypura_daemon.errors import InvalidRequest
+from hypura_daemon.gateway.http.writing import listed
 from hypura_daemon.gateway.openai.sampling import TokenId
 from hypura_daemon.gateway.shapes import Asked, Told
-from hypura_daemon.gateway.writing import listed
 
 MAX_INPUTS = 2048
 

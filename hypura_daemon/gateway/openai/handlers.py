@@ -6,9 +6,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hypura_daemon.gateway.answer import gathered
-from hypura_daemon.gateway.bodies import converted, parsed
 from hypura_daemon.gateway.core import Core
 from hypura_daemon.gateway.endpoint import Endpoint
+from hypura_daemon.gateway.http.bodies import converted, parsed
+from hypura_daemon.gateway.http.streams import streamed, unless_gone
 from hypura_daemon.gateway.openai.chat_answer import ChatCompletion, ChatCompletionChunk, ChatStream, chat_completion
 from hypura_daemon.gateway.openai.chat_request import ChatCompletionRequest, chat_requests
 from hypura_daemon.gateway.openai.completion import (
@@ -22,8 +23,7 @@ from hypura_daemon.gateway.openai.embedding import EmbeddingList, EmbeddingReque
 from hypura_daemon.gateway.openai.identity import new_identity
 from hypura_daemon.gateway.openai.models import ModelList, ModelObject, model_list, model_object
 from hypura_daemon.gateway.openai.serving import ERRORS, pieces, streaming, told
-from hypura_daemon.gateway.streams import streamed, unless_gone
-from hypura_daemon.threads import FILES
+from hypura_daemon.system.threads import FILES
 
 
 async def chat_completions(core: Core, request: Request) -> Response:

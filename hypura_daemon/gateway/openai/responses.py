@@ -10,9 +10,11 @@ from starlette.responses import Response
 from hypura.v1 import inference_pb2
 from hypura_daemon.errors import HypuraError, InvalidRequest
 from hypura_daemon.gateway.answer import gathered
-from hypura_daemon.gateway.bodies import converted, parsed
 from hypura_daemon.gateway.core import Core
 from hypura_daemon.gateway.endpoint import Endpoint
+from hypura_daemon.gateway.http.bodies import converted, parsed
+from hypura_daemon.gateway.http.streams import unless_gone
+from hypura_daemon.gateway.http.writing import written
 from hypura_daemon.gateway.openai.errors import not_found, words_of
 from hypura_daemon.gateway.openai.identity import new_identity
 from hypura_daemon.gateway.openai.response_answer import DeletedResponse, ResponseObject, answer_message
@@ -20,8 +22,6 @@ from hypura_daemon.gateway.openai.response_memory import Remembered, ResponseMem
 from hypura_daemon.gateway.openai.response_request import ResponseRequest, input_messages, response_request
 from hypura_daemon.gateway.openai.response_stream import ResponseEvent, ResponseStream, whole
 from hypura_daemon.gateway.openai.serving import ERRORS, streaming, told
-from hypura_daemon.gateway.streams import unless_gone
-from hypura_daemon.gateway.writing import written
 
 _PATH = "/v1/responses/{id}"
 

@@ -9,9 +9,9 @@ from starlette.responses import Response
 
 from hypura.v1 import inference_pb2
 from hypura_daemon.gateway.answer import merged
+from hypura_daemon.gateway.http.streams import streamed
+from hypura_daemon.gateway.http.writing import written
 from hypura_daemon.gateway.openai.errors import error_event
-from hypura_daemon.gateway.streams import streamed
-from hypura_daemon.gateway.writing import written
 
 SSE = "text/event-stream"
 ERRORS = (400, 404, 500, 503)

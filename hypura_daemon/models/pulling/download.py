@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
 from hypura_daemon.errors import DownloadFailed
-from hypura_daemon.threads import DOWNLOADS
+from hypura_daemon.system.threads import DOWNLOADS
 
 if TYPE_CHECKING:
     import httpx

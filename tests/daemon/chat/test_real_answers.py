@@ -18,11 +18,11 @@ from hypura.v1 import inference_pb2, worker_pb2
 from hypura_daemon.errors import InvalidRequest
 from hypura_daemon.hardware.store import HardwareStore
 from hypura_daemon.inference import Inference
-from hypura_daemon.loading import LoadPlanner
 from hypura_daemon.models.overrides import Overrides
 from hypura_daemon.models.registry import Registry
+from hypura_daemon.planning.loading import LoadPlanner
+from hypura_daemon.residency.supervisor import Supervisor
 from hypura_daemon.workers.process import WorkerDeadlines, WorkerProcess
-from hypura_daemon.workers.supervisor import Supervisor
 from tests.models.writer import write_synthetic_model
 
 BODY = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n"

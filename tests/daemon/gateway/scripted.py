@@ -14,13 +14,13 @@ from typing import Any, cast
 import httpx
 
 from hypura.v1 import inference_pb2 as pb
-from hypura_daemon.descriptors import Places
 from hypura_daemon.gateway.app import build
-from hypura_daemon.gateway.connections import Connections
 from hypura_daemon.gateway.core import Core
-from hypura_daemon.gateway.guard import Rules
-from hypura_daemon.gateway.server import GatewayServer
+from hypura_daemon.gateway.http.connections import Connections
+from hypura_daemon.gateway.http.guard import Rules
+from hypura_daemon.gateway.http.server import GatewayServer
 from hypura_daemon.models.registry import Registry
+from hypura_daemon.system.descriptors import Places
 from tests.daemon.gateway.events import generated
 
 BODY_LIMIT_BYTES = 1 << 20

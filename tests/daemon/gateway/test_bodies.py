@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hypura_daemon.errors import HypuraError, InvalidRequest, ServerBusy
-from hypura_daemon.gateway import bodies, json_text
-from hypura_daemon.gateway.bodies import Room, Share, shaped
 from hypura_daemon.gateway.errors import BodyTooLarge
-from hypura_daemon.gateway.json_text import Census, read_json
+from hypura_daemon.gateway.http import bodies, json_text
+from hypura_daemon.gateway.http.bodies import Room, Share, shaped
+from hypura_daemon.gateway.http.json_text import Census, read_json
 from hypura_daemon.gateway.ollama.chat import ChatRequest, chat_request
 from hypura_daemon.gateway.ollama.generate import GenerateRequest, as_chat, check
 

@@ -11,8 +11,8 @@ from typing import Any
 import httpx
 import pytest
 
-from hypura_daemon.descriptors import Places
-from hypura_daemon.gateway import connections
+from hypura_daemon.gateway.http import connections
+from hypura_daemon.system.descriptors import Places
 from tests.daemon.gateway import scripted
 from tests.daemon.gateway.events import says
 from tests.daemon.gateway.scripted import Gateway, serving

@@ -11,7 +11,7 @@ import pytest
 from backports import zstd
 
 from hypura.v1 import inference_pb2 as pb
-from hypura_daemon.gateway.encodings import PIECE_BYTES, Unpacker, _Zlib, _Zstd
+from hypura_daemon.gateway.http.encodings import PIECE_BYTES, Unpacker, _Zlib, _Zstd
 from tests.daemon.gateway.scripted import BODY_LIMIT_BYTES, serving
 
 DONE = pb.ChatResponse(finished=pb.Finished(reason=pb.FINISH_REASON_STOP))

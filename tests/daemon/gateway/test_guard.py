@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.types import Receive, Scope, Send
 
-from hypura_daemon.gateway.guard import Rules, guarded, host_allowed, origin_allowed
+from hypura_daemon.gateway.http.guard import Rules, guarded, host_allowed, origin_allowed
 
 LOOPBACK = Rules("127.0.0.1")
 OPEN = Rules("0.0.0.0", api_key="secret")

@@ -10,12 +10,12 @@ from typing import Any, cast
 
 import pytest
 
-from hypura_daemon.descriptors import Places
 from hypura_daemon.errors import SettingsError
 from hypura_daemon.gateway.core import Core
-from hypura_daemon.gateway.listening import is_loopback, listen, told
-from hypura_daemon.gateway.opening import open_gateway
+from hypura_daemon.gateway.http.listening import is_loopback, listen, told
+from hypura_daemon.gateway.http.opening import open_gateway
 from hypura_daemon.settings import GatewaySettings, HttpAddress, Settings, load_settings
+from hypura_daemon.system.descriptors import Places
 
 PLACES = Places(16, 4, 8)
 

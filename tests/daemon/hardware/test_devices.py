@@ -47,7 +47,7 @@ async def test_devices_alone_measure_nothing() -> None:
 def test_the_self_test_survives_a_crash(code: str, verdict: str) -> None:
     # In a process of its own: llama.cpp must be loaded before numpy.
     probe = (
-        "import sys; from hypura_worker.probe import extra_buffers_work; "
+        "import sys; from hypura_worker.tools.probe import extra_buffers_work; "
         f"print(extra_buffers_work((sys.executable, '-c', {code!r})))"
     )
     done = subprocess.run(program(probe), capture_output=True, text=True, check=True)
@@ -57,7 +57,7 @@ def test_the_self_test_survives_a_crash(code: str, verdict: str) -> None:
 def test_ggmls_figures_of_a_device() -> None:
     # The processor taken for a GPU, since every machine has one.
     done = subprocess.run(
-        program("import json, hypura_worker.probe as p; p._TYPE_GPU = 0; print(json.dumps(p.gpus()))"),
+        program("import json, hypura_worker.tools.probe as p; p._TYPE_GPU = 0; print(json.dumps(p.gpus()))"),
         capture_output=True,
         text=True,
         check=True,
@@ -128,7 +128,7 @@ def test_the_probe_ends_with_its_daemon(tmp_path: Path) -> None:
     folder = tmp_path / "probe"
     folder.mkdir()
     with subprocess.Popen(
-        [sys.executable, "-m", "hypura_worker.probe", "--end-with-stdin", "--folder", str(folder)],
+        [sys.executable, "-m", "hypura_worker.tools.probe", "--end-with-stdin", "--folder", str(folder)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -13,11 +13,11 @@ import pytest
 
 from hypura_daemon.errors import BudgetTooSmall, ContextTooLong, ModelNotFound
 from hypura_daemon.planning.types import Bound, Estimate, IoPlan, LoadRequest, Mode, Plan
+from hypura_daemon.residency.snapshot import Lease, LoadEvent, ModelSnapshot, ModelState
+from hypura_daemon.residency.supervisor import Supervisor
+from hypura_daemon.residency.use import Use
 from hypura_daemon.scheduling.rules import Rules
 from hypura_daemon.workers.process import WorkerDeadlines, WorkerProcess
-from hypura_daemon.workers.snapshot import Lease, LoadEvent, ModelSnapshot, ModelState
-from hypura_daemon.workers.supervisor import Supervisor
-from hypura_daemon.workers.use import Use
 
 FAKE = Path(__file__).with_name("fake_worker.py")
 RULES = Rules()

@@ -7,8 +7,8 @@ import pytest
 
 from hypura_daemon.errors import ContextTooLong, ServerBusy
 from hypura_daemon.planning.types import LoadRequest
+from hypura_daemon.residency.use import Use
 from hypura_daemon.scheduling.rules import Rules
-from hypura_daemon.workers.use import Use
 from tests.daemon.workers.house import TRAINED_TOKENS, expect, house
 
 

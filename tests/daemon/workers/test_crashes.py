@@ -12,8 +12,8 @@ import pytest
 from hypura_daemon.errors import ServerBusy, WorkerDied
 from hypura_daemon.hardware.platform import Platform, current
 from hypura_daemon.planning.types import LoadRequest
+from hypura_daemon.residency.snapshot import ModelState
 from hypura_daemon.workers import process
-from hypura_daemon.workers.snapshot import ModelState
 from tests.daemon.workers.house import House, house
 
 

@@ -9,9 +9,9 @@ from pathlib import Path
 from hypura_daemon.errors import ServerBusy
 from hypura_daemon.hardware.figures import Memory, Pressure
 from hypura_daemon.planning.types import LoadRequest
-from hypura_daemon.pressure import watch_pressure
+from hypura_daemon.residency.snapshot import ModelState
 from hypura_daemon.scheduling.rules import Rules
-from hypura_daemon.workers.snapshot import ModelState
+from hypura_daemon.system.pressure import watch_pressure
 from tests.daemon.workers.house import House, expect, house
 
 

@@ -12,9 +12,9 @@ import pytest
 from hypura.v1 import inference_pb2, inference_pb2_grpc, worker_pb2
 from hypura_daemon.errors import ShuttingDown
 from hypura_daemon.inference import Inference
-from hypura_daemon.inference_rpc import InferenceServicer
 from hypura_daemon.models.registry import Registry
-from hypura_daemon.rpc import METADATA_KEY, ErrorInterceptor
+from hypura_daemon.rpc.errors import METADATA_KEY, ErrorInterceptor
+from hypura_daemon.rpc.inference import InferenceServicer
 from tests.daemon.test_inference import Shelf
 from tests.daemon.workers.house import house
 

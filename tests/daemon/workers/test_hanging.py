@@ -15,8 +15,8 @@ import psutil
 import pytest
 import structlog
 
-from hypura_daemon.child import Child
 from hypura_daemon.errors import ServerBusy, WorkerDied
+from hypura_daemon.system.child import Child
 from hypura_daemon.workers import process
 from tests.daemon.workers.house import expect, house
 

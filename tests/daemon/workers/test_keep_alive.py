@@ -9,9 +9,9 @@ import pytest
 
 from hypura_daemon.errors import InvalidRequest
 from hypura_daemon.planning.types import LoadRequest
+from hypura_daemon.residency.snapshot import ModelState
+from hypura_daemon.residency.use import Use
 from hypura_daemon.scheduling.rules import Rules
-from hypura_daemon.workers.snapshot import ModelState
-from hypura_daemon.workers.use import Use
 from tests.daemon.workers.house import house
 
 

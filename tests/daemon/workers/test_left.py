@@ -9,9 +9,9 @@ import pytest
 
 from hypura_daemon.errors import ServerBusy
 from hypura_daemon.planning.types import LoadRequest, Plan
+from hypura_daemon.residency import drafting
+from hypura_daemon.residency.snapshot import ModelState
 from hypura_daemon.scheduling.rules import Rules
-from hypura_daemon.workers import drafting
-from hypura_daemon.workers.snapshot import ModelState
 from tests.daemon.workers.house import House, expect, house
 
 

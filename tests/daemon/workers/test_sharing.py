@@ -8,10 +8,10 @@ import pytest
 
 from hypura_daemon.errors import ServerBusy
 from hypura_daemon.planning.types import LoadRequest
+from hypura_daemon.residency import admission
+from hypura_daemon.residency.snapshot import ModelState
+from hypura_daemon.residency.use import Use
 from hypura_daemon.scheduling.rules import Rules
-from hypura_daemon.workers import admission
-from hypura_daemon.workers.snapshot import ModelState
-from hypura_daemon.workers.use import Use
 from tests.daemon.workers.house import expect, house
 
 RULES = Rules(turn_wait_seconds=20, min_residency_seconds=10, load_wait_seconds=120)

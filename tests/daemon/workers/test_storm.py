@@ -14,11 +14,11 @@ import pytest
 from hypura.v1 import placement_pb2, worker_pb2
 from hypura_daemon.errors import ContextTooLong, HypuraError
 from hypura_daemon.planning.types import LoadRequest
+from hypura_daemon.residency.snapshot import ModelState
+from hypura_daemon.residency.use import Use
 from hypura_daemon.scheduling.rules import Rules
 from hypura_daemon.workers.death import Death
 from hypura_daemon.workers.process import WorkerDeadlines, WorkerProcess, WorkerState
-from hypura_daemon.workers.snapshot import ModelState
-from hypura_daemon.workers.use import Use
 from tests.daemon.workers.house import House, house
 
 NAMES = ("small-1", "small-2", "big-1", "big-2", "tight", "m")

@@ -19,8 +19,8 @@ from hypura_daemon.errors import (
     WorkerFailed,
 )
 from hypura_daemon.planning.types import LoadRequest, Mode
-from hypura_daemon.workers.snapshot import ModelState
-from hypura_daemon.workers.tenure import worker_environment
+from hypura_daemon.residency.snapshot import ModelState
+from hypura_daemon.residency.tenure import worker_environment
 from tests.daemon.workers.house import FAKE as FAKE
 from tests.daemon.workers.house import expect, house, make_plan
 

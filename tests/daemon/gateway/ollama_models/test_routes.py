@@ -14,7 +14,7 @@ import pytest
 
 from hypura_daemon.gateway.app import build
 from hypura_daemon.gateway.core import Core
-from hypura_daemon.gateway.guard import Rules
+from hypura_daemon.gateway.http.guard import Rules
 from hypura_daemon.models.registry import Registry
 from hypura_daemon.models.shop import Shop
 from tests.daemon.models.files import gguf_bytes, write_model

@@ -1,0 +1,161 @@
+"""Errors on their way out through gRPC: every one becomes a status here, and nowhere else.
+
+The status code is the error tree's (see errors.py), the message is the error's, and the trailing
+metadata `hypura-error` names its class. Every call gets an id, `x-request-id`, in its trailing metadata.
+"""
+
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any, NoReturn
+
+import grpc
+import structlog
+
+from hypura_daemon.errors import (
+    BudgetTooSmall,
+    DownloadFailed,
+    HypuraError,
+    InvalidRequest,
+    ModelFileError,
+    ModelNotFound,
+    ServerBusy,
+    ShuttingDown,
+    WorkerDied,
+    WorkerFailed,
+)
+from hypura_daemon.settings import CLIENT_STALL_SECONDS
+from hypura_daemon.system.descriptors import refused_for_want
+from hypura_daemon.system.request_log import MAX_ROUTE_CHARACTERS, REQUEST_ID, Tally, begin
+
+STATUS_SECONDS = 1.0
+"""For the status of a client that does not read."""
+
+
+class ClientStalled(HypuraError):
+    """The client does not read what it asked for."""
+
+
+METADATA_KEY = "hypura-error"
+# Status messages travel in HTTP/2 headers, which gRPC limits to 8 KiB, up to three bytes for one.
+MAX_MESSAGE_BYTES = 2000
+_CODES: tuple[tuple[type[HypuraError], grpc.StatusCode], ...] = (
+    (InvalidRequest, grpc.StatusCode.INVALID_ARGUMENT),
+    (ModelNotFound, grpc.StatusCode.NOT_FOUND),
+    (ModelFileError, grpc.StatusCode.FAILED_PRECONDITION),
+    (BudgetTooSmall, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (ServerBusy, grpc.StatusCode.RESOURCE_EXHAUSTED),
+    (DownloadFailed, grpc.StatusCode.UNAVAILABLE),
+    (WorkerDied, grpc.StatusCode.UNAVAILABLE),
+    (ShuttingDown, grpc.StatusCode.UNAVAILABLE),
+    (ClientStalled, grpc.StatusCode.DEADLINE_EXCEEDED),
+    (WorkerFailed, grpc.StatusCode.INTERNAL),
+)
+_log = structlog.get_logger()
+
+
+def status_of(error: Exception) -> tuple[grpc.StatusCode, str, str]:
+    """Code, message and class name that a client is told."""
+    error = refused_for_want(error) or error
+    for kind, code in _CODES:
+        if isinstance(error, kind):
+            message = str(error).encode("utf-8", "replace")[:MAX_MESSAGE_BYTES].decode("utf-8", "ignore")
+            return code, message, type(error).__name__
+    return grpc.StatusCode.INTERNAL, "hypurad met a defect of its own; its log has the traceback", "Internal"
+
+
+class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
+    """Wraps every rpc so that its errors leave as statuses, and that a client that does not read ends its call.
+
+    client_stall_seconds: how long a message may wait for its client.
+    """
+
+    def __init__(self, client_stall_seconds: float = CLIENT_STALL_SECONDS) -> None:
+        self._client_stall_seconds = client_stall_seconds
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Any:
+        """The handler with its errors translated."""
+        handler = await continuation(handler_call_details)
+        if handler is None:
+            return handler
+        how = {
+            "request_deserializer": handler.request_deserializer,
+            "response_serializer": handler.response_serializer,
+        }
+        method = handler_call_details.method
+        if handler.unary_unary is not None:
+            return grpc.unary_unary_rpc_method_handler(_unary(method, handler.unary_unary), **how)
+        if handler.unary_stream is not None:
+            return grpc.unary_stream_rpc_method_handler(self._stream(method, handler.unary_stream), **how)
+        return handler
+
+    def _stream(self, method: str, behaviour: Callable[[Any, Any], AsyncGenerator[Any, None]]) -> Any:
+        async def call(request: Any, context: Any) -> None:
+            tally = _tally(method, request, context)
+            try:
+                async with aclosing(behaviour(request, context)) as messages:
+                    async for message in messages:
+                        await self._write(context, message)
+            except (grpc.aio.AbortError, asyncio.CancelledError) as error:
+                tally.failed(error)
+                raise
+            except ClientStalled as error:
+                _log.warning("a client does not read its answer and is cut off", method=method, error=str(error))
+                # Its status waits behind the message that it does not read; leaving the call resets its stream.
+                try:
+                    async with asyncio.timeout(STATUS_SECONDS):
+                        await _refuse(tally, context, error)
+                except TimeoutError:
+                    raise error from None
+            except Exception as error:
+                await _refuse(tally, context, error)
+            finally:
+                tally.end()
+
+        return call
+
+    async def _write(self, context: Any, message: Any) -> None:
+        try:
+            async with asyncio.timeout(self._client_stall_seconds):
+                await context.write(message)
+        except TimeoutError:
+            raise ClientStalled(
+                f"the client did not read for {self._client_stall_seconds:g} seconds, and its call was ended; ask again"
+            ) from None
+
+
+def _unary(method: str, behaviour: Callable[[Any, Any], Awaitable[Any]]) -> Any:
+    async def call(request: Any, context: Any) -> Any:
+        tally = _tally(method, request, context)
+        try:
+            return await behaviour(request, context)
+        except (grpc.aio.AbortError, asyncio.CancelledError) as error:
+            tally.failed(error)
+            raise
+        except Exception as error:
+            await _refuse(tally, context, error)
+        finally:
+            tally.end()
+
+    return call
+
+
+def _tally(method: str, request: Any, context: Any) -> Tally:
+    given_id = next((value for key, value in context.invocation_metadata() or () if key == REQUEST_ID), "")
+    tally = begin(given_id if isinstance(given_id, str) else "", method)
+    tally.model = getattr(request, "model", "")[:MAX_ROUTE_CHARACTERS]
+    context.set_trailing_metadata(((REQUEST_ID, tally.id),))
+    return tally
+
+
+async def _refuse(tally: Tally, context: Any, error: Exception) -> NoReturn:
+    code, message, name = status_of(error)
+    tally.outcome = name
+    if name == "Internal":
+        _log.error("a call met a defect", method=tally.route, exc_info=error)
+    await context.abort(code, message, ((METADATA_KEY, name), (REQUEST_ID, tally.id)))
+    raise error  # abort raises; this is for the type checker
