@@ -41,11 +41,11 @@ test: $(STAMP) ## the tests that take minutes at most
 
 test-clients: $(STAMP) ## the clients people use, from PyPI and npm, against a running daemon
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,clients]'
-	$(BIN)/python -m pytest -q -o addopts='-ra --strict-markers' -o filterwarnings=default tests/clients
+	$(BIN)/python -m pytest -q -o addopts='-ra --strict-markers' -o filterwarnings=default tests/compatibility
 
 test-openapi: $(STAMP) ## schemathesis over the gateway's OpenAPI document, with many requests a route: EXAMPLES=
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,clients]'
-	OPENAPI_EXAMPLES=$(or $(EXAMPLES),25) $(BIN)/python -m pytest -q -o addopts='-ra --strict-markers' -o filterwarnings=default -o timeout=1800 tests/clients/test_openapi.py
+	OPENAPI_EXAMPLES=$(or $(EXAMPLES),25) $(BIN)/python -m pytest -q -o addopts='-ra --strict-markers' -o filterwarnings=default -o timeout=1800 tests/compatibility/test_openapi.py
 
 chaos: $(STAMP) ## faults injected under load for 20 minutes: MINUTES= FAULTS=
 	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),20) --faults $(or $(FAULTS),200)

@@ -43,7 +43,7 @@ from hypura_daemon.residency.supervisor import Supervisor
 from hypura_daemon.settings import HttpAddress
 from hypura_daemon.system.descriptors import Places
 from hypura_daemon.workers.process import WorkerDeadlines, WorkerProcess
-from tests.clients.daemon import running_daemon
+from tests.compatibility.daemon import running_daemon
 from tests.daemon.workers.house import make_plan
 from tests.models.writer import write_synthetic_model
 

@@ -9,7 +9,8 @@ from pathlib import Path
 import ollama
 import pytest
 
-from tests.clients.asked import (
+from tests.compatibility.conftest import MODEL
+from tests.compatibility.questions import (
     FACT,
     FACT_ANSWER,
     OPENAI_TOOL,
@@ -21,7 +22,6 @@ from tests.clients.asked import (
     WEATHER_TOOL,
     is_person,
 )
-from tests.clients.conftest import MODEL
 
 GREEDY = {"temperature": 0, "num_predict": 200}
 

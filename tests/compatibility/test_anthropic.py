@@ -6,7 +6,8 @@ import anthropic
 import httpx
 import pytest
 
-from tests.clients.asked import (
+from tests.compatibility.conftest import MODEL
+from tests.compatibility.questions import (
     FACT,
     FACT_ANSWER,
     SUM,
@@ -15,7 +16,6 @@ from tests.clients.asked import (
     WEATHER_SCHEMA,
     WEATHER_TOOL,
 )
-from tests.clients.conftest import MODEL
 
 TOOL = {"name": WEATHER_TOOL, "description": "Get the current weather for a city", "input_schema": WEATHER_SCHEMA}
 GREEDY = {"temperature": 0}

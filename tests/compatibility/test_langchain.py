@@ -10,8 +10,8 @@ from langchain_core.tools import tool
 from langchain_ollama import ChatOllama, OllamaEmbeddings
 from pydantic import BaseModel
 
-from tests.clients.asked import FACT, FACT_ANSWER, PERSON, SUM, SUM_ANSWER, WEATHER
-from tests.clients.conftest import MODEL
+from tests.compatibility.conftest import MODEL
+from tests.compatibility.questions import FACT, FACT_ANSWER, PERSON, SUM, SUM_ANSWER, WEATHER
 
 
 class Person(BaseModel):

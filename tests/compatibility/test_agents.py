@@ -18,8 +18,8 @@ import httpx
 import pytest
 
 from hypura_client.sync import Client
-from tests.clients.daemon import RunningDaemon, running_daemon
-from tests.clients.long_model import CONTEXT_TOKENS, WORD, write_long_model
+from tests.compatibility.daemon import RunningDaemon, running_daemon
+from tests.compatibility.long_model import CONTEXT_TOKENS, WORD, write_long_model
 
 MODEL = "long:latest"
 INSTALL_SECONDS = 300

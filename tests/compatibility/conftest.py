@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.clients.daemon import running_daemon
+from tests.compatibility.daemon import running_daemon
 
 MODEL = "demo"
 

@@ -14,7 +14,7 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
-from tests.clients.conftest import MODEL
+from tests.compatibility.conftest import MODEL
 
 EXAMPLES = int(os.environ.get("OPENAPI_EXAMPLES", "4"))
 """Of each route; the same ones every time."""

@@ -7,8 +7,17 @@ import json
 import litellm
 import pytest
 
-from tests.clients.asked import FACT, FACT_ANSWER, OPENAI_TOOL, PERSON, PERSON_SCHEMA, WEATHER, WEATHER_TOOL, is_person
-from tests.clients.conftest import MODEL
+from tests.compatibility.conftest import MODEL
+from tests.compatibility.questions import (
+    FACT,
+    FACT_ANSWER,
+    OPENAI_TOOL,
+    PERSON,
+    PERSON_SCHEMA,
+    WEATHER,
+    WEATHER_TOOL,
+    is_person,
+)
 
 PROVIDERS = {"ollama_chat": "", "openai": "/v1", "anthropic": ""}
 """Provider to the path of its base."""

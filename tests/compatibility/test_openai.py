@@ -8,7 +8,8 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from tests.clients.asked import (
+from tests.compatibility.conftest import MODEL
+from tests.compatibility.questions import (
     FACT,
     FACT_ANSWER,
     OPENAI_TOOL,
@@ -21,7 +22,6 @@ from tests.clients.asked import (
     WEATHER_TOOL,
     is_person,
 )
-from tests.clients.conftest import MODEL
 
 
 class Person(BaseModel):

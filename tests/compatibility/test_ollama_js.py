@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.conftest import MODEL
+from tests.compatibility.conftest import MODEL
 
 SCRIPT = Path(__file__).with_name("ollama_js.mjs")
 
