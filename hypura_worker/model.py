@@ -14,25 +14,23 @@ from hypura_worker import memory
 from hypura_worker.errors import DecodeFailed, EngineBroken, LoadFailed
 from hypura_worker.llama import log
 from hypura_worker.llama.arena import Arena
-from hypura_worker.llama.context import BatchToken, Context
-from hypura_worker.llama.hooks import PassHook
-from hypura_worker.llama.kv_memory import KvMemory
+from hypura_worker.llama.context import BatchToken, Context, PassHook
+from hypura_worker.llama.kv_memory import KvMemory, Loan
 from hypura_worker.llama.library import ggml
 from hypura_worker.llama.vocabulary import Vocabulary
 from hypura_worker.streaming.dense import DenseStreamer
-from hypura_worker.streaming.embeddings import EmbeddingRows
+from hypura_worker.streaming.embedding_rows import EmbeddingRows
 from hypura_worker.streaming.experts import ExpertStreamer
-from hypura_worker.streaming.files import ModelFiles
-from hypura_worker.streaming.loan import Loan
+from hypura_worker.streaming.model_files import ModelFiles
 from hypura_worker.streaming.reader import Alignment, Reader
-from hypura_worker.streaming.streamer import Streamer
-from hypura_worker.streaming.tensors import (
+from hypura_worker.streaming.streamed_tensors import (
     StreamedTensor,
     arrived,
     is_embedding,
     override_patterns,
     streamed_placements,
 )
+from hypura_worker.streaming.streamer import Streamer
 
 _STREAMING = (placement_pb2.MODE_EXPERT_STREAMING, placement_pb2.MODE_DENSE_STREAMING)
 _LOAD_DIRECT, _LOAD_PLAIN, _LOAD_MMAP = 4, 0, 1  # llama_load_mode

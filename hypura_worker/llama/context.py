@@ -6,6 +6,7 @@ import ctypes
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import Protocol
 
 import llama_cpp
 import numpy as np
@@ -14,7 +15,6 @@ import numpy.typing as npt
 from hypura.v1 import placement_pb2
 from hypura_worker.errors import DecodeFailed, EngineBroken, LoadFailed
 from hypura_worker.llama import log
-from hypura_worker.llama.hooks import PassHook
 
 _NO_ROOM, _ABORTED = 1, 2  # llama_decode's positive results
 _ALL = -1
@@ -43,6 +43,29 @@ class BatchToken:
     position: int
     sequence: int
     output: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Callbacks:
+    """Addresses for llama_context_params: cb_eval, abort_callback, and the context of both."""
+
+    evaluate: int
+    abort: int
+    context: int
+
+
+class PassHook(Protocol):
+    """Sees every node of every pass."""
+
+    @property
+    def callbacks(self) -> Callbacks:
+        """What the context is made with."""
+
+    def begin(self) -> None:
+        """Forget the failure of the last pass."""
+
+    def failure(self) -> Exception | None:
+        """Why the last pass failed, if it did."""
 
 
 class Context:

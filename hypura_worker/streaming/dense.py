@@ -22,17 +22,16 @@ import numpy as np
 from hypura.v1 import placement_pb2
 from hypura_worker.errors import DecodeFailed, LoadFailed, ReadFailed
 from hypura_worker.llama.arena import Arena
-from hypura_worker.llama.hooks import Callbacks
+from hypura_worker.llama.context import Callbacks
 from hypura_worker.llama.library import address_of, ggml_calls, hook, mirrors
-from hypura_worker.streaming import embeddings
+from hypura_worker.streaming import embedding_rows
 from hypura_worker.streaming.geometry import Slices, lay_out, paged
-from hypura_worker.streaming.kept import Kept
-from hypura_worker.streaming.memory import Pool
 from hypura_worker.streaming.order import Order
+from hypura_worker.streaming.places import Kept, Ring
+from hypura_worker.streaming.pool import Pool
 from hypura_worker.streaming.reader import Alignment, Batch, Reader
-from hypura_worker.streaming.ring import Ring
+from hypura_worker.streaming.streamed_tensors import StreamedTensor, kept_of_the_same_kind
 from hypura_worker.streaming.streamer import StreamCounters
-from hypura_worker.streaming.tensors import StreamedTensor, kept_of_the_same_kind
 
 _ACQUIRE = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.POINTER(ctypes.c_int32), ctypes.c_int32)
 _RELEASE = ctypes.CFUNCTYPE(ctypes.c_int32)
@@ -216,7 +215,7 @@ class DenseStreamer:
     def failure(self) -> Exception | None:
         """Why the last pass failed, if it did."""
         if self._state.failed == _MISREAD:
-            return embeddings.misread("a node")
+            return embedding_rows.misread("a node")
         if self._state.failed:
             return self._failure or DecodeFailed("a streamed tensor could not be served")
         return None

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypura_worker.llama.library import mirrors
-from hypura_worker.streaming.certainty import EVIDENCE, Certainty
+from hypura_worker.streaming.prediction import EVIDENCE, Certainty
 from hypura_worker.streaming.reader import Batch
 
 MAX_WEIGHTS, MAX_PARTS, MAX_GUESSES = 4, 12, 32

@@ -20,20 +20,17 @@ import numpy.typing as npt
 from hypura.v1 import placement_pb2
 from hypura_worker.errors import DecodeFailed, EngineBroken, LoadFailed, ReadFailed
 from hypura_worker.llama.arena import Arena
+from hypura_worker.llama.context import Callbacks
 from hypura_worker.llama.graph import Products
-from hypura_worker.llama.hooks import Callbacks
 from hypura_worker.llama.library import address_of, ggml_calls, hook
-from hypura_worker.streaming import embeddings, statistics
+from hypura_worker.streaming import embedding_rows
 from hypura_worker.streaming import expert_state as state
-from hypura_worker.streaming.certainty import Certainty
-from hypura_worker.streaming.coactivation import Coactivation
-from hypura_worker.streaming.geometry import Slices, lay_out
-from hypura_worker.streaming.likelihood import Likelihood
-from hypura_worker.streaming.memory import Pool, commit
+from hypura_worker.streaming.geometry import FusedTensor, Slices, lay_out, lay_out_slots
+from hypura_worker.streaming.pool import Pool, commit
+from hypura_worker.streaming.prediction import Certainty, Coactivation, Likelihood, load_likelihood, save_likelihood
 from hypura_worker.streaming.reader import Alignment, Batch, Reader, describe_error
-from hypura_worker.streaming.slot_layout import FusedTensor, lay_out_slots
+from hypura_worker.streaming.streamed_tensors import StreamedTensor
 from hypura_worker.streaming.streamer import StreamCounters
-from hypura_worker.streaming.tensors import StreamedTensor
 
 _WORTH_KEEPING_PASSES = 32
 _AHEAD_LEAST = 0.5
@@ -190,7 +187,7 @@ class ExpertStreamer:
             node = figures.guard.decode(errors="replace")
             return EngineBroken(f"this architecture indexes experts in a way hypura does not know ({node})")
         if figures.failed == state.MISREAD:
-            return embeddings.misread(figures.guard.decode(errors="replace"))
+            return embedding_rows.misread(figures.guard.decode(errors="replace"))
         if figures.failed == state.READ_FAILED:
             where = f"expert {figures.failed_expert} of layer {figures.failed_layer}"
             return ReadFailed(f"{where}: {describe_error(figures.error)}")
@@ -247,7 +244,7 @@ class ExpertStreamer:
         """
         if self._statistics is None:
             return
-        known = statistics.load(self._statistics, *self.likelihood.by_layer.shape)
+        known = load_likelihood(self._statistics, *self.likelihood.by_layer.shape)
         if known is None:
             known = np.tile(-np.arange(self._experts, dtype=np.float32), (len(self._layers), 1))
         else:
@@ -261,7 +258,7 @@ class ExpertStreamer:
     def _remember(self) -> None:
         visits = self._state.clock // max(1, self._state.streamed_count)
         if self._statistics is not None and visits >= _WORTH_KEEPING_PASSES:
-            statistics.save(self._statistics, self.likelihood.by_layer)
+            save_likelihood(self._statistics, self.likelihood.by_layer)
 
     def _tokens_served(self, slots: int, classes: int) -> int:
         """How many tokens' choices of one layer always find slots; a pass has no more than an ubatch."""

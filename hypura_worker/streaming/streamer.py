@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from hypura_worker.llama.hooks import PassHook
+from hypura_worker.llama.context import PassHook
 
 
 @dataclass(frozen=True, slots=True)

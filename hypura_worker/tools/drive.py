@@ -26,7 +26,7 @@ from typing import Protocol
 
 from hypura.v1 import placement_pb2
 from hypura_worker.errors import WorkerError
-from hypura_worker.streaming.files import ModelFiles
+from hypura_worker.streaming.model_files import ModelFiles
 
 _ALIGNMENT_BYTES = 4096
 _MAX_BLOCK_BYTES, _MAX_READS = 1 << 28, 256

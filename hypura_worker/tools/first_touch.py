@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from hypura_worker.streaming.memory import Pool, commit
+from hypura_worker.streaming.pool import Pool, commit
 
 if __name__ == "__main__":
     wanted_bytes = int(sys.argv[1])

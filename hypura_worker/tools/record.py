@@ -1,6 +1,6 @@
 """Records which experts a model routes to: `python -m hypura_worker.tools.record --tokens N --out FILE`.
 
-    client ──stdin: length, Plan, length, prompt──► recorder ──► FILE, as streaming/replacement/routes.py describes
+    client ──stdin: length, Plan, length, prompt──► recorder ──► FILE, as streaming/replacement/trace.py describes
            ◄──stdout: {"token": n} … {"done": {…}}──
 
 The model runs as its plan says, streamed or not: a callback of ours stands in front of the
@@ -30,10 +30,9 @@ from hypura_worker import logs
 from hypura_worker.engine.parameters import Limits, Sampling
 from hypura_worker.engine.sampler import Sampler
 from hypura_worker.errors import LoadFailed, WorkerError
-from hypura_worker.llama.context import BatchToken, Context
-from hypura_worker.llama.hooks import Callbacks, PassHook
+from hypura_worker.llama.context import BatchToken, Callbacks, Context, PassHook
 from hypura_worker.model import LlamaModel
-from hypura_worker.streaming.replacement.routes import HEADER
+from hypura_worker.streaming.replacement.trace import HEADER
 
 _LENGTH = struct.Struct("<I")
 _MAX_INPUT_BYTES = 256 << 20

@@ -14,7 +14,7 @@ from gguf import GGMLQuantizationType
 from hypura_worker.errors import LoadFailed
 from hypura_worker.llama.graph import CpuBackend, prototypes
 from hypura_worker.llama.library import hook
-from hypura_worker.streaming.memory import Pool
+from hypura_worker.streaming.pool import Pool
 
 TYPES = (
     *("F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K", "Q4_K", "Q3_K", "Q2_K"),

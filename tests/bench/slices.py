@@ -21,7 +21,7 @@ import numpy as np
 from gguf import GGUFReader
 
 from hypura_worker.streaming.geometry import Slices, lay_out
-from hypura_worker.streaming.memory import Pool
+from hypura_worker.streaming.pool import Pool
 from hypura_worker.streaming.reader import Alignment, Batch, Reader
 
 _AT_ONCE = 24

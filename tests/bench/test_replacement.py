@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hypura_worker.streaming.replacement.catalogue import POLICIES, default, make
+from hypura_worker.streaming.replacement import POLICIES, default, make
 from hypura_worker.streaming.replacement.policy import Policy, Shape
-from hypura_worker.streaming.replacement.routes import BadTrace, Visit, read_routes
+from hypura_worker.streaming.replacement.trace import BadTrace, Visit, read_routes
 from hypura_worker.tools.replay import Routes, belady, compare, hit_rate
 
 HEAD = (

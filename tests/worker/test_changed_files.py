@@ -15,8 +15,8 @@ from hypura.v1 import placement_pb2 as pb
 from hypura_worker.engine.request import EmbedRequest
 from hypura_worker.errors import ModelFileChanged
 from hypura_worker.model import LlamaModel
-from hypura_worker.streaming import files
-from hypura_worker.streaming.files import ModelFiles
+from hypura_worker.streaming import model_files
+from hypura_worker.streaming.model_files import ModelFiles
 from tests.models.random_architectures import write_random_model
 from tests.worker.conftest import Running, running
 from tests.worker.plans import make_plan
@@ -208,9 +208,9 @@ def test_whole_seconds_are_waited_out(tmp_path: Path, monkeypatch: pytest.Monkey
             self.st_mode, self.st_uid, self.st_gid = status.st_mode, status.st_uid, status.st_gid
             self.st_mtime_ns = self.st_ctime_ns = stamp
 
-    monkeypatch.setattr(files.os, "fstat", lambda descriptor: Whole(real(descriptor)))
-    monkeypatch.setattr(files.time, "time_ns", lambda: stamp + 5 * 10**8 + int(sum(slept) * 10**9) + next(clock))
-    monkeypatch.setattr(files.time, "sleep", slept.append)
+    monkeypatch.setattr(model_files.os, "fstat", lambda descriptor: Whole(real(descriptor)))
+    monkeypatch.setattr(model_files.time, "time_ns", lambda: stamp + 5 * 10**8 + int(sum(slept) * 10**9) + next(clock))
+    monkeypatch.setattr(model_files.time, "sleep", slept.append)
     path = tmp_path / "file"
     path.write_bytes(b"bytes")
     planned = _planned(path, stamp)
@@ -223,7 +223,7 @@ def test_a_file_from_the_future_is_not_waited_for(tmp_path: Path, monkeypatch: p
     path = tmp_path / "file"
     path.write_bytes(b"bytes")
     planned, real = _planned(path, path.stat().st_mtime_ns), time.time_ns
-    monkeypatch.setattr(files.time, "time_ns", lambda: real() - 3600 * 10**9)
+    monkeypatch.setattr(model_files.time, "time_ns", lambda: real() - 3600 * 10**9)
     began = time.monotonic()
     ModelFiles([planned], direct=False).close()
     assert time.monotonic() - began < 1

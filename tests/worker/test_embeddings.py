@@ -16,9 +16,9 @@ from hypura_worker.errors import LoadFailed, ReadFailed
 from hypura_worker.llama.arena import Arena
 from hypura_worker.llama.library import hook
 from hypura_worker.model import LlamaModel
-from hypura_worker.streaming.embeddings import EmbeddingRows
+from hypura_worker.streaming.embedding_rows import EmbeddingRows
 from hypura_worker.streaming.reader import Alignment
-from hypura_worker.streaming.tensors import StreamedTensor
+from hypura_worker.streaming.streamed_tensors import StreamedTensor
 from tests.models.random_architectures import write_random_model
 from tests.worker.conftest import running
 from tests.worker.plans import make_plan

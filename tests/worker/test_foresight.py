@@ -11,10 +11,8 @@ import pytest
 
 from hypura.v1 import placement_pb2 as pb
 from hypura_worker.llama.library import hook
-from hypura_worker.streaming.certainty import Certainty
-from hypura_worker.streaming.coactivation import Coactivation
 from hypura_worker.streaming.experts import ExpertStreamer
-from hypura_worker.streaming.likelihood import Likelihood
+from hypura_worker.streaming.prediction import Certainty, Coactivation, Likelihood
 from hypura_worker.streaming.replacement.learned import Learned
 from hypura_worker.streaming.replacement.policy import Shape
 from tests.models.random_architectures import write_random_model

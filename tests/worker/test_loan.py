@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 
 from hypura.v1 import placement_pb2 as pb
 from hypura_worker.llama.context import BatchToken
-from hypura_worker.llama.kv_memory import KvMemory
+from hypura_worker.llama.kv_memory import KvMemory, Loan
 from hypura_worker.model import LlamaModel
-from hypura_worker.streaming.loan import Loan
 from tests.worker.plans import make_plan
 
 CONTEXT, UBATCH = 2048, 8

@@ -13,7 +13,7 @@ import pytest
 
 from hypura.v1 import placement_pb2 as pb
 from hypura_worker.model import LlamaModel
-from hypura_worker.streaming.memory import Pool, commit
+from hypura_worker.streaming.pool import Pool, commit
 from tests.worker.plans import make_plan
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="only Linux can be asked for memory ahead of its use")

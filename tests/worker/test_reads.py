@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 
 from hypura_worker.errors import ReadFailed
 from hypura_worker.streaming.geometry import lay_out
-from hypura_worker.streaming.memory import Pool
+from hypura_worker.streaming.pool import Pool
 from hypura_worker.streaming.reader import Alignment, Batch, Reader
-from hypura_worker.streaming.replacement import least_recently_used
 
 FILE_BYTES = 3_000_000
 DATA = np.random.default_rng(5).integers(0, 256, FILE_BYTES, np.uint8).tobytes()
@@ -98,20 +97,3 @@ def test_a_read_error_is_told_by_name(tmp_path: Path) -> None:
     finally:
         reader.close()
         os.close(folder)
-
-
-@pytest.mark.parametrize(
-    ("last_used", "count", "expected"),
-    [
-        ([5, 0, 3, 9], 2, {1, 2}),
-        ([5, 9, 9, 9], 2, {0}),
-        ([9, 9], 1, set()),
-        ([0, 0, 0], 3, {0, 1, 2}),
-        ([1], 4, {0}),
-    ],
-)
-def test_least_recently_used_never_gives_what_this_visit_uses(
-    last_used: list[int], count: int, expected: set[int]
-) -> None:
-    found = least_recently_used(np.array(last_used, np.uint64), 9, count)
-    assert set(found.tolist()) == expected

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hypura.v1 import placement_pb2 as pb
 from hypura_worker.model import LlamaModel
-from hypura_worker.streaming import statistics
+from hypura_worker.streaming.prediction import load_likelihood, save_likelihood
 from tests.worker.conftest import running
 from tests.worker.plans import make_plan
 
@@ -21,12 +21,12 @@ from tests.worker.plans import make_plan
 def test_likelihoods_come_back_in_their_order(tmp_path: Path) -> None:
     wanted = np.random.default_rng(1).uniform(1e-4, 1, (5, 16)).astype(np.float32)
     path = tmp_path / "new folder" / "model"
-    statistics.save(path, wanted)
-    found = statistics.load(path, 5, 16)
+    save_likelihood(path, wanted)
+    found = load_likelihood(path, 5, 16)
     assert found is not None
     assert np.abs(np.log10(found / wanted)).max() < 0.01
     assert path.stat().st_size < 200
-    assert statistics.load(path, 16, 5) is None, "another model's statistics"
+    assert load_likelihood(path, 16, 5) is None, "another model's statistics"
     assert [p.name for p in path.parent.iterdir()] == ["model"]
 
 
@@ -35,7 +35,7 @@ def test_likelihoods_come_back_in_their_order(tmp_path: Path) -> None:
 def test_a_damaged_file_is_no_statistics(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "damaged"
     path.write_bytes(data)
-    assert statistics.load(path, 2, 8) is None
+    assert load_likelihood(path, 2, 8) is None
 
 
 def test_the_next_load_begins_warm_and_says_the_same(moe_model: Path, tmp_path: Path) -> None:
@@ -62,9 +62,9 @@ def test_junk_in_place_of_statistics_does_not_stop_a_load(moe_model: Path, tmp_p
 def test_statistics_that_cannot_be_kept_or_read_stop_nothing(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_bytes(b"")
-    statistics.save(blocked / "experts", np.ones((2, 8), np.float32))
-    assert statistics.load(blocked / "experts", 2, 8) is None
-    assert statistics.load(tmp_path, 2, 8) is None
+    save_likelihood(blocked / "experts", np.ones((2, 8), np.float32))
+    assert load_likelihood(blocked / "experts", 2, 8) is None
+    assert load_likelihood(tmp_path, 2, 8) is None
 
 
 def test_without_statistics_the_first_load_fills_its_slots_too(moe_model: Path, tmp_path: Path) -> None:

@@ -15,9 +15,8 @@ import pytest
 
 from hypura_worker.llama.library import ggml_calls, hook
 from hypura_worker.streaming import expert_state as state
-from hypura_worker.streaming.coactivation import Coactivation
-from hypura_worker.streaming.likelihood import Likelihood
-from hypura_worker.streaming.memory import Pool
+from hypura_worker.streaming.pool import Pool
+from hypura_worker.streaming.prediction import Coactivation, Likelihood
 from hypura_worker.streaming.reader import Reader
 
 LAYERS, EXPERTS, PARTS = 48, 256, 3

@@ -1,6 +1,37 @@
-"""Which experts stay in memory: policies behind one interface, and a replay that compares them."""
+"""Which experts stay in memory: the policies by name, and the default; `hypuractl trace replay` compares them."""
 
-from hypura_worker.streaming.replacement.policy import Key, Policy, Shape
-from hypura_worker.streaming.replacement.recency import least_recently_used
+from __future__ import annotations
 
-__all__ = ["Key", "Policy", "Shape", "least_recently_used"]
+from hypura_worker.streaming.replacement.classic import (
+    Decayed,
+    Hyperbolic,
+    LeastFrequentlyUsed,
+    LeastRecentlyUsed,
+    LeastStale,
+    Pinned,
+)
+from hypura_worker.streaming.replacement.learned import Learned
+from hypura_worker.streaming.replacement.policy import Policy, Shape
+
+POLICIES: dict[str, type[Policy]] = {
+    "lru": LeastRecentlyUsed,
+    "lfu": LeastFrequentlyUsed,
+    "decayed": Decayed,
+    "least-stale": LeastStale,
+    "pinned": Pinned,
+    "hyperbolic": Hyperbolic,
+    "learned": Learned,
+}
+
+
+def default(shape: Shape) -> str:
+    """The policy to use: `learned` hits most at every number of slots that was replayed."""
+    return "learned"
+
+
+def make(name: str, shape: Shape) -> Policy:
+    """A policy by its name. Raises ValueError for an unknown one."""
+    policy = POLICIES.get(name)
+    if policy is None:
+        raise ValueError(f"no replacement policy is named {name!r}; there are {', '.join(POLICIES)}")
+    return policy(shape)

@@ -1,14 +1,47 @@
-"""Places behind the ring for streamed tensors that stay in memory once they are read.
+"""Where streamed tensors lie in memory: in a ring of bytes, or, while memory is left, in places of their own behind it.
 
-    pool    [ ring …………… ][ unit 0 ][ unit 4 ][ unit 2 ][ unit 6 ] …      while memory is left
+    pool    [ ring: newest │ free │ oldest … │ too small ][ unit 0 ][ unit 4 ][ unit 2 ][ unit 6 ] …
 
-They lie in an order of which every beginning is spread evenly over the units, so that the drive has
-as much to do in one part of a pass as in another; less memory takes the last of them away.
+The ring gives room out and takes it back in the same order; what does not fit behind the newest goes to the front, so
+that every span is in one piece. The places behind it keep tensors once they are read. They lie in an order of which
+every beginning is spread evenly over the units, so that the drive has as much to do in one part of a pass as in
+another; less memory takes the last of them away.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Sequence
+
+
+class Ring:
+    """capacity_bytes from 0 on. Starts are multiples of whatever all the sizes are multiples of."""
+
+    def __init__(self, capacity_bytes: int) -> None:
+        self.capacity_bytes = capacity_bytes
+        self._spans: deque[tuple[int, int]] = deque()
+
+    def take(self, size_bytes: int) -> int | None:
+        """The start of a new span of so many bytes, more than 0; None if there is no room in one piece."""
+        start = self._fit(size_bytes)
+        if start is not None:
+            self._spans.append((start, size_bytes))
+        return start
+
+    def give_back(self) -> None:
+        """Free the oldest span."""
+        self._spans.popleft()
+
+    def _fit(self, size_bytes: int) -> int | None:
+        if not self._spans:
+            return 0 if size_bytes <= self.capacity_bytes else None
+        oldest, (newest, length) = self._spans[0][0], self._spans[-1]
+        end = newest + length
+        if newest < oldest:  # The newest went to the front already.
+            return end if size_bytes <= oldest - end else None
+        if size_bytes <= self.capacity_bytes - end:
+            return end
+        return 0 if size_bytes <= oldest else None
 
 
 class Kept:

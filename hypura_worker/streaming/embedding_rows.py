@@ -17,9 +17,9 @@ import numpy.typing as npt
 from hypura_worker.errors import EngineBroken, ReadFailed
 from hypura_worker.llama.arena import Arena
 from hypura_worker.llama.library import hook
-from hypura_worker.streaming.memory import Pool
+from hypura_worker.streaming.pool import Pool
 from hypura_worker.streaming.reader import READ, Alignment, Batch, Reader
-from hypura_worker.streaming.tensors import StreamedTensor
+from hypura_worker.streaming.streamed_tensors import StreamedTensor
 
 _CHUNK_BYTES = 64 << 10
 
