@@ -13,14 +13,12 @@ import os
 import signal
 import struct
 import sys
-import threading
-from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
 import hypura_worker.llama.library as library  # first: see there
 from hypura.v1 import worker_pb2
-from hypura_worker import logs
+from hypura_worker import runtime
 from hypura_worker.errors import WorkerError
 
 _LENGTH = struct.Struct("<I")
@@ -30,25 +28,16 @@ _MAX_BOOTSTRAP_BYTES = 1 << 20
 def main() -> int:
     """Run the worker; the exit code is 0 after a clean end, 1 for a failure."""
     bootstrap = _read_bootstrap()
-    logs.configure(bootstrap.log_level, bootstrap.model)
-    # Armed before anything slow: a daemon that dies while the model loads must not leave us behind.
-    threading.Thread(target=_end_with_daemon, name="death pipe", daemon=True).start()
+    runtime.configure_log(bootstrap.log_level, bootstrap.model)
+    # Before anything slow: a daemon that dies while the model loads must not leave this process behind.
+    runtime.end_with_parent()
     try:
         library.hook()
     except WorkerError as error:
         print(json.dumps({"error": str(error)}), flush=True)
         return 1
-    with asyncio.Runner(loop_factory=_event_loop()) as runner:
+    with asyncio.Runner(loop_factory=runtime.event_loop_factory()) as runner:
         return runner.run(_serve(Path(bootstrap.socket_path)))
-
-
-def _event_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop's where it exists."""
-    try:
-        import uvloop
-    except ImportError:
-        return None
-    return uvloop.new_event_loop
 
 
 async def _serve(socket_path: Path) -> int:
@@ -103,13 +92,6 @@ def _read_exactly(count: int) -> bytes:
             raise SystemExit("standard input ended before the bootstrap message; this program is started by hypurad")
         data += more
     return data
-
-
-def _end_with_daemon() -> None:
-    """Kill this process group when standard input ends: its other end is the daemon's."""
-    while os.read(0, 4096):
-        pass
-    os.killpg(0, signal.SIGKILL)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import llama_cpp
 import structlog
 
 from hypura.v1 import placement_pb2
-from hypura_worker import memory
+from hypura_worker import runtime
 from hypura_worker.errors import DecodeFailed, EngineBroken, LoadFailed
 from hypura_worker.llama import log
 from hypura_worker.llama.arena import Arena
@@ -271,13 +271,13 @@ class LlamaModel:
             return
         self._cache_bytes = self.streamer.place_bytes
         compute_bytes = self.context.compute_bytes
-        if compute_bytes is None or not memory.counts_what_is_touched():
+        if compute_bytes is None or not runtime.resident_counts_touched_pages():
             return  # not known here: the plan's own figures hold
         sizes = {item.name: item.size_bytes for item in plan.memory}
         # The reserve was for what is known by now, but for what requests take.
         filled_later = ("work buffer", "expert prediction", "embedding rows")
         later = compute_bytes + sum(sizes.get(name, 0) for name in filled_later)
-        free = plan.memory_limit_bytes - memory.resident_bytes() - later
+        free = plan.memory_limit_bytes - runtime.resident_bytes() - later
         left = free - max(_REQUESTS_BYTES, sizes.get("reserve", 0) // 4)
         left = max(left, min(free - _LEAST_REQUESTS_BYTES, self.streamer.least_bytes))
         structlog.get_logger().info(

@@ -14,15 +14,16 @@ import grpc
 import structlog
 
 from hypura.v1 import inference_pb2, worker_pb2, worker_pb2_grpc
-from hypura_worker import memory
-from hypura_worker.coalescing import waiting
+from hypura_worker import runtime
 from hypura_worker.constraining.constraints import Constraints
 from hypura_worker.constraining.matcher import Matcher
-from hypura_worker.engine import request as engine
+from hypura_worker.engine.counters import RequestCounters
 from hypura_worker.engine.embedding import normalized
+from hypura_worker.engine.events import Chunk, Event, Finished, Logprob, Prefill, next_events
 from hypura_worker.engine.loop import Engine
 from hypura_worker.engine.parameters import Limits, Sampling
-from hypura_worker.engine.sampler import Logprob, Sampler
+from hypura_worker.engine.request import EmbedRequest, Request
+from hypura_worker.engine.sampler import Sampler
 from hypura_worker.errors import (
     EngineBroken,
     IncompatibleLibrary,
@@ -83,7 +84,7 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
             finally:
                 loop.call_soon_threadsafe(shares.put_nowait, None)
 
-        started, read_before = time.monotonic(), memory.read_bytes()
+        started, read_before = time.monotonic(), runtime.read_bytes()
         # A thread of its own, which ends: OpenMP keeps a team for every thread that has computed, and with more
         # threads than processors its waits fall asleep at once, hundreds of times a token.
         thread = ThreadPoolExecutor(1, "load")
@@ -101,7 +102,7 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
 
         self._engine = Engine(self._model, broken)
         self._engine.start()
-        read_after = memory.read_bytes()
+        read_after = runtime.read_bytes()
         bytes_read = 0 if read_before is None or read_after is None else read_after - read_before
         yield worker_pb2.WorkerLoadResponse(loaded=self._loaded(time.monotonic() - started, bytes_read))
 
@@ -133,9 +134,9 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
     ) -> AsyncIterator[worker_pb2.WorkerGenerateResponse]:
         """The answer's messages. Raises WorkerError."""
         loop = asyncio.get_running_loop()
-        events: asyncio.Queue[engine.Event] = asyncio.Queue()
+        events: asyncio.Queue[Event] = asyncio.Queue()
         sampling, limits = Sampling.from_proto(request.sampling), Limits.from_proto(request.limits)
-        asked = engine.Request(
+        asked = Request(
             request.request_id,
             prompt,
             sampling,
@@ -151,14 +152,14 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
             raise
         try:
             while True:
-                for event in await waiting(events):
+                for event in await next_events(events):
                     if isinstance(event, Exception):
                         raise event
                     response = self._response(event)
-                    if isinstance(event, engine.Finished) and request.report_prompt_ids:
+                    if isinstance(event, Finished) and request.report_prompt_ids:
                         response.finished.prompt_ids.extend(prompt)
                     yield response
-                    if isinstance(event, engine.Finished):
+                    if isinstance(event, Finished):
                         return
         finally:
             running.cancel(asked)
@@ -187,7 +188,7 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
                 model.vocabulary.check(texts[-1])
             for i, tokens in enumerate(texts):
                 texts[i] = _beginning(tokens or [max(model.vocabulary.bos, 0)], limit, request.truncate, last)
-            asked = engine.EmbedRequest(texts, emit)
+            asked = EmbedRequest(texts, emit)
             running.submit(asked)
         except WorkerError as error:
             await _abort(context, error)
@@ -230,7 +231,7 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
     ) -> worker_pb2.WorkerStatisticsResponse:
         """Counters since the load."""
         statistics = worker_pb2.WorkerStatisticsResponse(
-            rss_bytes=memory.resident_bytes(), peak_rss_bytes=memory.peak_resident_bytes()
+            rss_bytes=runtime.resident_bytes(), peak_rss_bytes=runtime.peak_resident_bytes()
         )
         if self._engine is not None and self._model is not None:
             counters = self._engine.counters
@@ -308,7 +309,7 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
         return worker_pb2.LoadedModel(
             load_seconds=seconds,
             bytes_read=bytes_read,
-            rss_bytes=memory.resident_bytes(),
+            rss_bytes=runtime.resident_bytes(),
             slots=streamer.places if streamer is not None else 0,
             slot_bytes=streamer.place_bytes if streamer is not None else 0,
             vocabulary_tokens=vocabulary.size,
@@ -323,22 +324,22 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
             control_texts=[text.decode() for text in vocabulary.controls if _is_text(text)],
         )
 
-    def _response(self, event: engine.Event) -> worker_pb2.WorkerGenerateResponse:
+    def _response(self, event: Event) -> worker_pb2.WorkerGenerateResponse:
         match event:
-            case engine.Prefill(processed, total):
+            case Prefill(processed, total):
                 return worker_pb2.WorkerGenerateResponse(
                     prefill=inference_pb2.PrefillProgress(processed_tokens=processed, prompt_tokens=total)
                 )
-            case engine.Chunk(text, tokens, logprobs):
+            case Chunk(text, tokens, logprobs):
                 return worker_pb2.WorkerGenerateResponse(
                     chunk=inference_pb2.TokenChunk(
                         text=text, token_ids=tokens, logprobs=[self._logprobs(entry) for entry in logprobs]
                     )
                 )
-            case engine.Finished(reason, costs, seed, stop_string):
+            case Finished(reason, counters, seed, stop_string):
                 return worker_pb2.WorkerGenerateResponse(
                     finished=inference_pb2.Finished(
-                        reason=_REASONS[reason], statistics=_statistics(costs, seed), stop_string=stop_string
+                        reason=_REASONS[reason], statistics=_statistics(counters, seed), stop_string=stop_string
                     )
                 )
         raise EngineBroken(f"the engine said {event!r}")
@@ -409,31 +410,31 @@ def _too_long(tokens: list[int], limit: int) -> PromptTooLong:
     )
 
 
-def _statistics(costs: engine.Costs, seed: int) -> inference_pb2.RequestStatistics:
-    decode_seconds = max(0.0, costs.last_token - costs.first_token)
+def _statistics(counters: RequestCounters, seed: int) -> inference_pb2.RequestStatistics:
+    decode_seconds = max(0.0, counters.last_token - counters.first_token)
     # Tokens that were computed after the first: one a pass, and the forced ones.
-    tokens = costs.decode_passes + costs.forced_tokens
-    looked_up = costs.hits + costs.misses
+    tokens = counters.decode_passes + counters.forced_tokens
+    looked_up = counters.hits + counters.misses
     return inference_pb2.RequestStatistics(
-        prompt_tokens=costs.prompt_tokens,
-        cached_tokens=costs.cached_tokens,
-        output_tokens=costs.output_tokens,
-        forced_tokens=costs.forced_tokens,
-        queue_seconds=costs.started - costs.arrived,
-        prefill_seconds=max(0.0, costs.first_token - costs.started),
+        prompt_tokens=counters.prompt_tokens,
+        cached_tokens=counters.cached_tokens,
+        output_tokens=counters.output_tokens,
+        forced_tokens=counters.forced_tokens,
+        queue_seconds=counters.started - counters.arrived,
+        prefill_seconds=max(0.0, counters.first_token - counters.started),
         decode_seconds=decode_seconds,
-        ttft_seconds=max(0.0, costs.first_token - costs.arrived),
+        ttft_seconds=max(0.0, counters.first_token - counters.arrived),
         tok_per_second=tokens / decode_seconds if decode_seconds else 0.0,
-        hit_rate=costs.hits / looked_up if looked_up else 1.0,
-        bytes_read_per_token=costs.decode_bytes / tokens if tokens else 0.0,
-        stall_seconds_per_token=costs.stall_seconds / tokens if tokens else 0.0,
-        prefill_bytes_read=costs.prefill_bytes,
-        worker_peak_rss_bytes=memory.peak_resident_bytes(),
+        hit_rate=counters.hits / looked_up if looked_up else 1.0,
+        bytes_read_per_token=counters.decode_bytes / tokens if tokens else 0.0,
+        stall_seconds_per_token=counters.stall_seconds / tokens if tokens else 0.0,
+        prefill_bytes_read=counters.prefill_bytes,
+        worker_peak_rss_bytes=runtime.peak_resident_bytes(),
         seed=seed,
     )
 
 
-def _tell(loop: asyncio.AbstractEventLoop, events: asyncio.Queue[engine.Event], event: engine.Event) -> None:
+def _tell(loop: asyncio.AbstractEventLoop, events: asyncio.Queue[Event], event: Event) -> None:
     loop.call_soon_threadsafe(events.put_nowait, event)
 
 

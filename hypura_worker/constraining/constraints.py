@@ -26,7 +26,7 @@ from typing import Any
 import structlog
 
 from hypura.v1 import worker_pb2
-from hypura_worker.constraining import check
+from hypura_worker.constraining import compiler as check
 from hypura_worker.constraining.limits import STACK_BYTES, TRIAL_SECONDS
 from hypura_worker.constraining.matcher import Maker, Matcher
 from hypura_worker.errors import RequestError, ServerBusy
@@ -41,7 +41,7 @@ _MAX_WAITING = 256
 _TRIALS = 2
 _MAX_KNOWN = 64
 _MAX_KNOWN_CHARACTERS = 1 << 17
-_TRIAL = (sys.executable, "-m", "hypura_worker.constraining.check")
+_TRIAL = (sys.executable, "-m", "hypura_worker.constraining.compiler")
 
 
 class Constraints:

@@ -24,11 +24,10 @@ from hypura_worker.constraining.limits import STACK_BYTES
 from hypura_worker.engine.batching import Part, Placement, compose, make_room, oldest, place, room_for
 from hypura_worker.engine.counters import NOTHING_STREAMED, EngineCounters
 from hypura_worker.engine.embedding import embed
-from hypura_worker.engine.request import Chunk, EmbedRequest, Finished, Prefill, Request
-from hypura_worker.engine.resizing import Resize
-from hypura_worker.engine.sampler import Logprob
+from hypura_worker.engine.events import Chunk, Finished, Logprob, Prefill
+from hypura_worker.engine.generation import TextStream
+from hypura_worker.engine.request import EmbedRequest, Request, ResizeRequest
 from hypura_worker.engine.sequence import Sequence, State, Work
-from hypura_worker.engine.text import TextStream
 from hypura_worker.errors import (
     ConstraintFailed,
     DecodeFailed,
@@ -56,7 +55,7 @@ class Engine:
         self._exact = model.plan.exact
         self._ubatch_tokens = model.pass_tokens
         self._sequences = [Sequence(i) for i in range(model.plan.sequences)]
-        self._inbox: queue.Queue[Request | EmbedRequest | Resize | None] = queue.Queue()
+        self._inbox: queue.Queue[Request | EmbedRequest | ResizeRequest | None] = queue.Queue()
         self._waiting: deque[Request | EmbedRequest] = deque()
         self._queue_limit = queue_limit
         self._on_broken = on_broken
@@ -94,7 +93,7 @@ class Engine:
 
     def resize(self, memory_limit_bytes: int) -> Future[int]:
         """Keep to another memory limit, from the next pass on; from any thread. The limit that it became."""
-        change = Resize(memory_limit_bytes)
+        change = ResizeRequest(memory_limit_bytes)
         if self._ending or self._broken is not None:
             change.refuse(self._broken or EngineBroken("the worker is ending"))
         else:
@@ -133,8 +132,8 @@ class Engine:
             except queue.Empty:
                 break
             idle = False
-            if isinstance(request, Resize):
-                request.make(self._model)
+            if isinstance(request, ResizeRequest):
+                request.apply(self._model)
                 self._ubatch_tokens = self._model.pass_tokens
             elif request is not None:
                 self._waiting.append(request)
@@ -196,9 +195,9 @@ class Engine:
         request.sampler.see(prompt)
         self._orders += 1
         sequence.work = Work(request, list(prompt), TextStream(request.limits.stop), self._orders)
-        request.costs.started = time.monotonic()
-        request.costs.prompt_tokens = len(prompt)
-        request.costs.cached_tokens = len(sequence.held)
+        request.counters.started = time.monotonic()
+        request.counters.prompt_tokens = len(prompt)
+        request.counters.cached_tokens = len(sequence.held)
 
     def _forward(self, tokens: Tokens[BatchToken]) -> None:
         """One pass, counted. Raises ModelFileChanged, as Context.decode does the rest: its results are void then."""
@@ -238,11 +237,11 @@ class Engine:
             sequence.held += work.wanted[len(sequence.held) : len(sequence.held) + part.count]
             sequence.used = self.counters.passes
             work.alone, work.failures = False, 0
-            work.request.costs.charge(before, self.counters.stream, len(parts), prefill=state is State.PREFILL)
-            if not work.request.costs.output_tokens:
+            work.request.counters.add_pass(before, self.counters.stream, len(parts), prefill=state is State.PREFILL)
+            if not work.request.counters.output_tokens:
                 # Also of a prompt found whole in memory: clients learn its length before the first token.
                 self.counters.prompt_tokens += part.count if state is State.PREFILL else 0
-                work.request.emit(Prefill(len(sequence.held), work.request.costs.prompt_tokens))
+                work.request.emit(Prefill(len(sequence.held), work.request.counters.prompt_tokens))
         for sequence, index in outputs:
             try:
                 self._sample(sequence, index)
@@ -257,7 +256,7 @@ class Engine:
     def _sample(self, sequence: Sequence, index: int) -> None:
         """Choose the sequence's next token, send it, and end the request if it is time."""
         work = _work(sequence)
-        request, limits, costs = work.request, work.request.limits, work.request.costs
+        request, limits, counters = work.request, work.request.limits, work.request.counters
         if limits.max_tokens == 0:
             self._finish(sequence, "length")
             return
@@ -266,8 +265,8 @@ class Engine:
         if not forced:
             token, logprob = request.sampler.choose(self._context.logits(index))
             if request.sampler.stops_at_end and vocabulary.ends_generation(token):
-                costs.last_token = time.monotonic()
-                costs.first_token = costs.first_token or costs.last_token
+                counters.last_token = time.monotonic()
+                counters.first_token = counters.first_token or counters.last_token
                 self._finish(sequence, "stop")
                 return
             if not self._take(sequence, token, logprob):
@@ -275,7 +274,7 @@ class Engine:
             forced = request.sampler.forced()
         for token in forced:
             request.sampler.accept(token)
-            costs.forced_tokens += 1
+            counters.forced_tokens += 1
             self.counters.forced_tokens += 1
             if not self._take(sequence, token, None):
                 return
@@ -287,16 +286,16 @@ class Engine:
     def _take(self, sequence: Sequence, token: int, logprob: Logprob | None) -> bool:
         """Make the token the answer's next and send it; False, and the request has ended, if it is time for that."""
         work = _work(sequence)
-        request, costs = work.request, work.request.costs
-        costs.last_token = time.monotonic()
-        costs.first_token = costs.first_token or costs.last_token
-        costs.output_tokens += 1
+        request, counters = work.request, work.request.counters
+        counters.last_token = time.monotonic()
+        counters.first_token = counters.first_token or counters.last_token
+        counters.output_tokens += 1
         self.counters.output_tokens += 1
         work.wanted.append(token)
         self._send(work, work.text.push(self._model.vocabulary.piece(token, request.visible)), token, logprob)
         if work.text.stopped:
             self._finish(sequence, "stop")
-        elif costs.output_tokens == request.limits.max_tokens or len(work.wanted) >= min(
+        elif counters.output_tokens == request.limits.max_tokens or len(work.wanted) >= min(
             self._context.size_tokens, request.limits.context_tokens or self._context.size_tokens
         ):
             self._finish(sequence, "length")
@@ -323,7 +322,7 @@ class Engine:
             self._flush(work, rest)
         self.counters.finished += 1
         self._release(sequence)
-        work.request.emit(Finished(reason, work.request.costs, work.request.sampling.seed, work.text.stopped_by))
+        work.request.emit(Finished(reason, work.request.counters, work.request.sampling.seed, work.text.stopped_by))
 
     def _fail(self, sequence: Sequence, error: Exception) -> None:
         request = _work(sequence).request
@@ -415,7 +414,7 @@ class Engine:
     def _fail_all(self, error: Exception) -> None:
         while not self._inbox.empty():  # this thread is the only one that takes
             request = self._inbox.get_nowait()
-            if isinstance(request, Resize):
+            if isinstance(request, ResizeRequest):
                 request.refuse(error)
             elif request is not None:
                 self._waiting.append(request)

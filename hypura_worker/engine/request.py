@@ -1,77 +1,16 @@
-"""A request as the engine sees it, and the events it answers with."""
+"""What is requested of the engine: to continue a prompt, to embed texts, to keep to another memory limit."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from hypura_worker.engine.counters import RequestCounters
+from hypura_worker.engine.events import Event
 from hypura_worker.engine.parameters import Limits, Sampling
-from hypura_worker.engine.sampler import Logprob, Sampler
-from hypura_worker.streaming.streamer import StreamCounters
-
-
-@dataclass(frozen=True, slots=True)
-class Prefill:
-    """processed of total prompt tokens are in the KV cache."""
-
-    processed: int
-    total: int
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """New final text and the tokens generated since the last chunk."""
-
-    text: str
-    tokens: tuple[int, ...]
-    logprobs: tuple[Logprob, ...]
-
-
-@dataclass(slots=True)
-class Costs:
-    """What a request has cost so far; seconds by the monotonic clock."""
-
-    arrived: float = field(default_factory=time.monotonic)
-    started: float = 0.0
-    first_token: float = 0.0
-    last_token: float = 0.0
-    prompt_tokens: int = 0
-    cached_tokens: int = 0
-    output_tokens: int = 0
-    forced_tokens: int = 0
-    prefill_bytes: int = 0
-    decode_bytes: int = 0
-    decode_passes: int = 0
-    hits: int = 0
-    misses: int = 0
-    stall_seconds: float = 0.0
-
-    def charge(self, before: StreamCounters, after: StreamCounters, members: int, *, prefill: bool) -> None:
-        """Add a pass that it shared with others: its part of the bytes, and all of the waiting."""
-        bytes_read = (after.bytes_read - before.bytes_read) // members
-        if prefill or not self.output_tokens:
-            self.prefill_bytes += bytes_read
-            return
-        self.decode_passes += 1
-        self.decode_bytes += bytes_read
-        self.hits += after.hits - before.hits
-        self.misses += after.misses - before.misses
-        self.stall_seconds += after.stall_seconds - before.stall_seconds
-
-
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """The end: reason `stop` or `length`; stop_string is the one that ended it, empty for any other end."""
-
-    reason: str
-    costs: Costs
-    seed: int
-    stop_string: str = ""
-
-
-Event = Prefill | Chunk | Finished | Exception
-"""An Exception ends the request as Finished does."""
+from hypura_worker.engine.sampler import Sampler
+from hypura_worker.model import LlamaModel
 
 
 @dataclass(slots=True, eq=False)
@@ -89,7 +28,7 @@ class Request:
     emit: Callable[[Event], None]
     visible: frozenset[str] = frozenset()
     cancelled: bool = False
-    costs: Costs = field(default_factory=Costs)
+    counters: RequestCounters = field(default_factory=RequestCounters)
 
 
 @dataclass(slots=True, eq=False)
@@ -97,10 +36,32 @@ class EmbedRequest:
     """Texts to embed, tokenized; embedded: how many are done.
 
     emit is called from the engine's thread: with an [embedding_length] vector for each text, in order, and with None
-    after the last, or with what it failed with.
+    after the last, or with the error that ended the request.
     """
 
     texts: list[list[int]]
     emit: Callable[[list[float] | Exception | None], None]
     cancelled: bool = False
     embedded: int = 0
+
+
+class ResizeRequest:
+    """A change of the memory limit, made between two passes. done: the limit that is kept from then on."""
+
+    def __init__(self, memory_limit_bytes: int) -> None:
+        self._memory_limit_bytes = memory_limit_bytes
+        self.done: Future[int] = Future()
+
+    def apply(self, model: LlamaModel) -> None:
+        """Resize the model, unless the caller has cancelled the future."""
+        if not self.done.set_running_or_notify_cancel():
+            return
+        try:
+            self.done.set_result(model.resize(self._memory_limit_bytes))
+        except Exception as error:  # the caller gets it; other requests continue with the memory there is
+            self.done.set_exception(error)
+
+    def refuse(self, error: Exception) -> None:
+        """Report that the engine has ended."""
+        if self.done.set_running_or_notify_cancel():
+            self.done.set_exception(error)

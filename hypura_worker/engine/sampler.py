@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import llama_cpp
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypura_worker.constraining.matcher import Matcher
+from hypura_worker.engine.events import Logprob
 from hypura_worker.engine.parameters import Limits, Sampling
 from hypura_worker.errors import DecodeFailed
 from hypura_worker.llama.vocabulary import Vocabulary
@@ -22,14 +22,6 @@ _NO_PENALTIES = (1.0, 0.0, 0.0)
 
 _Link = Any
 """A pointer to a llama_sampler, as llama_cpp hands it out."""
-
-
-@dataclass(frozen=True, slots=True)
-class Logprob:
-    """Of one token: (id, natural logarithm of its probability), and the likeliest ones, best first."""
-
-    chosen: tuple[int, float]
-    top: tuple[tuple[int, float], ...]
 
 
 class Sampler:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from enum import Enum
 
+from hypura_worker.engine.events import Logprob
+from hypura_worker.engine.generation import TextStream
 from hypura_worker.engine.request import Request
-from hypura_worker.engine.sampler import Logprob
-from hypura_worker.engine.text import TextStream
 
 
 class State(Enum):

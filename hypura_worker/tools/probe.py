@@ -31,7 +31,7 @@ import llama_cpp  # before numpy: see hypura_worker.llama.library
 import numpy as np
 import numpy.typing as npt
 
-from hypura_worker import memory
+from hypura_worker import runtime
 from hypura_worker.llama.library import ggml
 
 _MODULE = "hypura_worker.tools.probe"
@@ -75,7 +75,7 @@ def main(arguments: Sequence[str]) -> int:
         return _self_test(options.self_test)
     tempfile.tempdir = options.folder
     if options.end_with_stdin:
-        threading.Thread(target=_end_with_daemon, args=(options.folder,), daemon=True).start()
+        runtime.end_with_parent(lambda: _remove(options.folder))
     # Before the devices, whose drivers take memory that a worker without a GPU does not.
     base_bytes = 0 if options.devices_only else worker_base_bytes()
     report: dict[str, object] = {
@@ -84,7 +84,7 @@ def main(arguments: Sequence[str]) -> int:
         "measured": None,
     }
     if not options.devices_only:
-        from hypura_worker.tools.type_speeds import type_speeds  # here: its imports would count as a worker's
+        from hypura_worker.tools.speeds import type_speeds  # here: its imports would count as a worker's
 
         works, verdict = extra_buffers_work()
         report["measured"] = {
@@ -135,21 +135,18 @@ def worker_base_bytes() -> int:
     import grpc
     from grpc_health.v1 import health
 
-    import hypura_worker.__main__
-    import hypura_worker.service
-
     async def serve(folder: str) -> int:
         server = grpc.aio.server()
         health.aio.HealthServicer()  # type: ignore[attr-defined]
         server.add_insecure_port(f"unix:{quote(folder)}/socket")
         await server.start()
-        resident_bytes = memory.resident_bytes()
+        resident_bytes = runtime.resident_bytes()
         await server.stop(None)
         return resident_bytes
 
     with (
         tempfile.TemporaryDirectory(prefix="hypura-") as folder,
-        asyncio.Runner(loop_factory=hypura_worker.__main__._event_loop()) as runner,
+        asyncio.Runner(loop_factory=runtime.event_loop_factory()) as runner,
     ):
         return runner.run(serve(folder))
 
@@ -302,6 +299,11 @@ def _decode(path: Path, *, extra_buffers: bool) -> npt.NDArray[np.float32]:
     return np.stack(rows)
 
 
+def _remove(folder: str | None) -> None:
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _ggml(name: str, result: type[Any] | None, *arguments: type[Any]) -> ctypes._NamedFuncPointer:
     """A function of ggml, as llama.cpp uses it."""
     function = getattr(ggml(), name, None)
@@ -309,15 +311,6 @@ def _ggml(name: str, result: type[Any] | None, *arguments: type[Any]) -> ctypes.
         raise SystemExit(f"libggml has no {name}; reinstall llama-cpp-python")
     function.restype, function.argtypes = result, list(arguments)
     return function  # type: ignore[no-any-return]
-
-
-def _end_with_daemon(folder: str | None) -> None:
-    """Kill this process group when standard input ends: its other end is the daemon's."""
-    while os.read(0, 4096):
-        pass
-    if folder is not None:
-        shutil.rmtree(folder, ignore_errors=True)
-    os.killpg(0, signal.SIGKILL)
 
 
 if __name__ == "__main__":

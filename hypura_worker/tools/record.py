@@ -26,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hypura.v1 import inference_pb2, placement_pb2
-from hypura_worker import logs
+from hypura_worker import runtime
 from hypura_worker.engine.parameters import Limits, Sampling
 from hypura_worker.engine.sampler import Sampler
 from hypura_worker.errors import LoadFailed, WorkerError
@@ -230,7 +230,7 @@ def main(arguments: Sequence[str]) -> int:
     if not 1 <= options.tokens <= _MAX_TOKENS:
         parser.error(f"--tokens must be 1 to {_MAX_TOKENS}, not {options.tokens}")
     plan, prompt = placement_pb2.Plan.FromString(_read_part()), _read_part().decode(errors="replace")
-    logs.configure("warning", plan.model)
+    runtime.configure_log("warning", plan.model)
     part = options.out.with_name(options.out.name + ".part")
     try:
         library.hook()

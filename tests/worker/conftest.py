@@ -13,12 +13,13 @@ import pytest
 
 from hypura.v1 import inference_pb2, worker_pb2
 from hypura.v1 import placement_pb2 as pb
-from hypura_worker.constraining.check import tried
+from hypura_worker.constraining.compiler import tried
 from hypura_worker.constraining.constraints import asked_of, with_markers
 from hypura_worker.constraining.matcher import Maker, Matcher
+from hypura_worker.engine.events import Chunk, Event, Finished
 from hypura_worker.engine.loop import Engine
 from hypura_worker.engine.parameters import Limits, Sampling
-from hypura_worker.engine.request import Chunk, Event, Finished, Request
+from hypura_worker.engine.request import Request
 from hypura_worker.engine.sampler import Sampler
 from hypura_worker.model import LlamaModel
 from tests.models.random_architectures import write_random_model

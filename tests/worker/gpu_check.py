@@ -20,7 +20,7 @@ import numpy.typing as npt
 import pytest
 
 from hypura.v1 import placement_pb2 as pb
-from hypura_worker import logs
+from hypura_worker import runtime
 from hypura_worker.tools import probe
 from tests.models.random_architectures import write_random_model
 from tests.worker import test_failures
@@ -64,7 +64,7 @@ def check(path: Path, moe: bool) -> bool:
 
 def main() -> int:
     """The exit code is 0 when all is well."""
-    logs.configure("error", "check")
+    runtime.configure_log("error", "check")
     gpus = probe.gpus()
     if not gpus:
         print("llama.cpp finds no GPU here; install llama-cpp-python with its backend")

@@ -19,7 +19,7 @@ import llama_cpp  # noqa: F401 - before numpy
 import numpy as np
 
 from hypura.v1 import placement_pb2 as pb
-from hypura_worker import logs
+from hypura_worker import runtime
 from tests.worker.passes import all_logits
 from tests.worker.plans import make_plan
 
@@ -99,7 +99,7 @@ def _direct_alignment(path: Path) -> dict[str, int | bool]:
 def main() -> int:
     """Compare; the exit code is 0 when all cases are equal."""
     path, kind = Path(sys.argv[1]), sys.argv[2]
-    logs.configure("error", path.stem)
+    runtime.configure_log("error", path.stem)
     tokens = [int(t) for t in np.random.default_rng(7).integers(0, _VOCABULARY, _TOKENS)]
     resident = make_plan(path, pb.MODE_RESIDENT, ubatch_tokens=_UBATCH)
     expected = all_logits(resident, tokens, _PROMPT)

@@ -30,8 +30,7 @@ import grpc
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from hypura.v1 import inference_pb2, worker_pb2, worker_pb2_grpc
-from hypura_worker.coalescing import MAX_CHUNKS, waiting
-from hypura_worker.engine import request as engine
+from hypura_worker.engine.events import MAX_JOINED_EVENTS, Chunk, Event, next_events
 
 WIDE = 16_384
 """Numbers in the vector of the text "wide"."""
@@ -52,17 +51,17 @@ def read_exactly(count: int) -> bytes:
 
 async def flood(tokens: int) -> AsyncIterator[Any]:
     """Tokens made faster than they are read, joined as the worker joins them."""
-    events: asyncio.Queue[engine.Event] = asyncio.Queue(MAX_CHUNKS)
+    events: asyncio.Queue[Event] = asyncio.Queue(MAX_JOINED_EVENTS)
 
     async def make() -> None:
         for number in range(tokens):
-            await events.put(engine.Chunk(" token", (number,), ()))
+            await events.put(Chunk(" token", (number,), ()))
 
     making = asyncio.ensure_future(make())
     told = 0
     while told < tokens:
-        for event in await waiting(events):
-            assert isinstance(event, engine.Chunk)
+        for event in await next_events(events):
+            assert isinstance(event, Chunk)
             told += len(event.tokens)
             chunk = inference_pb2.TokenChunk(text=event.text, token_ids=event.tokens)
             yield worker_pb2.WorkerGenerateResponse(chunk=chunk)

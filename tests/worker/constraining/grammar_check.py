@@ -9,7 +9,7 @@ from typing import Any
 from llguidance import LLMatcher, LLTokenizer
 
 from hypura.v1 import worker_pb2
-from hypura_worker.constraining.check import BYTES, tried
+from hypura_worker.constraining.compiler import BYTES, tried
 from hypura_worker.constraining.constraints import asked_of, with_markers
 from hypura_worker.constraining.limits import PARSER_LIMITS
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from hypura.v1 import inference_pb2, worker_pb2
 from hypura.v1 import placement_pb2 as pb
-from hypura_worker.engine.request import Chunk, EmbedRequest
+from hypura_worker.engine.events import Chunk
+from hypura_worker.engine.request import EmbedRequest
 from tests.worker.conftest import Running, running
 from tests.worker.plans import make_plan
 
@@ -38,7 +39,7 @@ def test_a_new_request_continues_from_the_longest_common_prefix(moe_model: Path)
         first = engine.tokens(PROMPTS[0], 4)
         engine.tokens(PROMPTS[2], 4)
         _, answer = engine.ask([*PROMPTS[0], *first, 44, 45], 4)
-        costs = answer.wait().costs
+        costs = answer.wait().counters
         # The last generated token was never computed, so its KV is not there.
         assert costs.cached_tokens == len(PROMPTS[0]) + len(first) - 1
         assert costs.prompt_tokens == len(PROMPTS[0]) + len(first) + 2
@@ -48,7 +49,7 @@ def test_the_same_prompt_again_computes_its_last_token_anew(moe_model: Path) -> 
     with running(make_plan(moe_model, pb.MODE_RESIDENT, exact=False)) as engine:
         once = engine.tokens(PROMPTS[3])
         _, answer = engine.ask(PROMPTS[3])
-        assert answer.wait().costs.cached_tokens == len(PROMPTS[3]) - 1
+        assert answer.wait().counters.cached_tokens == len(PROMPTS[3]) - 1
         assert answer.tokens == once
 
 
@@ -56,7 +57,7 @@ def test_exact_never_reuses_a_prefix(moe_model: Path) -> None:
     with running(make_plan(moe_model, pb.MODE_RESIDENT, exact=True)) as engine:
         engine.tokens(PROMPTS[0])
         _, answer = engine.ask(PROMPTS[0])
-        assert answer.wait().costs.cached_tokens == 0
+        assert answer.wait().counters.cached_tokens == 0
 
 
 def test_requests_join_and_leave_one_batch_loop(moe_model: Path) -> None:
@@ -64,7 +65,7 @@ def test_requests_join_and_leave_one_batch_loop(moe_model: Path) -> None:
     with running(plan) as engine:
         answers = [engine.ask(p, 6 + 5 * i)[1] for i, p in enumerate(PROMPTS)]
         finished = [answer.wait() for answer in answers]
-        assert [f.costs.output_tokens for f in finished] == [6, 11, 16, 21]
+        assert [f.counters.output_tokens for f in finished] == [6, 11, 16, 21]
         # Sharing passes is the point: one by one they would take the sum.
         assert engine.engine.counters.passes < 6 + 11 + 16 + 21
 
@@ -73,7 +74,7 @@ def test_more_work_than_the_context_holds_is_finished_all_the_same(moe_model: Pa
     plan = make_plan(moe_model, pb.MODE_RESIDENT, sequences=4, context_tokens=256, exact=False)
     with running(plan) as engine:
         answers = [engine.ask([10 + i] * 60, 120)[1] for i in range(5)]
-        assert [answer.wait().costs.output_tokens for answer in answers] == [120] * 5
+        assert [answer.wait().counters.output_tokens for answer in answers] == [120] * 5
 
 
 def test_the_answer_ends_where_the_context_does(moe_model: Path) -> None:
@@ -81,7 +82,7 @@ def test_the_answer_ends_where_the_context_does(moe_model: Path) -> None:
         _, answer = engine.ask([4] * 200, 1000)
         finished = answer.wait()
         assert finished.reason == "length"
-        assert finished.costs.output_tokens == 256 - 200
+        assert finished.counters.output_tokens == 256 - 200
 
 
 def test_cancel_ends_a_request_and_frees_its_sequence(moe_model: Path) -> None:
@@ -102,7 +103,7 @@ def test_max_tokens_0_only_processes_the_prompt(moe_model: Path) -> None:
     with running(make_plan(moe_model, pb.MODE_RESIDENT)) as engine:
         _, answer = engine.ask(PROMPTS[0], 0)
         finished = answer.wait()
-        assert (finished.reason, finished.costs.output_tokens, answer.tokens) == ("length", 0, [])
+        assert (finished.reason, finished.counters.output_tokens, answer.tokens) == ("length", 0, [])
 
 
 def test_more_sequences_than_a_pass_has_tokens(moe_model: Path) -> None:
@@ -117,7 +118,7 @@ def test_two_answers_outgrow_the_context_one_token_a_pass(moe_model: Path) -> No
     plan = make_plan(moe_model, pb.MODE_RESIDENT, sequences=2, ubatch_tokens=1, context_tokens=256, exact=False)
     with running(plan) as engine:
         answers = [engine.ask([10 + i] * 100, 120)[1] for i in range(2)]
-        assert [answer.wait().costs.output_tokens for answer in answers] == [120, 120]
+        assert [answer.wait().counters.output_tokens for answer in answers] == [120, 120]
         assert not engine.broken
 
 
@@ -129,10 +130,10 @@ def test_a_common_beginning_is_copied_and_the_other_conversation_stays(moe_model
     with running(plan) as engine:
         engine.tokens(shared + first, 4)
         _, answer = engine.ask(shared + second, 6)
-        assert answer.wait().costs.cached_tokens == len(shared)
+        assert answer.wait().counters.cached_tokens == len(shared)
         assert answer.tokens == alone
         _, again = engine.ask(shared + first, 4)
-        assert again.wait().costs.cached_tokens >= len(shared + first) - 1
+        assert again.wait().counters.cached_tokens >= len(shared + first) - 1
 
 
 def test_penalties_change_what_is_chosen(moe_model: Path) -> None:
@@ -172,7 +173,7 @@ def test_embedding_leaves_idle_conversations_alone(moe_model: Path) -> None:
         assert embedded(engine, [[1, 2, 3], [4, 5]]) == [256, 256]
         for prompt, tokens in answers:
             _, again = engine.ask([*prompt, *tokens, 7], 2)
-            assert again.wait().costs.cached_tokens >= len(prompt)
+            assert again.wait().counters.cached_tokens >= len(prompt)
 
 
 def test_embedding_takes_only_the_room_it_needs(moe_model: Path) -> None:
@@ -182,7 +183,7 @@ def test_embedding_takes_only_the_room_it_needs(moe_model: Path) -> None:
         for prompt in prompts:
             engine.tokens(prompt, 1)
         assert embedded(engine, [[1] * 100]) == [256]
-        held = [engine.ask([*prompt, 7], 1)[1].wait().costs.cached_tokens for prompt in (*prompts[1:], prompts[0])]
+        held = [engine.ask([*prompt, 7], 1)[1].wait().counters.cached_tokens for prompt in (*prompts[1:], prompts[0])]
         assert held == [60, 60, 0], "the one that was not used for longest went"
 
 

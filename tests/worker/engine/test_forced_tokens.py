@@ -11,12 +11,12 @@ import pytest
 
 from hypura.v1 import inference_pb2, worker_pb2
 from hypura.v1 import placement_pb2 as pb
-from hypura_worker.engine.request import Finished
+from hypura_worker.engine.events import Finished
 from hypura_worker.errors import ConstraintFailed
 from tests.worker import plans
 from tests.worker.conftest import Answer, Running, running
 
-DEMO = Path(__file__).parents[2] / "hypura_daemon/models/demo/hypura-demo-18m-q4_k.gguf"
+DEMO = Path(__file__).parents[3] / "hypura_daemon/models/demo/hypura-demo-18m-q4_k.gguf"
 PROMPT = [5, 9, 17, 33, 64, 12, 90, 3]
 KEYS = worker_pb2.Constraint(
     json_schema=json.dumps(
@@ -38,29 +38,29 @@ def make_plan(path: Path, mode: int, **options: Any) -> pb.Plan:
     return plans.make_plan(path, mode, threads=1, **options)
 
 
-def _asked(engine: Running, **limits: object) -> tuple[Answer, Finished, int]:
+def _generate(engine: Running, **limits: object) -> tuple[Answer, Finished, int]:
     """The answer, its end, and the passes that it took."""
     before = engine.engine.counters.passes
-    asked = inference_pb2.Limits(**({"max_tokens": 200} | limits))
-    _, answer = engine.ask_with(PROMPT, asked, KEYS)
+    bounds = inference_pb2.Limits(**({"max_tokens": 200} | limits))
+    _, answer = engine.ask_with(PROMPT, bounds, KEYS)
     return answer, answer.wait(), engine.engine.counters.passes - before
 
 
 @pytest.mark.parametrize(("mode", "slots"), [(pb.MODE_RESIDENT, 0), (pb.MODE_EXPERT_STREAMING, 64)])
 def test_keys_take_no_passes_of_their_own(mode: int, slots: int) -> None:
     with running(make_plan(DEMO, mode, slots=slots, ubatch_tokens=16)) as engine:
-        answer, end, passes = _asked(engine)
+        answer, end, passes = _generate(engine)
         value = json.loads(answer.text)
         assert list(value) == ["the_name_of_the_city", "how_many_people_live_there", "is_it_the_capital"]
         assert end.reason == "stop"
-        assert end.costs.output_tokens == len(answer.tokens)
-        assert end.costs.forced_tokens > 30
-        assert passes <= len(answer.tokens) - end.costs.forced_tokens + 2
-        assert engine.engine.counters.forced_tokens == end.costs.forced_tokens
+        assert end.counters.output_tokens == len(answer.tokens)
+        assert end.counters.forced_tokens > 30
+        assert passes <= len(answer.tokens) - end.counters.forced_tokens + 2
+        assert engine.engine.counters.forced_tokens == end.counters.forced_tokens
         # Logprobs are of single tokens, so that each takes its pass; the tokens are the same.
-        single, single_end, single_passes = _asked(engine, top_logprobs=1)
+        single, single_end, single_passes = _generate(engine, top_logprobs=1)
         assert single.tokens == answer.tokens
-        assert single_end.costs.forced_tokens == 0
+        assert single_end.counters.forced_tokens == 0
         assert single_passes >= len(single.tokens)
 
 
@@ -68,19 +68,19 @@ def test_exact_answers_do_not_depend_on_the_budget() -> None:
     texts = []
     for slots in (80, 34):
         with running(make_plan(DEMO, pb.MODE_EXPERT_STREAMING, slots=slots, exact=True)) as engine:
-            texts.append(_asked(engine)[0].tokens)
+            texts.append(_generate(engine)[0].tokens)
     assert texts[0] == texts[1]
 
 
 def test_limits_hold_within_forced_tokens() -> None:
     with running(make_plan(DEMO, pb.MODE_RESIDENT)) as engine:
-        whole = _asked(engine)[0]
-        cut, end, _ = _asked(engine, max_tokens=7)
-        assert (end.reason, end.costs.output_tokens, cut.tokens) == ("length", 7, whole.tokens[:7])
-        stopped, end, _ = _asked(engine, stop=["_of_the"])
+        whole = _generate(engine)[0]
+        cut, end, _ = _generate(engine, max_tokens=7)
+        assert (end.reason, end.counters.output_tokens, cut.tokens) == ("length", 7, whole.tokens[:7])
+        stopped, end, _ = _generate(engine, stop=["_of_the"])
         assert (end.reason, end.stop_string) == ("stop", "_of_the")
         assert stopped.text == whole.text.partition("_of_the")[0]
-        ignored, end, _ = _asked(engine, ignore_eos=True)
+        ignored, end, _ = _generate(engine, ignore_eos=True)
         assert (end.reason, ignored.tokens) == ("stop", whole.tokens)
         again = engine.ask_with(PROMPT, inference_pb2.Limits(max_tokens=200), KEYS, repeat_penalty=5.0)[1]
         assert again.wait().reason == "stop"  # What is forced counts for the penalties: the sampler is told of it.
@@ -97,7 +97,7 @@ def test_a_format_that_becomes_too_complex_ends_its_own_answer() -> None:
         _, answer = engine.ask_with(PROMPT, inference_pb2.Limits(max_tokens=200), counts, logit_bias={ord('"'): -100.0})
         with pytest.raises(ConstraintFailed, match="too complex"):
             answer.wait()
-        assert other.wait().costs.output_tokens == 40
+        assert other.wait().counters.output_tokens == 40
         assert not engine.broken
 
 

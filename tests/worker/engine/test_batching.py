@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from hypura_worker.engine.batching import Part, compose, make_room, oldest, place
+from hypura_worker.engine.generation import TextStream
 from hypura_worker.engine.parameters import Limits, Sampling
 from hypura_worker.engine.request import Request
 from hypura_worker.engine.sequence import Sequence, State, Work, common_prefix
-from hypura_worker.engine.text import TextStream
 
 
 def _sequence(

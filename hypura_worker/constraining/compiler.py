@@ -1,6 +1,6 @@
 """Makes a grammar of a constraint on trial, in a process of its own that may die of it.
 
-    worker ──stdin: {"form", "text", "parts", "markers"}──► python -m hypura_worker.constraining.check
+    worker ──stdin: {"form", "text", "parts", "markers"}──► python -m hypura_worker.constraining.compiler
            ◄──stdout: {"grammar", "warnings"} or {"error"}──
 
 llguidance's limits bound much, not all: an intersection of regular expressions can take for ever, and a long chain

@@ -7,7 +7,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hypura_worker.engine.text import TextStream
+from hypura_worker.engine.generation import TextStream
 
 
 def _stream(data: bytes, cuts: list[int], stop: list[str]) -> tuple[list[str], TextStream]:
