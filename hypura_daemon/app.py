@@ -27,22 +27,20 @@ from hypura_daemon.models.shop import Shop
 from hypura_daemon.models.stores.places import stores_at
 from hypura_daemon.planning.loading import LoadPlanner
 from hypura_daemon.planning.tunings import Tunings
-from hypura_daemon.residency.preload import preload
+from hypura_daemon.residency.background import preload, watch_pressure
 from hypura_daemon.residency.supervisor import Supervisor
 from hypura_daemon.rpc.control import ControlServicer
 from hypura_daemon.rpc.errors import ErrorInterceptor
 from hypura_daemon.rpc.inference import InferenceServicer
 from hypura_daemon.rpc.relay import RELAYED_SOCKET, relay
 from hypura_daemon.rpc.status import StatusReporter, version
-from hypura_daemon.scheduling.budget import default_budget_bytes
+from hypura_daemon.scheduling.memory import default_budget_bytes
 from hypura_daemon.settings import Settings
-from hypura_daemon.system.activation import CONTROL, HTTP, handed_sockets
-from hypura_daemon.system.background import supervised
 from hypura_daemon.system.descriptors import divided, raise_limit
 from hypura_daemon.system.endpoint import locked_home, prepare_socket
 from hypura_daemon.system.leftovers import remove_leftovers
-from hypura_daemon.system.notify import Notifier
-from hypura_daemon.system.pressure import watch_pressure
+from hypura_daemon.system.service_manager import CONTROL, HTTP, Notifier, handed_sockets
+from hypura_daemon.system.tasks import supervised
 from hypura_daemon.workers.process import MAX_MESSAGE_BYTES, WorkerDeadlines, WorkerProcess
 
 CLOSE_SECONDS = 1.0

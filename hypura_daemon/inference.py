@@ -23,7 +23,7 @@ from hypura_daemon.models.entry import Entry
 from hypura_daemon.models.model import Model
 from hypura_daemon.models.overrides import Overrides, style_of
 from hypura_daemon.models.registry import Registry
-from hypura_daemon.residency.context_room import (
+from hypura_daemon.residency.context_lease import (
     Demand,
     EmbedInput,
     Input,
@@ -32,7 +32,7 @@ from hypura_daemon.residency.context_room import (
     token_ids,
     with_room,
 )
-from hypura_daemon.residency.snapshot import Lease
+from hypura_daemon.residency.lease import Lease
 from hypura_daemon.residency.supervisor import Supervisor
 from hypura_daemon.system.request_log import current
 from hypura_daemon.system.threads import FILES, REQUESTS, TEMPLATES

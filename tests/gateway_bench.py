@@ -44,7 +44,7 @@ from hypura_daemon.settings import HttpAddress
 from hypura_daemon.system.descriptors import Places
 from hypura_daemon.workers.process import WorkerDeadlines, WorkerProcess
 from tests.compatibility.daemon import running_daemon
-from tests.daemon.workers.house import make_plan
+from tests.daemon.residency.harness import make_plan
 from tests.models.writer import write_synthetic_model
 
 MODEL = "m"
@@ -99,7 +99,7 @@ async def measure(streams: int, tokens: int) -> dict[str, float]:
         write_synthetic_model("tiny-moe", home / "m.gguf")
         registry = Registry(home)
         registry.add(home / "m.gguf", MODEL)
-        command = (sys.executable, "-m", "tests.daemon.workers.fake_worker", "well")
+        command = (sys.executable, "-m", "tests.daemon.residency.fake_worker", "well")
         supervisor = Supervisor(
             planned,
             lambda name: WorkerProcess(name, home, DEADLINES, log_level="info", command=command),

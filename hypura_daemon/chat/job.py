@@ -24,7 +24,7 @@ from hypura_daemon.chat.tools import Toolbox, toolbox
 from hypura_daemon.errors import InvalidRequest
 from hypura_daemon.models.model import Model, templated
 from hypura_daemon.models.overrides import Overrides, style_of
-from hypura_daemon.residency.use import Use
+from hypura_daemon.residency.lease import Use
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,9 +34,8 @@ from hypura_daemon.hardware.drive import SMALL_FILE_BYTES, measure_drive, unmeas
 from hypura_daemon.hardware.figures import Mount
 from hypura_daemon.hardware.platform import Platform, current
 from hypura_daemon.hardware.profile import DriveProfile, GpuDevice, HardwareProfile
-from hypura_daemon.system.background import in_own_thread
 from hypura_daemon.system.files import replace_file
-from hypura_daemon.system.threads import MEASURING
+from hypura_daemon.system.threads import MEASURING, in_own_thread
 
 FORMAT = 2
 PATIENCE_SECONDS = 10.0

@@ -1,13 +1,10 @@
 """Lets the requests that wait for a model in, or sends away those that waited too long."""
 
 from hypura_daemon.errors import HypuraError, ServerBusy
-from hypura_daemon.residency.entry import Entry
-from hypura_daemon.residency.holdings import Holdings
-from hypura_daemon.residency.snapshot import Lease, ModelState
-from hypura_daemon.residency.waiter import Waiter
-from hypura_daemon.scheduling.admission import Asking, admitted
-from hypura_daemon.scheduling.crashes import Crashes
-from hypura_daemon.scheduling.rules import Rules
+from hypura_daemon.residency.budget import Holdings
+from hypura_daemon.residency.lease import Lease, Waiter
+from hypura_daemon.residency.state import Entry, ModelState
+from hypura_daemon.scheduling.rules import Asking, Crashes, Rules, admitted
 
 MAX_WAITERS = 512
 MAX_LEASES = 256

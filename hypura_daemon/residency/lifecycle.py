@@ -19,18 +19,14 @@ from collections.abc import Callable, Iterator
 from hypura_daemon.errors import ShuttingDown, WorkerDied
 from hypura_daemon.planning.types import LoadRequest, Mode
 from hypura_daemon.residency.admission import admit, deadline, dismissal, enqueue
-from hypura_daemon.residency.drafting import Drafting, Planner
-from hypura_daemon.residency.entry import Entry
-from hypura_daemon.residency.holdings import Holdings
-from hypura_daemon.residency.loads import Loads
-from hypura_daemon.residency.resizing import Resizing
-from hypura_daemon.residency.snapshot import LoadEvent, ModelSnapshot, ModelState
-from hypura_daemon.residency.use import AS_IT_IS, Use
-from hypura_daemon.residency.waiter import Waiter
-from hypura_daemon.scheduling import turns
-from hypura_daemon.scheduling.crashes import Crashes
-from hypura_daemon.scheduling.elastic import grown
-from hypura_daemon.scheduling.rules import Rules
+from hypura_daemon.residency.budget import Holdings
+from hypura_daemon.residency.lease import AS_IT_IS, LoadEvent, Use, Waiter
+from hypura_daemon.residency.pending_loads import Drafting, Planner
+from hypura_daemon.residency.state import Entry, ModelSnapshot, ModelState
+from hypura_daemon.residency.worker_tasks import Loads, Resizing
+from hypura_daemon.scheduling import eviction
+from hypura_daemon.scheduling.memory import grown
+from hypura_daemon.scheduling.rules import Crashes, Rules
 from hypura_daemon.workers.process import WorkerProcess, WorkerState
 
 ENDING = "hypurad is ending and takes no new requests; start it again"
@@ -57,14 +53,14 @@ class Lifecycle:
         self._rules = rules
         self._entries: dict[str, Entry] = {}
         self.holdings = Holdings(budget_bytes, self._entries)
-        self._drafting = Drafting(planner, self.holdings, post)
+        self._pending_loads = Drafting(planner, self.holdings, post)
         self._loads = Loads(make_worker, self._entries, self.holdings.remains, post, clock)
         self._resizing = Resizing(self._entries, post)
         self._yielding: frozenset[str] = frozenset()
 
     def run_in(self, group: asyncio.TaskGroup) -> None:
         """Where the tasks of loads run."""
-        self._loads.group = self._drafting.group = self._resizing.group = group
+        self._loads.group = self._pending_loads.group = self._resizing.group = group
 
     @property
     def busy(self) -> bool:
@@ -210,7 +206,7 @@ class Lifecycle:
             self._purge(entry)
             self._send_away(entry)
         wishes, holders = self.holdings.wishes(), self.holdings.holders()
-        self._yielding = turns.yielding(self.holdings.budget_bytes, holders, wishes, now_seconds, self._rules)
+        self._yielding = eviction.yielding(self.holdings.budget_bytes, holders, wishes, now_seconds, self._rules)
         for entry in self._entries.values():
             admit(entry, self._rules, now_seconds, closed=entry.name in self._yielding)
             self._dismiss(entry, now_seconds)
@@ -272,7 +268,7 @@ class Lifecycle:
         waiting = [(first.since_seconds, entry) for entry in self._entries.values() if (first := entry.unserved())]
         planning = False
         for since_seconds, entry in sorted(waiting, key=lambda pair: pair[0]):
-            held_back = turns.held_back(self.holdings.wishes(), entry.name, since_seconds, now_seconds, self._rules)
+            held_back = eviction.held_back(self.holdings.wishes(), entry.name, since_seconds, now_seconds, self._rules)
             if not held_back and not planning:
                 self._pursue(entry)
             planning = planning or (
@@ -286,13 +282,13 @@ class Lifecycle:
             return
         draft = entry.draft
         if draft is None:
-            self._drafting.begin(entry, wanted)
+            self._pending_loads.begin(entry, wanted)
         elif draft.planning is not None or self.holdings.most_spare_bytes(entry.name) < draft.wanted_bytes:
             return
         elif draft.plan is None:
-            self._drafting.begin(entry, wanted, max(self.holdings.spare_bytes(entry.name), draft.wanted_bytes))
+            self._pending_loads.begin(entry, wanted, max(self.holdings.spare_bytes(entry.name), draft.wanted_bytes))
         elif (room := self.holdings.room(entry.name, draft.plan.memory_limit_bytes)) is None:
-            self._drafting.wait_for_room(entry, draft, draft.plan.memory_limit_bytes)
+            self._pending_loads.wait_for_room(entry, draft, draft.plan.memory_limit_bytes)
         elif room.limits:
             entry.tell(LoadEvent(stage=f"taking memory from {', '.join(room.limits)}"))
             self._resizing.begin(room.limits)

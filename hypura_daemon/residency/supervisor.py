@@ -19,11 +19,10 @@ import structlog
 
 from hypura_daemon.errors import ShuttingDown, WorkerDied
 from hypura_daemon.planning.types import LoadRequest, Plan
-from hypura_daemon.residency.drafting import Planner
+from hypura_daemon.residency.lease import AS_IT_IS, Lease, LoadEvent, Use, Waiter
 from hypura_daemon.residency.lifecycle import ENDING, Lifecycle
-from hypura_daemon.residency.snapshot import Lease, LoadEvent, ModelSnapshot, ModelState
-from hypura_daemon.residency.use import AS_IT_IS, Use
-from hypura_daemon.residency.waiter import Waiter
+from hypura_daemon.residency.pending_loads import Planner
+from hypura_daemon.residency.state import ModelSnapshot, ModelState
 from hypura_daemon.scheduling.rules import Rules
 from hypura_daemon.system.threads import FILES
 from hypura_daemon.workers.process import WorkerProcess

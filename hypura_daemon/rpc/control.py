@@ -25,9 +25,8 @@ from hypura_daemon.planning.tuning_wire import tuning_of, tuning_to_proto
 from hypura_daemon.planning.tunings import Tunings, machine_of
 from hypura_daemon.planning.types import LoadRequest
 from hypura_daemon.planning.wire import load_request, plan_to_proto
-from hypura_daemon.residency.snapshot import LoadEvent
+from hypura_daemon.residency.lease import LoadEvent, Use
 from hypura_daemon.residency.supervisor import Supervisor
-from hypura_daemon.residency.use import Use
 from hypura_daemon.rpc.status import StatusReporter
 from hypura_daemon.system.threads import FILES, REQUESTS, TEMPLATES
 

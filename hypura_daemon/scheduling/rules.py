@@ -1,6 +1,7 @@
-"""How models share the memory and requests share a model, in seconds."""
+"""The rules of time: how long models stay and requests wait, who may overtake, and pauses after crashes. Pure."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 LONGEST_KEEP_ALIVE_SECONDS = 100 * 365 * 86400.0
@@ -26,3 +27,52 @@ def expiry(idle_since_seconds: float, keep_alive_seconds: float) -> float:
     if 0 <= keep_alive_seconds <= LONGEST_KEEP_ALIVE_SECONDS:
         return idle_since_seconds + keep_alive_seconds
     return math.inf
+
+
+@dataclass(frozen=True, slots=True)
+class Asking:
+    """A request that waits, oldest first.
+
+    overtakable_seconds: when it does not fit the model as it is loaded, how long those behind it that do fit
+    may go first; then they wait with it.
+    """
+
+    fits: bool
+    waited_seconds: float = 0.0
+    overtakable_seconds: float = math.inf
+
+
+def admitted(asking: Sequence[Asking], places: int) -> tuple[int, ...]:
+    """The indices of those that are let in."""
+    chosen: list[int] = []
+    for index, one in enumerate(asking):
+        if len(chosen) >= places:
+            break
+        if one.fits:
+            chosen.append(index)
+        elif one.waited_seconds >= one.overtakable_seconds:
+            break
+    return tuple(chosen)
+
+
+MANY = 3
+WINDOW_SECONDS = 60.0
+FIRST_PAUSE_SECONDS = 30.0
+LONGEST_PAUSE_SECONDS = 600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Crashes:
+    """Deaths since the last answered request: the times of the recent ones, and the pauses they led to."""
+
+    times_seconds: tuple[float, ...] = ()
+    pauses: int = 0
+    paused_until_seconds: float = 0.0
+
+    def after(self, now_seconds: float) -> "Crashes":
+        """After one more death. Three within a minute lead to a pause, and each one after a pause to a longer one."""
+        times = (*(t for t in self.times_seconds if now_seconds < t + WINDOW_SECONDS), now_seconds)[-MANY:]
+        if not self.pauses and len(times) < MANY:
+            return Crashes(times)
+        pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0**self.pauses)
+        return Crashes(times, min(self.pauses + 1, 16), now_seconds + pause)

@@ -12,7 +12,7 @@ import subprocess
 from collections.abc import Mapping, Sequence
 
 from hypura_daemon.hardware.platform import current
-from hypura_daemon.system.background import in_own_thread
+from hypura_daemon.system.threads import in_own_thread
 
 
 class Child:

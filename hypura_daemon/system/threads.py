@@ -162,3 +162,35 @@ REQUESTS = Threads("requests that are being read", 4, waiting=512)
 """Reading large requests, and making what the worker is asked of them."""
 TEMPLATES = Threads("chat templates", 4, per_key=2, reserved=1)
 """Rendering chat templates, each thread in a process of its own; the key is the template's text."""
+
+
+async def in_own_thread(work: Callable[[], T], *, name: str) -> T:
+    """What the work returns or raises, done in a thread of its own.
+
+    For what may hang with the system, as a read from a drive that is gone: such a thread holds up neither the pool
+    that everything else shares nor the end of the process.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def tell(result: T | None, error: BaseException | None) -> None:
+        if done.cancelled():
+            return
+        if error is not None:
+            done.set_exception(error)
+        else:
+            done.set_result(result)  # type: ignore[arg-type]
+
+    def run() -> None:
+        result, failure = None, None
+        try:
+            result = work()
+        except BaseException as error:
+            failure = error
+        try:
+            loop.call_soon_threadsafe(tell, result, failure)
+        except RuntimeError:
+            return  # the loop has ended, and with it whoever waited
+
+    threading.Thread(target=run, name=name, daemon=True).start()
+    return await done

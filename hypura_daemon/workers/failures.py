@@ -1,6 +1,8 @@
-"""Turns a worker's status into the daemon's errors; the worker names its error in trailing metadata."""
+"""How a worker fails: the death of its process explained, and the errors that it names in trailing metadata."""
 
+import signal
 from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import cast
 
 import grpc
@@ -12,8 +14,50 @@ from hypura_daemon.errors import (
     PromptTooLong,
     ServerBusy,
     UnsupportedModel,
+    WorkerDied,
     WorkerFailed,
 )
+
+MAX_TOLD_CHARACTERS = 250
+
+
+@dataclass(frozen=True, slots=True)
+class Death:
+    """exit_status: negative for a signal's number. cause: why the daemon ended it, empty if it did not."""
+
+    model: str
+    pid: int
+    exit_status: int
+    cause: str
+    last_lines: tuple[str, ...]
+    out_of_memory: bool = False  # The system killed something for lack of memory meanwhile.
+    hangs: bool = False  # It was killed, and has not ended yet.
+
+    def error(self) -> WorkerDied:
+        """The error for those whom it concerns."""
+        return WorkerDied(self.explained(), out_of_memory=self.out_of_memory)
+
+    def explained(self) -> str:
+        """Who died of what, its last words, and what happens next."""
+        if self.hangs:
+            how = "was killed and hangs in the system, in a read from a drive perhaps"
+        elif self.exit_status < 0:
+            try:
+                how = f"was killed by {signal.Signals(-self.exit_status).name}"
+            except ValueError:
+                how = f"was killed by signal {-self.exit_status}"
+            if self.out_of_memory:
+                how += " (by the system, whose memory ran out)"
+            elif self.exit_status == -signal.SIGKILL and not self.cause:
+                how += " (by hand, or by the system when memory ran out)"
+        else:
+            how = f"exited with code {self.exit_status}"
+        if self.cause:
+            how += f", because {self.cause}"
+        words = " | ".join(line[:MAX_TOLD_CHARACTERS] for line in self.last_lines[-5:])
+        said = f'; its last words: "{words}"' if words else "; it said nothing"
+        return f'worker {self.pid} of "{self.model}" {how}{said}; the next request loads the model again'
+
 
 METADATA_KEY = "hypura-error"
 _KINDS: dict[str, type[HypuraError]] = {

@@ -41,10 +41,9 @@ from hypura_daemon.hardware.platform import current
 from hypura_daemon.system.child import Child
 from hypura_daemon.system.descriptors import refused_for_want
 from hypura_daemon.workers.bootstrap import DEATH_SECONDS, exchange
-from hypura_daemon.workers.death import Death
-from hypura_daemon.workers.failures import named_error
+from hypura_daemon.workers.failures import Death, named_error
+from hypura_daemon.workers.health import Pulse
 from hypura_daemon.workers.lines import said
-from hypura_daemon.workers.pulse import Pulse
 
 MAX_MESSAGE_BYTES = 64 << 20
 MAX_KEPT_LINES = 20

@@ -24,13 +24,13 @@ from hypura_daemon.models.model import Model
 from hypura_daemon.models.overrides import Overrides
 from hypura_daemon.models.registry import Registry
 from hypura_daemon.planning.types import LoadRequest, Plan
-from hypura_daemon.residency.snapshot import ModelState
+from hypura_daemon.residency.state import ModelState
 from hypura_daemon.residency.supervisor import Supervisor
 from hypura_daemon.rpc.errors import MAX_MESSAGE_BYTES, METADATA_KEY, ErrorInterceptor, status_of
 from hypura_daemon.rpc.inference import InferenceServicer
 from hypura_daemon.scheduling.context import context_for
 from hypura_daemon.workers.process import WorkerDeadlines, WorkerProcess
-from tests.daemon.workers.test_supervisor import FAKE, make_plan
+from tests.daemon.residency.test_supervisor import FAKE, make_plan
 
 ROOM_TOKENS = 65536
 """As much context as the memory holds."""

@@ -16,8 +16,8 @@ from starlette.types import Receive, Scope, Send
 
 from hypura_daemon.gateway.http.protocol import BoundedProtocol
 from hypura_daemon.gateway.http.refusal import refusal
-from hypura_daemon.system.background import supervised
 from hypura_daemon.system.descriptors import Places
+from hypura_daemon.system.tasks import supervised
 
 LEAST_SILENT_SECONDS = 5.0
 """Between two requests a client may be silent for so long without losing its place to another."""

@@ -21,7 +21,7 @@ from hypura_daemon.models.entry import Entry
 from hypura_daemon.models.model import Model
 from hypura_daemon.models.summary import ModelSummary
 from hypura_daemon.models.wire import shown_model
-from hypura_daemon.residency.snapshot import ModelSnapshot, ModelState
+from hypura_daemon.residency.state import ModelSnapshot, ModelState
 from hypura_daemon.scheduling.rules import expiry
 from hypura_daemon.system.threads import FILES, TEMPLATES
 

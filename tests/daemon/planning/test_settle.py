@@ -14,7 +14,7 @@ from hypura_daemon.planning.plan import plan
 from hypura_daemon.planning.settle import MAX_IN_FLIGHT_BYTES, checked, settled
 from hypura_daemon.planning.types import LoadRequest, Plan, RunSettings
 from hypura_daemon.planning.wire import plan_to_proto
-from hypura_daemon.residency.tenure import worker_environment
+from hypura_daemon.residency.worker_tasks import worker_environment
 from tests.daemon.planning.machines import DRIVE, machine
 from tests.models.writer import write_synthetic_model
 

@@ -19,7 +19,7 @@ from hypura_daemon.models.shop import Shop
 from hypura_daemon.planning.loading import LoadPlanner, fitted
 from hypura_daemon.planning.tunings import Tunings
 from hypura_daemon.planning.types import LoadRequest, MemoryItem, Plan
-from hypura_daemon.residency.drafting import Planner
+from hypura_daemon.residency.pending_loads import Planner
 from hypura_daemon.residency.supervisor import Supervisor
 from hypura_daemon.rpc.control import ControlServicer
 from hypura_daemon.rpc.errors import ErrorInterceptor
@@ -29,8 +29,8 @@ from hypura_daemon.workers.process import WorkerDeadlines, WorkerProcess
 from tests.daemon.models.files import write_model
 from tests.daemon.models.test_pulling import MODEL, QUICK
 from tests.daemon.models.web_server import host_of, served
+from tests.daemon.residency.test_supervisor import FAKE, make_plan
 from tests.daemon.test_inference import Shelf
-from tests.daemon.workers.test_supervisor import FAKE, make_plan
 
 
 @dataclass

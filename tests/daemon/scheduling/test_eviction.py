@@ -1,11 +1,11 @@
-"""Which models go so that another fits: a table, and what must hold for any case."""
+"""Which models leave so that another fits, and whose turn it is: tables, and properties of any case."""
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hypura_daemon.scheduling.budget import default_budget_bytes
-from hypura_daemon.scheduling.eviction import Holder, evict, spare_bytes, told
+from hypura_daemon.scheduling.eviction import Holder, Wish, evict, held_back, spare_bytes, told, yielding
+from hypura_daemon.scheduling.rules import Rules
 
 
 def holder(name: str, size: int, used: float, *, movable: bool = True, leaving: bool = False) -> Holder:
@@ -67,15 +67,64 @@ def test_told() -> None:
     assert told([OLD, BUSY]) == '"old" 0.00 GB, "busy" 0.00 GB (busy)'
 
 
+RULES = Rules(turn_wait_seconds=20, min_residency_seconds=10)
+
+
+def busy(name: str, size: int, since: float, *, pinned: bool = False) -> Holder:
+    return Holder(name, size, kept="busy", pinned=pinned, resident_since_seconds=since)
+
+
+A, B = busy("a", 5, 0.0), busy("b", 4, 50.0)
+IDLE = Holder("idle", 3, resident_since_seconds=0.0, expires_seconds=500.0)
+PINNED = busy("pinned", 5, 0.0, pinned=True)
+
+
 @pytest.mark.parametrize(
-    ("limit", "available", "budget"),
+    ("holders", "wishes", "now", "names"),
     [
-        (64 * 10**9, 40 * 10**9, 33_600_000_000),
-        (8 * 10**9, 6 * 10**9, 5 * 10**9),
-        (2 * 10**9, 10**9, 500_000_000),
-        (4 * 10**9, 90 * 10**9, 3 * 10**9),
-        (10, 0, 1),
+        ([A, B], [], 100, set()),
+        ([A, B], [Wish("w", 3, 81)], 100, set()),  # has not waited long enough
+        ([A, B], [Wish("w", 3, 80)], 100, {"a"}),  # the longest loaded first, and no more than that
+        ([A, B], [Wish("w", 8, 80)], 100, {"a", "b"}),
+        ([A, B], [Wish("w", 8, 30)], 55, {"a"}),  # "b" was just loaded
+        ([A, B], [Wish("w", 3, 80), Wish("v", 10, 79)], 100, {"a", "b"}),  # the oldest decides
+        ([PINNED, B], [Wish("w", 3, 80)], 100, {"b"}),
+        ([A, IDLE], [Wish("w", 4, 80)], 100, {"idle"}),  # nobody new is let in before it leaves
+        ([A, B], [Wish("a", 6, 80)], 100, set()),  # what it holds itself is free for it
+        ([A, B], [Wish("a", 7, 80)], 100, {"b"}),
     ],
 )
-def test_default_budget(limit: int, available: int, budget: int) -> None:
-    assert default_budget_bytes(limit, available) == budget
+def test_yielding(holders: list[Holder], wishes: list[Wish], now: float, names: set[str]) -> None:
+    assert yielding(10, holders, wishes, now, RULES) == names
+
+
+@pytest.mark.parametrize(
+    ("wishes", "since", "now", "held"),
+    [
+        ([], 5, 100, False),
+        ([Wish("w", 1, 4)], 5, 23, False),
+        ([Wish("w", 1, 4)], 5, 24, True),
+        ([Wish("w", 1, 6)], 5, 100, False),
+        ([Wish("me", 1, 4)], 5, 100, False),
+    ],
+)
+def test_held_back(wishes: list[Wish], since: float, now: float, held: bool) -> None:
+    assert held_back(wishes, "me", since, now, RULES) is held
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.floats(0, 100), st.sampled_from("bip")), max_size=7),
+    st.integers(1, 40),
+    st.integers(1, 40),
+)
+def test_when_those_who_yield_have_gone_there_is_room(
+    rows: list[tuple[int, float, str]], budget: int, wanted: int
+) -> None:
+    holders = [
+        Holder(f"m{i}", size, kept="" if kind == "i" else "x", pinned=kind == "p", resident_since_seconds=since)
+        for i, (size, since, kind) in enumerate(rows)
+    ]
+    names = yielding(budget, holders, [Wish("w", wanted, 0.0)], 1000.0, RULES)
+    assert not names & {holder.name for holder in holders if holder.pinned}
+    if wanted <= budget - sum(holder.memory_bytes for holder in holders if holder.pinned):
+        assert spare_bytes(budget, [holder for holder in holders if holder.name not in names]) >= wanted

@@ -1,14 +1,10 @@
-"""Times and sizes that follow from rules: keep-alive, context, pauses after crashes."""
+"""Keep-alive, admission, and pauses after crashes."""
 
 import math
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from hypura_daemon.scheduling.context import LEAST_STEP_TOKENS, context_for, rounded
-from hypura_daemon.scheduling.crashes import LONGEST_PAUSE_SECONDS, Crashes
-from hypura_daemon.scheduling.rules import expiry
+from hypura_daemon.scheduling.rules import LONGEST_PAUSE_SECONDS, Asking, Crashes, admitted, expiry
 
 
 @pytest.mark.parametrize(
@@ -16,30 +12,6 @@ from hypura_daemon.scheduling.rules import expiry
 )
 def test_expiry(keep_alive: float, expires: float) -> None:
     assert expiry(7.0, keep_alive) == expires
-
-
-@pytest.mark.parametrize(
-    ("usual", "least", "trained", "tokens"),
-    [
-        (4096, 0, 32768, 4096),
-        (4096, 512, 32768, 4096),
-        (4096, 4096, 32768, 4096),
-        (4096, 4097, 32768, 4608),
-        (4096, 32000, 32768, 32768),
-        (4096, 32767, 32768, 32768),
-        (4096, 32769, 32768, 32769),  # more than it was trained for: the planner refuses that
-        (512, 600, 600, 600),
-    ],
-)
-def test_context(usual: int, least: int, trained: int, tokens: int) -> None:
-    assert context_for(usual, least, trained) == tokens
-
-
-@given(st.integers(1, 1 << 24))
-def test_rounding_adds_little(tokens: int) -> None:
-    assert tokens <= rounded(tokens) <= tokens + max(LEAST_STEP_TOKENS, tokens // 8)
-    assert rounded(tokens) % LEAST_STEP_TOKENS == 0
-    assert rounded(rounded(tokens)) == rounded(tokens)
 
 
 def test_a_crash_loop_pauses_longer_and_longer_but_not_for_ever() -> None:
@@ -57,3 +29,28 @@ def test_rare_crashes_do_not_pause() -> None:
     for i in range(20):
         crashes = crashes.after(i * 31.0)
         assert crashes.paused_until_seconds == 0
+
+
+FITS = Asking(True)
+
+
+def larger(waited: float, overtakable: float) -> Asking:
+    return Asking(False, waited, overtakable)
+
+
+@pytest.mark.parametrize(
+    ("asking", "places", "indices"),
+    [
+        ([], 5, ()),
+        ([FITS] * 3, 5, (0, 1, 2)),
+        ([FITS] * 3, 2, (0, 1)),
+        ([FITS], 0, ()),
+        ([FITS], -1, ()),
+        ([larger(5, 20), FITS], 5, (1,)),
+        ([FITS, larger(20, 20), FITS], 5, (0,)),
+        ([larger(0, 0), FITS], 5, ()),  # other options, asked for by hand: those behind it wait with it
+        ([Asking(False, 1e9), FITS], 5, (1,)),  # no load for it in sight
+    ],
+)
+def test_admitted(asking: list[Asking], places: int, indices: tuple[int, ...]) -> None:
+    assert admitted(asking, places) == indices

@@ -15,8 +15,8 @@ import pytest
 from hypura.v1 import placement_pb2, worker_pb2
 from hypura_daemon.errors import HypuraError, ModelFileChanged, PromptTooLong, WorkerDied, WorkerFailed
 from hypura_daemon.workers.process import MAX_MESSAGE_BYTES, WorkerDeadlines, WorkerProcess, WorkerState
+from tests.daemon.residency.harness import FAKE
 
-FAKE = Path(__file__).with_name("fake_worker.py")
 DEADLINES = WorkerDeadlines(20.0, 20.0, 20.0, 5.0)
 QUICK_PULSE = WorkerDeadlines(20.0, 0.5, 0.5, 0.5, heartbeat_seconds=0.1, deaf_seconds=0.4)
 IMPATIENT = WorkerDeadlines(1.5, 0.5, 0.5, 0.5)

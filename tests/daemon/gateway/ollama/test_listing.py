@@ -8,7 +8,7 @@ import time
 import pytest
 
 from hypura_daemon.gateway.ollama.listing import leaves_seconds
-from hypura_daemon.residency.snapshot import ModelSnapshot, ModelState
+from hypura_daemon.residency.state import ModelSnapshot, ModelState
 
 
 def snapshot(state: ModelState, running: int, keeps: float, expires: float | None, pinned: bool) -> ModelSnapshot:

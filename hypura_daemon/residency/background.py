@@ -1,0 +1,89 @@
+"""Background work on the models: preload some at the start, and limit all while other programs need memory."""
+
+import asyncio
+import os
+import time
+from collections.abc import Sequence
+from contextlib import aclosing
+
+import psutil
+import structlog
+
+from hypura_daemon.errors import HypuraError, ShuttingDown
+from hypura_daemon.hardware.platform import Platform
+from hypura_daemon.hardware.store import HardwareStore
+from hypura_daemon.models.registry import Registry
+from hypura_daemon.residency.lease import Use
+from hypura_daemon.residency.supervisor import Supervisor
+from hypura_daemon.scheduling.memory import limited_bytes
+from hypura_daemon.system.threads import FILES, SYSTEM
+
+FOR_EVER = Use(keep_alive_seconds=-1.0)
+
+_log = structlog.get_logger()
+
+
+async def preload(names: Sequence[str], registry: Registry, supervisor: Supervisor, hardware: HardwareStore) -> None:
+    """A model that cannot be loaded is told in the log, and the next one is tried; returns when the daemon ends.
+
+    They stay for long, and nobody waits yet: so the machine is measured first, and their plans are no makeshift.
+    """
+    if names:
+        try:
+            await hardware.profile()
+        except HypuraError as error:
+            _log.warning("models are preloaded without the machine's figures", error=str(error))
+    for name in names:
+        begun = time.monotonic()
+        try:
+            entry = await FILES(registry.get, name, key=name)
+            async with supervisor.lease(entry.name, use=FOR_EVER):
+                _log.info("preloaded", model=entry.name, seconds=round(time.monotonic() - begun, 3))
+        except ShuttingDown:
+            return
+        except HypuraError as error:
+            _log.error("a model cannot be preloaded", model=name, error=str(error))
+        except Exception:
+            _log.exception("preloading met a defect", model=name)
+
+
+LOOK_SECONDS = 2.0
+TOLD_PROGRAMS = 3
+
+_log = structlog.get_logger()
+
+
+def largest_programs() -> str:
+    """The largest processes beside this one and its workers, for people; reads /proc, so call it in a thread."""
+    ours = {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}
+    found = []
+    for process in psutil.process_iter(["name", "memory_info"]):
+        memory = process.info["memory_info"]
+        if process.pid not in ours and memory is not None:
+            found.append((memory.rss, process.info["name"] or "?", process.pid))
+    largest = sorted(found, reverse=True)[:TOLD_PROGRAMS]
+    return ", ".join(f"{name} (pid {pid}) {rss / 1e9:.2f} GB" for rss, name, pid in largest)
+
+
+async def watch_pressure(supervisor: Supervisor, platform: Platform, look_seconds: float = LOOK_SECONDS) -> None:
+    """Runs until it is cancelled; sleeps while no model is loaded."""
+    full_bytes, limit_bytes = supervisor.budget_bytes, supervisor.limit_bytes
+    while True:
+        async with aclosing(supervisor.watch()) as changes:
+            async for snapshots in changes:
+                if any(snapshot.memory_bytes for snapshot in snapshots):
+                    break
+        memory, pressure = await SYSTEM(lambda: (platform.memory(), platform.pressure()))
+        held_bytes = sum(snapshot.memory_bytes for snapshot in supervisor.status())
+        new_bytes = limited_bytes(limit_bytes, supervisor.budget_bytes, held_bytes, memory, pressure)
+        if new_bytes != limit_bytes:
+            _log.info(
+                "models get less memory" if new_bytes < limit_bytes else "models get more memory",
+                limit_bytes=new_bytes,
+                available_bytes=memory.available_bytes,
+                pressure=pressure.name.lower(),
+            )
+            limit_bytes = new_bytes
+            others = await SYSTEM(largest_programs) if limit_bytes < full_bytes else ""
+            supervisor.limit(limit_bytes, others)
+        await asyncio.sleep(look_seconds)
