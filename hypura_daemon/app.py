@@ -34,7 +34,7 @@ from hypura_daemon.rpc.errors import ErrorInterceptor
 from hypura_daemon.rpc.inference import InferenceServicer
 from hypura_daemon.rpc.relay import RELAYED_SOCKET, relay
 from hypura_daemon.rpc.status import StatusReporter, version
-from hypura_daemon.scheduling.memory import default_budget_bytes
+from hypura_daemon.scheduling.memory import default_memory_budget_bytes
 from hypura_daemon.settings import Settings
 from hypura_daemon.system.descriptors import divided, raise_limit
 from hypura_daemon.system.endpoint import locked_home, prepare_socket
@@ -99,15 +99,17 @@ async def serve(settings: Settings) -> None:
 async def _serve(
     settings: Settings, ending: Ending, handed: Mapping[str, Sequence[socket.socket]], grpc_socket: Path
 ) -> None:
-    budget_bytes = settings.memory_bytes
-    if budget_bytes is None:
+    memory_budget_bytes = settings.memory_budget_bytes
+    if memory_budget_bytes is None:
         memory = current().memory()
-        budget_bytes = default_budget_bytes(memory.limit_bytes, memory.available_bytes)
-    elif budget_bytes > (limit_bytes := current().memory().limit_bytes):
+        memory_budget_bytes = default_memory_budget_bytes(memory.container_limit_bytes, memory.available_bytes)
+    elif memory_budget_bytes > (container_limit_bytes := current().memory().container_limit_bytes):
         _log.warning(
-            "the budget is more than this machine has, which is the limit", asked=budget_bytes, has=limit_bytes
+            "the budget is more than this machine has, which is the limit",
+            asked=memory_budget_bytes,
+            has=container_limit_bytes,
         )
-        budget_bytes = limit_bytes
+        memory_budget_bytes = container_limit_bytes
     stores = stores_at(settings.stores, os.environ, Path.home())
     registry = await asyncio.to_thread(Registry, settings.home, stores)
     hardware = HardwareStore(settings.home)
@@ -118,7 +120,7 @@ async def _serve(
     supervisor = Supervisor(
         planner,
         partial(_make_worker, settings),
-        budget_bytes=budget_bytes,
+        memory_budget_bytes=memory_budget_bytes,
         reload_wait_seconds=settings.reload_wait_seconds,
         rules=settings.rules,
     )
@@ -160,7 +162,7 @@ async def _serve(
                 "serving",
                 socket=str(settings.socket),
                 http=gateway.address,
-                budget_bytes=budget_bytes,
+                memory_budget_bytes=memory_budget_bytes,
                 descriptors=limit,
                 connections=places.gateway,
                 control_connections=places.control,

@@ -76,7 +76,7 @@ class Settings:
     socket: Path
     private_socket_folder: bool  # Its folder is hypura's own, not one that the user chose.
     http: HttpAddress | None  # None: no gateway.
-    memory_bytes: int | None  # None: a share of what is free at the start.
+    memory_budget_bytes: int | None  # None: a share of what is free at the start.
     context_tokens: int
     sequences: int
     log_level: str
@@ -327,7 +327,7 @@ def load_settings(flags: Mapping[str, str | None]) -> Settings:
         socket=socket,
         private_socket_folder=merged.socket is None,
         http=parse_http(merged.http),
-        memory_bytes=merged.memory,
+        memory_budget_bytes=merged.memory,
         context_tokens=merged.context,
         sequences=merged.sequences,
         log_level=merged.log_level,

@@ -63,7 +63,7 @@ class LlamaModel:
         watch: Callable[[PassHook | None], PassHook | None] = lambda hook: hook,
     ) -> None:
         self.plan = plan
-        self._limit_bytes = plan.memory_limit_bytes
+        self._memory_limit_bytes = plan.memory_limit_bytes
         self._cache_bytes = 0  # Of it, what slots or ring may take when the context is full.
         self._watch = watch
         self.streamer: Streamer | None = None
@@ -119,8 +119,8 @@ class LlamaModel:
     def memory_limits(self) -> tuple[int, int]:
         """The least and the most that `resize` can make of the memory limit."""
         if self.streamer is None:
-            return self._limit_bytes, self._limit_bytes
-        fixed = self._limit_bytes - self._cache_bytes
+            return self._memory_limit_bytes, self._memory_limit_bytes
+        fixed = self._memory_limit_bytes - self._cache_bytes
         return fixed + self.streamer.least_bytes, fixed + self.streamer.most_bytes
 
     def resize(self, memory_limit_bytes: int) -> int:
@@ -128,8 +128,8 @@ class LlamaModel:
         least, most = self.memory_limits
         limit = min(max(memory_limit_bytes, least), most)
         if self.streamer is not None:
-            self._cache_bytes += limit - self._limit_bytes
-            self._limit_bytes = limit
+            self._cache_bytes += limit - self._memory_limit_bytes
+            self._memory_limit_bytes = limit
             self._fit()
         return limit
 

@@ -248,8 +248,8 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
             statistics.expert_hits = counters.stream.hits
             statistics.expert_misses = counters.stream.misses
             statistics.stall_seconds = counters.stream.stall_seconds
-            statistics.ahead_bytes = counters.stream.ahead_bytes
-            statistics.ahead_used_bytes = counters.stream.ahead_used_bytes
+            statistics.prefetched_bytes = counters.stream.ahead_bytes
+            statistics.prefetched_used_bytes = counters.stream.ahead_used_bytes
             if self._model.streamer is not None:
                 statistics.slots = self._model.streamer.places
         return statistics
@@ -319,8 +319,8 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
             embedding_length=context.embedding_length,
             can_generate=context.generates,
             context_tokens=context.size_tokens,
-            least_memory_bytes=least_bytes,
-            most_memory_bytes=most_bytes,
+            min_memory_limit_bytes=least_bytes,
+            max_memory_limit_bytes=most_bytes,
             control_texts=[text.decode() for text in vocabulary.controls if _is_text(text)],
         )
 

@@ -38,7 +38,7 @@ _BEYOND_RESIDENT = 1.05
 class Outcome:
     """Of one budget: error is empty when it loaded and answered."""
 
-    memory_bytes: int
+    memory_limit_bytes: int
     mode: str
     peak_bytes: int
     resident_bytes: int
@@ -48,7 +48,7 @@ class Outcome:
     @property
     def kept(self) -> bool:
         """Whether it loaded, answered and kept to its limit."""
-        return not self.error and self.peak_bytes <= self.memory_bytes + TOLERANCE_BYTES
+        return not self.error and self.peak_bytes <= self.memory_limit_bytes + TOLERANCE_BYTES
 
 
 @cache
@@ -65,7 +65,7 @@ def machine() -> HardwareProfile:
     )  # fmt: skip
     gigabytes = 64_000_000_000
     return HardwareProfile(
-        cpu="test", physical_cores=2, usable_cores=2, memory_total_bytes=gigabytes, memory_limit_bytes=gigabytes,
+        cpu="test", physical_cores=2, usable_cores=2, memory_total_bytes=gigabytes, container_limit_bytes=gigabytes,
         memory_available_bytes=gigabytes, memory_bytes_per_second=20e9, page_bytes=4096,
         worker_base_bytes=int(measured.stdout), drives=(drive,),
     )  # fmt: skip
@@ -117,14 +117,14 @@ def sweep(path: Path, count: int, request: LoadRequest) -> list[Outcome]:
     """Every budget of a model, each printed as it is known."""
     model = open_model(path, path.stem)
     outcomes = []
-    for memory_bytes in budgets(model, request, count):
-        made = planned(model, _with(request, memory_bytes))
+    for memory_limit_bytes in budgets(model, request, count):
+        made = planned(model, _with(request, memory_limit_bytes))
         with tempfile.TemporaryDirectory(prefix="hypura-") as folder:
             outcome = run(made, Path(folder))
         outcomes.append(outcome)
-        over = (outcome.peak_bytes - outcome.memory_bytes) / 1e6
+        over = (outcome.peak_bytes - outcome.memory_limit_bytes) / 1e6
         print(
-            f"{path.stem:20} {outcome.memory_bytes / 1e6:8.1f} MB {outcome.mode:16}"
+            f"{path.stem:20} {outcome.memory_limit_bytes / 1e6:8.1f} MB {outcome.mode:16}"
             f" peak {outcome.peak_bytes / 1e6:8.1f} ({over:+7.1f}), then {outcome.resident_bytes / 1e6:8.1f},"
             f" places {outcome.places:4}{'' if outcome.kept else ' FAILED ' + outcome.error}",
             flush=True,
@@ -140,8 +140,8 @@ def _least(model: Model, request: LoadRequest) -> int:
     raise ValueError(f"{model.name} does not stream, so no budget is too small for it")
 
 
-def _with(request: LoadRequest, memory_bytes: int) -> LoadRequest:
-    return replace(request, memory_bytes=memory_bytes)
+def _with(request: LoadRequest, memory_limit_bytes: int) -> LoadRequest:
+    return replace(request, memory_limit_bytes=memory_limit_bytes)
 
 
 def _field(status: Path, name: str) -> int:
@@ -169,7 +169,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         outcomes = sweep(path, options.budgets, request)
         bad = [outcome for outcome in outcomes if not outcome.kept]
         failed += len(bad)
-        worst = max(outcome.peak_bytes - outcome.memory_bytes for outcome in outcomes)
+        worst = max(outcome.peak_bytes - outcome.memory_limit_bytes for outcome in outcomes)
         print(
             f"{path.stem}: {len(outcomes) - len(bad)} of {len(outcomes)} kept; at most {worst / 1e6:+.1f} MB",
             flush=True,

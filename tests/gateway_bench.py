@@ -103,7 +103,7 @@ async def measure(streams: int, tokens: int) -> dict[str, float]:
         supervisor = Supervisor(
             planned,
             lambda name: WorkerProcess(name, home, DEADLINES, log_level="info", command=command),
-            budget_bytes=1 << 30,
+            memory_budget_bytes=1 << 30,
             reload_wait_seconds=10,
         )
         listener = listen(HttpAddress("127.0.0.1", 0))

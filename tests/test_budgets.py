@@ -38,8 +38,8 @@ def _large_vocabulary(folder: Path) -> Path:
 def test_a_load_takes_no_more_than_its_limit(folder: Path, tmp_path: Path) -> None:
     """Seen: direct reads of llama.cpp's loader take the largest tensor once more, 60 MB beyond the limit."""
     model = open_model(_large_vocabulary(folder), "vocabulary")
-    for memory_bytes in budgets.budgets(model, LoadRequest(), 3)[:2]:
-        made = budgets.planned(model, LoadRequest(memory_bytes=memory_bytes))
+    for memory_limit_bytes in budgets.budgets(model, LoadRequest(), 3)[:2]:
+        made = budgets.planned(model, LoadRequest(memory_limit_bytes=memory_limit_bytes))
         outcome = budgets.run(made, tmp_path, prompt_tokens=40)
         assert outcome.kept, outcome
 
@@ -47,7 +47,7 @@ def test_a_load_takes_no_more_than_its_limit(folder: Path, tmp_path: Path) -> No
 @pytest.mark.parametrize(("percent", "exact"), [(0.0, True), (6.0, True), (6.0, False)])
 def test_the_fewest_slots_load(percent: float, exact: bool, tmp_path: Path) -> None:
     """Seen: "0 MB are left for expert slots, and the least is 0 MB", one byte more than the most."""
-    request = LoadRequest(memory_bytes=400_000_000, exact=exact, weight_cache_percent=percent)
+    request = LoadRequest(memory_limit_bytes=400_000_000, exact=exact, weight_cache_percent=percent)
     made = budgets.planned(open_model(DEMO, "demo"), request)
     assert made.mode is Mode.EXPERT_STREAMING
     outcome = budgets.run(made, tmp_path, prompt_tokens=20)
@@ -63,7 +63,7 @@ def test_a_cgroup_of_the_limit_is_enough_for_the_least(folder: Path, tmp_path: P
     except cgroup.NoCgroup as error:
         pytest.skip(f"no memory cgroup can be made here: {error}")
     try:
-        made = budgets.planned(model, LoadRequest(memory_bytes=least))
+        made = budgets.planned(model, LoadRequest(memory_limit_bytes=least))
         outcome = budgets.run(made, tmp_path, cage.prefix, prompt_tokens=40)
         assert outcome.kept, outcome
     finally:

@@ -71,7 +71,7 @@ def test_what_was_found_is_used_by_the_next_load_and_reset_ends_that(home: Home)
     with Client(Path(home.call("status")["daemon"]["socket_path"])) as client:
         tuning = control.Tuning(mode=placement.MODE_EXPERT_STREAMING, settings=found, decode_gain=0.1)
         client.keep_tuning("demo", tuning)
-        options = control.LoadOptions(weight_cache_percent=25, memory_bytes=500_000_000)
+        options = control.LoadOptions(weight_cache_percent=25, memory_limit_bytes=500_000_000)
         options.settings.queue_depth = 5  # said goes before found
         assert client.plan("demo", options).plan.io.queue_depth == 5
         options.untuned = True

@@ -116,10 +116,10 @@ def _touch(contender: Contender, results: Results, tell: Tell) -> None:
 
 
 def _cage(contender: Contender, results: Results) -> cgroup.MemoryCgroup | None:
-    if contender.limit_bytes is None:
+    if contender.container_limit_bytes is None:
         return None
     try:
-        made = cgroup.make(contender.limit_bytes)
+        made = cgroup.make(contender.container_limit_bytes)
     except cgroup.NoCgroup as error:
         results.no_cgroup = str(error)
         return None

@@ -73,7 +73,9 @@ class MemoryCgroup:
                 time.sleep(_PAUSE_SECONDS)  # the kernel empties it a moment after its last process
 
 
-def make(limit_bytes: int, process: Path = Path("/proc/self"), environ: dict[str, str] | None = None) -> MemoryCgroup:
+def make(
+    container_limit_bytes: int, process: Path = Path("/proc/self"), environ: dict[str, str] | None = None
+) -> MemoryCgroup:
     """A new cgroup that allows so much memory and no swap. Raises NoCgroup with the reasons."""
     reasons: list[str] = []
     for names, parent in _parents(process):
@@ -86,7 +88,7 @@ def make(limit_bytes: int, process: Path = Path("/proc/self"), environ: dict[str
             continue
         made = MemoryCgroup("v1" if names is _V1 else "v2", ("sh", "-c", _ENTER, str(folder)), folder, names.peak)
         try:
-            (folder / names.limit).write_text(str(limit_bytes))
+            (folder / names.limit).write_text(str(container_limit_bytes))
             name, value = names.no_swap
             if (folder / name).exists():
                 (folder / name).write_text(value)
@@ -96,7 +98,7 @@ def make(limit_bytes: int, process: Path = Path("/proc/self"), environ: dict[str
             reasons.append(f"{folder.parent} takes no limit ({error.strerror})")
     environ = dict(os.environ) if environ is None else environ
     if shutil.which("systemd-run") and Path(environ.get("XDG_RUNTIME_DIR", "/nonexistent"), "systemd/private").exists():
-        limits = ("-p", f"MemoryMax={limit_bytes}", "-p", "MemorySwapMax=0")
+        limits = ("-p", f"MemoryMax={container_limit_bytes}", "-p", "MemorySwapMax=0")
         return MemoryCgroup(
             "systemd scope", ("systemd-run", "--user", "--scope", "--quiet", "--collect", *limits, "--")
         )

@@ -15,19 +15,19 @@ _STREAMING = (placement.MODE_EXPERT_STREAMING, placement.MODE_DENSE_STREAMING)
 class Contender:
     """One of those that are compared. stock: it is llama.cpp by itself, with the plan's threads and context.
 
-    limit_bytes: its cgroup's; None for no limit.
+    container_limit_bytes: its cgroup's; None for no limit.
     """
 
     name: str
     plan: placement.Plan
-    limit_bytes: int | None
+    container_limit_bytes: int | None
     stock: Stock | None = None
 
     @property
     def memory_bytes(self) -> int:
         """What it can make use of, the page cache included."""
         most = self.plan.memory_limit_bytes if self.stock is None else _all_resident_bytes(self.plan)
-        return most if self.limit_bytes is None else min(most, self.limit_bytes)
+        return most if self.container_limit_bytes is None else min(most, self.container_limit_bytes)
 
     @property
     def environment(self) -> dict[str, str]:

@@ -209,4 +209,4 @@ def _measured(
 
 def _wasted_bytes(statistics: worker_pb2.WorkerStatisticsResponse) -> int:
     """Read ahead on a guess, and not used."""
-    return max(0, statistics.ahead_bytes - statistics.ahead_used_bytes)
+    return max(0, statistics.prefetched_bytes - statistics.prefetched_used_bytes)

@@ -63,7 +63,7 @@ Tensors = Annotated[bool, typer.Option("--tensors", help="List every tensor too.
 
 
 def load_options(
-    memory_bytes: int | None,
+    memory_limit_bytes: int | None,
     context_tokens: int | None,
     weight_cache: WeightCache | None,
     exact: bool,
@@ -72,7 +72,7 @@ def load_options(
 ) -> control.LoadOptions:
     """The options as the daemon takes them."""
     return control.LoadOptions(
-        memory_bytes=memory_bytes or 0,
+        memory_limit_bytes=memory_limit_bytes or 0,
         context_tokens=context_tokens or 0,
         weight_cache_bytes=weight_cache.size_bytes if weight_cache else None,
         weight_cache_percent=weight_cache.percent if weight_cache else None,

@@ -17,6 +17,20 @@ from hypura_client.cli.streams import can_say
 
 PIPE_COLUMNS = 200
 
+# The fields of --json are a contract with other people's scripts: where the protos name a field better than they did
+# when a command first printed it, the command keeps the earlier name.
+_PRINTED_NAMES = {
+    "hypura.v1.DaemonStatus.planned_bytes": "memory_planned_bytes",
+    "hypura.v1.HardwareProfile.container_limit_bytes": "memory_limit_bytes",
+    "hypura.v1.LoadOptions.memory_limit_bytes": "memory_bytes",
+    "hypura.v1.LoadedModel.max_memory_limit_bytes": "most_memory_bytes",
+    "hypura.v1.LoadedModel.min_memory_limit_bytes": "least_memory_bytes",
+    "hypura.v1.ModelStatus.memory_limit_bytes": "memory_bytes",
+    "hypura.v1.PlanResponse.memory_budget_bytes": "limiting_budget_bytes",
+    "hypura.v1.WorkerStatisticsResponse.prefetched_bytes": "ahead_bytes",
+    "hypura.v1.WorkerStatisticsResponse.prefetched_used_bytes": "ahead_used_bytes",
+}
+
 # Text from a model or a file must not steer the terminal: control characters but tab and newline.
 _CONTROLS = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
@@ -79,17 +93,23 @@ def print_line(text: str) -> None:
 
 
 def as_dict(message: Message, *, without: Iterable[str] = ()) -> dict[str, Any]:
-    """The message as JSON data: names as in the proto, every field said, enums as kebab-case.
+    """The message as JSON data: names as in the proto (but for _PRINTED_NAMES), every field, enums as kebab-case.
 
     What has presence and is not set is null, and so are an enum's zero and numbers that JSON
     does not have. `without` names fields to leave out, at any depth.
     """
     left_out = frozenset(without)
     return {
-        field.name: _field(message, field, left_out)
+        printed_name(field): _field(message, field, left_out)
         for field in message.DESCRIPTOR.fields
         if field.name not in left_out
     }
+
+
+def printed_name(field: Any) -> str:
+    """The key under which --json prints a field."""
+    name: str = field.name
+    return _PRINTED_NAMES.get(field.full_name, name)
 
 
 def enum_text(enum: EnumDescriptor, number: int) -> str | None:

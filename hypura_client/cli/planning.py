@@ -52,7 +52,7 @@ def profile(
             ("cores", f"{found.usable_cores} usable, {found.physical_cores} physical"),
             (
                 "memory",
-                f"{size_text(found.memory_limit_bytes)}, {size_text(found.memory_available_bytes)} "
+                f"{size_text(found.container_limit_bytes)}, {size_text(found.memory_available_bytes)} "
                 f"available, {size_text(found.memory_bytes_per_second)}/s",
             ),
             ("products of", _speeds(found)),
@@ -86,9 +86,9 @@ def plan(
     made = answer.plan
     if json_output:
         described = as_dict(made, without=() if tensors else ("tensors",))
-        print_json({**described, "limiting_budget_bytes": answer.limiting_budget_bytes or None})
+        print_json({**described, "limiting_budget_bytes": answer.memory_budget_bytes or None})
         return
-    print_facts(_plan_facts(made, _limit_text(answer.limiting_budget_bytes, memory or 0)))
+    print_facts(_plan_facts(made, _limit_text(answer.memory_budget_bytes, memory or 0)))
     print_table(("MEMORY", ">SIZE"), ((item.name, size_text(item.size_bytes)) for item in made.memory))
     if tensors:
         print_tensors(made.tensors)

@@ -52,7 +52,7 @@ def status(json_output: Json = False) -> None:
             ("home", daemon.home),
             (
                 "memory",
-                f"{size_text(daemon.memory_planned_bytes)} of {size_text(daemon.memory_budget_bytes)} "
+                f"{size_text(daemon.planned_bytes)} of {size_text(daemon.memory_budget_bytes)} "
                 f"planned; the daemon itself {size_text(daemon.rss_bytes)}",
             ),
             *((("machine", text),) if (text := _measuring_text(daemon.measuring)) else ()),
@@ -147,7 +147,7 @@ def _row(model: control.ModelStatus) -> tuple[str, ...]:
         enum_text(control.ModelState.DESCRIPTOR, model.state) or "",
         mode_text(model.plan.mode),
         size_text(counters.rss_bytes or model.loaded.rss_bytes),
-        size_text(model.memory_bytes or model.plan.memory_limit_bytes),
+        size_text(model.memory_limit_bytes or model.plan.memory_limit_bytes),
         size_text(model.plan.streamed_bytes),
         f"{counters.expert_hits / chosen:.1%}" if chosen else "",
         f"{counters.active_requests}+{counters.queued_requests}",

@@ -33,7 +33,7 @@ _V2 = _MemoryNames(("memory.max", "memory.high"), "memory.current", ("active_fil
 class CgroupMemory:
     """The tightest memory limit, and the least that is left at any level; None without a limit."""
 
-    limit_bytes: int | None
+    container_limit_bytes: int | None
     available_bytes: int | None
 
 

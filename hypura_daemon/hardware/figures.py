@@ -12,7 +12,7 @@ class Memory:
     """
 
     total_bytes: int
-    limit_bytes: int
+    container_limit_bytes: int
     available_bytes: int
 
 

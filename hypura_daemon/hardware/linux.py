@@ -52,7 +52,7 @@ class Linux:
         fields = _kilobyte_fields(self.proc / "meminfo")
         total = fields["MemTotal"]
         container = cgroup_memory(self.proc / "self")
-        limit = total if container.limit_bytes is None else min(total, container.limit_bytes)
+        limit = total if container.container_limit_bytes is None else min(total, container.container_limit_bytes)
         available = min(fields.get("MemAvailable", fields.get("MemFree", 0)), limit)
         if container.available_bytes is not None:
             available = min(available, container.available_bytes)

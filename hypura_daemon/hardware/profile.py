@@ -73,7 +73,7 @@ class HardwareProfile:
     physical_cores: Small
     usable_cores: Small
     memory_total_bytes: Large
-    memory_limit_bytes: Large
+    container_limit_bytes: Large
     memory_available_bytes: Large
     memory_bytes_per_second: Real
     page_bytes: Small

@@ -430,7 +430,7 @@ def _describe(platform: Platform, probe: ProbeResult, drives: tuple[DriveProfile
         physical_cores=platform.physical_cores(),
         usable_cores=platform.usable_cores(),
         memory_total_bytes=memory.total_bytes,
-        memory_limit_bytes=memory.limit_bytes,
+        container_limit_bytes=memory.container_limit_bytes,
         memory_available_bytes=memory.available_bytes,
         memory_bytes_per_second=measured.memory_bytes_per_second,
         page_bytes=platform.page_bytes(),

@@ -45,7 +45,7 @@ def assemble(
             )
             for t in model.tensors
         ),
-        memory_limit_bytes=frame.request.memory_bytes,
+        memory_limit_bytes=frame.request.memory_limit_bytes,
         memory=tuple(items),
         context_tokens=frame.context_tokens,
         trained_context_tokens=model.hyperparameters.context_length,

@@ -54,7 +54,7 @@ def _with_ubatch(frame: Frame, tensors: Sequence[ModelTensor], ubatch: int, *, a
     embeddings = by_row(model.tensors, model.architecture, ubatch)
     bare = sum(t.size_bytes for t in model.tensors if t.name not in names) - embeddings.saved_bytes
     items = [MemoryItem("weights", bare - on_gpu), *embeddings.items, *frame.buffers(ubatch, experts)]
-    left = frame.request.memory_bytes - sum(item.size_bytes for item in items)
+    left = frame.request.memory_limit_bytes - sum(item.size_bytes for item in items)
     largest = max(t.size_bytes for t in tensors)
     cache = frame.cache_limit(sum(t.size_bytes for t in tensors))
     if cache is not None:

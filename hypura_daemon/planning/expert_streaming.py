@@ -56,7 +56,7 @@ def _with_slots(frame: Frame, sharing: Sequence[slots.ExpertClass], ubatch: int,
         *frame.buffers(ubatch, slots.MAX_GROUP_SLOTS),
         MemoryItem("expert prediction", footprint.prediction_bytes(hyper, layer_count)),
     ]
-    left = frame.request.memory_bytes - sum(item.size_bytes for item in items)
+    left = frame.request.memory_limit_bytes - sum(item.size_bytes for item in items)
     cache = frame.cache_limit(routed)
     reason = "{} of {} routed experts fit beside the rest"
     if least:

@@ -105,7 +105,7 @@ class Frame:
     def buffers(self, ubatch: int, group_slots: int) -> list[MemoryItem]:
         """Everything that is neither weights nor slots."""
         hyper = self.model.hyperparameters
-        limit = self.request.memory_bytes
+        limit = self.request.memory_limit_bytes
         return [
             MemoryItem("worker process", self.hardware.worker_base_bytes or _USUAL_WORKER_BYTES),
             MemoryItem("vocabulary", hyper.vocabulary_tokens * _TOKEN_BYTES),
@@ -170,13 +170,13 @@ class Frame:
     def buffers_are_modest(self, ubatch: int, group_slots: int) -> bool:
         """Whether this ubatch's buffers leave most of the budget to weights."""
         size = self.compute_bytes(ubatch) + footprint.work_bytes(self.model.hyperparameters, group_slots, ubatch)
-        return size <= self.request.memory_bytes * _BUFFER_SHARE
+        return size <= self.request.memory_limit_bytes * _BUFFER_SHARE
 
     def too_small(self, least_bytes: int) -> BudgetTooSmall:
         """The error that names the least budget."""
         kv = self.kv_bytes(1)
         return BudgetTooSmall(
-            f"{self.model.name} cannot run in {self.request.memory_bytes / 1e6:.0f} MB: with a context of "
+            f"{self.model.name} cannot run in {self.request.memory_limit_bytes / 1e6:.0f} MB: with a context of "
             f"{self.context_tokens} tokens (KV cache {kv / 1e6:.0f} MB) the least is "
             f"{math.ceil(least_bytes / 1e6)} MB; raise --memory, or lower --context",
             least_bytes,
@@ -185,8 +185,10 @@ class Frame:
 
 def make_frame(model: Model, hardware: HardwareProfile, drive: DriveProfile | None, request: LoadRequest) -> Frame:
     hyper = model.hyperparameters
-    if not 0 < request.memory_bytes <= MAX_MEMORY_BYTES:
-        raise InvalidRequest(f"memory of {request.memory_bytes} bytes is not possible; give for example --memory 4GB")
+    if not 0 < request.memory_limit_bytes <= MAX_MEMORY_BYTES:
+        raise InvalidRequest(
+            f"memory of {request.memory_limit_bytes} bytes is not possible; give for example --memory 4GB"
+        )
     percent = request.weight_cache_percent
     if percent is not None and not 0 <= percent <= 100:
         raise InvalidRequest(f"a weight cache of {percent} % is not possible; give 0 to 100 %, or a size")

@@ -86,7 +86,7 @@ class LoadPlanner:
             if not largest_tokens:
                 raise
             raise ContextTooLong(
-                f"a context of {least_tokens} tokens does not fit into {request.memory_bytes / 1e6:.0f} MB: the "
+                f"a context of {least_tokens} tokens does not fit into {request.memory_limit_bytes / 1e6:.0f} MB: the "
                 f"largest that {model.name} can have there is {largest_tokens}; ask for less, or give it more memory "
                 f"({error.required_bytes / 1e6:.0f} MB)",
                 error.required_bytes,
@@ -107,12 +107,12 @@ class LoadPlanner:
         gets of the memory that the request asks for; spare_bytes: of none.
         """
         await self.measured(name)
-        if request.memory_bytes:
-            granted = replace(request, memory_bytes=granted_bytes)
-            return await self(name, granted, whole=granted_bytes != request.memory_bytes)
+        if request.memory_limit_bytes:
+            granted = replace(request, memory_limit_bytes=granted_bytes)
+            return await self(name, granted, whole=granted_bytes != request.memory_limit_bytes)
         if not spare_bytes:
             raise ServerBusy(f'loaded models hold the whole budget, so there is no room for "{name}"; unload one')
-        return await self(name, replace(request, memory_bytes=spare_bytes), whole=True)
+        return await self(name, replace(request, memory_limit_bytes=spare_bytes), whole=True)
 
 
 def measured_file(model: Model) -> Path:

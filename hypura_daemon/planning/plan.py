@@ -35,7 +35,7 @@ _CLEARLY = 0.97
 
 
 def plan(model: Model, hardware: HardwareProfile, drive: DriveProfile | None, request: LoadRequest) -> Plan:
-    """How to run the model in request.memory_bytes of resident memory.
+    """How to run the model in request.memory_limit_bytes of resident memory.
 
     Raises BudgetTooSmall (with the least that can run), ContextTooLong, InvalidRequest (also where no budget would do).
     """
@@ -101,10 +101,10 @@ def _least_bytes(frame: Frame) -> int:
     Raises InvalidRequest when no budget has one.
     """
 
-    def fits(memory_bytes: int) -> bool:
-        return _fits(replace(frame, request=replace(frame.request, memory_bytes=memory_bytes)))
+    def fits(memory_limit_bytes: int) -> bool:
+        return _fits(replace(frame, request=replace(frame.request, memory_limit_bytes=memory_limit_bytes)))
 
-    low, high = frame.request.memory_bytes, max(frame.request.memory_bytes, _SEARCH_STEP_BYTES)
+    low, high = frame.request.memory_limit_bytes, max(frame.request.memory_limit_bytes, _SEARCH_STEP_BYTES)
     while not fits(high):
         if high == MAX_MEMORY_BYTES:
             raise InvalidRequest(
@@ -137,7 +137,7 @@ def _ways(model: Model) -> tuple[bool, bool]:
 
 def _resident(frame: Frame) -> Plan | None:
     """Everything in memory, if that fits, unless a limited weight cache asks to stream and something can be."""
-    model, limit = frame.model, frame.request.memory_bytes
+    model, limit = frame.model, frame.request.memory_limit_bytes
     weights = sum(tensor.size_bytes for tensor in model.tensors)
     streamable = _streamable_bytes(model)
     cache = frame.cache_limit(streamable)
@@ -166,10 +166,10 @@ def _resident(frame: Frame) -> Plan | None:
     return None
 
 
-def _can_repack(model: Model, items: Sequence[MemoryItem], limit_bytes: int) -> bool:
+def _can_repack(model: Model, items: Sequence[MemoryItem], memory_limit_bytes: int) -> bool:
     """Whether the load has room to read the largest tensor beside its place, which only repacked ones need."""
     there = sum(item.size_bytes for item in items if item.name in _BEFORE_THE_CONTEXT)
-    return there + max(tensor.size_bytes for tensor in model.tensors) <= limit_bytes
+    return there + max(tensor.size_bytes for tensor in model.tensors) <= memory_limit_bytes
 
 
 def _streamable_bytes(model: Model) -> int:

@@ -47,7 +47,7 @@ class RunSettings:
 class LoadRequest:
     """What a load may use.
 
-    memory_bytes: limit of the worker's resident memory; 0 is filled in by the supervisor.
+    memory_limit_bytes: limit of the worker's resident memory; 0 is filled in by the supervisor.
     context_tokens, sequences: 0 for the defaults. least_context_tokens: what requests need, where that is
     more than context_tokens or the default. weight_cache_bytes or weight_cache_percent
     (0 to 100) limit how much of the streamable weights stays in memory. kv_type: ggml type name.
@@ -55,7 +55,7 @@ class LoadRequest:
     drive_bytes_per_second: for the estimate; 0 for what was measured.
     """
 
-    memory_bytes: int = 0
+    memory_limit_bytes: int = 0
     context_tokens: int = 0
     sequences: int = 0
     weight_cache_bytes: int | None = None

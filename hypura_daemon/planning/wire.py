@@ -21,7 +21,7 @@ _BOUNDS = {Bound.COMPUTE: placement_pb2.BOUND_COMPUTE, Bound.DRIVE: placement_pb
 def load_request(options: control_pb2.LoadOptions) -> LoadRequest:
     """What a client asked for; ranges are checked by the planner."""
     return LoadRequest(
-        memory_bytes=options.memory_bytes,
+        memory_limit_bytes=options.memory_limit_bytes,
         context_tokens=options.context_tokens,
         sequences=options.sequences,
         weight_cache_bytes=options.weight_cache_bytes if options.HasField("weight_cache_bytes") else None,

@@ -15,7 +15,7 @@ QUEUE_FULL = "server busy, please try again.  maximum pending requests exceeded"
 def enqueue(entry: Entry, waiter: Waiter, now_seconds: float) -> None:
     """Take a request in, unless too many wait, or the model's worker keeps dying."""
     if waiter.insist:
-        entry.crashes, entry.cap_bytes = Crashes(), 0
+        entry.crashes, entry.reduced_memory_limit_bytes = Crashes(), 0
     elif entry.state is ModelState.FAILED and now_seconds < entry.crashes.paused_until_seconds:
         waiter.fail(paused(entry, now_seconds))
         return

@@ -15,7 +15,7 @@ from hypura_daemon.hardware.store import HardwareStore
 from hypura_daemon.models.registry import Registry
 from hypura_daemon.residency.lease import Use
 from hypura_daemon.residency.supervisor import Supervisor
-from hypura_daemon.scheduling.memory import limited_bytes
+from hypura_daemon.scheduling.memory import budget_under_pressure
 from hypura_daemon.system.threads import FILES, SYSTEM
 
 FOR_EVER = Use(keep_alive_seconds=-1.0)
@@ -67,23 +67,23 @@ def largest_programs() -> str:
 
 async def watch_pressure(supervisor: Supervisor, platform: Platform, look_seconds: float = LOOK_SECONDS) -> None:
     """Runs until it is cancelled; sleeps while no model is loaded."""
-    full_bytes, limit_bytes = supervisor.budget_bytes, supervisor.limit_bytes
+    full_bytes, current_budget_bytes = supervisor.memory_budget_bytes, supervisor.current_budget_bytes
     while True:
         async with aclosing(supervisor.watch()) as changes:
             async for snapshots in changes:
-                if any(snapshot.memory_bytes for snapshot in snapshots):
+                if any(snapshot.memory_limit_bytes for snapshot in snapshots):
                     break
         memory, pressure = await SYSTEM(lambda: (platform.memory(), platform.pressure()))
-        held_bytes = sum(snapshot.memory_bytes for snapshot in supervisor.status())
-        new_bytes = limited_bytes(limit_bytes, supervisor.budget_bytes, held_bytes, memory, pressure)
-        if new_bytes != limit_bytes:
+        planned_bytes = sum(snapshot.memory_limit_bytes for snapshot in supervisor.status())
+        new_bytes = budget_under_pressure(current_budget_bytes, full_bytes, planned_bytes, memory, pressure)
+        if new_bytes != current_budget_bytes:
             _log.info(
-                "models get less memory" if new_bytes < limit_bytes else "models get more memory",
+                "models get less memory" if new_bytes < current_budget_bytes else "models get more memory",
                 limit_bytes=new_bytes,
                 available_bytes=memory.available_bytes,
                 pressure=pressure.name.lower(),
             )
-            limit_bytes = new_bytes
-            others = await SYSTEM(largest_programs) if limit_bytes < full_bytes else ""
-            supervisor.limit(limit_bytes, others)
+            current_budget_bytes = new_bytes
+            others = await SYSTEM(largest_programs) if current_budget_bytes < full_bytes else ""
+            supervisor.limit(current_budget_bytes, others)
         await asyncio.sleep(look_seconds)

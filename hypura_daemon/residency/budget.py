@@ -21,7 +21,7 @@ class Room:
 class Holdings:
     """One budget for all models; the entries are the supervisor's."""
 
-    budget_bytes: int
+    memory_budget_bytes: int
     entries: Mapping[str, Entry]
     remains: dict[int, Holder] = field(default_factory=dict)  # Workers that were killed and hang, by their pid.
     others: str = ""  # Who else takes the machine's memory, while models get less than in good times.
@@ -34,45 +34,47 @@ class Holdings:
     def spare_bytes(self, name: str) -> int:
         """What a load of this model is offered now: idle models go, and busy ones give it half of their caches."""
         staying = [holder for holder in self.holders(without=name) if not holder.movable]
-        return spare_bytes(self.budget_bytes, self.holders(without=name)) + giveable_bytes(staying) // 2
+        return spare_bytes(self.memory_budget_bytes, self.holders(without=name)) + giveable_bytes(staying) // 2
 
     def granted_bytes(self, asked_bytes: int) -> int:
         """What a load that asks for so much is planned with: more than the whole budget is as good as all of it."""
-        return min(asked_bytes, self.budget_bytes)
+        return min(asked_bytes, self.memory_budget_bytes)
 
     def most_spare_bytes(self, name: str) -> int:
         """What a load of this model may take at most now: busy models give all that they can."""
         staying = [holder for holder in self.holders(without=name) if not holder.movable]
-        return spare_bytes(self.budget_bytes, self.holders(without=name)) + giveable_bytes(staying)
+        return spare_bytes(self.memory_budget_bytes, self.holders(without=name)) + giveable_bytes(staying)
 
     def reachable_bytes(self, name: str) -> int:
         """What a load of this model may take once all that are busy have ended."""
-        return self.budget_bytes - sum(
-            holder.memory_bytes - holder.giveable_bytes for holder in self.holders(without=name) if holder.pinned
+        return self.memory_budget_bytes - sum(
+            holder.memory_limit_bytes - holder.giveable_bytes for holder in self.holders(without=name) if holder.pinned
         )
 
     def room(self, name: str, wanted_bytes: int) -> Room | None:
         """How this model finds room: idle models leave, and if that is not enough, busy ones shrink. None: not now."""
         holders = self.holders(without=name)
-        victims = evict(self.budget_bytes, holders, wanted_bytes)
+        victims = evict(self.memory_budget_bytes, holders, wanted_bytes)
         if victims is not None:
             return Room(victims)
         staying = [holder for holder in holders if not holder.movable and not holder.leaving]
-        missing_bytes = wanted_bytes + sum(holder.memory_bytes for holder in staying) - self.budget_bytes
+        missing_bytes = wanted_bytes + sum(holder.memory_limit_bytes for holder in staying) - self.memory_budget_bytes
         limits = shrunk(staying, missing_bytes)
         return Room(tuple(h.name for h in holders if h.movable), limits) if limits is not None else None
 
     def excess(self) -> Room:
         """What must go, or shrink, after the budget has become smaller: caches first, then idle models."""
         holders = self.holders()
-        excess_bytes = sum(holder.memory_bytes for holder in holders if not holder.leaving) - self.budget_bytes
+        excess_bytes = (
+            sum(holder.memory_limit_bytes for holder in holders if not holder.leaving) - self.memory_budget_bytes
+        )
         can_give_bytes = giveable_bytes(holders)
         if excess_bytes <= 0:
             return Room()
         victims: tuple[str, ...] = ()
         if excess_bytes > can_give_bytes:
             movable = tuple(holder.name for holder in holders if holder.movable)
-            victims = evict(self.budget_bytes + can_give_bytes, holders, 0) or movable
+            victims = evict(self.memory_budget_bytes + can_give_bytes, holders, 0) or movable
         left = [holder for holder in holders if holder.name not in victims]
         return Room(victims, shrunk(left, min(excess_bytes, giveable_bytes(left))) or {})
 
@@ -103,7 +105,7 @@ class Holdings:
 
     def _reason(self, without: str) -> str:
         """Who has the memory, or what else is in the way."""
-        budget = f"{self.budget_bytes / 1e9:.2f} GB"
+        budget = f"{self.memory_budget_bytes / 1e9:.2f} GB"
         if holders := self.holders(without=without):
             others = f", while other programs need memory: {self.others}" if self.others else ""
             return f"the budget of {budget} is held by {told(holders)}{others}"

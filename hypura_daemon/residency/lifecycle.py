@@ -41,7 +41,7 @@ class Lifecycle:
         make_worker: Callable[[str], WorkerProcess],
         post: Callable[..., None],
         *,
-        budget_bytes: int,
+        memory_budget_bytes: int,
         reload_wait_seconds: float,
         rules: Rules,
         clock: Callable[[], float],
@@ -52,7 +52,7 @@ class Lifecycle:
         self._reload_wait_seconds = reload_wait_seconds
         self._rules = rules
         self._entries: dict[str, Entry] = {}
-        self.holdings = Holdings(budget_bytes, self._entries)
+        self.holdings = Holdings(memory_budget_bytes, self._entries)
         self._pending_loads = Drafting(planner, self.holdings, post)
         self._loads = Loads(make_worker, self._entries, self.holdings.remains, post, clock)
         self._resizing = Resizing(self._entries, post)
@@ -180,9 +180,9 @@ class Lifecycle:
         if entry.worker.pid == worker_pid and not (entry.leases and entry.plan.mode is Mode.RESIDENT):
             self._loads.end(entry, "its files changed")
 
-    def limit(self, memory_bytes: int, others: str = "") -> None:
+    def limit(self, memory_budget_bytes: int, others: str = "") -> None:
         """Another budget from now on; others: the programs that need the rest."""
-        self.holdings.budget_bytes, self.holdings.others = memory_bytes, others
+        self.holdings.memory_budget_bytes, self.holdings.others = memory_budget_bytes, others
 
     def close(self) -> None:
         """Refuse those who wait and those who come."""
@@ -206,7 +206,7 @@ class Lifecycle:
             self._purge(entry)
             self._send_away(entry)
         wishes, holders = self.holdings.wishes(), self.holdings.holders()
-        self._yielding = eviction.yielding(self.holdings.budget_bytes, holders, wishes, now_seconds, self._rules)
+        self._yielding = eviction.yielding(self.holdings.memory_budget_bytes, holders, wishes, now_seconds, self._rules)
         for entry in self._entries.values():
             admit(entry, self._rules, now_seconds, closed=entry.name in self._yielding)
             self._dismiss(entry, now_seconds)
@@ -306,7 +306,7 @@ class Lifecycle:
             self._loads.end(self._entries[name], "the system needs its memory")
         self._resizing.begin(excess.limits)
         if not excess.limits and not any(entry.draft or entry.unserved() for entry in self._entries.values()):
-            self._resizing.begin(grown(self.holdings.budget_bytes, self.holdings.holders()))
+            self._resizing.begin(grown(self.holdings.memory_budget_bytes, self.holdings.holders()))
 
     def _restart(self, entry: Entry) -> None:
         """A pinned model comes back by itself, as if somebody had asked for it who wants no answer."""

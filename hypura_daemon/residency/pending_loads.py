@@ -20,7 +20,7 @@ _log = structlog.get_logger()
 
 
 class Planner(Protocol):
-    """Plans a load. request.memory_bytes is never 0; whole: it is all that is spare, so take what is needed."""
+    """Plans a load. request.memory_limit_bytes is never 0; whole: it is all that is spare, so take what is needed."""
 
     async def __call__(self, name: str, request: LoadRequest, *, whole: bool) -> Plan: ...
 
@@ -34,20 +34,22 @@ class Drafting:
         self._post = post
         self.group: asyncio.TaskGroup | None = None  # Set when the supervisor runs.
 
-    def begin(self, entry: Entry, request: LoadRequest, memory_bytes: int = 0) -> None:
-        """Plan the load, for what is spare now unless memory_bytes or the request says otherwise."""
+    def begin(self, entry: Entry, request: LoadRequest, memory_limit_bytes: int = 0) -> None:
+        """Plan the load, for what is spare now unless memory_limit_bytes or the request says otherwise."""
         assert self.group is not None
-        granted_bytes = self._holdings.granted_bytes(request.memory_bytes)
-        memory_bytes = granted_bytes or memory_bytes or max(1, self._holdings.spare_bytes(entry.name))
-        if entry.cap_bytes:
-            memory_bytes = min(memory_bytes, entry.cap_bytes)
+        granted_bytes = self._holdings.granted_bytes(request.memory_limit_bytes)
+        memory_limit_bytes = granted_bytes or memory_limit_bytes or max(1, self._holdings.spare_bytes(entry.name))
+        if entry.reduced_memory_limit_bytes:
+            memory_limit_bytes = min(memory_limit_bytes, entry.reduced_memory_limit_bytes)
         wanted_bytes = entry.draft.wanted_bytes if entry.draft is not None else 0
-        draft = entry.draft = Draft(request, memory_bytes, wanted_bytes=wanted_bytes)
+        draft = entry.draft = Draft(request, memory_limit_bytes, wanted_bytes=wanted_bytes)
         entry.tell(LoadEvent(stage="planning"))
-        if granted_bytes < request.memory_bytes:
+        if granted_bytes < request.memory_limit_bytes:
             entry.tell(LoadEvent(stage=f"the daemon's budget of {granted_bytes / 1e9:.2f} GB is the limit"))
         work = self._plan(
-            entry.name, replace(request, memory_bytes=memory_bytes), whole=request.memory_bytes != memory_bytes
+            entry.name,
+            replace(request, memory_limit_bytes=memory_limit_bytes),
+            whole=request.memory_limit_bytes != memory_limit_bytes,
         )
         draft.planning = self.group.create_task(work, name=f"plan {entry.name}")
         draft.planning.add_done_callback(lambda task: self._post(self._ended, entry, draft, task))
@@ -86,20 +88,20 @@ class Drafting:
         if not isinstance(error, BudgetTooSmall | ContextTooLong) or not error.required_bytes:
             self.fail(entry, error)
             return
-        if entry.cap_bytes and entry.error:
+        if entry.reduced_memory_limit_bytes and entry.error:
             self.fail(entry, WorkerFailed(f"{entry.error}; with less memory it cannot be tried once more: {error}"))
             return
-        if draft.request.memory_bytes:
+        if draft.request.memory_limit_bytes:
             self.fail(entry, error)
             return
         reachable_bytes = self._holdings.reachable_bytes(entry.name)
-        if draft.memory_bytes < error.required_bytes <= self._holdings.most_spare_bytes(entry.name):
+        if draft.memory_limit_bytes < error.required_bytes <= self._holdings.most_spare_bytes(entry.name):
             self.begin(entry, draft.request, error.required_bytes)  # Others can give way so far.
-        elif draft.memory_bytes < error.required_bytes <= reachable_bytes:
+        elif draft.memory_limit_bytes < error.required_bytes <= reachable_bytes:
             self.wait_for_room(entry, draft, error.required_bytes)
-        elif draft.memory_bytes < reachable_bytes:
+        elif draft.memory_limit_bytes < reachable_bytes:
             self.begin(entry, draft.request, reachable_bytes)  # For an answer that holds at any time.
-        elif isinstance(error, BudgetTooSmall) and error.required_bytes <= self._holdings.budget_bytes:
+        elif isinstance(error, BudgetTooSmall) and error.required_bytes <= self._holdings.memory_budget_bytes:
             self.fail(entry, self._holdings.never_room(entry.name, error.required_bytes))
         else:
             self.fail(entry, error)
@@ -109,7 +111,7 @@ class Drafting:
         if not draft.wanted_bytes:
             entry.tell(LoadEvent(stage=f"waiting for {wanted_bytes / 1e9:.2f} GB of memory that others hold"))
         draft.wanted_bytes = wanted_bytes
-        if draft.request.memory_bytes == 0:
+        if draft.request.memory_limit_bytes == 0:
             draft.plan = None  # It is made anew for what is spare then.
 
     def fail(self, entry: Entry, error: HypuraError) -> None:
@@ -122,7 +124,7 @@ class Drafting:
         entry.drop_draft()
         least, concerned = draft.request.least_context_tokens, entry.askers(base_of(draft.request))
         most = max((waiter.use.load_tokens for waiter in concerned), default=0)
-        entry.cap_bytes = 0
+        entry.reduced_memory_limit_bytes = 0
         largest_tokens = error.largest_tokens if isinstance(error, ContextTooLong) else 0
         if largest_tokens and base_of(draft.request) == entry.request:
             entry.most_tokens, entry.most_tokens_bytes = largest_tokens, self._holdings.reachable_bytes(entry.name)

@@ -40,7 +40,7 @@ class ModelSnapshot:
     loaded_at_seconds: float  # Since the epoch; 0 when it never was.
     pinned: bool
     running_requests: int
-    memory_bytes: int  # What it holds of the budget.
+    memory_limit_bytes: int  # What it holds of the budget.
     worker: WorkerProcess | None
     expires_at_seconds: float | None = None  # Since the epoch; None while it is used, and for never.
     keep_alive_seconds: float = -1.0  # How long it stays after its last request; negative is for ever.
@@ -51,7 +51,7 @@ class Draft:
     """A load that is planned, or waits to be possible."""
 
     request: LoadRequest
-    memory_bytes: int  # What it was planned for.
+    memory_limit_bytes: int  # What it was planned for.
     planning: asyncio.Task[Plan | HypuraError] | None = None
     plan: Plan | None = None
     wanted_bytes: int = 0  # The memory that it needs and did not find.
@@ -67,11 +67,11 @@ class Entry:
     request: LoadRequest = field(default_factory=LoadRequest)  # Asked for last; kept when it is evicted.
     least_context_tokens: int = 0  # What a request needed; it stays so until the model has been idle long enough.
     asked_keep_alive_seconds: float | None = None  # What a request named last.
-    cap_bytes: int = 0  # After it ran out of memory; 0 for none.
+    reduced_memory_limit_bytes: int = 0  # After it ran out of memory; 0 for none.
     most_tokens: int = 0  # The largest context that it can have where most_tokens_bytes can be had; 0: not known.
     most_tokens_bytes: int = 0
-    limit_bytes: int = 0  # What its worker may take now: its plan's limit, or what it was resized to.
-    resizing_to_bytes: int = 0  # 0 while it is not being resized.
+    memory_limit_bytes: int = 0  # What its worker may take now: its plan's limit, or what it was resized to.
+    next_memory_limit_bytes: int = 0  # 0 while it is not being resized.
     rigid: bool = False  # Its worker did not keep to a limit it was given.
     pinned: bool = False
     generation: int = 0  # Counts tenures, so that late news of an earlier one is told apart.
@@ -176,7 +176,7 @@ class Entry:
     def forget_wishes(self) -> None:
         """What requests asked for beside the load's options holds no longer."""
         self.asked_keep_alive_seconds = None
-        self.least_context_tokens = self.cap_bytes = self.most_tokens = 0
+        self.least_context_tokens = self.reduced_memory_limit_bytes = self.most_tokens = 0
         if self.request.untuned:  # A tune that was killed must not leave its last candidate behind.
             self.request = LoadRequest()
 
@@ -191,7 +191,7 @@ class Entry:
         giveable_bytes, usable_bytes = self._elasticity()
         return Holder(
             name=self.name,
-            memory_bytes=max(self.limit_bytes, self.resizing_to_bytes),
+            memory_limit_bytes=max(self.memory_limit_bytes, self.next_memory_limit_bytes),
             kept=kept,
             giveable_bytes=giveable_bytes,
             usable_bytes=usable_bytes,
@@ -204,13 +204,13 @@ class Entry:
 
     def _elasticity(self) -> tuple[int, int]:
         """What it can give back, and what it could use beside what it has; what it was asked for is a limit."""
-        if self.state is not ModelState.READY or self.loaded is None or self.resizing_to_bytes or self.rigid:
+        if self.state is not ModelState.READY or self.loaded is None or self.next_memory_limit_bytes or self.rigid:
             return 0, 0
-        most_bytes = self.loaded.most_memory_bytes
-        for limit_bytes in (self.request.memory_bytes, self.cap_bytes):
-            most_bytes = min(most_bytes, limit_bytes) if limit_bytes else most_bytes
-        least_bytes = min(self.loaded.least_memory_bytes or self.limit_bytes, self.limit_bytes)
-        return self.limit_bytes - least_bytes, max(0, most_bytes - self.limit_bytes)
+        most_bytes = self.loaded.max_memory_limit_bytes
+        for memory_limit_bytes in (self.request.memory_limit_bytes, self.reduced_memory_limit_bytes):
+            most_bytes = min(most_bytes, memory_limit_bytes) if memory_limit_bytes else most_bytes
+        least_bytes = min(self.loaded.min_memory_limit_bytes or self.memory_limit_bytes, self.memory_limit_bytes)
+        return self.memory_limit_bytes - least_bytes, max(0, most_bytes - self.memory_limit_bytes)
 
     def snapshot(self, now_seconds: float) -> ModelSnapshot:
         """The entry as others may see it."""
@@ -227,7 +227,7 @@ class Entry:
             loaded_at_seconds=self.loaded_at_seconds,
             pinned=self.pinned,
             running_requests=self.leases,
-            memory_bytes=holder.memory_bytes if holder is not None else 0,
+            memory_limit_bytes=holder.memory_limit_bytes if holder is not None else 0,
             worker=self.worker if self.state is ModelState.READY else None,
             expires_at_seconds=None if expires_seconds == math.inf else time.time() + expires_seconds - now_seconds,
             keep_alive_seconds=self.keep_alive_seconds,

@@ -45,18 +45,18 @@ class Supervisor:
         planner: Planner,
         make_worker: Callable[[str], WorkerProcess],
         *,
-        budget_bytes: int,
+        memory_budget_bytes: int,
         reload_wait_seconds: float,
         rules: Rules = DEFAULT_RULES,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.budget_bytes = budget_bytes
+        self.memory_budget_bytes = memory_budget_bytes
         self._inbox: asyncio.Queue[Callable[[], None]] = asyncio.Queue()
         self._lifecycle = Lifecycle(
             planner,
             make_worker,
             self._post,
-            budget_bytes=budget_bytes,
+            memory_budget_bytes=memory_budget_bytes,
             reload_wait_seconds=reload_wait_seconds,
             rules=rules,
             clock=clock,
@@ -166,18 +166,18 @@ class Supervisor:
         return self._lifecycle.holdings.granted_bytes(asked_bytes)
 
     @property
-    def limit_bytes(self) -> int:
+    def current_budget_bytes(self) -> int:
         """How much of the budget all models may have now."""
-        return self._lifecycle.holdings.budget_bytes
+        return self._lifecycle.holdings.memory_budget_bytes
 
     @property
-    def held_bytes(self) -> int:
+    def planned_bytes(self) -> int:
         """What models hold of the budget, those that were killed and hang in the system too."""
-        return sum(holder.memory_bytes for holder in self._lifecycle.holdings.holders())
+        return sum(holder.memory_limit_bytes for holder in self._lifecycle.holdings.holders())
 
-    def limit(self, memory_bytes: int, others: str = "") -> None:
+    def limit(self, memory_budget_bytes: int, others: str = "") -> None:
         """Keep to so much of the budget from now on; others: the programs that need the rest."""
-        self._post(self._lifecycle.limit, memory_bytes, others)
+        self._post(self._lifecycle.limit, memory_budget_bytes, others)
 
     async def watch(self) -> AsyncGenerator[tuple[ModelSnapshot, ...], None]:
         """The status now, and again after every change of a state; changes in quick succession may be one."""

@@ -143,7 +143,7 @@ class Loads:
         entry.request, entry.least_context_tokens = base_of(draft.request), draft.request.least_context_tokens
         entry.plan, entry.state = draft.plan, ModelState.LOADING
         entry.loaded, entry.progress, entry.error = None, 0.0, ""
-        entry.limit_bytes, entry.resizing_to_bytes, entry.rigid = draft.plan.memory_limit_bytes, 0, False
+        entry.memory_limit_bytes, entry.next_memory_limit_bytes, entry.rigid = draft.plan.memory_limit_bytes, 0, False
         entry.generation, entry.restart_at_seconds = next(self._generations), math.inf
         tell = partial(self._post, self._heard, entry, entry.generation)
         work = tenure(partial(self._make_worker, entry.name), draft.plan, leaving, tell)
@@ -169,7 +169,7 @@ class Loads:
         """Count a worker that hangs in the system until it has gone."""
         self._remains[worker.pid] = Holder(
             name=entry.name,
-            memory_bytes=max(entry.limit_bytes, entry.resizing_to_bytes),
+            memory_limit_bytes=max(entry.memory_limit_bytes, entry.next_memory_limit_bytes),
             kept=f"worker {worker.pid} was killed and hangs in the system",
             pinned=True,
         )
@@ -202,8 +202,13 @@ class Loads:
         entry.state, entry.error = ModelState.FAILED, str(error)
         _log.error("model failed", model=entry.name, error=str(error))
         now_seconds = self._clock()
-        if isinstance(error, WorkerDied) and error.out_of_memory and not entry.cap_bytes and entry.plan is not None:
-            entry.cap_bytes = max(1, int(entry.plan.memory_limit_bytes * SMALLER_SHARE))
+        if (
+            isinstance(error, WorkerDied)
+            and error.out_of_memory
+            and not entry.reduced_memory_limit_bytes
+            and entry.plan is not None
+        ):
+            entry.reduced_memory_limit_bytes = max(1, int(entry.plan.memory_limit_bytes * SMALLER_SHARE))
             entry.restart_at_seconds = now_seconds if entry.pinned else math.inf
             entry.tell(LoadEvent(stage="memory ran out; trying once more with less"))
             return
@@ -231,30 +236,30 @@ class Resizing:
     def begin(self, limits: Mapping[str, int]) -> None:
         """Bring these models to these limits; those that are being brought to others come to it later."""
         assert self.group is not None
-        for name, limit_bytes in limits.items():
+        for name, memory_limit_bytes in limits.items():
             entry = self._entries[name]
-            if entry.worker is None or entry.resizing_to_bytes or limit_bytes == entry.limit_bytes:
+            if entry.worker is None or entry.next_memory_limit_bytes or memory_limit_bytes == entry.memory_limit_bytes:
                 continue
-            _log.info("resizing", model=name, from_bytes=entry.limit_bytes, to_bytes=limit_bytes)
-            entry.resizing_to_bytes = limit_bytes
-            task = self.group.create_task(_resize(entry.worker, limit_bytes), name=f"resize {name}")
+            _log.info("resizing", model=name, from_bytes=entry.memory_limit_bytes, to_bytes=memory_limit_bytes)
+            entry.next_memory_limit_bytes = memory_limit_bytes
+            task = self.group.create_task(_resize(entry.worker, memory_limit_bytes), name=f"resize {name}")
             task.add_done_callback(partial(self._post, self._ended, entry, entry.generation))
 
     def _ended(self, entry: Entry, generation: int, task: asyncio.Task[int | HypuraError]) -> None:
         if entry.generation != generation:
             return
-        asked_bytes, entry.resizing_to_bytes = entry.resizing_to_bytes, 0
+        asked_bytes, entry.next_memory_limit_bytes = entry.next_memory_limit_bytes, 0
         result = task.result() if not task.cancelled() else None
         if isinstance(result, int):
-            entry.limit_bytes = result
+            entry.memory_limit_bytes = result
         if result != asked_bytes:
             entry.rigid = True  # It cannot do what it said: whoever needs room must find it elsewhere.
             _log.warning("a worker kept its memory", model=entry.name, asked_bytes=asked_bytes, result=str(result))
 
 
-async def _resize(worker: WorkerProcess, limit_bytes: int) -> int | HypuraError:
+async def _resize(worker: WorkerProcess, memory_limit_bytes: int) -> int | HypuraError:
     try:
-        return await worker.resize(limit_bytes)
+        return await worker.resize(memory_limit_bytes)
     except HypuraError as error:
         return error
     except Exception:

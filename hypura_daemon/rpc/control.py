@@ -150,14 +150,14 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         if not 0 <= request.drive_bytes_per_second < math.inf:
             raise InvalidRequest(f"a drive cannot give {request.drive_bytes_per_second} bytes per second")
         wanted = replace(load_request(request.options), drive_bytes_per_second=request.drive_bytes_per_second)
-        granted_bytes = wanted.memory_bytes
+        granted_bytes = wanted.memory_limit_bytes
         if not request.beyond_budget:
             granted_bytes = self._supervisor.granted_bytes(granted_bytes)
         plan = await self._planner.preview(
             name, wanted, spare_bytes=self._supervisor.spare_bytes(name), granted_bytes=granted_bytes
         )
-        limiting_bytes = granted_bytes if granted_bytes < wanted.memory_bytes else 0
-        return control_pb2.PlanResponse(plan=plan_to_proto(plan), limiting_budget_bytes=limiting_bytes)
+        limiting_budget_bytes = granted_bytes if granted_bytes < wanted.memory_limit_bytes else 0
+        return control_pb2.PlanResponse(plan=plan_to_proto(plan), memory_budget_bytes=limiting_budget_bytes)
 
     async def ShowTuning(  # noqa: N802
         self, request: control_pb2.ShowTuningRequest, context: Any

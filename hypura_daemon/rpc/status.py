@@ -51,7 +51,7 @@ def model_status(
         loaded_at_seconds=snapshot.loaded_at_seconds,
         pinned=snapshot.pinned,
         expires_at_seconds=snapshot.expires_at_seconds,
-        memory_bytes=snapshot.memory_bytes,
+        memory_limit_bytes=snapshot.memory_limit_bytes,
     )
 
 
@@ -76,8 +76,8 @@ class StatusReporter:
                 uptime_seconds=time.monotonic() - self.started_seconds,
                 socket_path=str(self.settings.socket),
                 home=str(self.settings.home),
-                memory_budget_bytes=self.supervisor.budget_bytes,
-                memory_planned_bytes=self.supervisor.held_bytes,
+                memory_budget_bytes=self.supervisor.memory_budget_bytes,
+                planned_bytes=self.supervisor.planned_bytes,
                 rss_bytes=current().rss_bytes(os.getpid()),
                 http_address=self.http_address,
                 measuring=_measuring_status(self.hardware.measuring),

@@ -18,7 +18,7 @@ class Holder:
     """A model that holds a part of the budget. Times are of one monotonic clock."""
 
     name: str
-    memory_bytes: int
+    memory_limit_bytes: int
     kept: str = ""  # Why it cannot leave now, for people; empty when it can.
     giveable_bytes: int = 0  # Of its memory, what it can give back without leaving.
     usable_bytes: int = 0  # What it could use beside its memory.
@@ -34,18 +34,20 @@ class Holder:
         return not self.kept and not self.leaving
 
 
-def spare_bytes(budget_bytes: int, holders: Sequence[Holder]) -> int:
+def spare_bytes(memory_budget_bytes: int, holders: Sequence[Holder]) -> int:
     """What a new model could have if everything movable went; not below 0."""
-    return max(0, budget_bytes - sum(h.memory_bytes for h in holders if not h.movable and not h.leaving))
+    return max(0, memory_budget_bytes - sum(h.memory_limit_bytes for h in holders if not h.movable and not h.leaving))
 
 
-def evict(budget_bytes: int, holders: Sequence[Holder], wanted_bytes: int) -> tuple[str, ...] | None:
+def evict(memory_budget_bytes: int, holders: Sequence[Holder], wanted_bytes: int) -> tuple[str, ...] | None:
     """The models to unload, none in vain; None when it cannot fit.
 
     The one that would expire first goes first, and of equal ones the least recently used.
     """
     movable = sorted((h for h in holders if h.movable), key=lambda h: (h.expires_seconds, h.last_used_seconds))
-    return least(movable, wanted_bytes + sum(h.memory_bytes for h in holders if not h.leaving) - budget_bytes)
+    return least(
+        movable, wanted_bytes + sum(h.memory_limit_bytes for h in holders if not h.leaving) - memory_budget_bytes
+    )
 
 
 def least(candidates: Sequence[Holder], wanted_bytes: int) -> tuple[str, ...] | None:
@@ -55,21 +57,21 @@ def least(candidates: Sequence[Holder], wanted_bytes: int) -> tuple[str, ...] | 
         if wanted_bytes <= 0:
             break
         chosen.append(holder)
-        wanted_bytes -= holder.memory_bytes
+        wanted_bytes -= holder.memory_limit_bytes
     if wanted_bytes > 0:
         return None
     for holder in reversed(chosen):
-        if wanted_bytes + holder.memory_bytes <= 0:
+        if wanted_bytes + holder.memory_limit_bytes <= 0:
             chosen.remove(holder)
-            wanted_bytes += holder.memory_bytes
+            wanted_bytes += holder.memory_limit_bytes
     return tuple(holder.name for holder in chosen)
 
 
 def told(holders: Sequence[Holder]) -> str:
     """Who holds what, for people."""
     return ", ".join(
-        f'"{h.name}" {h.memory_bytes / 1e9:.2f} GB' + (f" ({h.kept})" if h.kept and not h.leaving else "")
-        for h in sorted(holders, key=lambda h: -h.memory_bytes)
+        f'"{h.name}" {h.memory_limit_bytes / 1e9:.2f} GB' + (f" ({h.kept})" if h.kept and not h.leaving else "")
+        for h in sorted(holders, key=lambda h: -h.memory_limit_bytes)
     )
 
 
@@ -93,7 +95,7 @@ def held_back(wishes: Sequence[Wish], name: str, since_seconds: float, now_secon
 
 
 def yielding(
-    budget_bytes: int, holders: Sequence[Holder], wishes: Sequence[Wish], now_seconds: float, rules: Rules
+    memory_budget_bytes: int, holders: Sequence[Holder], wishes: Sequence[Wish], now_seconds: float, rules: Rules
 ) -> frozenset[str]:
     """The models that must admit nothing new, so that the oldest wish comes true: idle ones first, then those
     that were loaded first, and none in vain.
@@ -102,7 +104,7 @@ def yielding(
     if first is None or now_seconds < first.since_seconds + rules.turn_wait_seconds:
         return frozenset()
     staying = [holder for holder in holders if holder.name != first.name and not holder.leaving]
-    missing_bytes = first.wanted_bytes + sum(holder.memory_bytes for holder in staying) - budget_bytes
+    missing_bytes = first.wanted_bytes + sum(holder.memory_limit_bytes for holder in staying) - memory_budget_bytes
     candidates = sorted(
         (holder for holder in staying if not holder.pinned),
         key=lambda h: (not h.movable, h.expires_seconds if h.movable else h.resident_since_seconds),

@@ -21,14 +21,14 @@ RESERVE_SHARE = 0.10
 LEAST_SHARE = 0.5
 
 
-def default_budget_bytes(limit_bytes: int, available_bytes: int) -> int:
+def default_memory_budget_bytes(container_limit_bytes: int, available_bytes: int) -> int:
     """What is available less a reserve for the rest of the system, which slows down when it is pushed out.
 
-    limit_bytes: the smaller of the machine's memory and the container's limit. A machine too small for
+    container_limit_bytes: the smaller of the machine's memory and the container's limit. A machine too small for
     the reserve gives half of what is available.
     """
-    reserve_bytes = max(LEAST_RESERVE_BYTES, int(limit_bytes * RESERVE_SHARE))
-    available_bytes = min(available_bytes, limit_bytes)
+    reserve_bytes = max(LEAST_RESERVE_BYTES, int(container_limit_bytes * RESERVE_SHARE))
+    available_bytes = min(available_bytes, container_limit_bytes)
     return max(1, available_bytes - reserve_bytes, int(available_bytes * LEAST_SHARE))
 
 
@@ -38,20 +38,25 @@ GIVEN_WHEN_STALLED = {Pressure.CALM: 0.0, Pressure.TIGHT: 0.05, Pressure.CRITICA
 """Of what models hold, at each look, while processes wait for memory."""
 
 
-def limited_bytes(limit_bytes: int, budget_bytes: int, held_bytes: int, memory: Memory, pressure: Pressure) -> int:
-    """The new limit of all models together.
+def budget_under_pressure(
+    current_budget_bytes: int, memory_budget_bytes: int, planned_bytes: int, memory: Memory, pressure: Pressure
+) -> int:
+    """The memory budget of all models together from now on, given how much memory the system has left.
 
-    limit: what it was. budget: what it is in good times. held: what models may fill now; what they give shows
-    as available at the next look, or the one after that.
+    current_budget_bytes: what it was until now. memory_budget_bytes: what it is while memory is plentiful.
+    planned_bytes: what models may fill now; memory that they give back shows as available at the next measurement, or
+    the one after that.
     """
-    reserve_bytes = int(memory.limit_bytes * RESERVE_SHARE)
+    reserve_bytes = int(memory.container_limit_bytes * RESERVE_SHARE)
     missing_bytes = reserve_bytes - memory.available_bytes
     if memory.available_bytes < 2 * reserve_bytes:
-        missing_bytes = max(missing_bytes, int(held_bytes * GIVEN_WHEN_STALLED[pressure]))
+        missing_bytes = max(missing_bytes, int(planned_bytes * GIVEN_WHEN_STALLED[pressure]))
     if missing_bytes > 0:
-        return max(0, min(limit_bytes, held_bytes) - missing_bytes)
+        return max(0, min(current_budget_bytes, planned_bytes) - missing_bytes)
     spare_bytes = memory.available_bytes - 2 * reserve_bytes
-    return min(budget_bytes, limit_bytes + spare_bytes // 2) if spare_bytes > 0 else limit_bytes
+    if spare_bytes <= 0:
+        return current_budget_bytes
+    return min(memory_budget_bytes, current_budget_bytes + spare_bytes // 2)
 
 
 LEAST_STEP_SHARE = 0.02
@@ -71,16 +76,16 @@ def shrunk(holders: Sequence[Holder], wanted_bytes: int) -> dict[str, int] | Non
         return None
     if wanted_bytes <= 0:
         return {}
-    return {h.name: h.memory_bytes + -(wanted_bytes * h.giveable_bytes) // total_bytes for h in giving}
+    return {h.name: h.memory_limit_bytes + -(wanted_bytes * h.giveable_bytes) // total_bytes for h in giving}
 
 
-def grown(budget_bytes: int, holders: Sequence[Holder]) -> Mapping[str, int]:
+def grown(memory_budget_bytes: int, holders: Sequence[Holder]) -> Mapping[str, int]:
     """The memory each may take, by name, when all that is free is given to those that can use it."""
-    free_bytes = budget_bytes - sum(holder.memory_bytes for holder in holders)
+    free_bytes = memory_budget_bytes - sum(holder.memory_limit_bytes for holder in holders)
     wanting = [holder for holder in holders if holder.usable_bytes and not holder.leaving]
     total_bytes = sum(holder.usable_bytes for holder in wanting)
     if free_bytes <= 0 or not total_bytes:
         return {}
     share = min(1.0, free_bytes / total_bytes)
     added = [(holder, int(holder.usable_bytes * share)) for holder in wanting]
-    return {h.name: h.memory_bytes + more for h, more in added if more > LEAST_STEP_SHARE * h.memory_bytes}
+    return {h.name: h.memory_limit_bytes + more for h, more in added if more > LEAST_STEP_SHARE * h.memory_limit_bytes}

@@ -159,7 +159,7 @@ async def test_no_daemon(short_folder: Path) -> None:
 
 
 def test_load_options_arrive(daemon_socket: Path) -> None:
-    options = control_pb2.LoadOptions(memory_bytes=5, weight_cache_percent=0.0)
+    options = control_pb2.LoadOptions(memory_limit_bytes=5, weight_cache_percent=0.0)
     with Client(daemon_socket) as client:
         kinds = [event.WhichOneof("event") for event in client.load_events("ready", options)]
     assert kinds == ["stage", "progress", "loaded"]

@@ -5,15 +5,32 @@ import json
 from google.protobuf import message_factory
 
 from hypura.v1 import control_pb2, inference_pb2, placement_pb2, worker_pb2
-from hypura_client.cli.output import as_dict, enum_text, safe
+from hypura_client.cli.output import _PRINTED_NAMES, as_dict, enum_text, printed_name, safe
 
 
 def test_every_message_of_the_protos_becomes_json_with_all_its_fields() -> None:
     for file in (control_pb2, inference_pb2, placement_pb2, worker_pb2):
         for descriptor in file.DESCRIPTOR.message_types_by_name.values():
             found = as_dict(message_factory.GetMessageClass(descriptor)())
-            assert list(found) == [field.name for field in descriptor.fields]
+            assert list(found) == [printed_name(field) for field in descriptor.fields]
             json.dumps(found, allow_nan=False)
+
+
+def test_fields_that_were_renamed_keep_the_names_that_scripts_know() -> None:
+    status = as_dict(control_pb2.ModelStatus(memory_limit_bytes=5))
+    assert (status["memory_bytes"], "memory_limit_bytes" in status) == (5, False)
+    assert as_dict(control_pb2.DaemonStatus(planned_bytes=6))["memory_planned_bytes"] == 6
+    assert as_dict(placement_pb2.HardwareProfile(container_limit_bytes=7))["memory_limit_bytes"] == 7
+    loaded = as_dict(worker_pb2.LoadedModel(min_memory_limit_bytes=1, max_memory_limit_bytes=2))
+    assert (loaded["least_memory_bytes"], loaded["most_memory_bytes"]) == (1, 2)
+    statistics = as_dict(worker_pb2.WorkerStatisticsResponse(prefetched_bytes=3, prefetched_used_bytes=4))
+    assert (statistics["ahead_bytes"], statistics["ahead_used_bytes"]) == (3, 4)
+    assert {*_PRINTED_NAMES} <= {
+        field.full_name
+        for file in (control_pb2, inference_pb2, placement_pb2, worker_pb2)
+        for message in file.DESCRIPTOR.message_types_by_name.values()
+        for field in message.fields
+    }
 
 
 def test_enums_presence_and_numbers() -> None:

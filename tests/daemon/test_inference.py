@@ -130,7 +130,7 @@ async def serving(client_stall_seconds: float = 60.0) -> AsyncIterator[Served]:
             command = (sys.executable, str(FAKE), "die-answer" if name == "dying" else "well")
             return WorkerProcess(name, Path(folder), WorkerDeadlines(20, 20, 20, 5), command=command)
 
-        supervisor = Supervisor(planner, make_worker, budget_bytes=10, reload_wait_seconds=5)
+        supervisor = Supervisor(planner, make_worker, memory_budget_bytes=10, reload_wait_seconds=5)
         server = grpc.aio.server(interceptors=[ErrorInterceptor(client_stall_seconds)])
         inference = Inference(supervisor, cast(Registry, Shelf()), context_tokens=4096)
         inference_pb2_grpc.add_InferenceServiceServicer_to_server(InferenceServicer(inference), server)

@@ -30,7 +30,7 @@ def test_defaults(tmp_path: Path) -> None:
     settings = load_settings({})
     assert settings.home == tmp_path
     assert settings.http == HttpAddress("127.0.0.1", 11434)
-    assert settings.memory_bytes is None
+    assert settings.memory_budget_bytes is None
     assert (settings.context_tokens, settings.sequences, settings.log_level) == (4096, 4, "info")
 
 
@@ -39,7 +39,7 @@ def test_flags_win_over_environment_over_file(tmp_path: Path, monkeypatch: pytes
     monkeypatch.setenv("HYPURA_MEMORY", "2GB")
     monkeypatch.setenv("HYPURA_CONTEXT", "200")
     settings = load_settings({"memory": "3GB"})
-    assert (settings.memory_bytes, settings.context_tokens, settings.sequences) == (3 * 10**9, 200, 2)
+    assert (settings.memory_budget_bytes, settings.context_tokens, settings.sequences) == (3 * 10**9, 200, 2)
 
 
 def test_home_flag_moves_the_file_that_is_read(tmp_path: Path) -> None:

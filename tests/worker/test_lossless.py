@@ -92,7 +92,7 @@ def test_what_is_planned_of_a_model_that_predicts_loads(
     model = open_model(path, "predicts")
     tokens, found = list(range(3, 23)), []
     for percent in (None, 70.0, 0.0):
-        made = planned(model, LoadRequest(memory_bytes=2_000_000_000, exact=True, weight_cache_percent=percent))
+        made = planned(model, LoadRequest(memory_limit_bytes=2_000_000_000, exact=True, weight_cache_percent=percent))
         found.append(all_logits(plan_to_proto(made), tokens, 12))
         assert {tensor.layer for tensor in made.tensors} == {-1, 0, 1, 2, 3}
     assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])

@@ -181,7 +181,7 @@ def _running(core: Core, snapshot: ModelSnapshot) -> dict[str, Any]:
     return {
         "name": snapshot.name,
         "model": snapshot.name,
-        "size": snapshot.memory_bytes,
+        "size": snapshot.memory_limit_bytes,
         "digest": summary.digest,
         "details": _details(summary),
         "expires_at": NEVER if leaves == math.inf else _time(leaves),

@@ -201,8 +201,8 @@ class ShowModelResponse(_message.Message):
     def __init__(self, model: _Optional[_Union[ModelSummary, _Mapping]] = ..., metadata_json: _Optional[str] = ..., chat_template: _Optional[str] = ..., capabilities: _Optional[_Iterable[str]] = ..., tensors: _Optional[_Iterable[_Union[_placement_pb2.TensorPlacement, _Mapping]]] = ..., context_tokens: _Optional[int] = ..., files: _Optional[_Iterable[_Union[_placement_pb2.ModelFile, _Mapping]]] = ..., parameters: _Optional[str] = ..., system: _Optional[str] = ..., license: _Optional[str] = ..., modelfile: _Optional[str] = ..., adaptations: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class LoadOptions(_message.Message):
-    __slots__ = ("memory_bytes", "context_tokens", "weight_cache_bytes", "weight_cache_percent", "exact", "kv_type", "pin", "sequences", "keep_alive_seconds", "settings", "untuned")
-    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    __slots__ = ("memory_limit_bytes", "context_tokens", "weight_cache_bytes", "weight_cache_percent", "exact", "kv_type", "pin", "sequences", "keep_alive_seconds", "settings", "untuned")
+    MEMORY_LIMIT_BYTES_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_TOKENS_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_CACHE_BYTES_FIELD_NUMBER: _ClassVar[int]
     WEIGHT_CACHE_PERCENT_FIELD_NUMBER: _ClassVar[int]
@@ -213,7 +213,7 @@ class LoadOptions(_message.Message):
     KEEP_ALIVE_SECONDS_FIELD_NUMBER: _ClassVar[int]
     SETTINGS_FIELD_NUMBER: _ClassVar[int]
     UNTUNED_FIELD_NUMBER: _ClassVar[int]
-    memory_bytes: int
+    memory_limit_bytes: int
     context_tokens: int
     weight_cache_bytes: int
     weight_cache_percent: float
@@ -224,7 +224,7 @@ class LoadOptions(_message.Message):
     keep_alive_seconds: float
     settings: _placement_pb2.RunSettings
     untuned: bool
-    def __init__(self, memory_bytes: _Optional[int] = ..., context_tokens: _Optional[int] = ..., weight_cache_bytes: _Optional[int] = ..., weight_cache_percent: _Optional[float] = ..., exact: _Optional[bool] = ..., kv_type: _Optional[str] = ..., pin: _Optional[bool] = ..., sequences: _Optional[int] = ..., keep_alive_seconds: _Optional[float] = ..., settings: _Optional[_Union[_placement_pb2.RunSettings, _Mapping]] = ..., untuned: _Optional[bool] = ...) -> None: ...
+    def __init__(self, memory_limit_bytes: _Optional[int] = ..., context_tokens: _Optional[int] = ..., weight_cache_bytes: _Optional[int] = ..., weight_cache_percent: _Optional[float] = ..., exact: _Optional[bool] = ..., kv_type: _Optional[str] = ..., pin: _Optional[bool] = ..., sequences: _Optional[int] = ..., keep_alive_seconds: _Optional[float] = ..., settings: _Optional[_Union[_placement_pb2.RunSettings, _Mapping]] = ..., untuned: _Optional[bool] = ...) -> None: ...
 
 class PlanRequest(_message.Message):
     __slots__ = ("model", "options", "drive_bytes_per_second", "beyond_budget")
@@ -239,12 +239,12 @@ class PlanRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ..., options: _Optional[_Union[LoadOptions, _Mapping]] = ..., drive_bytes_per_second: _Optional[float] = ..., beyond_budget: _Optional[bool] = ...) -> None: ...
 
 class PlanResponse(_message.Message):
-    __slots__ = ("plan", "limiting_budget_bytes")
+    __slots__ = ("plan", "memory_budget_bytes")
     PLAN_FIELD_NUMBER: _ClassVar[int]
-    LIMITING_BUDGET_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_BUDGET_BYTES_FIELD_NUMBER: _ClassVar[int]
     plan: _placement_pb2.Plan
-    limiting_budget_bytes: int
-    def __init__(self, plan: _Optional[_Union[_placement_pb2.Plan, _Mapping]] = ..., limiting_budget_bytes: _Optional[int] = ...) -> None: ...
+    memory_budget_bytes: int
+    def __init__(self, plan: _Optional[_Union[_placement_pb2.Plan, _Mapping]] = ..., memory_budget_bytes: _Optional[int] = ...) -> None: ...
 
 class Tuning(_message.Message):
     __slots__ = ("mode", "settings", "memory_limit_bytes", "decode_gain", "prompt_gain", "measured_at_seconds", "stale")
@@ -339,7 +339,7 @@ class UnloadResponse(_message.Message):
     def __init__(self, was_loaded: _Optional[bool] = ...) -> None: ...
 
 class ModelStatus(_message.Message):
-    __slots__ = ("name", "state", "worker_pid", "plan", "loaded", "statistics", "error", "load_progress", "loaded_at_seconds", "pinned", "expires_at_seconds", "memory_bytes")
+    __slots__ = ("name", "state", "worker_pid", "plan", "loaded", "statistics", "error", "load_progress", "loaded_at_seconds", "pinned", "expires_at_seconds", "memory_limit_bytes")
     NAME_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     WORKER_PID_FIELD_NUMBER: _ClassVar[int]
@@ -351,7 +351,7 @@ class ModelStatus(_message.Message):
     LOADED_AT_SECONDS_FIELD_NUMBER: _ClassVar[int]
     PINNED_FIELD_NUMBER: _ClassVar[int]
     EXPIRES_AT_SECONDS_FIELD_NUMBER: _ClassVar[int]
-    MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MEMORY_LIMIT_BYTES_FIELD_NUMBER: _ClassVar[int]
     name: str
     state: ModelState
     worker_pid: int
@@ -363,22 +363,22 @@ class ModelStatus(_message.Message):
     loaded_at_seconds: float
     pinned: bool
     expires_at_seconds: float
-    memory_bytes: int
-    def __init__(self, name: _Optional[str] = ..., state: _Optional[_Union[ModelState, str]] = ..., worker_pid: _Optional[int] = ..., plan: _Optional[_Union[_placement_pb2.Plan, _Mapping]] = ..., loaded: _Optional[_Union[_worker_pb2.LoadedModel, _Mapping]] = ..., statistics: _Optional[_Union[_worker_pb2.WorkerStatisticsResponse, _Mapping]] = ..., error: _Optional[str] = ..., load_progress: _Optional[float] = ..., loaded_at_seconds: _Optional[float] = ..., pinned: _Optional[bool] = ..., expires_at_seconds: _Optional[float] = ..., memory_bytes: _Optional[int] = ...) -> None: ...
+    memory_limit_bytes: int
+    def __init__(self, name: _Optional[str] = ..., state: _Optional[_Union[ModelState, str]] = ..., worker_pid: _Optional[int] = ..., plan: _Optional[_Union[_placement_pb2.Plan, _Mapping]] = ..., loaded: _Optional[_Union[_worker_pb2.LoadedModel, _Mapping]] = ..., statistics: _Optional[_Union[_worker_pb2.WorkerStatisticsResponse, _Mapping]] = ..., error: _Optional[str] = ..., load_progress: _Optional[float] = ..., loaded_at_seconds: _Optional[float] = ..., pinned: _Optional[bool] = ..., expires_at_seconds: _Optional[float] = ..., memory_limit_bytes: _Optional[int] = ...) -> None: ...
 
 class StatusRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
 
 class DaemonStatus(_message.Message):
-    __slots__ = ("pid", "version", "uptime_seconds", "socket_path", "home", "memory_budget_bytes", "memory_planned_bytes", "rss_bytes", "http_address", "measuring")
+    __slots__ = ("pid", "version", "uptime_seconds", "socket_path", "home", "memory_budget_bytes", "planned_bytes", "rss_bytes", "http_address", "measuring")
     PID_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     UPTIME_SECONDS_FIELD_NUMBER: _ClassVar[int]
     SOCKET_PATH_FIELD_NUMBER: _ClassVar[int]
     HOME_FIELD_NUMBER: _ClassVar[int]
     MEMORY_BUDGET_BYTES_FIELD_NUMBER: _ClassVar[int]
-    MEMORY_PLANNED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PLANNED_BYTES_FIELD_NUMBER: _ClassVar[int]
     RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
     HTTP_ADDRESS_FIELD_NUMBER: _ClassVar[int]
     MEASURING_FIELD_NUMBER: _ClassVar[int]
@@ -388,11 +388,11 @@ class DaemonStatus(_message.Message):
     socket_path: str
     home: str
     memory_budget_bytes: int
-    memory_planned_bytes: int
+    planned_bytes: int
     rss_bytes: int
     http_address: str
     measuring: MeasuringStatus
-    def __init__(self, pid: _Optional[int] = ..., version: _Optional[str] = ..., uptime_seconds: _Optional[float] = ..., socket_path: _Optional[str] = ..., home: _Optional[str] = ..., memory_budget_bytes: _Optional[int] = ..., memory_planned_bytes: _Optional[int] = ..., rss_bytes: _Optional[int] = ..., http_address: _Optional[str] = ..., measuring: _Optional[_Union[MeasuringStatus, _Mapping]] = ...) -> None: ...
+    def __init__(self, pid: _Optional[int] = ..., version: _Optional[str] = ..., uptime_seconds: _Optional[float] = ..., socket_path: _Optional[str] = ..., home: _Optional[str] = ..., memory_budget_bytes: _Optional[int] = ..., planned_bytes: _Optional[int] = ..., rss_bytes: _Optional[int] = ..., http_address: _Optional[str] = ..., measuring: _Optional[_Union[MeasuringStatus, _Mapping]] = ...) -> None: ...
 
 class MeasuringStatus(_message.Message):
     __slots__ = ("what", "seconds", "measured", "error")

@@ -330,12 +330,12 @@ class TypeSpeed(_message.Message):
     def __init__(self, type: _Optional[str] = ..., bytes_per_second: _Optional[float] = ...) -> None: ...
 
 class HardwareProfile(_message.Message):
-    __slots__ = ("cpu", "physical_cores", "usable_cores", "memory_total_bytes", "memory_limit_bytes", "memory_available_bytes", "memory_bytes_per_second", "page_bytes", "gpus", "unified_memory", "extra_buffers_work", "worker_base_bytes", "drives", "llama_cpp_python_version", "type_speeds")
+    __slots__ = ("cpu", "physical_cores", "usable_cores", "memory_total_bytes", "container_limit_bytes", "memory_available_bytes", "memory_bytes_per_second", "page_bytes", "gpus", "unified_memory", "extra_buffers_work", "worker_base_bytes", "drives", "llama_cpp_python_version", "type_speeds")
     CPU_FIELD_NUMBER: _ClassVar[int]
     PHYSICAL_CORES_FIELD_NUMBER: _ClassVar[int]
     USABLE_CORES_FIELD_NUMBER: _ClassVar[int]
     MEMORY_TOTAL_BYTES_FIELD_NUMBER: _ClassVar[int]
-    MEMORY_LIMIT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    CONTAINER_LIMIT_BYTES_FIELD_NUMBER: _ClassVar[int]
     MEMORY_AVAILABLE_BYTES_FIELD_NUMBER: _ClassVar[int]
     MEMORY_BYTES_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
     PAGE_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -350,7 +350,7 @@ class HardwareProfile(_message.Message):
     physical_cores: int
     usable_cores: int
     memory_total_bytes: int
-    memory_limit_bytes: int
+    container_limit_bytes: int
     memory_available_bytes: int
     memory_bytes_per_second: float
     page_bytes: int
@@ -361,4 +361,4 @@ class HardwareProfile(_message.Message):
     drives: _containers.RepeatedCompositeFieldContainer[DriveProfile]
     llama_cpp_python_version: str
     type_speeds: _containers.RepeatedCompositeFieldContainer[TypeSpeed]
-    def __init__(self, cpu: _Optional[str] = ..., physical_cores: _Optional[int] = ..., usable_cores: _Optional[int] = ..., memory_total_bytes: _Optional[int] = ..., memory_limit_bytes: _Optional[int] = ..., memory_available_bytes: _Optional[int] = ..., memory_bytes_per_second: _Optional[float] = ..., page_bytes: _Optional[int] = ..., gpus: _Optional[_Iterable[_Union[GpuDevice, _Mapping]]] = ..., unified_memory: _Optional[bool] = ..., extra_buffers_work: _Optional[bool] = ..., worker_base_bytes: _Optional[int] = ..., drives: _Optional[_Iterable[_Union[DriveProfile, _Mapping]]] = ..., llama_cpp_python_version: _Optional[str] = ..., type_speeds: _Optional[_Iterable[_Union[TypeSpeed, _Mapping]]] = ...) -> None: ...
+    def __init__(self, cpu: _Optional[str] = ..., physical_cores: _Optional[int] = ..., usable_cores: _Optional[int] = ..., memory_total_bytes: _Optional[int] = ..., container_limit_bytes: _Optional[int] = ..., memory_available_bytes: _Optional[int] = ..., memory_bytes_per_second: _Optional[float] = ..., page_bytes: _Optional[int] = ..., gpus: _Optional[_Iterable[_Union[GpuDevice, _Mapping]]] = ..., unified_memory: _Optional[bool] = ..., extra_buffers_work: _Optional[bool] = ..., worker_base_bytes: _Optional[int] = ..., drives: _Optional[_Iterable[_Union[DriveProfile, _Mapping]]] = ..., llama_cpp_python_version: _Optional[str] = ..., type_speeds: _Optional[_Iterable[_Union[TypeSpeed, _Mapping]]] = ...) -> None: ...

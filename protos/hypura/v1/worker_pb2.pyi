@@ -33,7 +33,7 @@ class WorkerLoadResponse(_message.Message):
     def __init__(self, progress: _Optional[float] = ..., loaded: _Optional[_Union[LoadedModel, _Mapping]] = ...) -> None: ...
 
 class LoadedModel(_message.Message):
-    __slots__ = ("load_seconds", "bytes_read", "rss_bytes", "slots", "slot_bytes", "vocabulary_tokens", "bos_text", "eos_text", "adds_bos", "embedding_length", "can_generate", "context_tokens", "least_memory_bytes", "most_memory_bytes", "control_texts")
+    __slots__ = ("load_seconds", "bytes_read", "rss_bytes", "slots", "slot_bytes", "vocabulary_tokens", "bos_text", "eos_text", "adds_bos", "embedding_length", "can_generate", "context_tokens", "min_memory_limit_bytes", "max_memory_limit_bytes", "control_texts")
     LOAD_SECONDS_FIELD_NUMBER: _ClassVar[int]
     BYTES_READ_FIELD_NUMBER: _ClassVar[int]
     RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
@@ -46,8 +46,8 @@ class LoadedModel(_message.Message):
     EMBEDDING_LENGTH_FIELD_NUMBER: _ClassVar[int]
     CAN_GENERATE_FIELD_NUMBER: _ClassVar[int]
     CONTEXT_TOKENS_FIELD_NUMBER: _ClassVar[int]
-    LEAST_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
-    MOST_MEMORY_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MIN_MEMORY_LIMIT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_MEMORY_LIMIT_BYTES_FIELD_NUMBER: _ClassVar[int]
     CONTROL_TEXTS_FIELD_NUMBER: _ClassVar[int]
     load_seconds: float
     bytes_read: int
@@ -61,10 +61,10 @@ class LoadedModel(_message.Message):
     embedding_length: int
     can_generate: bool
     context_tokens: int
-    least_memory_bytes: int
-    most_memory_bytes: int
+    min_memory_limit_bytes: int
+    max_memory_limit_bytes: int
     control_texts: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, load_seconds: _Optional[float] = ..., bytes_read: _Optional[int] = ..., rss_bytes: _Optional[int] = ..., slots: _Optional[int] = ..., slot_bytes: _Optional[int] = ..., vocabulary_tokens: _Optional[int] = ..., bos_text: _Optional[str] = ..., eos_text: _Optional[str] = ..., adds_bos: _Optional[bool] = ..., embedding_length: _Optional[int] = ..., can_generate: _Optional[bool] = ..., context_tokens: _Optional[int] = ..., least_memory_bytes: _Optional[int] = ..., most_memory_bytes: _Optional[int] = ..., control_texts: _Optional[_Iterable[str]] = ...) -> None: ...
+    def __init__(self, load_seconds: _Optional[float] = ..., bytes_read: _Optional[int] = ..., rss_bytes: _Optional[int] = ..., slots: _Optional[int] = ..., slot_bytes: _Optional[int] = ..., vocabulary_tokens: _Optional[int] = ..., bos_text: _Optional[str] = ..., eos_text: _Optional[str] = ..., adds_bos: _Optional[bool] = ..., embedding_length: _Optional[int] = ..., can_generate: _Optional[bool] = ..., context_tokens: _Optional[int] = ..., min_memory_limit_bytes: _Optional[int] = ..., max_memory_limit_bytes: _Optional[int] = ..., control_texts: _Optional[_Iterable[str]] = ...) -> None: ...
 
 class WorkerResizeRequest(_message.Message):
     __slots__ = ("memory_limit_bytes",)
@@ -201,7 +201,7 @@ class WorkerStatisticsRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class WorkerStatisticsResponse(_message.Message):
-    __slots__ = ("rss_bytes", "peak_rss_bytes", "active_requests", "queued_requests", "finished_requests", "failed_requests", "prompt_tokens", "output_tokens", "bytes_read", "expert_hits", "expert_misses", "stall_seconds", "forward_seconds", "passes", "slots", "ahead_bytes", "ahead_used_bytes", "forced_tokens")
+    __slots__ = ("rss_bytes", "peak_rss_bytes", "active_requests", "queued_requests", "finished_requests", "failed_requests", "prompt_tokens", "output_tokens", "bytes_read", "expert_hits", "expert_misses", "stall_seconds", "forward_seconds", "passes", "slots", "prefetched_bytes", "prefetched_used_bytes", "forced_tokens")
     RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
     PEAK_RSS_BYTES_FIELD_NUMBER: _ClassVar[int]
     ACTIVE_REQUESTS_FIELD_NUMBER: _ClassVar[int]
@@ -217,8 +217,8 @@ class WorkerStatisticsResponse(_message.Message):
     FORWARD_SECONDS_FIELD_NUMBER: _ClassVar[int]
     PASSES_FIELD_NUMBER: _ClassVar[int]
     SLOTS_FIELD_NUMBER: _ClassVar[int]
-    AHEAD_BYTES_FIELD_NUMBER: _ClassVar[int]
-    AHEAD_USED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PREFETCHED_BYTES_FIELD_NUMBER: _ClassVar[int]
+    PREFETCHED_USED_BYTES_FIELD_NUMBER: _ClassVar[int]
     FORCED_TOKENS_FIELD_NUMBER: _ClassVar[int]
     rss_bytes: int
     peak_rss_bytes: int
@@ -235,7 +235,7 @@ class WorkerStatisticsResponse(_message.Message):
     forward_seconds: float
     passes: int
     slots: int
-    ahead_bytes: int
-    ahead_used_bytes: int
+    prefetched_bytes: int
+    prefetched_used_bytes: int
     forced_tokens: int
-    def __init__(self, rss_bytes: _Optional[int] = ..., peak_rss_bytes: _Optional[int] = ..., active_requests: _Optional[int] = ..., queued_requests: _Optional[int] = ..., finished_requests: _Optional[int] = ..., failed_requests: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., bytes_read: _Optional[int] = ..., expert_hits: _Optional[int] = ..., expert_misses: _Optional[int] = ..., stall_seconds: _Optional[float] = ..., forward_seconds: _Optional[float] = ..., passes: _Optional[int] = ..., slots: _Optional[int] = ..., ahead_bytes: _Optional[int] = ..., ahead_used_bytes: _Optional[int] = ..., forced_tokens: _Optional[int] = ...) -> None: ...
+    def __init__(self, rss_bytes: _Optional[int] = ..., peak_rss_bytes: _Optional[int] = ..., active_requests: _Optional[int] = ..., queued_requests: _Optional[int] = ..., finished_requests: _Optional[int] = ..., failed_requests: _Optional[int] = ..., prompt_tokens: _Optional[int] = ..., output_tokens: _Optional[int] = ..., bytes_read: _Optional[int] = ..., expert_hits: _Optional[int] = ..., expert_misses: _Optional[int] = ..., stall_seconds: _Optional[float] = ..., forward_seconds: _Optional[float] = ..., passes: _Optional[int] = ..., slots: _Optional[int] = ..., prefetched_bytes: _Optional[int] = ..., prefetched_used_bytes: _Optional[int] = ..., forced_tokens: _Optional[int] = ...) -> None: ...

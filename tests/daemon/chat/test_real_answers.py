@@ -87,7 +87,7 @@ async def serving(home: Path) -> AsyncIterator[Served]:
     def make_worker(name: str) -> WorkerProcess:
         return WorkerProcess(name, home, WorkerDeadlines(60, 60, 60, 5))
 
-    supervisor = Supervisor(planner, make_worker, budget_bytes=2_000_000_000, reload_wait_seconds=5)
+    supervisor = Supervisor(planner, make_worker, memory_budget_bytes=2_000_000_000, reload_wait_seconds=5)
     async with asyncio.timeout(150), asyncio.TaskGroup() as tasks:
         tasks.create_task(supervisor.run())
         try:

@@ -59,7 +59,7 @@ def test_an_enclosing_limit_counts_when_the_own_cgroup_has_none(tmp_path: Path) 
     files(top / "pod", memory__stat=f"anon 1\nactive_file {_GIB}\ninactive_file {2 * _GIB}\nslab 7")
     files(top / "pod/job", memory__max="max", memory__current=str(_GIB))
     memory = cgroup_memory(tree.process)
-    assert memory.limit_bytes == 8 * _GIB
+    assert memory.container_limit_bytes == 8 * _GIB
     assert memory.available_bytes == 6 * _GIB  # 3 GiB of the 5 in use are page cache
 
 
@@ -70,7 +70,7 @@ def test_the_tightest_level_wins_and_memory_high_is_a_limit(tmp_path: Path) -> N
     files(top / "a", memory__max=str(4 * _GIB), memory__current=str(3 * _GIB + _GIB // 2))
     files(top / "a/b", memory__max=str(9 * _GIB), memory__high=str(2 * _GIB), memory__current=str(_GIB))
     memory = cgroup_memory(tree.process)
-    assert memory.limit_bytes == 2 * _GIB
+    assert memory.container_limit_bytes == 2 * _GIB
     assert memory.available_bytes == _GIB // 2  # the outer one has less left
 
 
@@ -85,7 +85,7 @@ def test_version_1_counts_the_page_cache_of_children_as_reclaimable(tmp_path: Pa
     files(top / "user", memory__limit_in_bytes=str(3 * _GIB), memory__usage_in_bytes=str(2 * _GIB))
     files(top / "user", memory__stat=f"total_active_file {_GIB}\ntotal_inactive_file 0\nactive_file 5")
     files(top / "user/job", memory__limit_in_bytes=unlimited, memory__usage_in_bytes="5")
-    assert cgroup_memory(tree.process).limit_bytes == 3 * _GIB
+    assert cgroup_memory(tree.process).container_limit_bytes == 3 * _GIB
     assert cgroup_memory(tree.process).available_bytes == 2 * _GIB
 
 
@@ -96,7 +96,7 @@ def test_a_container_that_sees_the_hosts_paths_is_found_by_the_mounts_root(tmp_p
     files(top, memory__limit_in_bytes=str(_GIB), memory__usage_in_bytes="0")
     files(top / "inner", memory__limit_in_bytes=str(2 * _GIB), memory__usage_in_bytes="0")
     assert list(cgroup_levels(tree.process, "memory")) == [top / "inner", top]
-    assert cgroup_memory(tree.process).limit_bytes == _GIB
+    assert cgroup_memory(tree.process).container_limit_bytes == _GIB
 
 
 def test_a_cgroup_outside_the_mount_is_represented_by_the_mount(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_cgroup_outside_the_mount_is_represented_by_the_mount(tmp_path: Path) 
     top = tree.mount("", "cgroup2", "rw", root="/elsewhere")
     tree.member("0::/../../sibling")
     files(top, memory__max=str(_GIB), memory__current="0")
-    assert cgroup_memory(tree.process).limit_bytes == _GIB
+    assert cgroup_memory(tree.process).container_limit_bytes == _GIB
 
 
 def test_quotas_of_both_versions(tmp_path: Path) -> None:
@@ -123,7 +123,7 @@ def test_quotas_of_both_versions(tmp_path: Path) -> None:
 
 
 def test_no_cgroups_at_all(tmp_path: Path) -> None:
-    assert cgroup_memory(tmp_path).limit_bytes is None
+    assert cgroup_memory(tmp_path).container_limit_bytes is None
     assert cgroup_cpu_quota(tmp_path) is None
 
 
@@ -143,7 +143,7 @@ def test_nonsense_is_no_limit(line: str, value: str) -> None:
         tree.process.joinpath("cgroup").write_bytes(f"{line}\n0::/\n".encode(errors="replace"))
         files(top, memory__current="none")
         top.joinpath("memory.max").write_bytes(value.encode(errors="replace"))
-        limit = cgroup_memory(tree.process).limit_bytes
+        limit = cgroup_memory(tree.process).container_limit_bytes
         assert limit is None or limit >= 0
 
 

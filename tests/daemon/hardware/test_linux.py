@@ -27,7 +27,7 @@ def test_this_machine() -> None:
     linux = Linux()
     memory = linux.memory()
     assert memory.total_bytes == psutil.virtual_memory().total
-    assert 0 < memory.available_bytes <= memory.limit_bytes <= memory.total_bytes
+    assert 0 < memory.available_bytes <= memory.container_limit_bytes <= memory.total_bytes
     assert 1 <= linux.usable_cores() <= (os.cpu_count() or 1)
     assert linux.physical_cores() >= 1
     assert linux.cpu_name()
@@ -62,7 +62,7 @@ def test_a_container_limits_memory_and_cores(tmp_path: Path) -> None:
         cgroup="0::/\n",
     )
     memory = linux.memory()
-    assert (memory.total_bytes, memory.limit_bytes, memory.available_bytes) == (8_192_000, 1_000_000, 600_000)
+    assert (memory.total_bytes, memory.container_limit_bytes, memory.available_bytes) == (8_192_000, 1_000_000, 600_000)
     assert linux.unwritten_bytes() == 35 * 1024
     assert linux.usable_cores() == 1
 

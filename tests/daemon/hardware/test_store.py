@@ -58,7 +58,7 @@ async def test_the_real_probe_and_drive(tmp_path: Path, model: Path) -> None:
     profile = await HardwareStore(tmp_path / "home").profile(model)
     assert profile.memory_bytes_per_second > 1e9
     assert profile.worker_base_bytes > 0
-    assert 0 < profile.memory_available_bytes <= profile.memory_limit_bytes <= profile.memory_total_bytes
+    assert 0 < profile.memory_available_bytes <= profile.container_limit_bytes <= profile.memory_total_bytes
     assert profile.llama_cpp_python_version
     (drive,) = profile.drives
     assert drive.bytes_per_second > 0

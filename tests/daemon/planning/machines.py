@@ -26,7 +26,7 @@ def machine(*, gpu_bytes: int = 0, unified: bool = False) -> HardwareProfile:
         physical_cores=2,
         usable_cores=2,
         memory_total_bytes=24_000_000_000,
-        memory_limit_bytes=24_000_000_000,
+        container_limit_bytes=24_000_000_000,
         memory_available_bytes=23_000_000_000,
         memory_bytes_per_second=20e9,
         page_bytes=4096,

@@ -44,8 +44,8 @@ def planner(tmp_path_factory: pytest.TempPathFactory) -> LoadPlanner:
     return LoadPlanner(cast(Registry, given), cast(HardwareStore, given), 4096, 4)
 
 
-async def tokens(planner: LoadPlanner, memory_bytes: int = PLENTY, context: int = 0, least: int = 0) -> int:
-    request = LoadRequest(memory_bytes=memory_bytes, context_tokens=context, least_context_tokens=least)
+async def tokens(planner: LoadPlanner, memory_limit_bytes: int = PLENTY, context: int = 0, least: int = 0) -> int:
+    request = LoadRequest(memory_limit_bytes=memory_limit_bytes, context_tokens=context, least_context_tokens=least)
     return (await planner("tiny", request, whole=True)).context_tokens
 
 
@@ -70,32 +70,32 @@ async def least_bytes(planner: LoadPlanner, context: int) -> int:
 
 
 async def test_more_than_memory_holds_names_the_largest_and_it_is_true(planner: LoadPlanner) -> None:
-    memory_bytes = await least_bytes(planner, 8192)
+    memory_limit_bytes = await least_bytes(planner, 8192)
     with pytest.raises(ContextTooLong, match=r"the largest that tiny can have there is (\d+)") as caught:
-        await tokens(planner, memory_bytes, least=20000)
+        await tokens(planner, memory_limit_bytes, least=20000)
     largest = int(str(caught.value).split("there is ")[1].split(";")[0])
     assert 8192 <= largest < 20000 and caught.value.largest_tokens == largest
-    assert await tokens(planner, memory_bytes, context=largest) == largest
+    assert await tokens(planner, memory_limit_bytes, context=largest) == largest
     with pytest.raises(BudgetTooSmall):
-        await tokens(planner, memory_bytes, context=largest + 256)
+        await tokens(planner, memory_limit_bytes, context=largest + 256)
     assert await tokens(planner, caught.value.required_bytes, least=20000) >= 20000
 
 
 async def test_a_rounded_wish_that_does_not_fit_is_fulfilled_to_the_token(planner: LoadPlanner) -> None:
-    memory_bytes = await least_bytes(planner, 16500)
+    memory_limit_bytes = await least_bytes(planner, 16500)
     assert await tokens(planner, least=16500) == 18432
-    assert await tokens(planner, memory_bytes, least=16500) == 16500
+    assert await tokens(planner, memory_limit_bytes, least=16500) == 16500
 
 
 async def test_who_asks_for_less_than_is_usual_gets_it_where_the_usual_does_not_fit(planner: LoadPlanner) -> None:
-    memory_bytes = await least_bytes(planner, 1024)
-    assert await tokens(planner, memory_bytes, least=1024) == 1024
+    memory_limit_bytes = await least_bytes(planner, 1024)
+    assert await tokens(planner, memory_limit_bytes, least=1024) == 1024
     with pytest.raises(BudgetTooSmall):
-        await tokens(planner, memory_bytes)
+        await tokens(planner, memory_limit_bytes)
 
 
 async def test_without_any_memory_the_least_is_named(planner: LoadPlanner) -> None:
-    plan = await planner("tiny", LoadRequest(memory_bytes=await least_bytes(planner, 4096)), whole=True)
+    plan = await planner("tiny", LoadRequest(memory_limit_bytes=await least_bytes(planner, 4096)), whole=True)
     assert plan.mode is not Mode.MMAP
 
 

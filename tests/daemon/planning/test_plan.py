@@ -49,14 +49,14 @@ def _plan(model: Model, **request: object) -> Plan:
 )
 def test_modes_of_real_shapes(shape: str, memory_gb: int, mode: Mode, tiny: dict[str, Model]) -> None:
     model = shaped(shape, tiny["tiny-moe"])
-    made = _plan(model, memory_bytes=memory_gb * GB)
+    made = _plan(model, memory_limit_bytes=memory_gb * GB)
     assert made.mode is mode
     _check(made)
 
 
 def test_attention_is_streamed_only_when_it_must_be(tiny: dict[str, Model]) -> None:
     model = shaped("llama-70b", tiny["tiny-dense"])
-    large, small = _plan(model, memory_bytes=20 * GB), _plan(model, memory_bytes=6 * GB)
+    large, small = _plan(model, memory_limit_bytes=20 * GB), _plan(model, memory_limit_bytes=6 * GB)
     assert large.dense is not None and not large.dense.attention_streamed
     assert small.dense is not None and small.dense.attention_streamed
 
@@ -64,7 +64,7 @@ def test_attention_is_streamed_only_when_it_must_be(tiny: dict[str, Model]) -> N
 @pytest.mark.parametrize("memory_gb", [8, 14, 22, 30])
 def test_pinned_tensors_are_spread_evenly_and_waste_nothing(memory_gb: int, tiny: dict[str, Model]) -> None:
     """Seen: pinning whole layers left up to one layer's 460 MB of the limit unused."""
-    made = _plan(shaped("llama-70b", tiny["tiny-dense"]), memory_bytes=memory_gb * GB)
+    made = _plan(shaped("llama-70b", tiny["tiny-dense"]), memory_limit_bytes=memory_gb * GB)
     assert made.dense is not None
     streamed = _streamed(made)
     assert made.dense.pinned_tensors > 2 and len(streamed) == made.dense.streamed_tensors
@@ -78,7 +78,7 @@ def test_pinned_tensors_are_spread_evenly_and_waste_nothing(memory_gb: int, tiny
 def test_the_ring_is_no_larger_than_pays(memory_gb: int, tiny: dict[str, Model]) -> None:
     """Llama-70B has tensors of 193 and of 132 MB: where memory allows, the ring need not hold the former."""
     model = shaped("llama-70b", tiny["tiny-dense"])
-    made = _plan(model, memory_bytes=memory_gb * GB)
+    made = _plan(model, memory_limit_bytes=memory_gb * GB)
     assert made.dense is not None
     sizes = {t.size_bytes for t in model.tensors if t.role is Role.DENSE_FFN}
     assert len(sizes) == 2
@@ -88,7 +88,7 @@ def test_the_ring_is_no_larger_than_pays(memory_gb: int, tiny: dict[str, Model])
 
 def test_a_ubatch_takes_no_more_buffers_than_prompts_gain(tiny: dict[str, Model]) -> None:
     model = shaped("llama-70b", tiny["tiny-dense"])
-    request = LoadRequest(memory_bytes=14 * GB)
+    request = LoadRequest(memory_limit_bytes=14 * GB)
     usual = plan(model, machine(), DRIVE, request)
     slow = plan(model, machine(), replace(DRIVE, bytes_per_second=0.05e9), request)
     assert slow.ubatch_tokens == 512, "reads bound the prompt, and every pass reads all that is streamed"
@@ -151,7 +151,7 @@ def test_a_long_context_costs_little_before_it_is_used(shape: str, memory_gb: in
     lent, taken = rates
     assert taken < lent < 1.01
     assert lent > 0.93
-    capped = _plan(model, memory_bytes=memory_gb * GB, weight_cache_percent=10.0)
+    capped = _plan(model, memory_limit_bytes=memory_gb * GB, weight_cache_percent=10.0)
     if capped.dense is not None:
         held = sum(t.size_bytes for t in capped.tensors if t.role is Role.DENSE_FFN and t.tier is Tier.RAM)
         ring_bytes = capped.dense.ring_depth * capped.dense.ring_slot_bytes
@@ -167,7 +167,7 @@ def test_embeddings_stay_on_the_drive_unless_they_are_the_output_too(
     model = shaped(shape, tiny["tiny-moe" if shape.startswith("qwen") else "tiny-dense"])
     if tied:
         model = replace(model, tensors=tuple(t for t in model.tensors if t.name != "output.weight"))
-    made = _plan(model, memory_bytes=memory_gb * GB)
+    made = _plan(model, memory_limit_bytes=memory_gb * GB)
     _check(made)
     (embedding,) = (t for t in made.tensors if t.name == "token_embd.weight")
     assert (embedding.tier is Tier.NVME) is not tied
@@ -178,7 +178,7 @@ def test_embeddings_stay_on_the_drive_unless_they_are_the_output_too(
 
 def test_groups_of_slots_reach_from_the_first_layers_to_the_last(tiny: dict[str, Model]) -> None:
     """Seen with neighbours in a group: the first layers missed 13 of 16 experts, the last had slots to spare."""
-    made = _plan(shaped("qwen3-30b-a3b", tiny["tiny-moe"]), memory_bytes=10 * GB)
+    made = _plan(shaped("qwen3-30b-a3b", tiny["tiny-moe"]), memory_limit_bytes=10 * GB)
     assert made.experts is not None and len(made.experts.groups) > 3
     for group in made.experts.groups:
         assert min(group.layers) < 12 and max(group.layers) >= 36
@@ -186,7 +186,7 @@ def test_groups_of_slots_reach_from_the_first_layers_to_the_last(tiny: dict[str,
 
 
 def test_models_that_fit_keep_their_embeddings_in_memory(tiny: dict[str, Model]) -> None:
-    made = _plan(shaped("qwen3-30b-a3b", tiny["tiny-moe"]), memory_bytes=64 * GB)
+    made = _plan(shaped("qwen3-30b-a3b", tiny["tiny-moe"]), memory_limit_bytes=64 * GB)
     assert made.mode is Mode.RESIDENT and made.streamed_bytes == 0 and made.embedding_cache_bytes == 0
 
 
@@ -209,8 +209,8 @@ def test_a_budget_too_small_names_the_least_that_works(tiny: dict[str, Model]) -
     for shape in SHAPES[:4]:
         model = shaped(shape, tiny["tiny-moe"])
         with pytest.raises(BudgetTooSmall, match="the least is") as caught:
-            _plan(model, memory_bytes=GB // 10)
-        _check(_plan(model, memory_bytes=int(caught.value.required_bytes * 1.02)))
+            _plan(model, memory_limit_bytes=GB // 10)
+        _check(_plan(model, memory_limit_bytes=int(caught.value.required_bytes * 1.02)))
 
 
 @pytest.mark.parametrize(("shape", "memory_gb"), [("qwen3-30b-a3b", 8), ("llama-70b", 14)])
@@ -235,20 +235,20 @@ def test_layers_that_predict_further_tokens_are_not_counted(shape: str, memory_g
         sliding_window_layers=(*numbers.sliding_window_layers, False),
     )
     model = replace(without, tensors=(*without.tensors, *added, head), hyperparameters=predicting)
-    assert _plan(model, memory_bytes=memory_gb * GB) == _plan(without, memory_bytes=memory_gb * GB)
+    assert _plan(model, memory_limit_bytes=memory_gb * GB) == _plan(without, memory_limit_bytes=memory_gb * GB)
 
 
 def test_the_weight_cache_makes_a_model_stream_that_would_fit(tiny: dict[str, Model]) -> None:
     for name, mode in (("tiny-moe", Mode.EXPERT_STREAMING), ("tiny-dense", Mode.DENSE_STREAMING)):
         model = tiny[name]
-        assert _plan(model, memory_bytes=4 * GB).mode is Mode.RESIDENT
-        assert _plan(model, memory_bytes=4 * GB, weight_cache_percent=100.0).mode is Mode.RESIDENT
-        small = _plan(model, memory_bytes=4 * GB, weight_cache_percent=50.0)
+        assert _plan(model, memory_limit_bytes=4 * GB).mode is Mode.RESIDENT
+        assert _plan(model, memory_limit_bytes=4 * GB, weight_cache_percent=100.0).mode is Mode.RESIDENT
+        small = _plan(model, memory_limit_bytes=4 * GB, weight_cache_percent=50.0)
         assert small.mode is mode
         routed = sum(t.size_bytes for t in model.tensors if t.role in (Role.ROUTED_EXPERT, Role.DENSE_FFN))
         if small.experts is not None:
             assert slots.slots_bytes(small.experts.groups) <= routed / 2
-        assert _plan(model, memory_bytes=4 * GB, weight_cache_bytes=100_000_000).mode is Mode.RESIDENT
+        assert _plan(model, memory_limit_bytes=4 * GB, weight_cache_bytes=100_000_000).mode is Mode.RESIDENT
 
 
 @pytest.mark.parametrize("percent", [0.0, 0.01, 1.0])
@@ -259,14 +259,14 @@ def test_a_weight_cache_too_small_for_one_token_gets_the_least_slots(
 ) -> None:
     """Seen: it chose dense streaming, which reads every expert of every layer in each pass."""
     model = tiny[shape] if shape in tiny else shaped(shape, tiny["tiny-moe"])
-    made = _plan(model, memory_bytes=80 * GB, weight_cache_percent=percent, exact=exact)
+    made = _plan(model, memory_limit_bytes=80 * GB, weight_cache_percent=percent, exact=exact)
     _check(made)
     assert made.mode is Mode.EXPERT_STREAMING and made.experts is not None
     if "allows fewer" in made.reason:
         slots_made = [group.slots for group in made.experts.groups]
         assert made.experts.experts_per_token in slots_made and made.ubatch_tokens == 1
         assert [group.most_slots for group in made.experts.groups] == slots_made
-    more = _plan(model, memory_bytes=80 * GB, weight_cache_percent=30.0, exact=exact)
+    more = _plan(model, memory_limit_bytes=80 * GB, weight_cache_percent=30.0, exact=exact)
     assert "allows fewer" not in more.reason
 
 
@@ -279,11 +279,11 @@ def test_the_weight_cache_counts_where_there_is_no_feed_forward_part(tiny: dict[
         if t.role is not Role.ATTENTION and ".ffn_up" not in t.name and ".ffn_gate" not in t.name
     )
     mamba = replace(dense, architecture="mamba", tensors=tensors)
-    half = _plan(mamba, memory_bytes=4 * GB, weight_cache_percent=50.0)
+    half = _plan(mamba, memory_limit_bytes=4 * GB, weight_cache_percent=50.0)
     assert half.mode is Mode.DENSE_STREAMING
     held = sum(t.size_bytes for t in half.tensors if t.tier is Tier.RAM and t.name.endswith("ssm_in.weight"))
     assert 0 < held <= 0.5 * sum(t.size_bytes for t in tensors if t.name.endswith("ssm_in.weight"))
-    assert _plan(mamba, memory_bytes=4 * GB).mode is Mode.RESIDENT
+    assert _plan(mamba, memory_limit_bytes=4 * GB).mode is Mode.RESIDENT
 
 
 def test_weights_are_repacked_only_where_the_load_has_room_for_it(tiny: dict[str, Model]) -> None:
@@ -291,7 +291,7 @@ def test_weights_are_repacked_only_where_the_load_has_room_for_it(tiny: dict[str
     model = tiny["tiny-dense"]
     large = replace(model.tensors[0], name="output.weight", size_bytes=600_000_000, role=Role.OUTPUT)
     model = replace(model, tensors=(*model.tensors, large))
-    made = [_plan(model, memory_bytes=n) for n in range(900_000_000, 2 * GB, 50_000_000)]
+    made = [_plan(model, memory_limit_bytes=n) for n in range(900_000_000, 2 * GB, 50_000_000)]
     repacked = [plan.extra_buffers for plan in made]
     assert (
         {plan.mode for plan in made} == {Mode.RESIDENT}
@@ -308,18 +308,18 @@ def test_a_weight_cache_without_effect_says_so(tiny: dict[str, Model]) -> None:
     dense = tiny["tiny-dense"]
     small = replace(dense, tensors=tuple(replace(t, size_bytes=min(t.size_bytes, 8192)) for t in dense.tensors))
     for model in (replace(dense, architecture="dream"), small):
-        made = _plan(model, memory_bytes=4 * GB, weight_cache_percent=50.0)
+        made = _plan(model, memory_limit_bytes=4 * GB, weight_cache_percent=50.0)
         assert made.mode is Mode.RESIDENT and "the weight cache has no effect" in made.reason
-        assert "no effect" not in _plan(model, memory_bytes=4 * GB).reason
+        assert "no effect" not in _plan(model, memory_limit_bytes=4 * GB).reason
     large = replace(shaped("llama-70b", dense), architecture="dream")
-    mapped = _plan(large, memory_bytes=4 * GB, weight_cache_percent=50.0)
+    mapped = _plan(large, memory_limit_bytes=4 * GB, weight_cache_percent=50.0)
     assert mapped.mode is Mode.MMAP and "memory limit and weight cache cannot be kept" in mapped.reason
 
 
 def test_exact_fixes_what_changes_low_bits(tiny: dict[str, Model]) -> None:
     model = shaped("qwen3-30b-a3b", tiny["tiny-moe"])
     gpu = machine(gpu_bytes=80 * GB)
-    plans = [plan(model, gpu, DRIVE, LoadRequest(memory_bytes=n * GB, exact=True)) for n in (2, 4, 22)]
+    plans = [plan(model, gpu, DRIVE, LoadRequest(memory_limit_bytes=n * GB, exact=True)) for n in (2, 4, 22)]
     assert [p.mode for p in plans] == [Mode.EXPERT_STREAMING, Mode.EXPERT_STREAMING, Mode.RESIDENT]
     fixed = {(p.ubatch_tokens, p.sequences, p.threads, p.kv_type, p.gpu_layers, p.extra_buffers) for p in plans}
     assert len(fixed) == 1
@@ -332,7 +332,7 @@ def test_what_an_encoder_embeds_is_not_up_to_the_budget(architecture: str, exact
     shape = shaped("llama-70b", tiny["tiny-dense"])
     numbers = replace(shape.hyperparameters, causal=False)
     model = replace(shape, architecture=architecture, hyperparameters=numbers, capabilities=("embedding",))
-    plans = [_plan(model, memory_bytes=gb * GB, exact=exact) for gb in (8, 20, 80)]
+    plans = [_plan(model, memory_limit_bytes=gb * GB, exact=exact) for gb in (8, 20, 80)]
     assert {made.ubatch_tokens for made in plans} == {2048}
     assert [made.mode for made in plans][-1] is Mode.RESIDENT is not plans[0].mode
     buffers = [next(i.size_bytes for i in made.memory if i.name == "compute buffers") for made in plans]
@@ -344,10 +344,10 @@ def test_exact_fixes_the_ubatch_in_every_mode(architecture: str, tiny: dict[str,
     """Seen: a model that is mapped was computed in smaller passes where there was less memory."""
     model = replace(shaped("llama-70b", tiny["tiny-dense"]), architecture=architecture)
     few = [
-        _plan(model, memory_bytes=n, exact=True, context_tokens=512)
+        _plan(model, memory_limit_bytes=n, exact=True, context_tokens=512)
         for n in (GB // 10, 10 * GB)[architecture == "llama" :]
     ]
-    plans = [*few, _plan(model, memory_bytes=80 * GB, exact=True, context_tokens=512)]
+    plans = [*few, _plan(model, memory_limit_bytes=80 * GB, exact=True, context_tokens=512)]
     assert {made.ubatch_tokens for made in plans} == {32}
     assert {made.mode for made in plans} == {
         Mode.RESIDENT,
@@ -361,7 +361,7 @@ def test_vectors_made_of_all_tokens_cost_their_logits(tiny: dict[str, Model]) ->
 
     def buffers(pooling: Pooling) -> int:
         pooled = replace(model, hyperparameters=replace(model.hyperparameters, pooling_type=pooling))
-        made = _plan(pooled, memory_bytes=8 * GB)
+        made = _plan(pooled, memory_limit_bytes=8 * GB)
         assert made.ubatch_tokens == 512
         return next(item.size_bytes for item in made.memory if item.name == "compute buffers")
 
@@ -371,19 +371,19 @@ def test_vectors_made_of_all_tokens_cost_their_logits(tiny: dict[str, Model]) ->
 
 def test_a_gpu_takes_what_is_resident(tiny: dict[str, Model]) -> None:
     model = shaped("qwen3-30b-a3b", tiny["tiny-moe"])
-    whole = plan(model, machine(gpu_bytes=80 * GB), DRIVE, LoadRequest(memory_bytes=8 * GB))
+    whole = plan(model, machine(gpu_bytes=80 * GB), DRIVE, LoadRequest(memory_limit_bytes=8 * GB))
     assert whole.mode is Mode.RESIDENT
     assert whole.gpu_layers == 49
-    part = plan(model, machine(gpu_bytes=3 * GB), DRIVE, LoadRequest(memory_bytes=8 * GB))
+    part = plan(model, machine(gpu_bytes=3 * GB), DRIVE, LoadRequest(memory_limit_bytes=8 * GB))
     assert part.mode is Mode.EXPERT_STREAMING
     assert all(t.tier is not Tier.GPU for t in part.tensors if t.role is Role.ROUTED_EXPERT)
-    unified = plan(model, machine(gpu_bytes=24 * GB, unified=True), DRIVE, LoadRequest(memory_bytes=8 * GB))
+    unified = plan(model, machine(gpu_bytes=24 * GB, unified=True), DRIVE, LoadRequest(memory_limit_bytes=8 * GB))
     assert unified.mode is Mode.EXPERT_STREAMING, "unified memory is one pool: the GPU adds none"
 
 
 def test_an_architecture_that_is_not_proven_is_mapped_with_a_word(tiny: dict[str, Model]) -> None:
     model = replace(shaped("llama-70b", tiny["tiny-dense"]), architecture="dream")
-    made = _plan(model, memory_bytes=10 * GB)
+    made = _plan(model, memory_limit_bytes=10 * GB)
     assert made.mode is Mode.MMAP
     assert "not proven lossless" in made.reason
 
@@ -391,8 +391,8 @@ def test_an_architecture_that_is_not_proven_is_mapped_with_a_word(tiny: dict[str
 @pytest.mark.parametrize(
     ("request_", "error", "message"),
     [
-        ({"memory_bytes": 0}, InvalidRequest, "memory of 0"),
-        ({"memory_bytes": 1 << 60}, InvalidRequest, "memory of"),
+        ({"memory_limit_bytes": 0}, InvalidRequest, "memory of 0"),
+        ({"memory_limit_bytes": 1 << 60}, InvalidRequest, "memory of"),
         ({"context_tokens": 10**9}, ContextTooLong, "more than the"),
         ({"sequences": 1000}, InvalidRequest, "1000 sequences"),
         ({"kv_type": "q2_k"}, InvalidRequest, "q2_k"),
@@ -405,13 +405,13 @@ def test_bad_requests(
     request_: dict[str, object], error: type[HypuraError], message: str, tiny: dict[str, Model]
 ) -> None:
     with pytest.raises(error, match=message):
-        _plan(tiny["tiny-moe"], **({"memory_bytes": GB} | request_))
+        _plan(tiny["tiny-moe"], **({"memory_limit_bytes": GB} | request_))
 
 
 @settings(max_examples=60)
 @given(
     shape=st.sampled_from(SHAPES),
-    memory_bytes=st.integers(50_000_000, 40 * GB),
+    memory_limit_bytes=st.integers(50_000_000, 40 * GB),
     context_tokens=st.integers(1, 4096),
     sequences=st.integers(1, 16),
     percent=st.none() | st.floats(0, 100),
@@ -419,7 +419,7 @@ def test_bad_requests(
 )
 def test_every_plan_keeps_its_promises(
     shape: str,
-    memory_bytes: int,
+    memory_limit_bytes: int,
     context_tokens: int,
     sequences: int,
     percent: float | None,
@@ -430,7 +430,7 @@ def test_every_plan_keeps_its_promises(
     try:
         made = _plan(
             model,
-            memory_bytes=memory_bytes,
+            memory_limit_bytes=memory_limit_bytes,
             context_tokens=context_tokens,
             sequences=sequences,
             weight_cache_percent=percent,
@@ -445,11 +445,11 @@ def test_every_plan_keeps_its_promises(
 def test_a_model_of_which_nothing_can_be_streamed_is_resident_whatever_the_weight_cache(tiny: dict[str, Model]) -> None:
     """Seen: all matrices below 16 KiB and `--weight-cache 50%`: the search for the least budget doubled it for ever."""
     model = _with_sizes(tiny["tiny-dense"], [12_000] * 40)
-    made = _plan(model, memory_bytes=GB, weight_cache_percent=50.0)
+    made = _plan(model, memory_limit_bytes=GB, weight_cache_percent=50.0)
     assert made.mode is Mode.RESIDENT and "nothing of this model can be streamed" in made.reason
     with pytest.raises(BudgetTooSmall) as caught:
-        _plan(model, memory_bytes=1_000_000, weight_cache_bytes=1)
-    assert _plan(model, memory_bytes=caught.value.required_bytes, weight_cache_bytes=1).mode is Mode.RESIDENT
+        _plan(model, memory_limit_bytes=1_000_000, weight_cache_bytes=1)
+    assert _plan(model, memory_limit_bytes=caught.value.required_bytes, weight_cache_bytes=1).mode is Mode.RESIDENT
 
 
 @settings(max_examples=60)
@@ -458,7 +458,7 @@ def test_a_model_of_which_nothing_can_be_streamed_is_resident_whatever_the_weigh
     architecture=st.sampled_from(("", "qwen3moe", "grovemoe", "dream", "minimax-01", "refact", "bert")),
     sizes=st.lists(st.integers(32, 60_000), max_size=6),
     keep_experts=st.booleans(),
-    memory_bytes=st.integers(1, GB),
+    memory_limit_bytes=st.integers(1, GB),
     cache=st.none() | st.floats(0, 100) | st.integers(0, 1 << 50),
     context_tokens=st.integers(1, 4096),
     exact=st.booleans(),
@@ -468,7 +468,7 @@ def test_planning_ends_after_a_bounded_number_of_tries(
     architecture: str,
     sizes: list[int],
     keep_experts: bool,
-    memory_bytes: int,
+    memory_limit_bytes: int,
     cache: float | int | None,
     context_tokens: int,
     exact: bool,
@@ -489,10 +489,10 @@ def test_planning_ends_after_a_bounded_number_of_tries(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_by_mode", counted)
         try:
-            _plan(model, memory_bytes=memory_bytes, **request)
+            _plan(model, memory_limit_bytes=memory_limit_bytes, **request)
         except BudgetTooSmall as error:
             tries = 0
-            _plan(model, memory_bytes=error.required_bytes, **request)
+            _plan(model, memory_limit_bytes=error.required_bytes, **request)
         except InvalidRequest as error:
             assert "no amount of memory" in str(error)
 
@@ -501,7 +501,7 @@ def test_a_file_of_tens_of_thousands_of_tensor_sizes_is_planned(tiny: dict[str, 
     """Every size was tried as the ring's largest: quadratic, so hours for as many tensors as a header may have."""
     model = _with_sizes(tiny["tiny-dense"], range(20_000, 20_000 + 10_000 * 32, 32))
     began = time.process_time()
-    assert _plan(model, memory_bytes=2 * GB, weight_cache_percent=50.0).mode is Mode.DENSE_STREAMING
+    assert _plan(model, memory_limit_bytes=2 * GB, weight_cache_percent=50.0).mode is Mode.DENSE_STREAMING
     assert time.process_time() - began < 20, "it took minutes"
 
 
@@ -554,5 +554,5 @@ def test_expert_scales_keep_a_model_off_the_gpu(tiny: dict[str, Model]) -> None:
     scale = ModelTensor("blk.0.ffn_down_exps.scale", "F32", (128,), Role.EXPERT_VECTOR, 0, 0, 0, 512)
     scaled = replace(model, tensors=(*model.tensors, scale))
     gpu = machine(gpu_bytes=3 * GB)
-    assert plan(scaled, gpu, DRIVE, LoadRequest(memory_bytes=8 * GB)).gpu_layers == 0
-    assert plan(model, gpu, DRIVE, LoadRequest(memory_bytes=8 * GB)).gpu_layers > 0
+    assert plan(scaled, gpu, DRIVE, LoadRequest(memory_limit_bytes=8 * GB)).gpu_layers == 0
+    assert plan(model, gpu, DRIVE, LoadRequest(memory_limit_bytes=8 * GB)).gpu_layers > 0

@@ -25,7 +25,9 @@ NOTHING = RunSettings()
 def made(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     path = tmp_path_factory.mktemp("models") / "m.gguf"
     write_synthetic_model("tiny-moe", path)
-    return plan(open_model(path, "m"), machine(), DRIVE, LoadRequest(memory_bytes=1 << 30, weight_cache_percent=25))
+    return plan(
+        open_model(path, "m"), machine(), DRIVE, LoadRequest(memory_limit_bytes=1 << 30, weight_cache_percent=25)
+    )
 
 
 def test_nothing_said_and_nothing_found_changes_nothing(made: Plan) -> None:

@@ -101,7 +101,7 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
             embedding_length=WIDE,
         )
         if self.mode in ("elastic", "stubborn"):
-            loaded.least_memory_bytes, loaded.most_memory_bytes = 2, 30
+            loaded.min_memory_limit_bytes, loaded.max_memory_limit_bytes = 2, 30
         yield worker_pb2.WorkerLoadResponse(loaded=loaded)
 
     async def Resize(self, request: Any, context: Any) -> Any:  # noqa: N802

@@ -37,7 +37,7 @@ class Clock:
         return self.now_seconds
 
 
-def make_plan(name: str, memory_bytes: int, mode: Mode = Mode.RESIDENT, context_tokens: int = 4096) -> Plan:
+def make_plan(name: str, memory_limit_bytes: int, mode: Mode = Mode.RESIDENT, context_tokens: int = 4096) -> Plan:
     return Plan(
         model=name,
         architecture="llama",
@@ -45,7 +45,7 @@ def make_plan(name: str, memory_bytes: int, mode: Mode = Mode.RESIDENT, context_
         reason="",
         files=(),
         tensors=(),
-        memory_limit_bytes=memory_bytes,
+        memory_limit_bytes=memory_limit_bytes,
         memory=(),
         context_tokens=context_tokens,
         trained_context_tokens=TRAINED_TOKENS,
@@ -147,12 +147,12 @@ async def house(
         least = 6 if name.startswith("big") else 1
         if name.startswith("tight"):
             least += (tokens - 1) // 4096
-            if request.memory_bytes < least:
-                largest_tokens = request.memory_bytes * 4096
+            if request.memory_limit_bytes < least:
+                largest_tokens = request.memory_limit_bytes * 4096
                 raise ContextTooLong(f"the largest is {largest_tokens}", least, largest_tokens)
-        if request.memory_bytes < least:
+        if request.memory_limit_bytes < least:
             raise BudgetTooSmall(f"{name} needs {least}", least)
-        taken = min(request.memory_bytes, 4) if whole and name.startswith("small") else request.memory_bytes
+        taken = min(request.memory_limit_bytes, 4) if whole and name.startswith("small") else request.memory_limit_bytes
         return make_plan(name, least if name.startswith("tight") else taken, context_tokens=tokens)
 
     def make_worker(name: str) -> WorkerProcess:
@@ -160,7 +160,7 @@ async def house(
         return WorkerProcess(name, folder, deadlines, command=command)
 
     supervisor = Supervisor(
-        planner, make_worker, budget_bytes=budget, reload_wait_seconds=reload_wait, rules=rules, clock=clock
+        planner, make_worker, memory_budget_bytes=budget, reload_wait_seconds=reload_wait, rules=rules, clock=clock
     )
     home = House(supervisor, clock)
     async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:

@@ -109,7 +109,7 @@ async def test_what_is_likely_is_loaded_but_not_insisted_on(folder: Path) -> Non
 async def test_more_context_waits_for_memory_that_others_hold(folder: Path) -> None:
     async with house(folder, budget=3) as home, asyncio.TaskGroup() as tasks:
         first = await home.load("tight")
-        async with home.supervisor.lease("other", LoadRequest(memory_bytes=2)):
+        async with home.supervisor.lease("other", LoadRequest(memory_limit_bytes=2)):
             larger = tasks.create_task(home.load("tight", use=Use(context_tokens=12000)))
             await home.waiting("tight", 1)
             await home.advance(30)

@@ -105,25 +105,25 @@ async def test_out_of_memory_while_loading_is_tried_once_more_with_less(folder: 
     async with house(folder) as home:
         home.modes["m"] = "die-load"
         with pytest.raises(WorkerDied, match="by the system, whose memory ran out"):
-            await home.load("m", LoadRequest(memory_bytes=8))
-        assert [request.memory_bytes for request in home.plans] == [8, 6]
+            await home.load("m", LoadRequest(memory_limit_bytes=8))
+        assert [request.memory_limit_bytes for request in home.plans] == [8, 6]
         assert any("once more with less" in event.stage for event in home.events)
 
 
 async def test_out_of_memory_between_requests_makes_the_next_load_smaller(folder: Path, starved: Starved) -> None:
     async with house(folder) as home:
-        await home.load("m", LoadRequest(memory_bytes=8))
+        await home.load("m", LoadRequest(memory_limit_bytes=8))
         await crash_when_ready(home)
         await home.load("m")
-        assert home.one("m").memory_bytes == 6
+        assert home.one("m").memory_limit_bytes == 6
         await home.supervisor.unload("m")
         await home.load("m")
-        assert home.one("m").memory_bytes == 10
+        assert home.one("m").memory_limit_bytes == 10
 
 
 async def test_a_kill_by_hand_is_not_taken_for_lack_of_memory(folder: Path) -> None:
     async with house(folder) as home, asyncio.timeout(20):
-        await home.load("m", LoadRequest(memory_bytes=8))
+        await home.load("m", LoadRequest(memory_limit_bytes=8))
         await crash_when_ready(home)
         await home.load("m")
-        assert home.one("m").memory_bytes == 8
+        assert home.one("m").memory_limit_bytes == 8

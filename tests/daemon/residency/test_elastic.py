@@ -17,7 +17,7 @@ from tests.daemon.residency.harness import House, expect, house
 
 async def held(home: House, **wanted: int) -> None:
     """Returns when the models hold so much."""
-    while {s.name: s.memory_bytes for s in home.supervisor.status()} != wanted:
+    while {s.name: s.memory_limit_bytes for s in home.supervisor.status()} != wanted:
         await home.settled()
 
 
@@ -47,7 +47,7 @@ async def test_pinned_models_shrink_too(folder: Path) -> None:
     async with house(folder) as home:
         home.modes["first"] = "elastic"
         await home.load("first", pin=True)
-        await home.load("second", LoadRequest(memory_bytes=7))
+        await home.load("second", LoadRequest(memory_limit_bytes=7))
         await held(home, first=3, second=7)
 
 
@@ -57,16 +57,16 @@ async def test_idle_models_leave_before_busy_ones_shrink(folder: Path) -> None:
         async with home.lease("busy", keep_alive=None):
             await held(home, busy=10)
             await home.load("small-1")
-            before = home.one("busy").memory_bytes
+            before = home.one("busy").memory_limit_bytes
             await home.load("small-2")
             assert home.names() == ["busy", "small-2"]
-            assert home.one("busy").memory_bytes == before
+            assert home.one("busy").memory_limit_bytes == before
 
 
 async def test_what_was_asked_for_stays_the_limit(folder: Path) -> None:
     async with house(folder) as home:
         home.modes["first"] = "elastic"
-        await home.load("first", LoadRequest(memory_bytes=5))
+        await home.load("first", LoadRequest(memory_limit_bytes=5))
         await home.settled()
         await held(home, first=5)
 
@@ -86,7 +86,7 @@ async def test_a_smaller_budget_shrinks_caches_before_idle_models_leave(folder: 
     async with house(folder) as home:
         home.modes["first"] = "elastic"
         await home.load("small")
-        await home.load("first", LoadRequest(memory_bytes=6))
+        await home.load("first", LoadRequest(memory_limit_bytes=6))
         await held(home, first=6, small=4)
         home.supervisor.limit(8)
         await held(home, first=4, small=4)
@@ -94,7 +94,7 @@ async def test_a_smaller_budget_shrinks_caches_before_idle_models_leave(folder: 
         await held(home, first=5)
         home.supervisor.limit(10)
         await held(home, first=6)
-        assert home.supervisor.budget_bytes == 10
+        assert home.supervisor.memory_budget_bytes == 10
 
 
 @dataclass
@@ -118,11 +118,11 @@ async def test_memory_pressure_from_outside_shrinks_caches_and_lets_them_grow_ag
         async with home.lease("first"):
             await held(home, first=10)
             platform.available_bytes = 35  # 5 less than the reserve of 40.
-            while home.one("first").memory_bytes == 10:
+            while home.one("first").memory_limit_bytes == 10:
                 await home.settled()
             platform.available_bytes = 60  # Neither short nor ample.
             await home.settled()
-            assert home.one("first").memory_bytes <= 5
+            assert home.one("first").memory_limit_bytes <= 5
             platform.available_bytes = 1000
             await held(home, first=10)
         watching.cancel()

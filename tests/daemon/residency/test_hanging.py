@@ -63,10 +63,10 @@ async def test_a_worker_that_hangs_is_given_up_and_its_memory_counts_until_it_ha
             assert [line["pid"] for line in lines if "hangs in the system" in line["event"]] == [pid]
             await home.settled()
             assert home.names() == []
-            assert home.supervisor.held_bytes == 10
+            assert home.supervisor.planned_bytes == 10
             words = await expect(ServerBusy, home.load("big"))
             assert f"worker {pid} was killed and hangs in the system" in words
-        while home.supervisor.held_bytes:  # noqa: ASYNC110
+        while home.supervisor.planned_bytes:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         await home.load("big")
 

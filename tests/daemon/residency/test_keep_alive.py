@@ -71,11 +71,11 @@ async def test_0_unloads_when_the_last_of_those_that_run_has_ended(folder: Path)
 
 async def test_the_options_of_a_load_outlive_its_keep_alive(folder: Path) -> None:
     async with house(folder) as home:
-        await home.load("m", LoadRequest(memory_bytes=3), use=Use(keep_alive_seconds=1))
+        await home.load("m", LoadRequest(memory_limit_bytes=3), use=Use(keep_alive_seconds=1))
         await home.advance(1)
         await home.gone("m")
         await home.load("m")
-        assert home.one("m").memory_bytes == 3
+        assert home.one("m").memory_limit_bytes == 3
 
 
 async def test_retiring_an_idle_model_ends_it(folder: Path) -> None:

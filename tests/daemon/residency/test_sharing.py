@@ -27,7 +27,7 @@ async def test_the_first_to_expire_makes_room(folder: Path) -> None:
 
 async def test_the_pinned_are_waited_for_in_vain_so_it_is_said_at_once(folder: Path) -> None:
     async with house(folder) as home:
-        await home.load("pinned", LoadRequest(memory_bytes=5), pin=True)
+        await home.load("pinned", LoadRequest(memory_limit_bytes=5), pin=True)
         with pytest.raises(ServerBusy) as caught:
             await home.load("big")
         assert '"pinned" 0.00 GB (pinned)' in str(caught.value)
@@ -39,7 +39,7 @@ async def test_the_busy_are_waited_for(folder: Path) -> None:
     async with house(folder, rules=RULES) as home, asyncio.TaskGroup() as tasks:
         async with home.lease("m"):
             big = tasks.create_task(home.load("big"))
-            exact = tasks.create_task(home.load("exact", LoadRequest(memory_bytes=2)))
+            exact = tasks.create_task(home.load("exact", LoadRequest(memory_limit_bytes=2)))
             await home.waiting("big", 1)
             await home.waiting("exact", 1)
             assert any("waiting for" in event.stage for event in home.events)
@@ -97,13 +97,13 @@ async def test_a_model_that_was_just_loaded_keeps_its_memory_for_a_while(folder:
 
 async def test_what_fits_beside_overtakes_only_for_a_while(folder: Path) -> None:
     async with house(folder, rules=RULES) as home, asyncio.TaskGroup() as tasks, AsyncExitStack() as running:
-        await running.enter_async_context(home.supervisor.lease("busy", LoadRequest(memory_bytes=5)))
+        await running.enter_async_context(home.supervisor.lease("busy", LoadRequest(memory_limit_bytes=5)))
         big = tasks.create_task(home.load("big"))
         await home.waiting("big", 1)
-        assert await home.load("beside", LoadRequest(memory_bytes=3))
+        assert await home.load("beside", LoadRequest(memory_limit_bytes=3))
         assert await home.supervisor.unload("beside")
         await home.advance(20)
-        late = tasks.create_task(home.load("beside", LoadRequest(memory_bytes=3)))
+        late = tasks.create_task(home.load("beside", LoadRequest(memory_limit_bytes=3)))
         await home.waiting("beside", 1)
         assert home.names() == ["big", "busy"]
         await running.aclose()

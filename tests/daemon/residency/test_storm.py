@@ -65,7 +65,7 @@ class Puppet(WorkerProcess):
 
 
 async def client(home: House, name: str, chance: random.Random, ends: asyncio.Event) -> str:
-    request = LoadRequest(memory_bytes=chance.choice((0, 3, 7))) if chance.random() < 0.15 else None
+    request = LoadRequest(memory_limit_bytes=chance.choice((0, 3, 7))) if chance.random() < 0.15 else None
     use = Use(chance.choice(KEEP_ALIVES), chance.choice(CONTEXTS))
     try:
         async with home.supervisor.lease(name, request, pin=chance.random() < 0.02, use=use) as lease:
@@ -82,7 +82,10 @@ async def client(home: House, name: str, chance: random.Random, ends: asyncio.Ev
 def check(home: House) -> None:
     """What must hold at any moment."""
     holders = home.supervisor._lifecycle.holdings.holders()
-    assert sum(holder.memory_bytes for holder in holders if not holder.leaving) <= home.supervisor.budget_bytes
+    assert (
+        sum(holder.memory_limit_bytes for holder in holders if not holder.leaving)
+        <= home.supervisor.memory_budget_bytes
+    )
     for entry in home.supervisor._lifecycle._entries.values():
         assert (entry.tenure is not None) == (
             entry.state in (ModelState.LOADING, ModelState.READY, ModelState.UNLOADING)

@@ -31,7 +31,7 @@ async def test_one_load_serves_all_who_ask(folder: Path) -> None:
         assert len(set(pids)) == 1
         assert len(home.plans) == 1
         snapshot = home.one("m")
-        assert (snapshot.state, snapshot.memory_bytes, snapshot.worker_pid) == (ModelState.READY, 10, pids[0])
+        assert (snapshot.state, snapshot.memory_limit_bytes, snapshot.worker_pid) == (ModelState.READY, 10, pids[0])
         assert {event.stage for event in home.events} >= {"planning", "starting a worker", "loading"}
         assert 0.5 in [event.share for event in home.events]
         assert await home.supervisor.unload("m")
@@ -60,34 +60,34 @@ async def test_more_than_the_whole_budget(folder: Path) -> None:
     async with house(folder) as home:
         await home.load("m")
         with pytest.raises(BudgetTooSmall, match="big needs 6"):
-            await home.load("big", LoadRequest(memory_bytes=5))
+            await home.load("big", LoadRequest(memory_limit_bytes=5))
         assert [s.name for s in home.supervisor.status()] == ["m"]
         # What is asked for is a limit: all that there is will do.
-        await home.load("other", LoadRequest(memory_bytes=11))
-        assert home.one("other").memory_bytes <= home.supervisor.budget_bytes
+        await home.load("other", LoadRequest(memory_limit_bytes=11))
+        assert home.one("other").memory_limit_bytes <= home.supervisor.memory_budget_bytes
 
 
 async def test_other_options_reload_an_idle_model(folder: Path) -> None:
     async with house(folder) as home:
-        first = await home.load("m", LoadRequest(memory_bytes=3))
+        first = await home.load("m", LoadRequest(memory_limit_bytes=3))
         assert await home.load("m") == first
-        assert await home.load("m", LoadRequest(memory_bytes=3)) == first
-        assert await home.load("m", LoadRequest(memory_bytes=4)) != first
-        assert home.one("m").memory_bytes == 4
+        assert await home.load("m", LoadRequest(memory_limit_bytes=3)) == first
+        assert await home.load("m", LoadRequest(memory_limit_bytes=4)) != first
+        assert home.one("m").memory_limit_bytes == 4
 
 
 async def test_other_options_that_cannot_be_leave_the_model_alone(folder: Path) -> None:
     async with house(folder) as home:
-        first = await home.load("big", LoadRequest(memory_bytes=6))
+        first = await home.load("big", LoadRequest(memory_limit_bytes=6))
         with pytest.raises(BudgetTooSmall):
-            await home.load("big", LoadRequest(memory_bytes=5))
+            await home.load("big", LoadRequest(memory_limit_bytes=5))
         assert await home.load("big") == first
 
 
 async def test_other_options_wait_for_running_requests_but_not_for_ever(folder: Path) -> None:
     async with house(folder, reload_wait=60) as home, asyncio.TaskGroup() as tasks:
         async with home.supervisor.lease("m") as lease:
-            other = tasks.create_task(expect(ServerBusy, home.load("m", LoadRequest(memory_bytes=4))))
+            other = tasks.create_task(expect(ServerBusy, home.load("m", LoadRequest(memory_limit_bytes=4))))
             await home.waiting("m", 1)
             await home.advance(60)
             assert "other options and still answers 1 requests after 60 seconds" in await other
@@ -98,7 +98,7 @@ async def test_other_options_wait_for_running_requests_but_not_for_ever(folder: 
 async def test_requests_behind_a_reload_are_served_by_the_new_worker(folder: Path) -> None:
     async with house(folder) as home, asyncio.TaskGroup() as tasks, AsyncExitStack() as running:
         lease = await running.enter_async_context(home.supervisor.lease("m"))
-        reload = tasks.create_task(home.load("m", LoadRequest(memory_bytes=4)))
+        reload = tasks.create_task(home.load("m", LoadRequest(memory_limit_bytes=4)))
         await home.planned.wait()
         behind = tasks.create_task(home.load("m"))
         await running.aclose()
@@ -107,20 +107,20 @@ async def test_requests_behind_a_reload_are_served_by_the_new_worker(folder: Pat
 
 async def test_death_is_told_and_the_next_request_loads_anew(folder: Path) -> None:
     async with house(folder) as home:
-        other = await home.load("other", LoadRequest(memory_bytes=2))
+        other = await home.load("other", LoadRequest(memory_limit_bytes=2))
         home.modes["m"] = "die-answer"
         with pytest.raises(WorkerDied, match="SIGSEGV"):
-            async with home.supervisor.lease("m", LoadRequest(memory_bytes=3)) as lease:
+            async with home.supervisor.lease("m", LoadRequest(memory_limit_bytes=3)) as lease:
                 async for _ in lease.worker.generate(worker_pb2.WorkerGenerateRequest(prompt="a b c")):
                     pass
         failed = await home.until("m", ModelState.FAILED)
         assert "SIGSEGV" in failed.error
         assert "bad access" in failed.error
-        assert (failed.worker_pid, failed.memory_bytes) == (0, 0)
+        assert (failed.worker_pid, failed.memory_limit_bytes) == (0, 0)
         home.modes["m"] = "well"
         await home.load("m")
         assert (home.one("m").state, home.one("m").error) == (ModelState.READY, "")
-        assert home.one("m").memory_bytes == 3
+        assert home.one("m").memory_limit_bytes == 3
         assert await home.load("other") == other
 
 

@@ -72,7 +72,7 @@ async def serving(mode: str = "well", home: Path | None = None) -> AsyncIterator
     async def planner(name: str, request: LoadRequest, *, whole: bool) -> Plan:
         desk.asked.append(request)
         desk.wholes.append(whole)
-        return make_plan(name, request.memory_bytes)
+        return make_plan(name, request.memory_limit_bytes)
 
     with tempfile.TemporaryDirectory(prefix="hyp") as name:
         folder = Path(name)
@@ -96,7 +96,7 @@ async def serving(mode: str = "well", home: Path | None = None) -> AsyncIterator
             1,
             reload_wait_seconds=1,
         )
-        supervisor = Supervisor(planner, make_worker, budget_bytes=100, reload_wait_seconds=5)
+        supervisor = Supervisor(planner, make_worker, memory_budget_bytes=100, reload_wait_seconds=5)
         registry = cast(Registry, Shelf()) if home is None else Registry(home)
         hardware = HardwareStore(folder)
         control = ControlServicer(
@@ -126,7 +126,7 @@ async def serving(mode: str = "well", home: Path | None = None) -> AsyncIterator
 
 async def test_load_tells_stages_and_progress_and_ends_with_the_status() -> None:
     async with serving() as desk:
-        messages = await desk.load(memory_bytes=60, pin=True)
+        messages = await desk.load(memory_limit_bytes=60, pin=True)
         assert [m.stage for m in messages if m.HasField("stage")] == ["planning", "starting a worker", "loading"]
         assert [m.progress for m in messages if m.HasField("progress")] == [0.5]
         loaded = messages[-1].loaded
@@ -135,7 +135,7 @@ async def test_load_tells_stages_and_progress_and_ends_with_the_status() -> None
         assert loaded.worker_pid > 0
         assert loaded.statistics.rss_bytes == 1
         status = await desk.stub.Status(control_pb2.StatusRequest())
-        assert (status.daemon.memory_budget_bytes, status.daemon.memory_planned_bytes) == (100, 60)
+        assert (status.daemon.memory_budget_bytes, status.daemon.planned_bytes) == (100, 60)
         assert status.models[0].worker_pid == loaded.worker_pid
         assert (await desk.stub.Unload(control_pb2.UnloadRequest(model="m"))).was_loaded
         assert not (await desk.stub.Unload(control_pb2.UnloadRequest(model="m"))).was_loaded
@@ -146,13 +146,13 @@ async def test_load_tells_stages_and_progress_and_ends_with_the_status() -> None
 async def test_a_plan_is_what_a_load_gets(asked_bytes: int) -> None:
     """Seen: with a budget smaller than --memory, plan said resident and load streamed."""
     async with serving() as desk:
-        options = control_pb2.LoadOptions(memory_bytes=asked_bytes, exact=True)
+        options = control_pb2.LoadOptions(memory_limit_bytes=asked_bytes, exact=True)
         shown = await desk.stub.Plan(control_pb2.PlanRequest(model="m", options=options))
-        messages = await desk.load(memory_bytes=asked_bytes, exact=True)
+        messages = await desk.load(memory_limit_bytes=asked_bytes, exact=True)
         assert desk.asked[0] == desk.asked[1]
         assert desk.wholes[0] == desk.wholes[1]
         assert shown.plan.memory_limit_bytes == messages[-1].loaded.plan.memory_limit_bytes <= 100
-        assert shown.limiting_budget_bytes == (100 if asked_bytes > 100 else 0)
+        assert shown.memory_budget_bytes == (100 if asked_bytes > 100 else 0)
         assert any("budget" in message.stage for message in messages) == (asked_bytes > 100)
 
 
@@ -160,19 +160,19 @@ async def test_a_plan_for_a_process_of_the_clients_own_is_not_limited_by_the_bud
     """Keeps out benchmarks that measure less memory than they say."""
     async with serving() as desk:
         request = control_pb2.PlanRequest(model="m", beyond_budget=True)
-        request.options.memory_bytes = 5000
+        request.options.memory_limit_bytes = 5000
         shown = await desk.stub.Plan(request)
-        assert (shown.plan.memory_limit_bytes, shown.limiting_budget_bytes, desk.wholes) == (5000, 0, [False])
+        assert (shown.plan.memory_limit_bytes, shown.memory_budget_bytes, desk.wholes) == (5000, 0, [False])
 
 
 async def test_load_without_options_takes_the_model_as_it_is() -> None:
     async with serving() as desk:
-        first = (await desk.load(memory_bytes=60))[-1].loaded
+        first = (await desk.load(memory_limit_bytes=60))[-1].loaded
         [again] = await desk.load()
         assert again.loaded.worker_pid == first.worker_pid
-        other = (await desk.load(memory_bytes=60, weight_cache_percent=0))[-1].loaded
+        other = (await desk.load(memory_limit_bytes=60, weight_cache_percent=0))[-1].loaded
         assert other.worker_pid != first.worker_pid
-        assert desk.asked[-1] == LoadRequest(memory_bytes=60, weight_cache_percent=0)
+        assert desk.asked[-1] == LoadRequest(memory_limit_bytes=60, weight_cache_percent=0)
 
 
 async def test_a_load_that_fails_is_told_and_shown() -> None:

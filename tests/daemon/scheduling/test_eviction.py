@@ -51,12 +51,12 @@ HOLDERS = st.lists(
 def test_any_case(holders: list[Holder], budget: int, wanted: int) -> None:
     victims = evict(budget, holders, wanted)
     spare = spare_bytes(budget, holders)
-    held = sum(h.memory_bytes for h in holders if not h.leaving)
+    held = sum(h.memory_limit_bytes for h in holders if not h.leaving)
     if victims is None:
-        assert wanted > budget - sum(h.memory_bytes for h in holders if not h.movable and not h.leaving)
+        assert wanted > budget - sum(h.memory_limit_bytes for h in holders if not h.movable and not h.leaving)
         return
     assert wanted <= spare
-    gone = {h.name: h.memory_bytes for h in holders if h.name in victims}
+    gone = {h.name: h.memory_limit_bytes for h in holders if h.name in victims}
     assert all(h.movable for h in holders if h.name in victims)
     assert held - sum(gone.values()) + wanted <= budget
     for size in gone.values():
@@ -126,5 +126,5 @@ def test_when_those_who_yield_have_gone_there_is_room(
     ]
     names = yielding(budget, holders, [Wish("w", wanted, 0.0)], 1000.0, RULES)
     assert not names & {holder.name for holder in holders if holder.pinned}
-    if wanted <= budget - sum(holder.memory_bytes for holder in holders if holder.pinned):
+    if wanted <= budget - sum(holder.memory_limit_bytes for holder in holders if holder.pinned):
         assert spare_bytes(budget, [holder for holder in holders if holder.name not in names]) >= wanted

@@ -10,10 +10,10 @@ from hypura_daemon.hardware.figures import Memory, Pressure
 from hypura_daemon.scheduling.eviction import Holder
 from hypura_daemon.scheduling.memory import (
     LEAST_STEP_SHARE,
-    default_budget_bytes,
+    budget_under_pressure,
+    default_memory_budget_bytes,
     giveable_bytes,
     grown,
-    limited_bytes,
     shrunk,
 )
 
@@ -36,22 +36,24 @@ def test_what_is_taken_is_enough_and_nobody_goes_below_what_it_can_do_with(holde
         assert wanted > giveable_bytes(holders)
         return
     by_name = {holder.name: holder for holder in holders}
-    freed = sum(by_name[name].memory_bytes - limit for name, limit in limits.items())
+    freed = sum(by_name[name].memory_limit_bytes - limit for name, limit in limits.items())
     assert wanted <= freed <= wanted + len(holders)
     for name, limit in limits.items():
         assert not by_name[name].leaving
-        assert by_name[name].memory_bytes - by_name[name].giveable_bytes <= limit <= by_name[name].memory_bytes
+        assert (
+            by_name[name].memory_limit_bytes - by_name[name].giveable_bytes <= limit <= by_name[name].memory_limit_bytes
+        )
 
 
 @given(held(), st.integers(0, 10**13))
 def test_growth_keeps_to_the_budget_and_to_what_each_can_use(holders: list[Holder], budget: int) -> None:
     limits = grown(budget, holders)
     by_name = {holder.name: holder for holder in holders}
-    added = {name: limit - by_name[name].memory_bytes for name, limit in limits.items()}
-    assert sum(added.values()) <= max(0, budget - sum(holder.memory_bytes for holder in holders))
+    added = {name: limit - by_name[name].memory_limit_bytes for name, limit in limits.items()}
+    assert sum(added.values()) <= max(0, budget - sum(holder.memory_limit_bytes for holder in holders))
     for name, more in added.items():
         assert 0 < more <= by_name[name].usable_bytes
-        assert more > LEAST_STEP_SHARE * by_name[name].memory_bytes, "a stop for nothing"
+        assert more > LEAST_STEP_SHARE * by_name[name].memory_limit_bytes, "a stop for nothing"
 
 
 def test_each_gives_in_proportion_to_what_it_can() -> None:
@@ -72,31 +74,33 @@ def memory(available: int, total: int = 24 * GB) -> Memory:
 def test_models_alone_never_set_it_off() -> None:
     """With the whole default budget filled, what is left is the default's own reserve."""
     for total in (4 * GB, 24 * GB, 128 * GB):
-        budget = default_budget_bytes(total, int(total * 0.9))
+        budget = default_memory_budget_bytes(total, int(total * 0.9))
         left = memory(int(total * 0.9) - budget, total)
-        assert limited_bytes(budget, budget, budget, left, Pressure.CRITICAL) == budget
+        assert budget_under_pressure(budget, budget, budget, left, Pressure.CRITICAL) == budget
 
 
 def test_what_is_missing_of_the_reserve_is_given_at_once() -> None:
     reserve = int(24 * GB * 0.04)
-    assert limited_bytes(20 * GB, 20 * GB, 12 * GB, memory(reserve - GB // 2), Pressure.CALM) == 12 * GB - GB // 2
+    assert (
+        budget_under_pressure(20 * GB, 20 * GB, 12 * GB, memory(reserve - GB // 2), Pressure.CALM) == 12 * GB - GB // 2
+    )
 
 
 def test_waiting_processes_count_only_where_memory_is_short() -> None:
-    assert limited_bytes(20 * GB, 20 * GB, 10 * GB, memory(8 * GB), Pressure.CRITICAL) == 20 * GB
-    assert limited_bytes(20 * GB, 20 * GB, 10 * GB, memory(GB + 1), Pressure.CRITICAL) == 8_500_000_000
+    assert budget_under_pressure(20 * GB, 20 * GB, 10 * GB, memory(8 * GB), Pressure.CRITICAL) == 20 * GB
+    assert budget_under_pressure(20 * GB, 20 * GB, 10 * GB, memory(GB + 1), Pressure.CRITICAL) == 8_500_000_000
 
 
 def test_it_comes_back_when_the_others_are_gone() -> None:
     limit = 5 * GB
     for _ in range(10):
-        limit = limited_bytes(limit, 20 * GB, 5 * GB, memory(15 * GB), Pressure.CALM)
+        limit = budget_under_pressure(limit, 20 * GB, 5 * GB, memory(15 * GB), Pressure.CALM)
     assert limit == 20 * GB
 
 
 @given(SIZES, SIZES, SIZES, SIZES, st.sampled_from(Pressure))
 def test_it_stays_within_the_budget(limit: int, budget: int, held: int, available: int, pressure: Pressure) -> None:
-    new = limited_bytes(min(limit, budget), budget, held, memory(available), pressure)
+    new = budget_under_pressure(min(limit, budget), budget, held, memory(available), pressure)
     assert 0 <= new <= budget
 
 
@@ -111,4 +115,4 @@ def test_it_stays_within_the_budget(limit: int, budget: int, held: int, availabl
     ],
 )
 def test_default_budget(limit: int, available: int, budget: int) -> None:
-    assert default_budget_bytes(limit, available) == budget
+    assert default_memory_budget_bytes(limit, available) == budget

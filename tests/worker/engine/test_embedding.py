@@ -119,7 +119,7 @@ def test_exact_vectors_are_the_same_resident_and_streamed(
     model = open_model(_pooled(written, tmp_path, pooling, causal=causal), "pooled")
     vectors = []
     for percent in (None, 60.0, 0.0):
-        request = LoadRequest(memory_bytes=2_000_000_000, exact=True, weight_cache_percent=percent)
+        request = LoadRequest(memory_limit_bytes=2_000_000_000, exact=True, weight_cache_percent=percent)
         made = planned(model, request)
         assert (made.mode is Mode.RESIDENT) is (percent is None)
         with running(plan_to_proto(made)) as engine:
