@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hypura_client.bench.drive import Reading
+from hypura_client.bench.drive_sweep import Reading
 from hypura_client.errors import InvalidRequest
 
 if TYPE_CHECKING:

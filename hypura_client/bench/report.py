@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from hypura.v1 import placement_pb2 as placement
-from hypura_client.bench.campaign import Order, Results
-from hypura_client.bench.figures import Run, agreement, middle, repetition, roofline_seconds, spread
+from hypura_client.bench.contest import Order, Results
+from hypura_client.bench.runs import Run, agreement, middle, repetition, roofline_seconds, spread
 from hypura_client.cli.sizes import size_text
 
 _FIGURES: dict[str, Callable[[Run], float | None]] = {

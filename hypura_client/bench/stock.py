@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hypura.v1 import placement_pb2 as placement
-from hypura_client.bench.figures import Bounds, Question, Run, less
-from hypura_client.bench.process import BenchProcess, Usage
+from hypura_client.bench.measured_process import BenchProcess, Usage
+from hypura_client.bench.runs import Bounds, Question, Run, less
 from hypura_client.errors import WorkerFailed
 
 UBATCH_TOKENS = 512

@@ -7,22 +7,9 @@ from typing import Any, cast
 
 import typer
 
-from hypura_client.cli import (
-    bench,
-    create,
-    iobench,
-    loading,
-    models,
-    planning,
-    pull,
-    run,
-    service,
-    status,
-    trace,
-    tune,
-)
+from hypura_client.cli import bench, daemon, models, planning, run, system_service, trace, tune
 from hypura_client.cli.output import note, print_json, safe
-from hypura_client.cli.streams import (
+from hypura_client.cli.stdio import (
     EXIT_BROKEN_PIPE,
     EXIT_OUTPUT_FAILED,
     OutputFailed,
@@ -69,24 +56,24 @@ def hypuractl() -> None:
 
 app.command("run")(run.run)
 app.command("plan")(planning.plan)
-app.command("load")(loading.load)
-app.command("unload")(loading.unload)
-app.command("status")(status.status)
+app.command("load")(planning.load)
+app.command("unload")(planning.unload)
+app.command("status")(daemon.status)
 app.command("models")(models.list_models)
 app.command("add")(models.add)
 app.command("rm")(models.remove)
 app.command("cp")(models.copy)
-app.command("create")(create.create)
-app.command("pull")(pull.pull)
+app.command("create")(models.create)
+app.command("pull")(models.pull)
 app.command("show")(models.show)
 app.command("profile")(planning.profile)
 app.command("bench")(bench.bench)
-app.command("iobench")(iobench.iobench)
+app.command("iobench")(bench.iobench)
 app.command("tune")(tune.tune)
 app.add_typer(trace.app, name="trace")
-app.command("stop")(status.stop)
-app.add_typer(service.app, name="service")
-app.command("version")(status.version)
+app.command("stop")(daemon.stop)
+app.add_typer(system_service.app, name="service")
+app.command("version")(daemon.version)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

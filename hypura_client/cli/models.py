@@ -1,15 +1,29 @@
-"""hypuractl models, add, rm, cp, show: what the daemon knows."""
+"""hypuractl models, add, rm, cp, create, pull, show: the registered models."""
 
 import json
+import os
+import re
+import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 
 from hypura.v1 import control_pb2 as control
 from hypura.v1 import placement_pb2 as placement
+from hypura_client.calls import pulled_model
+from hypura_client.cli.connection import connected, passed_over_text, registered
 from hypura_client.cli.options import Json, Model, Tensors
 from hypura_client.cli.output import (
     as_dict,
@@ -19,13 +33,19 @@ from hypura_client.cli.output import (
     print_json,
     print_line,
     print_table,
+    safe,
+    stderr_console,
 )
-from hypura_client.cli.session import connected, passed_over_text, registered
+from hypura_client.cli.prompt import decoded
 from hypura_client.cli.sizes import size_text
-from hypura_client.errors import UnexpectedReply
+from hypura_client.errors import InvalidRequest, UnexpectedReply
+from hypura_client.sync import Client
 
 EXIT_PASSED_OVER = 1
 """A folder's models are registered, and not all of its files are models."""
+MAX_MODELFILE_BYTES = 16 << 20
+_FROM = re.compile(r"(?im)^([ \t]*FROM[ \t]+)(\"?)([^\n\"]+?)(\"?[ \t]*\r?)$")
+_SHOWN_DIGEST_CHARACTERS = 12
 
 
 def list_models(json_output: Json = False) -> None:
@@ -119,6 +139,54 @@ def copy(
         print_line(f"{model.name} is {source}")
 
 
+def create(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the new model.")],
+    file: Annotated[
+        str, typer.Option("--file", "-f", metavar="PATH", help="The Modelfile; - reads it from stdin.")
+    ] = "Modelfile",
+    json_output: Json = False,
+) -> None:
+    """Make a model out of another, with a Modelfile: FROM, PARAMETER, TEMPLATE, SYSTEM, MESSAGE, LICENSE.
+
+    FROM names a model, or a GGUF file, which stays where it is. The text may be in UTF-8, or UTF-16 with its byte
+    order mark.
+
+    \b
+    Examples:
+      hypuractl create brief -f Modelfile
+      printf 'FROM qwen3\\nSYSTEM "Be brief."\\n' | hypuractl create brief -f -
+    """
+    text, folder = _modelfile(file)
+    with connected(quick=True) as client:
+        model = client.create(name, with_whole_paths(text, folder)).model
+    if json_output:
+        print_json(as_dict(model))
+    else:
+        print_line(f"{model.name} is made; talk to it with: hypuractl run {model.name}")
+
+
+def pull(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What to fetch; see the examples.")],
+    insecure: Annotated[bool, typer.Option("--insecure", help="Let the registry be spoken to without TLS.")] = False,
+    json_output: Json = False,
+) -> None:
+    """Download a model. One that was broken off goes on where it was.
+
+    \b
+    Examples:
+      hypuractl pull qwen3:8b
+      hypuractl pull hf.co/unsloth/Qwen3-8B-GGUF
+      hypuractl pull hf.co/unsloth/Qwen3-8B-GGUF:Q8_0
+      hypuractl pull registry.example.com/team/model:v2
+    """
+    with connected(quick=True) as client:
+        model = pull_with_progress(client, name, insecure=insecure)
+    if json_output:
+        print_json(as_dict(model))
+    else:
+        print_line(f"{model.name} is here: {size_text(model.size_bytes)}, {model.quantization or model.error}")
+
+
 def show(
     model: Model,
     tensors: Tensors = False,
@@ -171,6 +239,54 @@ def show(
         print_tensors(answer.tensors)
 
 
+def pull_with_progress(client: Client, name: str, *, insecure: bool) -> control.ModelSummary:
+    """Downloads a model with bars on stderr, or a line per stage and file where stderr is no terminal."""
+    last = None
+    console = stderr_console()
+    progress = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        DownloadColumn(),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+    )
+    bars: dict[str, TaskID] = {}
+    with client.pull_events(name, insecure=insecure) as events, progress:
+        for event in events:
+            last = event
+            kind = event.WhichOneof("event")
+            if kind == "stage":
+                progress.console.print(safe(event.stage), markup=False)
+            elif kind == "transfer":
+                file = event.transfer.file
+                if file not in bars:
+                    bars[file] = progress.add_task(safe(_short(file)))
+                    if not console.is_terminal:
+                        note(f"{_short(file)}, {size_text(event.transfer.total_bytes)}")
+                progress.update(
+                    bars[file],
+                    total=event.transfer.total_bytes,
+                    completed=event.transfer.completed_bytes,
+                )
+    return pulled_model(last)
+
+
+def with_whole_paths(text: str, folder: Path) -> str:
+    """The Modelfile with what FROM names as an absolute path, where that is a file seen from `folder`."""
+
+    def replaced(match: re.Match[str]) -> str:
+        given = match[3].strip()
+        path = Path(os.path.normpath(folder / Path(given).expanduser()))
+        looks_like_path = given.startswith((".", "/", "~")) or given.lower().endswith(".gguf")
+        if not looks_like_path and not path.is_file():
+            return match[0]
+        return f"{match[1]}{match[2]}{path}{match[4]}"
+
+    return _FROM.sub(replaced, text, count=1)
+
+
 def role_text(tensor: placement.TensorPlacement) -> str:
     return enum_text(placement.TensorRole.DESCRIPTOR, tensor.role) or "unknown"
 
@@ -215,3 +331,28 @@ def _print_models(models: Iterable[control.ModelSummary]) -> None:
             for model in models
         ),
     )
+
+
+def _modelfile(file: str) -> tuple[str, Path]:
+    """The Modelfile's text, and the folder that its paths start from."""
+    path = Path(file).expanduser()
+    name = "standard input" if file == "-" else str(path)
+    try:
+        if file == "-":
+            content, folder = sys.stdin.buffer.read(MAX_MODELFILE_BYTES + 1), Path.cwd()
+        else:
+            with path.open("rb") as stream:
+                content, folder = stream.read(MAX_MODELFILE_BYTES + 1), path.absolute().parent
+        if len(content) > MAX_MODELFILE_BYTES:
+            raise InvalidRequest(f"{name} has more than {MAX_MODELFILE_BYTES} bytes; it is no Modelfile")
+        return decoded(content, name, None), folder
+    except OSError as error:
+        raise InvalidRequest(f"{path} cannot be read: {error.strerror}; name a Modelfile with -f") from error
+    except ValueError as error:
+        raise InvalidRequest(f"{error}; name a Modelfile with -f") from error
+
+
+def _short(file: str) -> str:
+    """What is told of a file: a digest's start, or the name."""
+    digest = file.removeprefix("sha256:")
+    return f"pulling {digest[:_SHOWN_DIGEST_CHARACTERS] if digest != file else file}"

@@ -13,7 +13,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from hypura_client.cli.streams import can_say
+from hypura.v1 import placement_pb2 as placement
+from hypura_client.cli.stdio import can_say
 
 PIPE_COLUMNS = 200
 
@@ -122,6 +123,10 @@ def enum_text(enum: EnumDescriptor, number: int) -> str | None:
     zero: str = enum.values_by_number[0].name
     name: str = value.name
     return name.removeprefix(zero.removesuffix("UNSPECIFIED")).lower().replace("_", "-")
+
+
+def mode_text(mode: int) -> str:
+    return enum_text(placement.Mode.DESCRIPTOR, mode) or ""
 
 
 def _field(message: Message, field: Any, without: frozenset[str]) -> Any:

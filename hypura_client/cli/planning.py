@@ -1,26 +1,43 @@
-"""hypuractl profile, plan: what the machine has, and how a model would use it."""
+"""hypuractl profile, plan, load, unload: what the machine has, and how a model uses it."""
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from hypura.v1 import control_pb2 as control
 from hypura.v1 import placement_pb2 as placement
+from hypura_client.calls import loaded_status
+from hypura_client.cli.connection import connected, is_path, registered
+from hypura_client.cli.daemon import model_dict
 from hypura_client.cli.models import print_tensors
 from hypura_client.cli.options import (
     Context,
     Exact,
     Json,
+    KeepAlive,
     Memory,
     Model,
     Tensors,
     WeightCacheLimit,
     load_options,
 )
-from hypura_client.cli.output import as_dict, enum_text, print_facts, print_json, print_table
-from hypura_client.cli.session import connected, is_path, registered
+from hypura_client.cli.output import (
+    as_dict,
+    enum_text,
+    mode_text,
+    note,
+    print_facts,
+    print_json,
+    print_line,
+    print_table,
+    safe,
+    stderr_console,
+)
 from hypura_client.cli.sizes import size_text
+from hypura_client.sync import Client
 
 _MOST_LISTED = 10
 _COMMON_TYPES = ("F16", "Q8_0", "Q6_K", "Q4_K", "Q4_0", "MXFP4")
@@ -94,8 +111,77 @@ def plan(
         print_tensors(made.tensors)
 
 
-def mode_text(mode: int) -> str:
-    return enum_text(placement.Mode.DESCRIPTOR, mode) or ""
+def load(
+    model: Model,
+    memory: Memory = None,
+    context: Context = None,
+    weight_cache: WeightCacheLimit = None,
+    exact: Exact = False,
+    keep_alive: KeepAlive = None,
+    pin: Annotated[bool, typer.Option("--pin", help="Keep it loaded until it is unloaded by name.")] = False,
+    json_output: Json = False,
+) -> None:
+    """Load a model.
+
+    \b
+    Examples:
+      hypuractl load qwen3 --memory 4GB --keep-alive 10m
+      hypuractl load model.gguf --memory 8GB --context 16384 --pin
+    """
+    options = load_options(memory, context, weight_cache, exact, pin, keep_alive)
+    with connected() as client:
+        status = load_with_progress(client, registered(client, model), options)
+    if json_output:
+        print_json(model_dict(status))
+        return
+    plan = status.plan
+    print_line(
+        f"{status.name} is ready: {mode_text(plan.mode)}, {size_text(plan.resident_bytes)} resident, "
+        f"{size_text(plan.streamed_bytes)} streamed, loaded in {status.loaded.load_seconds:.1f} s"
+    )
+
+
+def unload(model: Model, json_output: Json = False) -> None:
+    """Unload a model.
+
+    \b
+    Examples:
+      hypuractl unload qwen3
+    """
+    with connected(quick=True) as client:
+        name = registered(client, model)
+        was_loaded = client.unload(name).was_loaded
+    if json_output:
+        print_json({"model": name, "was_loaded": was_loaded})
+    else:
+        print_line(f"{name} is unloaded" if was_loaded else f"{name} was not loaded")
+
+
+def load_with_progress(client: Client, model: str, options: control.LoadOptions) -> control.ModelStatus:
+    """Loads a model with a bar on stderr, or a line per stage where stderr is no terminal."""
+    last = None
+    console = stderr_console()
+    progress = Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+    with client.load_events(model, options) as events, progress:
+        task = progress.add_task(f"loading {safe(model)}", total=1.0)
+        for event in events:
+            last = event
+            kind = event.WhichOneof("event")
+            if kind == "progress":
+                progress.update(task, completed=event.progress)
+            elif kind == "stage":
+                progress.update(task, description=safe(event.stage))
+                if not console.is_terminal:
+                    note(event.stage)
+    return loaded_status(last)
 
 
 def _gpu_memory(gpu: placement.GpuDevice) -> str:

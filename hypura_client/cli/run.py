@@ -8,10 +8,10 @@ import typer
 
 from hypura.v1 import control_pb2 as control
 from hypura.v1 import inference_pb2 as inference
-from hypura_client.cli.answer import Display, answer_dict, print_summary, write_text, write_thinking
-from hypura_client.cli.conversation import Conversation, Wishes
-from hypura_client.cli.dialogue import Dialogue
-from hypura_client.cli.loading import load_with_progress
+from hypura_client.cli.connection import Connection, connection, registered
+from hypura_client.cli.dialogue.answer import Display, answer_dict, print_summary, write_text, write_thinking
+from hypura_client.cli.dialogue.conversation import Conversation, Wishes
+from hypura_client.cli.dialogue.terminal import Dialogue
 from hypura_client.cli.options import (
     Context,
     Exact,
@@ -22,8 +22,8 @@ from hypura_client.cli.options import (
     load_options,
 )
 from hypura_client.cli.output import note, print_json
+from hypura_client.cli.planning import load_with_progress
 from hypura_client.cli.prompt import prompt_of, readable
-from hypura_client.cli.session import Connection, connection, registered
 from hypura_client.sync import Client
 
 MaxTokens = Annotated[

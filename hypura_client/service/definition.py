@@ -1,5 +1,6 @@
-"""What the service manager is told of hypurad, made of the templates in launchd/. Pure but for reading them."""
+"""hypurad's definition as a service: the launchd agent or systemd units, filled in from the templates in launchd/."""
 
+import os
 import plistlib
 import shlex
 from collections.abc import Mapping
@@ -63,3 +64,17 @@ def _filled(name: str, values: Mapping[str, str]) -> str:
 
 def _template(name: str) -> str:
     return resources.files(_TEMPLATES).joinpath(name).read_text("utf-8")
+
+
+def written(path: Path, content: bytes) -> bool:
+    """Have the file hold the content, replaced at once and whole; False when it did already."""
+    if path.is_file() and path.read_bytes() == content:
+        return False
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        fresh.write_bytes(content)
+        fresh.replace(path)
+    finally:
+        fresh.unlink(missing_ok=True)
+    return True

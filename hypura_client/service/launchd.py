@@ -11,10 +11,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from hypura_client.errors import ServiceFailed
-from hypura_client.service.commands import Runner, must
-from hypura_client.service.definition import LABEL, Definition, plist
-from hypura_client.service.files import written
-from hypura_client.service.interface import ServiceStatus
+from hypura_client.service.definition import LABEL, Definition, plist, written
+from hypura_client.service.manager import Runner, ServiceStatus, must
 
 SETTLE_SECONDS = 75.0
 """bootout returns before the agent has ended, and that may take its ExitTimeOut of 60 s."""

@@ -5,10 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hypura_client.errors import ServiceFailed
-from hypura_client.service.commands import Outcome, Runner
-from hypura_client.service.definition import Definition, units
-from hypura_client.service.files import written
-from hypura_client.service.interface import ServiceStatus
+from hypura_client.service.definition import Definition, units, written
+from hypura_client.service.manager import Outcome, Runner, ServiceStatus
 
 SERVICE, SOCKET = "hypurad.service", "hypurad.socket"
 NOT_INSTALLED = "hypurad is not installed as a service; `hypuractl service install` does that"

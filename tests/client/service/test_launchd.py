@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from hypura_client.errors import ServiceFailed
-from hypura_client.service.commands import Outcome
 from hypura_client.service.definition import LABEL, Definition
 from hypura_client.service.launchd import SETTLE_SECONDS, Launchd
+from hypura_client.service.manager import Outcome
 
 TARGET = f"gui/501/{LABEL}"
 PRINTED = """gui/501/org.hypura.hypurad = {{

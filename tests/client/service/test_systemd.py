@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from hypura_client.errors import ServiceFailed
-from hypura_client.service.commands import Outcome
 from hypura_client.service.definition import Definition
+from hypura_client.service.manager import Outcome
 from hypura_client.service.systemd import Systemd
 
 READING = ("show", "is-system-running")

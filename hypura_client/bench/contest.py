@@ -1,4 +1,4 @@
-"""A campaign: every contender's runs, alternated, each in a cgroup of its own with empty caches.
+"""A contest: hypura and stock llama.cpp run in turns, each run in a cgroup of its own with empty caches.
 
 round 1:  hypura  mmap  no_mmap      empty caches ─► bandwidth ─► first touch ─► load ─► prompt ─► decode ─► bandwidth
 round 2:  hypura  mmap  no_mmap
@@ -6,24 +6,60 @@ round 2:  hypura  mmap  no_mmap
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hypura.v1 import placement_pb2 as placement
-from hypura_client.bench import caches, cgroup
-from hypura_client.bench.contenders import Contender
-from hypura_client.bench.drive import bandwidth
-from hypura_client.bench.figures import Bounds, Question, Run
-from hypura_client.bench.first_touch import FirstTouch, touch
+from hypura_client.bench import cgroup
+from hypura_client.bench.conditions import FirstTouch, empty_page_cache, touch
+from hypura_client.bench.drive_sweep import bandwidth
+from hypura_client.bench.measured_process import BenchProcess, Killed
+from hypura_client.bench.measured_worker import BenchWorker
 from hypura_client.bench.passage import PASSAGE
-from hypura_client.bench.process import BenchProcess, Killed
-from hypura_client.bench.stock import measure
-from hypura_client.bench.worker import BenchWorker
+from hypura_client.bench.runs import Bounds, Question, Run
+from hypura_client.bench.stock import Stock, measure
 from hypura_client.errors import DaemonError, DeadlineExceeded, InvalidRequest
 
 Tell = Callable[[str], None]
+_STREAMING = (placement.MODE_EXPERT_STREAMING, placement.MODE_DENSE_STREAMING)
+
+
+@dataclass(frozen=True, slots=True)
+class Contender:
+    """One of those that are compared. stock: it is llama.cpp by itself, with the plan's threads and context.
+
+    container_limit_bytes: its cgroup's; None for no limit.
+    """
+
+    name: str
+    plan: placement.Plan
+    container_limit_bytes: int | None
+    stock: Stock | None = None
+
+    @property
+    def memory_bytes(self) -> int:
+        """What it can make use of, the page cache included."""
+        most = self.plan.memory_limit_bytes if self.stock is None else _all_resident_bytes(self.plan)
+        return most if self.container_limit_bytes is None else min(most, self.container_limit_bytes)
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """As the daemon sets it: huge pages, OpenMP's waiting as planned unless the user's environment says, and
+        graphs of nodes whose weights move must not be replayed."""
+        graphs = self.plan.gpu_layers > 0 and self.plan.mode in _STREAMING
+        pages = {"GLIBC_TUNABLES": os.environ.get("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")}
+        waiting = {"GOMP_SPINCOUNT": str(self.plan.spin_count)} if self.plan.HasField("spin_count") else {}
+        if os.environ.keys() & {"GOMP_SPINCOUNT", "OMP_WAIT_POLICY"}:
+            waiting = {}
+        return pages | waiting | ({"GGML_CUDA_DISABLE_GRAPHS": "1"} if graphs else {})
+
+
+def fits(plan: placement.Plan, available_bytes: int) -> bool:
+    """Whether all of the model could be resident, with room for its buffers and the rest of the system."""
+    return _all_resident_bytes(plan) <= 0.85 * available_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +111,7 @@ def contest(contenders: Sequence[Contender], order: Order, tell: Tell) -> Result
 
 def _run(contender: Contender, order: Order, results: Results, tell: Tell) -> Run:
     files = [Path(file.path) for file in contender.plan.files]
-    results.caches_dropped = caches.drop(files)
+    results.caches_dropped = empty_page_cache(files)
     streams = contender.stock is None and contender.plan.streamed_bytes > 0
     before = bandwidth(files[0]) if streams else None
     _touch(contender, results, tell)
@@ -156,3 +192,8 @@ def _prompt(passage: Sequence[int], plan: placement.Plan, order: Order) -> tuple
         raise InvalidRequest("the model's tokenizer makes nothing of English text; it cannot be benchmarked with it")
     repeats = -(-order.prompt_tokens // len(passage))
     return tuple((list(passage) * repeats)[: order.prompt_tokens])
+
+
+def _all_resident_bytes(plan: placement.Plan) -> int:
+    beside = sum(item.size_bytes for item in plan.memory if item.name not in ("weights", "expert slots", "ring"))
+    return int(plan.model_bytes + beside)

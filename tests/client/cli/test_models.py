@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hypura_client.cli.create import with_whole_paths
+from hypura_client.cli.models import with_whole_paths
 from hypura_client.client import AsyncClient
 from hypura_client.errors import ModelNotFound, UnexpectedReply
 from hypura_client.sync import Client

@@ -10,8 +10,7 @@ from hypura_client.cli.output import note
 from hypura_client.discovery import locate
 from hypura_client.errors import InvalidRequest, ModelFileError
 from hypura_client.launch import QUICK_SILENCE_SECONDS, SILENCE_SECONDS, start_daemon
-from hypura_client.service.manager import current
-from hypura_client.service.starting import service_starter
+from hypura_client.service.installed import current, service_starter
 from hypura_client.sync import Client
 
 _MOST_NAMED = 12

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from hypura_client.bench.drive import DriveUnreadable, Reading, bandwidth, sweep
+from hypura_client.bench.drive_sweep import DriveUnreadable, Reading, bandwidth, sweep
 from hypura_client.bench.plots import drive_plot, policies_plot, speed_plot, split_plot
 from hypura_client.errors import InvalidRequest
 from tests.models.writer import write_synthetic_model

@@ -10,11 +10,10 @@ from pathlib import Path
 import pytest
 
 from hypura_client.discovery import Location
-from hypura_client.service.commands import Outcome
 from hypura_client.service.definition import Definition
+from hypura_client.service.installed import ServiceManager, service_starter
 from hypura_client.service.launchd import Launchd
-from hypura_client.service.manager import ServiceManager
-from hypura_client.service.starting import service_starter
+from hypura_client.service.manager import Outcome
 from hypura_client.service.systemd import Systemd
 from tests.client.conftest import Hypuractl, clean_environ
 from tests.client.service.test_launchd import FakeLaunchd

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hypura_client.bench.process import BenchProcess
+from hypura_client.bench.measured_process import BenchProcess
 
 
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:

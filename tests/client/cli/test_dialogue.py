@@ -16,9 +16,9 @@ import psutil
 import pytest
 
 from hypura.v1 import inference_pb2 as inference
-from hypura_client.cli.answer import Display
-from hypura_client.cli.commands import is_command
-from hypura_client.cli.conversation import Conversation, Wishes, set_parameter
+from hypura_client.cli.dialogue.answer import Display
+from hypura_client.cli.dialogue.commands import is_command
+from hypura_client.cli.dialogue.conversation import Conversation, Wishes, set_parameter
 from hypura_client.sync import Client
 from hypura_daemon.models.modelfile import parse_modelfile
 from tests.client.conftest import TIMEOUT_SECONDS, Hypuractl

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from hypura_client.bench import caches, cgroup
+from hypura_client.bench import cgroup
+from hypura_client.bench.conditions import empty_page_cache
 
 
 def process(tmp_path: Path, membership: str, mount: str) -> Path:
@@ -89,6 +90,6 @@ def test_caches_say_how_far_they_were_emptied(tmp_path: Path) -> None:
     model, switch = tmp_path / "model.gguf", tmp_path / "drop_caches"
     model.write_bytes(b"x" * 8192)
     advised = "the model's files" if hasattr(os, "posix_fadvise") else "nothing"
-    assert caches.drop([model], tmp_path / "missing") == advised
+    assert empty_page_cache([model], tmp_path / "missing") == advised
     switch.touch()
-    assert caches.drop([model], switch) == "everything" and switch.read_text() == "1"
+    assert empty_page_cache([model], switch) == "everything" and switch.read_text() == "1"

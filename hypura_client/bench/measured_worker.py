@@ -21,8 +21,8 @@ from typing import Any, Self
 import grpc
 
 from hypura.v1 import inference_pb2, placement_pb2, worker_pb2, worker_pb2_grpc
-from hypura_client.bench.figures import Bounds, Question, Run, less
-from hypura_client.bench.process import BenchProcess, Usage
+from hypura_client.bench.measured_process import BenchProcess, Usage
+from hypura_client.bench.runs import Bounds, Question, Run, less
 from hypura_client.channel import OPTIONS, target_of
 from hypura_client.errors import HypuraError, WorkerFailed, from_status
 

@@ -8,18 +8,18 @@ from typing import Annotated, Any
 import typer
 
 from hypura.v1 import control_pb2 as control
+from hypura_client.cli.connection import connected
 from hypura_client.cli.durations import duration_text
 from hypura_client.cli.options import Json
 from hypura_client.cli.output import (
     as_dict,
     enum_text,
+    mode_text,
     print_facts,
     print_json,
     print_line,
     print_table,
 )
-from hypura_client.cli.planning import mode_text
-from hypura_client.cli.session import connected
 from hypura_client.cli.sizes import size_text
 from hypura_client.discovery import locate
 from hypura_client.errors import DeadlineExceeded

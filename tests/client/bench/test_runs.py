@@ -5,11 +5,10 @@ from __future__ import annotations
 import pytest
 
 from hypura.v1 import placement_pb2 as placement
-from hypura_client.bench.campaign import Order, Results
-from hypura_client.bench.contenders import Contender, fits
-from hypura_client.bench.figures import Bounds, Question, Run, agreement, repetition, roofline_seconds, spread
-from hypura_client.bench.first_touch import FirstTouch, touch
+from hypura_client.bench.conditions import FirstTouch, touch
+from hypura_client.bench.contest import Contender, Order, Results, fits
 from hypura_client.bench.report import COLUMNS, facts, report, rows
+from hypura_client.bench.runs import Bounds, Question, Run, agreement, repetition, roofline_seconds, spread
 from hypura_client.bench.stock import Stock, request
 
 ORDER = Order(512, 64, 1.0, 1, 3, Bounds(1, 1, 1))

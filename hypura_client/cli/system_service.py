@@ -13,8 +13,8 @@ from hypura_client.cli.output import print_facts, print_json, print_line
 from hypura_client.discovery import Location, locate
 from hypura_client.errors import LocationError
 from hypura_client.service.definition import Definition
-from hypura_client.service.interface import ServiceManager
-from hypura_client.service.manager import current
+from hypura_client.service.installed import current
+from hypura_client.service.manager import ServiceManager
 
 DEFAULT_HTTP = "127.0.0.1:11434"
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from hypura.v1 import inference_pb2 as inference
-from hypura_client.cli.answer import Answer, Display, receive
+from hypura_client.cli.dialogue.answer import Answer, Display, receive
 from hypura_client.sync import Client
 
 _TEXT_MARK = '"""'

@@ -1,9 +1,15 @@
 """An answer as it arrives: shown while it streams, and kept for its figures."""
 
+from __future__ import annotations
+
 import json
+import signal
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from types import FrameType
 from typing import Any
 
 from rich.status import Status
@@ -11,9 +17,7 @@ from rich.text import Text
 
 from hypura.v1 import control_pb2 as control
 from hypura.v1 import inference_pb2 as inference
-from hypura_client.cli.interrupt import Interruption, cancelling
-from hypura_client.cli.output import as_dict, enum_text, safe, stderr_console
-from hypura_client.cli.planning import mode_text
+from hypura_client.cli.output import as_dict, enum_text, mode_text, safe, stderr_console
 from hypura_client.cli.sizes import size_text
 from hypura_client.errors import HypuraError, UnexpectedReply
 from hypura_client.sync import Stream
@@ -114,6 +118,33 @@ def receive(events: Events, display: Display) -> Answer:
     finally:
         waiting.stop()
     raise UnexpectedReply("the answer ended without its figures; see `hypuractl status`")
+
+
+class Interruption:
+    """Whether Ctrl-C came."""
+
+    came = False
+
+
+@contextmanager
+def cancelling(cancel: Callable[[], None]) -> Iterator[Interruption]:
+    """Have Ctrl-C call `cancel` instead of raising; where it is ignored, or in another thread, nothing changes."""
+    interruption = Interruption()
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or before is signal.SIG_IGN:
+        yield interruption
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        interruption.came = True
+        # In a thread of its own: the interrupted code may hold the locks that cancelling needs.
+        threading.Thread(target=cancel, daemon=True).start()
+
+    signal.signal(signal.SIGINT, interrupt)
+    try:
+        yield interruption
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def write_text(text: str) -> None:

@@ -1,10 +1,22 @@
-"""Whether the installed service is the daemon that a client wants; then that is started, and none beside it."""
+"""This system's service manager, and whether the service it has installed is the daemon that a client wants."""
 
+import os
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from hypura_client.discovery import Location
-from hypura_client.service.interface import ServiceManager
+from hypura_client.service.launchd import Launchd
+from hypura_client.service.manager import ServiceManager, run_command
+from hypura_client.service.systemd import Systemd
+
+
+def current() -> ServiceManager:
+    """This system's."""
+    if sys.platform == "darwin":
+        return Launchd(run_command, Path.home() / "Library" / "LaunchAgents", os.getuid())
+    config = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
+    return Systemd(run_command, Path(config) / "systemd" / "user")
 
 
 def service_starter(
