@@ -22,10 +22,10 @@ from hypura_daemon.gateway.http.opening import open_gateway
 from hypura_daemon.hardware.platform import current
 from hypura_daemon.hardware.store import HardwareStore
 from hypura_daemon.inference import Inference
+from hypura_daemon.models.manager import Shop
 from hypura_daemon.models.registry import Registry
-from hypura_daemon.models.shop import Shop
 from hypura_daemon.models.stores.places import stores_at
-from hypura_daemon.planning.loading import LoadPlanner
+from hypura_daemon.planning.load_planner import LoadPlanner
 from hypura_daemon.planning.tunings import Tunings
 from hypura_daemon.residency.background import preload, watch_pressure
 from hypura_daemon.residency.supervisor import Supervisor

@@ -12,14 +12,21 @@ from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanage
 import structlog
 
 from hypura.v1 import inference_pb2, worker_pb2
-from hypura_daemon.chat.answering import Answering
 from hypura_daemon.chat.constraints import bare_constraint
 from hypura_daemon.chat.defaults import limits_with, sampling_with, use_with
 from hypura_daemon.chat.infill import InfillTokens, infill_tokens
 from hypura_daemon.chat.job import ChatJob, chat_job
-from hypura_daemon.chat.marks import NO_CONTROLS, ControlTexts, Prompt, control_texts, plain_text, rendered
+from hypura_daemon.chat.parts import Answering
+from hypura_daemon.chat.prompts.control_texts import (
+    NO_CONTROLS,
+    ControlTexts,
+    Prompt,
+    control_texts,
+    plain_text,
+    rendered,
+)
 from hypura_daemon.errors import InvalidRequest, WorkerFailed
-from hypura_daemon.models.entry import Entry
+from hypura_daemon.models.catalogue import Entry
 from hypura_daemon.models.model import Model
 from hypura_daemon.models.overrides import Overrides, style_of
 from hypura_daemon.models.registry import Registry
@@ -336,7 +343,7 @@ async def _filled(
 ) -> PromptInput:
     """The prompt for a gap."""
     if gap is None:
-        from hypura_daemon.chat.renderer import renderer
+        from hypura_daemon.chat.prompts.renderer import renderer
 
         data = {"Prompt": request.prompt, "Suffix": request.suffix, "Response": ""}
         controls = _controls(lease) if request.plain_text else NO_CONTROLS

@@ -23,8 +23,8 @@ from hypura.v1 import inference_pb2, worker_pb2
 from hypura_daemon.errors import BudgetTooSmall
 from hypura_daemon.hardware.profile import DriveProfile, HardwareProfile
 from hypura_daemon.models.model import Model, open_model
-from hypura_daemon.planning.plan import plan
-from hypura_daemon.planning.types import LoadRequest, Mode, Plan
+from hypura_daemon.planning.plan import LoadRequest, Mode, Plan
+from hypura_daemon.planning.planner import plan
 from hypura_daemon.planning.wire import plan_to_proto
 from tests.worker.process import load, worker
 

@@ -98,7 +98,7 @@ def sample_model(path: Path) -> None:
 def split_header(path: Path) -> tuple[bytes, int]:
     """A valid file's header, and how many bytes of weights follow it."""
     sys.path.insert(0, str(Path(__file__).parents[1]))
-    from hypura_daemon.models.gguf import read_header
+    from hypura_daemon.models.gguf.header import read_header
 
     found = read_header(path)
     header_bytes = min((tensor.offset_bytes for tensor in found.tensors), default=found.file_size_bytes)
@@ -110,7 +110,7 @@ def _serve(connection: Connection) -> None:
     """In the child: read each file that is named, and say what came of it and the peak memory."""
     sys.path.insert(0, str(Path(__file__).parents[1]))
     from hypura_daemon.errors import ModelFileError
-    from hypura_daemon.models.gguf import read_header
+    from hypura_daemon.models.gguf.header import read_header
     from hypura_daemon.models.model import open_model
 
     connection.send(("ready", 0))

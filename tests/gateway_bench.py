@@ -38,7 +38,7 @@ from hypura_daemon.gateway.http.listening import listen
 from hypura_daemon.gateway.http.server import GatewayServer
 from hypura_daemon.inference import Inference
 from hypura_daemon.models.registry import Registry
-from hypura_daemon.planning.types import LoadRequest, Plan
+from hypura_daemon.planning.plan import LoadRequest, Plan
 from hypura_daemon.residency.supervisor import Supervisor
 from hypura_daemon.settings import HttpAddress
 from hypura_daemon.system.descriptors import Places

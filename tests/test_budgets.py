@@ -11,7 +11,7 @@ import pytest
 
 from hypura_client.bench import cgroup
 from hypura_daemon.models.model import open_model
-from hypura_daemon.planning.types import LoadRequest, Mode
+from hypura_daemon.planning.plan import LoadRequest, Mode
 from tests import budgets
 from tests.models.random_architectures import list_architectures, write_random_model
 from tests.models.writer import write_synthetic_model

@@ -8,10 +8,10 @@ import json
 from dataclasses import dataclass
 
 from hypura.v1 import inference_pb2, worker_pb2
-from hypura_daemon.chat import harmony
-from hypura_daemon.chat.formats import AnswerFormat
+from hypura_daemon.chat.answers import harmony
+from hypura_daemon.chat.answers.formats import AnswerFormat
 from hypura_daemon.chat.lark import Lark, either, plain, schema_text
-from hypura_daemon.chat.syntaxes.calls import arguments
+from hypura_daemon.chat.tool_calls.grammars import arguments
 from hypura_daemon.chat.tools import Tool, Toolbox
 from hypura_daemon.errors import InvalidRequest
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hypura.v1 import inference_pb2
-from hypura_daemon.chat import harmony
+from hypura_daemon.chat.answers import harmony
 from hypura_daemon.errors import InvalidRequest
 
 ROLES = ("system", "developer", "user", "assistant", "tool")

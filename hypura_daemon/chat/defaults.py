@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from hypura.v1 import inference_pb2
-from hypura_daemon.models.parameters import parameter_value
+from hypura_daemon.models.overrides import parameter_value
 from hypura_daemon.residency.lease import Use
 
 _MAX_INTEGER = (1 << 31) - 1

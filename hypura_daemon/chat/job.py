@@ -5,13 +5,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from hypura.v1 import inference_pb2, worker_pb2
+from hypura_daemon.chat.answers.formats import format_of
 from hypura_daemon.chat.constraints import NONE, Wanted, check_wishes, constraint, wanted
 from hypura_daemon.chat.conversation import chat_template, for_template, template_messages, template_tools
 from hypura_daemon.chat.defaults import limits_with, sampling_with, use_with
-from hypura_daemon.chat.formats import format_of
-from hypura_daemon.chat.marks import NO_CONTROLS, ControlTexts, Prompt, rendered
 from hypura_daemon.chat.parts import Parser
-from hypura_daemon.chat.prompting import (
+from hypura_daemon.chat.prompts.control_texts import NO_CONTROLS, ControlTexts, Prompt, rendered
+from hypura_daemon.chat.prompts.template import (
     CHATML_START,
     LEVELS,
     PLAIN,

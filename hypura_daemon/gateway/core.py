@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from hypura_daemon.inference import Inference
+from hypura_daemon.models.manager import Shop
 from hypura_daemon.models.registry import Registry
-from hypura_daemon.models.shop import Shop
 from hypura_daemon.residency.supervisor import Supervisor
 from hypura_daemon.settings import Settings
 

@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from hypura_daemon.errors import ModelFileChanged, ModelFileError
-from hypura_daemon.hardware.figures import Alignment, Mount
-from hypura_daemon.hardware.platform import Platform, current
+from hypura_daemon.hardware.platform import Alignment, Mount, Platform, current
 from hypura_daemon.hardware.profile import DrivePoint, DriveProfile
 
 BLOCK_BYTES = (128 << 10, 512 << 10, 1 << 20, 4 << 20)

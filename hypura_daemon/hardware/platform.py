@@ -1,14 +1,50 @@
-"""The one place that chooses between Linux and macOS."""
+"""What the daemon asks the operating system, and the one place that chooses between Linux and macOS."""
 
 import sys
+from dataclasses import dataclass
+from enum import IntEnum
 from functools import cache
 from pathlib import Path
 from typing import Protocol
 
 from hypura_daemon.errors import SettingsError
-from hypura_daemon.hardware.figures import Alignment, Memory, Mount, Pressure
-from hypura_daemon.hardware.linux import Linux
-from hypura_daemon.hardware.macos import MacOS
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """The machine's memory; limit is the smaller of what is installed and the container's limit.
+
+    available: what could be taken now without swapping, within the limit.
+    """
+
+    total_bytes: int
+    container_limit_bytes: int
+    available_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """Where a path's bytes are; device and filesystem are empty where they are not known."""
+
+    point: str
+    device: str
+    filesystem: str
+
+
+@dataclass(frozen=True, slots=True)
+class Alignment:
+    """What a direct read's file offset and memory address must be multiples of."""
+
+    offset_bytes: int
+    memory_bytes: int
+
+
+class Pressure(IntEnum):
+    """How short of memory the system finds itself."""
+
+    CALM = 0
+    TIGHT = 1
+    CRITICAL = 2
 
 
 class Platform(Protocol):
@@ -67,7 +103,11 @@ class Platform(Protocol):
 def current() -> Platform:
     """The platform of this process. Raises SettingsError on any other than Linux and macOS."""
     if sys.platform == "darwin":
+        from hypura_daemon.hardware.macos import MacOS
+
         return MacOS()
     if sys.platform.startswith("linux"):
+        from hypura_daemon.hardware.linux import Linux
+
         return Linux()
     raise SettingsError(f"hypura runs on Linux and macOS, not on {sys.platform}")

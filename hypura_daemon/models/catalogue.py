@@ -1,17 +1,47 @@
-"""The list of registered models on disk: models.json in the home folder, replaced atomically."""
+"""The entries of models, and the list of registered ones on disk: models.json in the home, replaced atomically."""
 
 import json
 import math
 from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
 
 import structlog
 
 from hypura_daemon.errors import InvalidModelName, ModelFileError
-from hypura_daemon.models.entry import Entry
 from hypura_daemon.models.names import full_name
-from hypura_daemon.models.overrides import Overrides, overrides_dict, overrides_from
-from hypura_daemon.models.whole_file import write_whole
+from hypura_daemon.models.overrides import NO_OVERRIDES, Overrides, overrides_dict, overrides_from
+from hypura_daemon.system.files import replace_file
+
+
+class Source(Enum):
+    """Who keeps a model; the value is for people."""
+
+    CATALOGUE = "the catalogue"
+    FOLDER = "the models folder"
+    PULLED = "hypura's downloads"
+    DEMO = "hypura itself"
+    OLLAMA = "Ollama"
+    HUGGING_FACE = "the Hugging Face cache"
+    LM_STUDIO = "LM Studio"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A known model: its name with tag, and its first file.
+
+    parent: the model that it was made from; empty for none. made_seconds: when it was made or copied, since the epoch;
+    0 for one that is as old as its file.
+    """
+
+    name: str
+    path: Path
+    overrides: Overrides = NO_OVERRIDES
+    source: Source = Source.CATALOGUE
+    parent: str = ""
+    made_seconds: float = 0.0
+
 
 MAX_CATALOGUE_BYTES = 64 << 20
 
@@ -97,3 +127,11 @@ def _entry(item: object) -> Entry:
     if not isinstance(parent, str) or not isinstance(made_seconds, int | float) or not math.isfinite(made_seconds):
         raise ValueError("parent must be text, and made_seconds a number")
     return Entry(full_name(name), Path(path), overrides, parent=parent, made_seconds=float(made_seconds))
+
+
+def write_whole(file: Path, content: bytes) -> None:
+    """Replace the file, over a crash too. Raises ModelFileError, and leaves the old one, if that fails."""
+    try:
+        replace_file(file, content)
+    except OSError as error:
+        raise ModelFileError(f"{file} cannot be written: {error.strerror}; nothing was changed") from error

@@ -7,13 +7,13 @@ from math import prod
 from pathlib import Path
 
 from hypura_daemon.errors import ModelFileError, NoLanguageModel, UnsupportedModel
-from hypura_daemon.models.architectures import DIFFUSERS, ENCODERS, KNOWN, NO_LANGUAGE_MODELS
-from hypura_daemon.models.ggml_types import FILE_TYPES
-from hypura_daemon.models.gguf import MAX_TENSORS, Header, MetadataValue, TensorInfo, read_header
-from hypura_daemon.models.hyperparameters import Hyperparameters, Pooling, read_hyperparameters
+from hypura_daemon.models.gguf.architectures import DIFFUSERS, ENCODERS, KNOWN, NO_LANGUAGE_MODELS
+from hypura_daemon.models.gguf.ggml_types import FILE_TYPES
+from hypura_daemon.models.gguf.header import MAX_TENSORS, Header, MetadataValue, TensorInfo, read_header
+from hypura_daemon.models.gguf.hyperparameters import Hyperparameters, Pooling, read_hyperparameters
+from hypura_daemon.models.gguf.splits import check_parts, part_paths
+from hypura_daemon.models.gguf.tensor_roles import Role, is_single_expert, layer_of, role_of
 from hypura_daemon.models.overrides import TemplateStyle
-from hypura_daemon.models.splits import check_parts, part_paths
-from hypura_daemon.models.tensors import Role, is_single_expert, layer_of, role_of
 
 _LLAMA_FTYPE_GUESSED = 1024
 _TEMPLATE = "tokenizer.chat_template"

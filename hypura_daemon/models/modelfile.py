@@ -20,9 +20,9 @@ from hypura_daemon.models.overrides import (
     MAX_PARAMETERS,
     MAX_TEXT_CHARACTERS,
     Overrides,
+    checked_pairs,
     style_of,
 )
-from hypura_daemon.models.parameters import checked_pairs
 
 MAX_MODELFILE_CHARACTERS = 4 << 20
 ROLES = ("system", "user", "assistant")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hypura_daemon.errors import InvalidModelName
-from hypura_daemon.models.splits import part_of
+from hypura_daemon.models.gguf.splits import part_of
 
 MAX_NAME_CHARACTERS = 255
 MAX_PART_CHARACTERS = 96  # As long as a repository of Hugging Face may be called.

@@ -12,20 +12,26 @@ from dataclasses import replace
 from pathlib import Path
 
 from hypura_daemon.errors import InvalidRequest, ModelFileError, ModelNotFound, NoLanguageModel
-from hypura_daemon.models.catalogue import load_entries, save_entries
-from hypura_daemon.models.digest import files_digest, model_digest
-from hypura_daemon.models.entry import Entry, Source
-from hypura_daemon.models.found import FoundModels, free_name, key_of
-from hypura_daemon.models.holdings import Holdings
+from hypura_daemon.models.catalogue import Entry, Source, load_entries, save_entries
+from hypura_daemon.models.gguf.splits import first_part, part_of
 from hypura_daemon.models.model import Model, ModelFile, open_model, templated
 from hypura_daemon.models.names import ModelName, full_name, parse_name
 from hypura_daemon.models.overrides import NO_OVERRIDES, Overrides
-from hypura_daemon.models.scan import MAX_MODELS, LeftOut, find_models
-from hypura_daemon.models.splits import first_part, part_of
+from hypura_daemon.models.own_files import Holdings
+from hypura_daemon.models.stores.folder import MAX_MODELS, LeftOut, find_models
 from hypura_daemon.models.stores.ollama import OllamaStore
-from hypura_daemon.models.stores.store import Store
-from hypura_daemon.models.summaries import Summaries, Summarized, unchanged
-from hypura_daemon.models.summary import ModelSummary, summarize, summarize_failure
+from hypura_daemon.models.stores.scanning import Store
+from hypura_daemon.models.summaries import (
+    ModelSummary,
+    Summaries,
+    Summarized,
+    files_digest,
+    model_digest,
+    summarize,
+    summarize_failure,
+    unchanged,
+)
+from hypura_daemon.models.unregistered import FoundModels, free_name, key_of
 
 _KEPT_MODELS = 16
 

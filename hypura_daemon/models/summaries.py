@@ -1,11 +1,12 @@
-"""Summaries of files, kept over restarts: a list of a thousand models must not read a thousand headers.
+"""Summaries and digests of models, kept over restarts: listing a thousand models must not read a thousand headers.
 
-home/summaries.json can be deleted at any time; what is in it is believed only while the files are the same.
+home/summaries.json can be deleted at any time; what is in it is used only while the files are unchanged.
 """
 
+import hashlib
 import json
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +14,58 @@ from typing import Any
 import structlog
 
 from hypura_daemon.errors import ModelFileError
-from hypura_daemon.models.model import ModelFile
-from hypura_daemon.models.summary import ModelSummary
-from hypura_daemon.models.whole_file import write_whole
+from hypura_daemon.models.catalogue import write_whole
+from hypura_daemon.models.model import Model, ModelFile
+from hypura_daemon.models.overrides import Overrides, overrides_dict
+
+
+@dataclass(frozen=True, slots=True)
+class ModelSummary:
+    """See ModelSummary in control.proto; `error` is empty for a usable model."""
+
+    name: str
+    path: Path
+    size_bytes: int = 0
+    architecture: str = ""
+    quantization: str = ""
+    parameters: int = 0
+    experts: int = 0
+    error: str = ""
+    modified_seconds: float = 0.0
+    digest: str = ""
+    parent: str = ""
+    capabilities: tuple[str, ...] = ()
+    context_length: int = 0
+    embedding_length: int = 0
+
+
+def summarize(model: Model) -> ModelSummary:
+    """The summary of a model that could be read."""
+    first = model.files[0]
+    return ModelSummary(
+        name=model.name,
+        path=first.path,
+        size_bytes=model.size_bytes,
+        architecture=model.architecture,
+        quantization=model.quantization,
+        parameters=model.parameters,
+        experts=model.hyperparameters.expert_count,
+        modified_seconds=first.modified_nanoseconds / 1e9,
+        digest=model.digest,
+        capabilities=model.capabilities,
+        context_length=model.hyperparameters.context_length,
+        embedding_length=model.hyperparameters.embedding_length,
+    )
+
+
+def summarize_failure(name: str, path: Path, error: str) -> ModelSummary:
+    """The summary of a model that could not; size and time are told where the system knows them."""
+    try:
+        status = path.stat()
+    except OSError:
+        return ModelSummary(name, path, error=error)
+    return ModelSummary(name, path, size_bytes=status.st_size, error=error, modified_seconds=status.st_mtime)
+
 
 VERSION = 2
 MAX_BYTES = 64 << 20
@@ -135,3 +185,32 @@ def _summarized(item: Any) -> Summarized:
         embedding_length=int(item["embedding_length"]),
     )
     return Summarized(files, summary, str(item["digest"]))
+
+
+WINDOW_BYTES = 1 << 18
+"""Holds the metadata of every model up to its vocabulary; two quantizations differ there, and in their sizes."""
+
+
+def files_digest(files: Sequence[ModelFile]) -> str:
+    """Of the files' sizes and first windows; where they lie and when they changed does not count."""
+    digest = hashlib.sha256()
+    for file in files:
+        digest.update(file.size_bytes.to_bytes(8, "little"))
+        digest.update(hashlib.sha256(_window(file.path)).digest())
+    return digest.hexdigest()
+
+
+def model_digest(files: str, overrides: Overrides) -> str:
+    """Of the files' digest and what overrides them."""
+    if not overrides:
+        return files
+    text = json.dumps(overrides_dict(overrides), sort_keys=True)
+    return hashlib.sha256(f"{files}{text}".encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def _window(path: Path) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(WINDOW_BYTES)
+    except OSError as error:
+        raise ModelFileError(f"{path} cannot be read: {error.strerror}; check the drive") from error

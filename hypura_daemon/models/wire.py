@@ -7,13 +7,12 @@ import math
 from collections.abc import Sequence
 
 from hypura.v1 import control_pb2, placement_pb2
-from hypura_daemon.models.gguf import LongArray
+from hypura_daemon.models.gguf.header import LongArray
 from hypura_daemon.models.model import Model
 from hypura_daemon.models.modelfile import modelfile_text
-from hypura_daemon.models.overrides import NO_OVERRIDES, Overrides
-from hypura_daemon.models.parameters import parameters_text
+from hypura_daemon.models.overrides import NO_OVERRIDES, Overrides, parameters_text
 from hypura_daemon.models.pulling.progress import PullEvent, Stage
-from hypura_daemon.models.summary import ModelSummary, summarize
+from hypura_daemon.models.summaries import ModelSummary, summarize
 
 
 def model_summary(summary: ModelSummary) -> control_pb2.ModelSummary:

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from hypura_daemon.hardware.profile import DriveProfile, HardwareProfile
-from hypura_daemon.models.hyperparameters import Hyperparameters
+from hypura_daemon.models.gguf.hyperparameters import Hyperparameters
+from hypura_daemon.models.gguf.tensor_roles import Role
 from hypura_daemon.models.model import ModelTensor
-from hypura_daemon.models.tensors import Role
-from hypura_daemon.planning.types import Bound, Estimate, Tier
+from hypura_daemon.planning.plan import Bound, Estimate, Tier
 
 _LAYER_SECONDS = 0.15e-3
 """Of a layer on the CPU, beside its products and attention: norms, and threads that wait for each other."""

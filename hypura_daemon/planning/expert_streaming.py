@@ -1,26 +1,130 @@
-"""Expert-streaming plans: the routed experts in slots, the rest resident."""
+"""Expert-streaming plans: the routed experts in slots, which groups of layers share, and the rest resident."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+import math
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 
-from hypura_daemon.models.hyperparameters import Hyperparameters
-from hypura_daemon.models.tensors import Role
-from hypura_daemon.planning import footprint, slots
-from hypura_daemon.planning.assemble import assemble
-from hypura_daemon.planning.embeddings import by_row
+from hypura_daemon.models.gguf.hyperparameters import Hyperparameters
+from hypura_daemon.models.gguf.tensor_roles import Role
+from hypura_daemon.models.model import ModelTensor
+from hypura_daemon.planning import footprint
 from hypura_daemon.planning.estimate import Streaming
-from hypura_daemon.planning.frame import Frame
-from hypura_daemon.planning.offload import offload, resident_tier
-from hypura_daemon.planning.types import ExpertPlan, MemoryItem, Mode, Plan, Tier
+from hypura_daemon.planning.frame import Frame, assemble
+from hypura_daemon.planning.placement import by_row, offload, resident_tier
+from hypura_daemon.planning.plan import ExpertGroup, ExpertPlan, MemoryItem, Mode, Plan, Tier
+
+MAX_GROUP_SLOTS = 512
+"""The CPU's work buffer grows with slots x top-k x ubatch, every operation touches a counter per slot,
+and Metal stops at 1,024 experts."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One tensor's share of an expert: room_bytes in a slot, read_bytes from the drive on a miss."""
+
+    component: str
+    type: str
+    room_bytes: int
+    read_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class ExpertClass:
+    """Layers that may share slots: their experts have these parts, or smaller ones of the same components."""
+
+    layers: tuple[int, ...]
+    parts: tuple[Part, ...]
+
+    @property
+    def slot_bytes(self) -> int:
+        """Room for any of its experts."""
+        return sum(part.room_bytes for part in self.parts)
+
+    @property
+    def expert_bytes(self) -> int:
+        """What a miss reads."""
+        return sum(part.read_bytes for part in self.parts)
+
+
+def expert_classes(
+    tensors: Sequence[ModelTensor], experts: int, padding_bytes: Callable[[int], int]
+) -> list[ExpertClass]:
+    """The model's expert classes. padding_bytes: room that an aligned read may need beside a part of that size."""
+    parts: dict[int, list[Part]] = defaultdict(list)
+    for tensor in tensors:
+        if tensor.role in (Role.ROUTED_EXPERT, Role.EXPERT_VECTOR):
+            component, size = tensor.name.split(".", 2)[2], tensor.size_bytes // experts
+            read = tensor.role is Role.ROUTED_EXPERT
+            room = size + padding_bytes(size) if read else size
+            parts[tensor.layer].append(Part(component, tensor.type, room, size if read else 0))
+    members: dict[tuple[Part, ...], list[int]] = defaultdict(list)
+    for layer, found in sorted(parts.items()):
+        if any(part.read_bytes for part in found):
+            members[tuple(sorted(found, key=lambda part: part.component))].append(layer)
+    return [ExpertClass(tuple(layers), key) for key, layers in members.items()]
+
+
+def merged_classes(found: Sequence[ExpertClass]) -> list[ExpertClass]:
+    """As few classes as possible, with slots as large as the largest expert.
+
+    Where memory is so short that one token's experts of each class do not fit, sharing slots
+    beats losing a few bytes in each.
+    """
+    alike: dict[tuple[str, ...], list[ExpertClass]] = defaultdict(list)
+    for expert_class in found:
+        alike[tuple(part.component for part in expert_class.parts)].append(expert_class)
+    return [
+        ExpertClass(
+            tuple(sorted(layer for member in members for layer in member.layers)),
+            tuple(
+                max(same, key=lambda part: part.room_bytes) for same in zip(*(m.parts for m in members), strict=True)
+            ),
+        )
+        for members in alike.values()
+    ]
+
+
+def share_out(found: Sequence[ExpertClass], experts: int, memory_bytes: int) -> list[ExpertGroup]:
+    """Groups of at most MAX_GROUP_SLOTS slots that take at most memory_bytes together.
+
+    Every class gets the same share of its experts. Its layers are dealt to its groups in turn: early layers choose
+    anew with every token where late ones repeat, and only within a group can slots go to those that need them.
+    """
+    whole = sum(len(c.layers) * experts * c.slot_bytes for c in found)
+    share = max(0.0, min(1.0, memory_bytes / whole)) if whole else 1.0
+    groups = []
+    for expert_class in found:
+        layers = expert_class.layers
+        slots = int(len(layers) * experts * share)
+        count = min(-(-slots // MAX_GROUP_SLOTS) or 1, len(layers))
+        for i in range(count):
+            members = layers[i::count]
+            fair = min(int(len(members) * experts * share), MAX_GROUP_SLOTS)
+            most = min(len(members) * experts, MAX_GROUP_SLOTS)
+            groups.append(ExpertGroup(members, fair, expert_class.slot_bytes, most))
+    return groups
+
+
+def least_bytes(found: Sequence[ExpertClass], experts: int, least_slots: int) -> int:
+    """Memory for which `share_out` gives every group that many slots, where it makes one group of each class."""
+    whole = sum(len(c.layers) * experts * c.slot_bytes for c in found)
+    # Half a slot more, since shares are rounded down.
+    return math.ceil(max(whole * (least_slots + 0.5) / (len(c.layers) * experts) for c in found))
+
+
+def slots_bytes(groups: Sequence[ExpertGroup]) -> int:
+    """Memory of all slots."""
+    return sum(group.slots * group.slot_bytes for group in groups)
 
 
 def expert_streaming(frame: Frame) -> Plan | None:
     """Slots for as many experts as there is memory left; None if there is too little for one token's."""
     hyper = frame.model.hyperparameters
-    found = slots.classes(frame.model.tensors, hyper.expert_count, frame.padding_bytes)
-    shared = slots.merged(found)
+    found = expert_classes(frame.model.tensors, hyper.expert_count, frame.padding_bytes)
+    shared = merged_classes(found)
     sharings = [found] if len(shared) == len(found) else [found, shared]
     fallback: Plan | None = None
     for sharing in sharings:
@@ -28,7 +132,7 @@ def expert_streaming(frame: Frame) -> Plan | None:
             made = _with_slots(frame, sharing, ubatch)
             if made is None:
                 continue
-            if frame.buffers_are_modest(ubatch, slots.MAX_GROUP_SLOTS):
+            if frame.buffers_are_modest(ubatch, MAX_GROUP_SLOTS):
                 return made
             fallback = made  # the smallest ubatch that works, if none is modest
         if fallback is not None:
@@ -38,7 +142,7 @@ def expert_streaming(frame: Frame) -> Plan | None:
     return _with_slots(frame, shared, min(frame.ubatches), least=True)
 
 
-def _with_slots(frame: Frame, sharing: Sequence[slots.ExpertClass], ubatch: int, *, least: bool = False) -> Plan | None:
+def _with_slots(frame: Frame, sharing: Sequence[ExpertClass], ubatch: int, *, least: bool = False) -> Plan | None:
     """The expert-streaming plan for this ubatch; None when the slots cannot hold what one pass may choose.
 
     least: with as few slots as do, though they are more than --weight-cache allows.
@@ -53,22 +157,22 @@ def _with_slots(frame: Frame, sharing: Sequence[slots.ExpertClass], ubatch: int,
     items = [
         MemoryItem("weights", bare - on_gpu),
         *embeddings.items,
-        *frame.buffers(ubatch, slots.MAX_GROUP_SLOTS),
+        *frame.buffers(ubatch, MAX_GROUP_SLOTS),
         MemoryItem("expert prediction", footprint.prediction_bytes(hyper, layer_count)),
     ]
     left = frame.request.memory_limit_bytes - sum(item.size_bytes for item in items)
     cache = frame.cache_limit(routed)
     reason = "{} of {} routed experts fit beside the rest"
     if least:
-        cache = slots.least_bytes(sharing, hyper.expert_count, _least_slots(hyper, ubatch))
+        cache = least_bytes(sharing, hyper.expert_count, _least_slots(hyper, ubatch))
         reason = "{} of {} routed experts have a slot, the least that works: --weight-cache allows fewer"
-    groups = slots.share_out(sharing, hyper.expert_count, left if cache is None else min(left, cache))
+    groups = share_out(sharing, hyper.expert_count, left if cache is None else min(left, cache))
     if cache is not None:
         groups = [replace(group, most_slots=group.slots) for group in groups]
     if left <= 0 or min(group.slots for group in groups) < _least_slots(hyper, ubatch):
         return None
-    slots_bytes = slots.slots_bytes(groups)
-    items.append(MemoryItem("expert slots", slots_bytes))
+    size_bytes = slots_bytes(groups)
+    items.append(MemoryItem("expert slots", size_bytes))
     lent_bytes = frame.lent_bytes(ubatch, layers) if cache is None else 0
     total, count = layer_count * hyper.expert_count, sum(group.slots for group in groups)
     return assemble(
@@ -84,7 +188,7 @@ def _with_slots(frame: Frame, sharing: Sequence[slots.ExpertClass], ubatch: int,
             for t in model.tensors
         },
         gpu_layers=layers,
-        streaming=Streaming(slot_share=min(1.0, count / total * (1 + lent_bytes / slots_bytes))),
+        streaming=Streaming(slot_share=min(1.0, count / total * (1 + lent_bytes / size_bytes))),
         experts=ExpertPlan(
             groups=tuple(groups),
             experts_per_layer=hyper.expert_count,

@@ -8,7 +8,7 @@ checks them against what was really allocated, and its slots give way.
 from __future__ import annotations
 
 from hypura_daemon.errors import InvalidRequest
-from hypura_daemon.models.hyperparameters import Hyperparameters
+from hypura_daemon.models.gguf.hyperparameters import Hyperparameters
 
 KV_TYPES = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32, "q5_1": 24 / 32, "q5_0": 22 / 32, "q4_0": 18 / 32}
 """Bytes per element of the KV cache types that llama.cpp's attention reads."""

@@ -1,200 +1,220 @@
-"""The planner: from a model, a machine and a request to a plan. Pure.
-
-all weights + KV + buffers fit ───────────────► resident
-else routed experts, architecture proven ─────► expert-streaming: the rest stays, slots get what is left
-else architecture proven ─────────────────────► dense-streaming: tensors pinned while they fit,
-                                                FFN streams first, then attention too
-else ─────────────────────────────────────────► llama.cpp's own mmap, with a word to the user
-"""
+"""What a plan is made from, and what it says; wire.py turns it into hypura.v1.Plan."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
+from enum import Enum
 
-from hypura_daemon.errors import InvalidRequest
-from hypura_daemon.hardware.profile import DriveProfile, HardwareProfile
-from hypura_daemon.models.model import Model
-from hypura_daemon.models.tensors import Role
-from hypura_daemon.planning import architectures, ring
-from hypura_daemon.planning.assemble import assemble
-from hypura_daemon.planning.dense_streaming import dense_streaming
-from hypura_daemon.planning.expert_streaming import expert_streaming
-from hypura_daemon.planning.frame import MAX_MEMORY_BYTES, Frame, make_frame
-from hypura_daemon.planning.offload import offload, resident_tier
-from hypura_daemon.planning.types import LoadRequest, MemoryItem, Mode, Plan, Tier
-
-_SEARCH_STEP_BYTES = 1_000_000
-_STREAMED = (Mode.EXPERT_STREAMING, Mode.DENSE_STREAMING)
-"""Where attention may be unfused: what is all resident is computed as stock llama.cpp does."""
-_BEFORE_THE_CONTEXT = ("weights", "worker process", "vocabulary")
-"""What a worker holds when it has read the weights; the context's memory is still free then."""
-_ANSWER_TOKENS = 128
-_CLEARLY = 0.97
-"""Of the time of a request: less is not worth other low bits, nor more than the estimate knows."""
+from hypura_daemon.models.gguf.tensor_roles import Role
 
 
-def plan(model: Model, hardware: HardwareProfile, drive: DriveProfile | None, request: LoadRequest) -> Plan:
-    """How to run the model in request.memory_limit_bytes of resident memory.
+class Tier(Enum):
+    """Where a tensor's bytes are kept."""
 
-    Raises BudgetTooSmall (with the least that can run), ContextTooLong, InvalidRequest (also where no budget would do).
-    """
-    frame = make_frame(model, hardware, drive, request)
-    made = _choose(frame)
-    if made is None:
-        raise frame.too_small(_least_bytes(frame))
-    return made
+    GPU = "gpu"
+    RAM = "ram"
+    NVME = "nvme"
 
 
-def largest_context(
-    model: Model, hardware: HardwareProfile, drive: DriveProfile | None, request: LoadRequest, *, step_tokens: int
-) -> int:
-    """The most tokens of context below request.context_tokens for which there is a plan, to a step; 0 for none."""
+class Mode(Enum):
+    """How a model is run."""
 
-    def fits(tokens: int) -> bool:
-        return _fits(make_frame(model, hardware, drive, replace(request, context_tokens=tokens)))
-
-    low, high = 0, -(-request.context_tokens // step_tokens)
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if fits(middle * step_tokens) else (low, middle)
-    return low * step_tokens
+    RESIDENT = "resident"
+    EXPERT_STREAMING = "expert-streaming"
+    DENSE_STREAMING = "dense-streaming"
+    MMAP = "mmap"
 
 
-def _choose(frame: Frame) -> Plan | None:
-    """The mode that fits, with attention unfused where a request is clearly sooner done for it; None if none does."""
-    fused = _by_mode(frame)
-    if fused is None or fused.mode not in _STREAMED or not frame.may_unfuse:
-        return fused
-    unfused = _by_mode(replace(frame, unfused_attention=True))
-    if unfused is None or unfused.mode is not fused.mode:
-        return fused
-    return unfused if _request_seconds(unfused) < _CLEARLY * _request_seconds(fused) else fused
+class Bound(Enum):
+    """What limits the estimated speed."""
+
+    COMPUTE = "compute"
+    DRIVE = "drive"
 
 
-def _fits(frame: Frame) -> bool:
-    """Whether there is a plan: the smallest ubatch has the smallest buffers, so it alone is tried."""
-    return _by_mode(replace(frame, smallest_ubatch=True)) is not None
+@dataclass(frozen=True, slots=True)
+class RunSettings:
+    """How a model is computed and read, as far as `tune` tries it; None: not said. See placement.proto."""
+
+    threads: int | None = None
+    batch_threads: int | None = None
+    queue_depth: int | None = None
+    chunk_bytes: int | None = None
+    spin_count: int | None = None
 
 
-def _request_seconds(made: Plan) -> float:
-    """Of a prompt of 512 tokens and its answer."""
-    speed = made.estimate.tok_per_second
-    return made.estimate.ttft_seconds + (_ANSWER_TOKENS / speed if speed else 0.0)
+@dataclass(frozen=True, slots=True)
+class LoadRequest:
+    """What a load may use.
 
-
-def _by_mode(frame: Frame) -> Plan | None:
-    """The first mode that fits, as drawn above; None if none does."""
-    by_experts, by_layers = _ways(frame.model)
-    if (resident := _resident(frame)) is not None:
-        return resident
-    if by_experts and (streamed := expert_streaming(frame)) is not None:
-        return streamed
-    if by_layers and (streamed := dense_streaming(frame)) is not None:
-        return streamed
-    return None if by_experts or by_layers else _mmap(frame)
-
-
-def _least_bytes(frame: Frame) -> int:
-    """The smallest budget for which there is a plan, to a megabyte: found by trying, at most some 60 times.
-
-    Raises InvalidRequest when no budget has one.
+    memory_limit_bytes: limit of the worker's resident memory; 0 is filled in by the supervisor.
+    context_tokens, sequences: 0 for the defaults. least_context_tokens: what requests need, where that is
+    more than context_tokens or the default. weight_cache_bytes or weight_cache_percent
+    (0 to 100) limit how much of the streamable weights stays in memory. kv_type: ggml type name.
+    settings go before what tuning found. untuned: a trial, for which nothing that tuning found counts.
+    drive_bytes_per_second: for the estimate; 0 for what was measured.
     """
 
-    def fits(memory_limit_bytes: int) -> bool:
-        return _fits(replace(frame, request=replace(frame.request, memory_limit_bytes=memory_limit_bytes)))
-
-    low, high = frame.request.memory_limit_bytes, max(frame.request.memory_limit_bytes, _SEARCH_STEP_BYTES)
-    while not fits(high):
-        if high == MAX_MEMORY_BYTES:
-            raise InvalidRequest(
-                f"{frame.model.name} can be loaded with no amount of memory as the request stands: it asks for "
-                f"{_asked(frame)}; leave that out, or raise it"
-            )
-        low, high = high, min(2 * high, MAX_MEMORY_BYTES)
-    while high - low > _SEARCH_STEP_BYTES:
-        middle = (low + high) // 2
-        low, high = (low, middle) if fits(middle) else (middle, high)
-    return high
+    memory_limit_bytes: int = 0
+    context_tokens: int = 0
+    sequences: int = 0
+    weight_cache_bytes: int | None = None
+    weight_cache_percent: float | None = None
+    exact: bool = False
+    kv_type: str = ""
+    least_context_tokens: int = 0
+    settings: RunSettings = RunSettings()
+    untuned: bool = False
+    drive_bytes_per_second: float = 0.0
 
 
-def _asked(frame: Frame) -> str:
-    """What of the request may keep a model out of any memory, in words."""
-    request, words = frame.request, [f"a context of {frame.context_tokens} tokens"]
-    if request.weight_cache_percent is not None:
-        words.append(f"a weight cache of {request.weight_cache_percent:g} %")
-    if request.weight_cache_bytes is not None:
-        words.append(f"a weight cache of {request.weight_cache_bytes} bytes")
-    return " and ".join(reversed(words))
+@dataclass(frozen=True, slots=True)
+class TensorPlacement:
+    """One tensor and where it goes; shape has the fastest dimension first."""
+
+    name: str
+    type: str
+    shape: tuple[int, ...]
+    role: Role
+    layer: int
+    tier: Tier
+    file: int
+    offset_bytes: int
+    size_bytes: int
 
 
-def _ways(model: Model) -> tuple[bool, bool]:
-    """Whether the model may be streamed by experts, and whether by layers: as far as its architecture is proven."""
-    experts = model.hyperparameters.expert_count > 0 and any(t.role is Role.ROUTED_EXPERT for t in model.tensors)
-    name = model.architecture
-    return experts and name in architectures.EXPERT_STREAMING, name in architectures.DENSE_STREAMING
+@dataclass(frozen=True, slots=True)
+class ModelFile:
+    """One file, with what tells whether it changed."""
+
+    path: str
+    size_bytes: int
+    modified_nanoseconds: int
+    inode: int
 
 
-def _resident(frame: Frame) -> Plan | None:
-    """Everything in memory, if that fits, unless a limited weight cache asks to stream and something can be."""
-    model, limit = frame.model, frame.request.memory_limit_bytes
-    weights = sum(tensor.size_bytes for tensor in model.tensors)
-    streamable = _streamable_bytes(model)
-    cache = frame.cache_limit(streamable)
-    if cache is not None and cache < streamable:
-        return None
-    reason = "all of it fits in memory"
-    if cache is not None and not streamable:
-        reason += "; the weight cache has no effect, since nothing of this model can be streamed"
-    for ubatch in frame.ubatches:
-        layers, on_gpu = offload(frame, ubatch, streamed=frozenset())
-        items = [MemoryItem("weights", weights - on_gpu), *frame.buffers(ubatch, model.hyperparameters.expert_count)]
-        if sum(item.size_bytes for item in items) <= limit:
-            tiers = {tensor.name: resident_tier(tensor, layers, model) for tensor in model.tensors}
-            return assemble(
-                frame,
-                Mode.RESIDENT,
-                reason,
-                ubatch,
-                items,
-                tiers,
-                gpu_layers=layers,
-                extra_buffers=frame.hardware.extra_buffers_work
-                and not frame.request.exact
-                and _can_repack(model, items, limit),
-            )
-    return None
+@dataclass(frozen=True, slots=True)
+class ExpertGroup:
+    """Layers that share slots; slot_bytes includes the padding for aligned reads; most_slots: what they may
+    become when there is more memory later."""
+
+    layers: tuple[int, ...]
+    slots: int
+    slot_bytes: int
+    most_slots: int
 
 
-def _can_repack(model: Model, items: Sequence[MemoryItem], memory_limit_bytes: int) -> bool:
-    """Whether the load has room to read the largest tensor beside its place, which only repacked ones need."""
-    there = sum(item.size_bytes for item in items if item.name in _BEFORE_THE_CONTEXT)
-    return there + max(tensor.size_bytes for tensor in model.tensors) <= memory_limit_bytes
+@dataclass(frozen=True, slots=True)
+class ExpertPlan:
+    """How routed experts are cached; expert_bytes: read for one miss, on average; statistics_path: the file
+    that keeps what they were worth from one load to the next, empty for none."""
+
+    groups: tuple[ExpertGroup, ...]
+    experts_per_layer: int
+    experts_per_token: int
+    expert_bytes: int
+    statistics_path: str = ""
 
 
-def _streamable_bytes(model: Model) -> int:
-    """Of the weights that are streamed first where the model does not fit; 0 where none of it can be."""
-    by_experts, by_layers = _ways(model)
-    if by_experts:
-        return sum(t.size_bytes for t in model.tensors if t.role is Role.ROUTED_EXPERT)
-    if not by_layers:
-        return 0
-    sizes = (sum(t.size_bytes for t in ring.streamable(model.tensors, attention=a)) for a in (False, True))
-    return next((size for size in sizes if size), 0)
+@dataclass(frozen=True, slots=True)
+class DensePlan:
+    """How layers are streamed, tensor by tensor.
+
+    streamed_layers: those of which something is read; ring_slot_bytes: for the largest streamed tensor;
+    ring_depth: how many of it the ring holds; most_kept_bytes: of what is streamed, how much may stay in memory where
+    some is left.
+    """
+
+    streamed_layers: tuple[int, ...]
+    pinned_layers: tuple[int, ...]
+    ring_depth: int
+    ring_slot_bytes: int
+    most_kept_bytes: int
+    attention_streamed: bool
+    streamed_tensors: int
+    pinned_tensors: int
 
 
-def _mmap(frame: Frame) -> Plan:
-    """Leave it to llama.cpp and the page cache."""
-    model = frame.model
-    ubatch = next((u for u in frame.ubatches if frame.buffers_are_modest(u, 0)), frame.ubatches[-1])
-    items = frame.buffers(ubatch, model.hyperparameters.expert_count)
-    limits = "the memory limit" if frame.cache_limit(0) is None else "memory limit and weight cache"
-    return assemble(
-        frame,
-        Mode.MMAP,
-        f"streaming {model.architecture} is not proven lossless, so llama.cpp maps the file and the system "
-        f"pages it; {limits} cannot be kept, and it will be slow",
-        ubatch,
-        items,
-        dict.fromkeys((t.name for t in model.tensors), Tier.RAM),
-    )
+@dataclass(frozen=True, slots=True)
+class IoPlan:
+    """How the drive is read."""
+
+    chunk_bytes: int
+    queue_depth: int
+    direct: bool
+    offset_alignment_bytes: int
+    memory_alignment_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryItem:
+    """A part of the plan's memory."""
+
+    name: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What the plan is expected to do; ttft_seconds is that of a 512-token prompt."""
+
+    tok_per_second: float
+    ttft_seconds: float
+    bytes_read_per_token: int
+    compute_seconds_per_token: float
+    read_seconds_per_token: float
+    hit_rate: float
+    bound: Bound
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the daemon decides and the worker obeys.
+
+    spin_count: None for OpenMP's own. tuned: the fields of RunSettings that tuning found. embedding_cache_bytes:
+    room for rows of embedding tensors that stay on the drive. unfused_attention: two products and a softmax instead
+    of llama.cpp's one operation.
+    """
+
+    model: str
+    architecture: str
+    mode: Mode
+    reason: str
+    files: tuple[ModelFile, ...]
+    tensors: tuple[TensorPlacement, ...]
+    memory_limit_bytes: int
+    memory: tuple[MemoryItem, ...]
+    context_tokens: int
+    trained_context_tokens: int
+    sequences: int
+    ubatch_tokens: int
+    threads: int
+    batch_threads: int
+    kv_type: str
+    kv_bytes: int
+    gpu_layers: int
+    experts: ExpertPlan | None
+    dense: DensePlan | None
+    io: IoPlan
+    extra_buffers: bool
+    exact: bool
+    estimate: Estimate
+    spin_count: int | None = None
+    tuned: tuple[str, ...] = ()
+    embedding_cache_bytes: int = 0
+    unfused_attention: bool = False
+
+    @property
+    def model_bytes(self) -> int:
+        """Bytes of all tensors."""
+        return sum(tensor.size_bytes for tensor in self.tensors)
+
+    @property
+    def streamed_bytes(self) -> int:
+        """Bytes of the tensors that stay on the drive."""
+        return sum(tensor.size_bytes for tensor in self.tensors if tensor.tier is Tier.NVME)
+
+    @property
+    def resident_bytes(self) -> int:
+        """Bytes of the tensors that are in memory."""
+        return self.model_bytes - self.streamed_bytes

@@ -15,8 +15,8 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from hypura_daemon.errors import InvalidRequest, WorkerFailed
 from hypura_daemon.hardware.profile import HardwareProfile, Large, Real
-from hypura_daemon.planning.settle import checked
-from hypura_daemon.planning.types import Mode, RunSettings
+from hypura_daemon.planning.plan import Mode, RunSettings
+from hypura_daemon.planning.run_settings import checked
 from hypura_daemon.system.files import replace_file
 from hypura_daemon.system.threads import HOME
 

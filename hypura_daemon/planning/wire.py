@@ -1,4 +1,4 @@
-"""A plan as hypura.v1.Plan."""
+"""Plans, load requests and tunings as hypura.v1 messages."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from dataclasses import fields
 
 from hypura.v1 import control_pb2, placement_pb2
 from hypura_daemon.errors import InvalidRequest
-from hypura_daemon.planning.types import Bound, LoadRequest, Mode, Plan, RunSettings, Tier
+from hypura_daemon.planning.plan import Bound, LoadRequest, Mode, Plan, RunSettings, Tier
+from hypura_daemon.planning.tunings import Tuning
 
 _TIERS = {Tier.GPU: placement_pb2.TIER_GPU, Tier.RAM: placement_pb2.TIER_RAM, Tier.NVME: placement_pb2.TIER_NVME}
 _MODES = {
@@ -149,3 +150,27 @@ def plan_to_proto(plan: Plan, *, tensors: bool = True) -> placement_pb2.Plan:
                 )
             )
     return proto
+
+
+def tuning_of(message: control_pb2.Tuning) -> Tuning:
+    """What a client found; ranges are checked where it is kept. Raises InvalidRequest for an unknown mode."""
+    return Tuning(
+        mode=mode_of(message.mode),
+        settings=run_settings(message.settings),
+        memory_limit_bytes=message.memory_limit_bytes,
+        decode_gain=message.decode_gain,
+        prompt_gain=message.prompt_gain,
+    )
+
+
+def tuning_to_proto(tuning: Tuning, machine: str) -> control_pb2.Tuning:
+    """The message; machine: this one, which tells whether the tuning is used."""
+    return control_pb2.Tuning(
+        mode=mode_to_proto(tuning.mode),
+        settings=settings_to_proto(tuning.settings),
+        memory_limit_bytes=tuning.memory_limit_bytes,
+        decode_gain=tuning.decode_gain,
+        prompt_gain=tuning.prompt_gain,
+        measured_at_seconds=tuning.measured_at_seconds,
+        stale=tuning.machine != machine,
+    )

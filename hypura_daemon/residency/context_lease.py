@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import TypeVar
 
 from hypura.v1 import inference_pb2, worker_pb2
-from hypura_daemon.chat.marks import Prompt
+from hypura_daemon.chat.prompts.control_texts import Prompt
 from hypura_daemon.errors import ContextTooLong, PromptTooLong
 from hypura_daemon.residency.lease import Lease, Use
 from hypura_daemon.residency.supervisor import Supervisor

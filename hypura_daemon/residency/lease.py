@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from hypura.v1 import worker_pb2
 from hypura_daemon.errors import HypuraError, InvalidRequest
-from hypura_daemon.planning.types import LoadRequest, Plan
+from hypura_daemon.planning.plan import LoadRequest, Plan
 from hypura_daemon.workers.process import WorkerProcess
 
 

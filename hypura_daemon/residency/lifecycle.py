@@ -17,7 +17,7 @@ import math
 from collections.abc import Callable, Iterator
 
 from hypura_daemon.errors import ShuttingDown, WorkerDied
-from hypura_daemon.planning.types import LoadRequest, Mode
+from hypura_daemon.planning.plan import LoadRequest, Mode
 from hypura_daemon.residency.admission import admit, deadline, dismissal, enqueue
 from hypura_daemon.residency.budget import Holdings
 from hypura_daemon.residency.lease import AS_IT_IS, LoadEvent, Use, Waiter

@@ -8,7 +8,7 @@ from typing import Protocol
 import structlog
 
 from hypura_daemon.errors import BudgetTooSmall, ContextTooLong, HypuraError, ServerBusy, WorkerFailed
-from hypura_daemon.planning.types import LoadRequest, Plan
+from hypura_daemon.planning.plan import LoadRequest, Plan
 from hypura_daemon.residency.budget import Holdings
 from hypura_daemon.residency.lease import LoadEvent, Waiter
 from hypura_daemon.residency.state import Draft, Entry

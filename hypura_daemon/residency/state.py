@@ -9,7 +9,7 @@ from enum import Enum
 
 from hypura.v1 import worker_pb2
 from hypura_daemon.errors import HypuraError
-from hypura_daemon.planning.types import LoadRequest, Plan
+from hypura_daemon.planning.plan import LoadRequest, Plan
 from hypura_daemon.residency.lease import LoadEvent, Waiter
 from hypura_daemon.scheduling.eviction import Holder
 from hypura_daemon.scheduling.rules import Crashes, expiry

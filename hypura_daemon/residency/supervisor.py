@@ -18,7 +18,7 @@ from pathlib import Path
 import structlog
 
 from hypura_daemon.errors import ShuttingDown, WorkerDied
-from hypura_daemon.planning.types import LoadRequest, Plan
+from hypura_daemon.planning.plan import LoadRequest, Plan
 from hypura_daemon.residency.lease import AS_IT_IS, Lease, LoadEvent, Use, Waiter
 from hypura_daemon.residency.lifecycle import ENDING, Lifecycle
 from hypura_daemon.residency.pending_loads import Planner

@@ -14,7 +14,7 @@ import structlog
 
 from hypura.v1 import worker_pb2
 from hypura_daemon.errors import HypuraError, ServerBusy, WorkerDied, WorkerFailed
-from hypura_daemon.planning.types import Mode, Plan
+from hypura_daemon.planning.plan import Mode, Plan
 from hypura_daemon.planning.wire import plan_to_proto
 from hypura_daemon.residency.admission import paused
 from hypura_daemon.residency.lease import LoadEvent

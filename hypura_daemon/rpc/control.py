@@ -14,17 +14,16 @@ from hypura_daemon.chat.job import adaptations
 from hypura_daemon.errors import InvalidRequest
 from hypura_daemon.hardware.store import HardwareStore
 from hypura_daemon.hardware.wire import to_proto
+from hypura_daemon.models.manager import Shop, creation_of
 from hypura_daemon.models.modelfile import parse_modelfile
 from hypura_daemon.models.names import full_name
 from hypura_daemon.models.registry import Registry
-from hypura_daemon.models.scan import LeftOut
-from hypura_daemon.models.shop import Shop, creation_of
+from hypura_daemon.models.stores.folder import LeftOut
 from hypura_daemon.models.wire import model_summary, pull_response, shown_model
-from hypura_daemon.planning.loading import LoadPlanner, measured_file
-from hypura_daemon.planning.tuning_wire import tuning_of, tuning_to_proto
+from hypura_daemon.planning.load_planner import LoadPlanner, measured_file
+from hypura_daemon.planning.plan import LoadRequest
 from hypura_daemon.planning.tunings import Tunings, machine_of
-from hypura_daemon.planning.types import LoadRequest
-from hypura_daemon.planning.wire import load_request, plan_to_proto
+from hypura_daemon.planning.wire import load_request, plan_to_proto, tuning_of, tuning_to_proto
 from hypura_daemon.residency.lease import LoadEvent, Use
 from hypura_daemon.residency.supervisor import Supervisor
 from hypura_daemon.rpc.status import StatusReporter

@@ -18,12 +18,12 @@ from hypura.v1 import inference_pb2, inference_pb2_grpc
 from hypura_daemon import errors
 from hypura_daemon.chat.infill import InfillTokens, infill_tokens
 from hypura_daemon.chat.job import adaptations, chat_job
-from hypura_daemon.chat.marks import ControlTexts
+from hypura_daemon.chat.prompts.control_texts import ControlTexts
 from hypura_daemon.inference import MAX_TEXTS, Inference
 from hypura_daemon.models.model import Model
 from hypura_daemon.models.overrides import Overrides
 from hypura_daemon.models.registry import Registry
-from hypura_daemon.planning.types import LoadRequest, Plan
+from hypura_daemon.planning.plan import LoadRequest, Plan
 from hypura_daemon.residency.state import ModelState
 from hypura_daemon.residency.supervisor import Supervisor
 from hypura_daemon.rpc.errors import MAX_MESSAGE_BYTES, METADATA_KEY, ErrorInterceptor, status_of

@@ -8,7 +8,7 @@ import gguf
 import pytest
 
 from hypura_daemon.models.model import open_model
-from hypura_daemon.models.stores.demo import DEMO_FOLDER
+from hypura_daemon.models.stores.places import DEMO_FOLDER
 from tests.demo_model.conversation import Check, Conversation, Message, assistant, single, user
 from tests.demo_model.export import check_file
 from tests.demo_model.graders import is_right

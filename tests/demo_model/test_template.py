@@ -6,7 +6,7 @@ from itertools import islice
 
 import pytest
 
-from hypura_daemon.chat import templates
+from hypura_daemon.chat.prompts import jinja as templates
 from tests.demo_model.conversation import Conversation, Message, Text, ToolCall, assistant, user
 from tests.demo_model.data.mixture import documents
 from tests.demo_model.documents import packed, tokenized

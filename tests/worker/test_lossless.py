@@ -13,9 +13,9 @@ import pytest
 from gguf import GGUFReader
 
 from hypura.v1 import placement_pb2 as pb
+from hypura_daemon.models.gguf.architectures import DENSE_STREAMING, EXPERT_STREAMING
 from hypura_daemon.models.model import open_model
-from hypura_daemon.planning.architectures import DENSE_STREAMING, EXPERT_STREAMING
-from hypura_daemon.planning.types import LoadRequest
+from hypura_daemon.planning.plan import LoadRequest
 from hypura_daemon.planning.wire import plan_to_proto
 from tests.budgets import planned
 from tests.models.random_architectures import list_architectures, list_predicting, write_random_model

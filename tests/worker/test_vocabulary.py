@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hypura_daemon.models.stores.demo import DEMO_FOLDER
+from hypura_daemon.models.stores.places import DEMO_FOLDER
 from hypura_worker.llama.vocabulary import Vocabulary
 
 START, END = "<|im_start|>", "<|im_end|>"

@@ -13,9 +13,9 @@ from hypura_daemon.gateway.http.bodies import converted, parsed
 from hypura_daemon.gateway.ollama.naming import Named
 from hypura_daemon.gateway.ollama.progress import Progress, told
 from hypura_daemon.gateway.shapes import Asked
+from hypura_daemon.models.manager import Creation, creation_from_files, creation_of
 from hypura_daemon.models.modelfile import Modelfile, make_overrides, parse_modelfile
-from hypura_daemon.models.parameters import checked_pairs, parameter_pairs
-from hypura_daemon.models.shop import Creation, creation_from_files, creation_of
+from hypura_daemon.models.overrides import checked_pairs, parameter_pairs
 
 
 class ExampleMessage(Asked):

@@ -17,9 +17,9 @@ from hypura_daemon.gateway.endpoint import Endpoint
 from hypura_daemon.gateway.http.bodies import parsed
 from hypura_daemon.gateway.ollama.naming import Named
 from hypura_daemon.gateway.ollama.shapes import ModelDetails
-from hypura_daemon.models.entry import Entry
+from hypura_daemon.models.catalogue import Entry
 from hypura_daemon.models.model import Model
-from hypura_daemon.models.summary import ModelSummary
+from hypura_daemon.models.summaries import ModelSummary
 from hypura_daemon.models.wire import shown_model
 from hypura_daemon.residency.state import ModelSnapshot, ModelState
 from hypura_daemon.scheduling.rules import expiry

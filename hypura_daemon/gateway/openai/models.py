@@ -6,7 +6,7 @@ from typing import Literal
 
 from hypura_daemon.gateway.shapes import Told
 from hypura_daemon.models.names import parse_name
-from hypura_daemon.models.summary import ModelSummary
+from hypura_daemon.models.summaries import ModelSummary
 
 _OWNER = "library"
 _LATEST_SECONDS = 253402300799

@@ -1,4 +1,4 @@
-"""Fetches one file: resumed where an earlier try ended, its digest checked as it streams, in place only when whole.
+"""Fetches one file over HTTP: resumes an earlier try, checks the digest as it streams, puts only a whole file in place.
 
 TARGET.partial ── bytes appended, hashed ──► size and sha256 right ──► fsync ──► renamed to TARGET
 """
@@ -11,8 +11,8 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
@@ -249,3 +249,30 @@ def _appended(path: Path) -> BinaryIO:
 def _drive_error(path: Path, error: OSError) -> str:
     remedy = "make room there" if error.errno == errno.ENOSPC else "check the drive and its permissions"
     return f"{path} cannot be written: {error.strerror or error}; {remedy}"
+
+
+MAX_REDIRECTS = 5
+CONNECT_SECONDS = 20.0
+
+
+@asynccontextmanager
+async def web_client(patience: Patience) -> "AsyncIterator[httpx.AsyncClient]":
+    """A client; its library is loaded with the first pull, since an idle daemon needs none."""
+    import httpx
+
+    timeout = httpx.Timeout(patience.stall_seconds, connect=CONNECT_SECONDS)
+    async with httpx.AsyncClient(
+        timeout=timeout,
+        follow_redirects=True,
+        max_redirects=MAX_REDIRECTS,
+        headers={"User-Agent": "hypura"},
+    ) as client:
+        yield client
+
+
+def unreachable(host: str, error: BaseException) -> DownloadFailed:
+    """What is told when a host does not answer."""
+    return DownloadFailed(
+        f"{host} cannot be reached: {described(error)}; check the network, "
+        "or register a file that is here already with: hypuractl add PATH"
+    )

@@ -12,11 +12,10 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 from hypura_daemon.errors import DownloadFailed, HypuraError, InvalidRequest, ModelNotFound
+from hypura_daemon.models.gguf.splits import MAX_PARTS, part_of
 from hypura_daemon.models.names import DEFAULT_TAG, ModelName
-from hypura_daemon.models.pulling.download import Remote
-from hypura_daemon.models.pulling.web import unreachable
-from hypura_daemon.models.splits import MAX_PARTS, part_of
-from hypura_daemon.models.stores.repository import is_model_file, repository_tag
+from hypura_daemon.models.pulling.download import Remote, unreachable
+from hypura_daemon.models.stores.repositories import is_model_file, repository_tag
 
 if TYPE_CHECKING:
     import httpx

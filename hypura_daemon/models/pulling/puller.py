@@ -15,8 +15,8 @@ from weakref import WeakValueDictionary
 import structlog
 
 from hypura_daemon.errors import DownloadFailed, InvalidModelName, InvalidRequest, ServerBusy
-from hypura_daemon.models.holdings import Holdings, remove_empty
 from hypura_daemon.models.names import HUGGING_FACE, ModelName, parse_name
+from hypura_daemon.models.own_files import Holdings, remove_empty
 from hypura_daemon.models.pulling.download import (
     PARTIAL,
     USUAL_PATIENCE,
@@ -25,10 +25,10 @@ from hypura_daemon.models.pulling.download import (
     Remote,
     check_room,
     in_thread,
+    web_client,
 )
+from hypura_daemon.models.pulling.ollama_registry import RegistryHost
 from hypura_daemon.models.pulling.progress import PullEvent, Report
-from hypura_daemon.models.pulling.registry_host import RegistryHost
-from hypura_daemon.models.pulling.web import web_client
 from hypura_daemon.models.registry import Registry
 from hypura_daemon.models.stores.ollama import Layer, blob_path
 

@@ -11,12 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from hypura_daemon.errors import InvalidModelName, InvalidRequest
-from hypura_daemon.models.entry import Entry, Source
+from hypura_daemon.models.catalogue import Entry, Source
 from hypura_daemon.models.names import ModelName, parse_name
-from hypura_daemon.models.overrides import MAX_TEXT_CHARACTERS, Overrides, overrides_from, style_of
-from hypura_daemon.models.parameters import parameter_pairs
-from hypura_daemon.models.scan import LeftOut
-from hypura_daemon.models.stores.store import Look, Stamp, StoreScan, stamp_of
+from hypura_daemon.models.overrides import MAX_TEXT_CHARACTERS, Overrides, overrides_from, parameter_pairs, style_of
+from hypura_daemon.models.stores.folder import LeftOut
+from hypura_daemon.models.stores.scanning import Look, Stamp, StoreScan, stamp_of
 
 MAX_MANIFEST_BYTES = 4 << 20
 MAX_LAYERS = 1024

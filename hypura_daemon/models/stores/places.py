@@ -1,13 +1,33 @@
-"""Which stores are looked at, and where they lie: by the variables that their owners read, else where they put them."""
+"""Which stores are read, and where they are: the demo model's, and those of other programs.
+
+A store is where its owner's environment variables put it, else in its owner's usual place.
+"""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from hypura_daemon.models.stores.demo import DemoStore
-from hypura_daemon.models.stores.huggingface import HuggingFaceStore
-from hypura_daemon.models.stores.lm_studio import LmStudioStore
+from hypura_daemon.models.catalogue import Entry, Source
 from hypura_daemon.models.stores.ollama import OllamaStore
-from hypura_daemon.models.stores.store import Store
+from hypura_daemon.models.stores.repositories import HuggingFaceStore, LmStudioStore
+from hypura_daemon.models.stores.scanning import Look, Store, StoreScan
+
+DEMO_FOLDER = Path(__file__).parents[1] / "demo"
+DEMO_NAME = "demo:latest"
+
+
+class DemoStore:
+    """The demo model that comes with hypura, demo:latest, if its file is in the package."""
+
+    source = Source.DEMO
+
+    def __init__(self, root: Path = DEMO_FOLDER) -> None:
+        self._root = root
+
+    def scan(self) -> StoreScan:
+        """The one model, the last by name if an update left two."""
+        look = Look(self._root)
+        names = [name for name in look.names(self._root) if name.startswith("hypura-demo") and name.endswith(".gguf")]
+        return look.done([Entry(DEMO_NAME, self._root / name, source=self.source) for name in names[-1:]])
 
 
 def stores_at(wanted: Sequence[str], environ: Mapping[str, str], user: Path) -> tuple[Store, ...]:

@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from hypura_daemon.chat import adapting
-from hypura_daemon.chat.adapting import NO_NEEDS, Needs, TemplateBroken, adapted
-from hypura_daemon.chat.formats import format_of
-from hypura_daemon.chat.prompting import CHATML, PLAIN, Template, Thinking
+from hypura_daemon.chat.answers.formats import format_of
+from hypura_daemon.chat.prompts import adapting
+from hypura_daemon.chat.prompts.adapting import NO_NEEDS, Needs, TemplateBroken, adapted
+from hypura_daemon.chat.prompts.template import CHATML, PLAIN, Template, Thinking
 from hypura_daemon.errors import InvalidRequest
 from hypura_daemon.models.overrides import TemplateStyle
 

@@ -7,10 +7,10 @@ import jsonschema
 import pytest
 
 from hypura.v1 import inference_pb2, worker_pb2
+from hypura_daemon.chat.answers.formats import format_of
 from hypura_daemon.chat.constraints import bare_constraint, check_wishes, constraint, wanted
-from hypura_daemon.chat.formats import format_of
 from hypura_daemon.chat.lark import MAX_SCHEMA_CHARACTERS
-from hypura_daemon.chat.syntaxes.table import JSON, SYNTAXES
+from hypura_daemon.chat.tool_calls.syntaxes import JSON, SYNTAXES
 from hypura_daemon.chat.tools import toolbox
 from hypura_daemon.errors import InvalidRequest
 from tests.daemon.chat.test_parsers import GLM, HARMONY, HERMES, LLAMA, call, content, parsed, thinking, told

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hypura_daemon.chat.formats import format_of
+from hypura_daemon.chat.answers.formats import format_of
 from hypura_daemon.chat.parts import Kind, Parser, Part
-from hypura_daemon.chat.syntaxes.table import SYNTAXES
+from hypura_daemon.chat.tool_calls.syntaxes import SYNTAXES
 from hypura_daemon.chat.tools import toolbox
 
 TOOLS = toolbox(

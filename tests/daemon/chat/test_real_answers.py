@@ -20,7 +20,7 @@ from hypura_daemon.hardware.store import HardwareStore
 from hypura_daemon.inference import Inference
 from hypura_daemon.models.overrides import Overrides
 from hypura_daemon.models.registry import Registry
-from hypura_daemon.planning.loading import LoadPlanner
+from hypura_daemon.planning.load_planner import LoadPlanner
 from hypura_daemon.residency.supervisor import Supervisor
 from hypura_daemon.workers.process import WorkerDeadlines, WorkerProcess
 from tests.models.writer import write_synthetic_model

@@ -14,9 +14,9 @@ from itertools import pairwise
 import psutil
 import pytest
 
-from hypura_daemon.chat import renderer as module
-from hypura_daemon.chat.render_main import MEMORY_BYTES
-from hypura_daemon.chat.renderer import Renderer
+from hypura_daemon.chat.prompts import renderer as module
+from hypura_daemon.chat.prompts.render_main import MEMORY_BYTES
+from hypura_daemon.chat.prompts.renderer import Renderer
 from hypura_daemon.errors import InvalidRequest
 
 USER = [{"role": "user", "content": "Zürich <b> \ud800"}]

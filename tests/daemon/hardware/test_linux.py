@@ -8,8 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hypura_daemon.hardware.figures import Mount, Pressure
 from hypura_daemon.hardware.linux import Linux, statx_direct_alignment
+from hypura_daemon.hardware.platform import Mount, Pressure
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads Linux's /proc")
 

@@ -16,8 +16,8 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from hypura_daemon.errors import ModelFileError, UnsupportedModel
-from hypura_daemon.models.ggml_types import FILE_TYPES, TYPES
-from hypura_daemon.models.gguf import MAX_STRINGS, LongArray, read_header
+from hypura_daemon.models.gguf.ggml_types import FILE_TYPES, TYPES
+from hypura_daemon.models.gguf.header import MAX_STRINGS, LongArray, read_header
 from hypura_daemon.models.model import open_model
 from tests.daemon.models.files import (
     ARRAY,

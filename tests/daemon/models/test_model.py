@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from hypura_daemon.errors import ModelFileError, UnsupportedModel
-from hypura_daemon.models.architectures import DIFFUSERS, ENCODERS, KNOWN, NO_LANGUAGE_MODELS
+from hypura_daemon.models.gguf.architectures import DIFFUSERS, ENCODERS, KNOWN, NO_LANGUAGE_MODELS
+from hypura_daemon.models.gguf.tensor_roles import Role
 from hypura_daemon.models.model import Model, open_model, templated
 from hypura_daemon.models.overrides import TemplateStyle
-from hypura_daemon.models.tensors import Role
 from tests.daemon.models.files import (
     DENSE,
     DENSE_TENSORS,

@@ -6,8 +6,14 @@ from hypothesis import strategies as st
 
 from hypura_daemon.errors import InvalidRequest
 from hypura_daemon.models.modelfile import Modelfile, modelfile_text, parse_modelfile
-from hypura_daemon.models.overrides import NO_OVERRIDES, Overrides, style_of
-from hypura_daemon.models.parameters import checked_pairs, parameter_pairs, parameters_text
+from hypura_daemon.models.overrides import (
+    NO_OVERRIDES,
+    Overrides,
+    checked_pairs,
+    parameter_pairs,
+    parameters_text,
+    style_of,
+)
 
 WHOLE = '''# a comment
 from qwen3

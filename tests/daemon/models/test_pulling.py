@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from hypura_daemon.errors import DownloadFailed, InvalidModelName, InvalidRequest, ModelNotFound
-from hypura_daemon.models.entry import Source
+from hypura_daemon.models.catalogue import Source
 from hypura_daemon.models.pulling import download
 from hypura_daemon.models.pulling.download import Patience
 from hypura_daemon.models.pulling.progress import PullEvent, Stage, Transfer

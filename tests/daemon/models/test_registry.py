@@ -10,7 +10,7 @@ import pytest
 from hypura_daemon.errors import InvalidModelName, InvalidRequest, ModelFileError, ModelNotFound
 from hypura_daemon.models.model import Model, open_model
 from hypura_daemon.models.registry import Registry
-from hypura_daemon.models.scan import MAX_DEPTH
+from hypura_daemon.models.stores.folder import MAX_DEPTH
 from tests.daemon.models.files import DENSE, MOE, MOE_TENSORS, gguf_bytes, write_model, write_split
 
 

@@ -11,14 +11,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hypura_daemon.errors import InvalidRequest, ModelNotFound
-from hypura_daemon.models.entry import Source
+from hypura_daemon.models.catalogue import Source
 from hypura_daemon.models.registry import Registry
-from hypura_daemon.models.stores.demo import DemoStore
-from hypura_daemon.models.stores.huggingface import HuggingFaceStore
-from hypura_daemon.models.stores.lm_studio import LmStudioStore
 from hypura_daemon.models.stores.ollama import BadManifest, OllamaStore, parse_manifest
-from hypura_daemon.models.stores.places import stores_at
-from hypura_daemon.models.stores.store import WatchedStore
+from hypura_daemon.models.stores.places import DemoStore, stores_at
+from hypura_daemon.models.stores.repositories import HuggingFaceStore, LmStudioStore
+from hypura_daemon.models.stores.scanning import WatchedStore
 from tests.daemon.models.files import gguf_bytes, write_model, write_split
 from tests.daemon.models.web_server import OLLAMA, sha256
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from hypura_daemon.models.gguf.tensor_roles import layer_of, role_of
 from hypura_daemon.models.model import Model, ModelFile, ModelTensor
-from hypura_daemon.models.tensors import layer_of, role_of
 from tests.models.shapes import shape_named
 from tests.models.tensors import tensors_of
 

@@ -10,8 +10,8 @@ from hypura_daemon.hardware.profile import HardwareProfile
 from hypura_daemon.models.model import Model
 from hypura_daemon.planning import footprint
 from hypura_daemon.planning.frame import make_frame
-from hypura_daemon.planning.plan import plan
-from hypura_daemon.planning.types import LoadRequest, Mode, Plan
+from hypura_daemon.planning.plan import LoadRequest, Mode, Plan
+from hypura_daemon.planning.planner import plan
 from tests.daemon.planning.machines import DRIVE, machine
 from tests.daemon.planning.models import shaped
 

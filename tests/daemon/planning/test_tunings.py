@@ -10,8 +10,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from hypura_daemon.errors import InvalidRequest, WorkerFailed
+from hypura_daemon.planning.plan import Mode, RunSettings
 from hypura_daemon.planning.tunings import Tuning, Tunings
-from hypura_daemon.planning.types import Mode, RunSettings
 from tests.daemon.planning.machines import machine
 
 DIGEST, OTHER = "a" * 64, "b" * 64

@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from hypura_daemon.errors import BudgetTooSmall, ContextTooLong, ModelNotFound
-from hypura_daemon.planning.types import Bound, Estimate, IoPlan, LoadRequest, Mode, Plan
+from hypura_daemon.planning.plan import Bound, Estimate, IoPlan, LoadRequest, Mode, Plan
 from hypura_daemon.residency.lease import Lease, LoadEvent, Use
 from hypura_daemon.residency.state import ModelSnapshot, ModelState
 from hypura_daemon.residency.supervisor import Supervisor

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hypura_daemon.errors import ServerBusy
-from hypura_daemon.planning.types import LoadRequest, Plan
+from hypura_daemon.planning.plan import LoadRequest, Plan
 from hypura_daemon.residency import pending_loads
 from hypura_daemon.residency.state import ModelState
 from hypura_daemon.scheduling.rules import Rules

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from hypura_daemon.errors import ContextTooLong, ServerBusy
-from hypura_daemon.planning.types import LoadRequest
+from hypura_daemon.planning.plan import LoadRequest
 from hypura_daemon.residency.lease import Use
 from hypura_daemon.scheduling.rules import Rules
 from tests.daemon.residency.harness import TRAINED_TOKENS, expect, house

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from hypura_daemon.errors import InvalidRequest
-from hypura_daemon.planning.types import LoadRequest
+from hypura_daemon.planning.plan import LoadRequest
 from hypura_daemon.residency.lease import Use
 from hypura_daemon.residency.state import ModelState
 from hypura_daemon.scheduling.rules import Rules

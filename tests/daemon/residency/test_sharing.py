@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hypura_daemon.errors import ServerBusy
-from hypura_daemon.planning.types import LoadRequest
+from hypura_daemon.planning.plan import LoadRequest
 from hypura_daemon.residency import admission
 from hypura_daemon.residency.lease import Use
 from hypura_daemon.residency.state import ModelState

@@ -13,7 +13,7 @@ import pytest
 
 from hypura.v1 import placement_pb2, worker_pb2
 from hypura_daemon.errors import ContextTooLong, HypuraError
-from hypura_daemon.planning.types import LoadRequest
+from hypura_daemon.planning.plan import LoadRequest
 from hypura_daemon.residency.lease import Use
 from hypura_daemon.residency.state import ModelState
 from hypura_daemon.scheduling.rules import Rules

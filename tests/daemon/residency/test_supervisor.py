@@ -18,7 +18,7 @@ from hypura_daemon.errors import (
     WorkerDied,
     WorkerFailed,
 )
-from hypura_daemon.planning.types import LoadRequest, Mode
+from hypura_daemon.planning.plan import LoadRequest, Mode
 from hypura_daemon.residency.state import ModelState
 from hypura_daemon.residency.worker_tasks import worker_environment
 from tests.daemon.residency.harness import FAKE as FAKE

@@ -14,11 +14,11 @@ import pytest
 
 from hypura.v1 import control_pb2, control_pb2_grpc
 from hypura_daemon.hardware.store import HardwareStore
+from hypura_daemon.models.manager import Shop
 from hypura_daemon.models.registry import Registry
-from hypura_daemon.models.shop import Shop
-from hypura_daemon.planning.loading import LoadPlanner, fitted
+from hypura_daemon.planning.load_planner import LoadPlanner, fitted
+from hypura_daemon.planning.plan import LoadRequest, MemoryItem, Plan
 from hypura_daemon.planning.tunings import Tunings
-from hypura_daemon.planning.types import LoadRequest, MemoryItem, Plan
 from hypura_daemon.residency.pending_loads import Planner
 from hypura_daemon.residency.supervisor import Supervisor
 from hypura_daemon.rpc.control import ControlServicer

@@ -15,7 +15,7 @@ import pytest
 
 from hypura.v1 import placement_pb2 as pb
 from hypura_daemon.models.model import open_model
-from hypura_daemon.planning.types import LoadRequest, Mode
+from hypura_daemon.planning.plan import LoadRequest, Mode
 from hypura_daemon.planning.wire import plan_to_proto
 from hypura_worker.engine.request import EmbedRequest
 from hypura_worker.errors import LoadFailed, RequestError

@@ -15,8 +15,8 @@ import pytest
 from hypura_daemon.gateway.app import build
 from hypura_daemon.gateway.core import Core
 from hypura_daemon.gateway.http.guard import Rules
+from hypura_daemon.models.manager import Shop
 from hypura_daemon.models.registry import Registry
-from hypura_daemon.models.shop import Shop
 from tests.daemon.models.files import gguf_bytes, write_model
 from tests.daemon.models.test_pulling import MODEL, QUICK
 from tests.daemon.models.web_server import Web, host_of, served, sha256, tree

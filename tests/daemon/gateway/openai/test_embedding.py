@@ -13,7 +13,7 @@ from hypura.v1 import inference_pb2 as pb
 from hypura_daemon.errors import InvalidRequest
 from hypura_daemon.gateway.openai.embedding import EmbeddingList, EmbeddingRequest, embed_request, embedding_list
 from hypura_daemon.gateway.openai.models import model_list
-from hypura_daemon.models.summary import ModelSummary
+from hypura_daemon.models.summaries import ModelSummary
 
 
 def asked(**fields: Any) -> EmbeddingRequest:

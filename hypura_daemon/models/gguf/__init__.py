@@ -1,0 +1,1 @@
+"""A model as its GGUF files describe it: headers, tensors and hyperparameters."""

@@ -1,0 +1,176 @@
+"""The files that hypura itself keeps below its home, from pulls and uploads; it deletes these and no others.
+
+blobs/sha256-…                   weights and texts, of pulled models and of uploads
+manifests/HOST/NAMESPACE/…       pulled models, in Ollama's layout
+huggingface/OWNER/REPOSITORY/…   files of Hugging Face repositories
+"""
+
+import hashlib
+import re
+import tempfile
+from collections.abc import AsyncIterator, Iterable, Iterator
+from pathlib import Path
+
+import structlog
+
+from hypura_daemon.errors import InvalidRequest, ModelFileError
+from hypura_daemon.models.catalogue import write_whole
+from hypura_daemon.models.gguf.splits import MAX_PARTS, part_of
+from hypura_daemon.models.names import ModelName
+from hypura_daemon.models.pulling.download import SPARE_BYTES, check_room, in_thread, synced_rename
+from hypura_daemon.models.stores.ollama import MAX_MANIFEST_BYTES, blob_path, manifest_path, parse_manifest
+
+_log = structlog.get_logger()
+
+
+class Holdings:
+    """See the module's description."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+        self.blobs = home / "blobs"
+        self.repositories = home / "huggingface"
+
+    def owns(self, path: Path) -> bool:
+        """Whether a file is one of these."""
+        return self.blobs in path.parents or self.repositories in path.parents
+
+    def put_manifest(self, name: ModelName, content: bytes) -> list[Path]:
+        """Put a pulled model's manifest in place; the blobs that the one before named. Raises ModelFileError."""
+        path = manifest_path(self.home, name)
+        try:
+            before = self._named_by(path) if path.exists() else []
+        except ValueError:
+            before = []  # It was damaged.
+        write_whole(path, content)
+        return before
+
+    def delete_manifest(self, name: ModelName) -> list[Path]:
+        """Delete a pulled model's manifest, if there is one; the blobs that it named. Raises ModelFileError."""
+        path = manifest_path(self.home, name)
+        if not path.exists():
+            return []
+        blobs = self._named_by(path)
+        _unlink(path)
+        remove_empty(path.parent, self.home / "manifests")
+        return blobs
+
+    def delete_unused(self, paths: Iterable[Path], used: Iterable[Path]) -> None:
+        """Delete those of these files that are hypura's own and that no manifest and none of `used` needs.
+
+        Raises ModelFileError if one cannot be deleted. Where a manifest cannot be read nothing is deleted.
+        """
+        wanted = {path for given in paths for path in _parts(given) if self.owns(path)}
+        if not wanted:
+            return
+        kept = {path for given in used for path in _parts(given)}
+        try:
+            for manifest in self._manifests():
+                kept.update(self._named_by(manifest))
+        except (ModelFileError, ValueError) as error:
+            _log.warning("unused files are kept, since a manifest cannot be read", error=str(error))
+            return
+        for path in sorted(wanted - kept):
+            _unlink(path)
+            if self.repositories in path.parents:
+                remove_empty(path.parent, self.repositories)
+
+    def _manifests(self) -> Iterator[Path]:
+        found = (self.home / "manifests").glob("*/*/*/*")
+        return (path for path in found if not path.name.startswith("."))  # One that is being written.
+
+    def _named_by(self, manifest: Path) -> list[Path]:
+        try:
+            with manifest.open("rb") as stream:
+                content = stream.read(MAX_MANIFEST_BYTES)
+        except OSError as error:
+            raise ModelFileError(f"{manifest} cannot be read: {error.strerror}; correct its permissions") from error
+        return [blob_path(self.home, layer.digest) for layer in parse_manifest(content).blobs]
+
+
+def _parts(path: Path) -> list[Path]:
+    part = part_of(path.name)
+    if part is None or part.count > MAX_PARTS:
+        return [path]
+    return [path.with_name(part.named(number)) for number in range(1, part.count + 1)]
+
+
+def _unlink(path: Path) -> None:
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise ModelFileError(f"{path} cannot be deleted: {error.strerror}; correct its permissions") from error
+
+
+def remove_empty(folder: Path, root: Path) -> None:
+    """Remove folders that have become empty, up to the root."""
+    while root in folder.parents:
+        try:
+            folder.rmdir()
+        except OSError:
+            return
+        folder = folder.parent
+
+
+_DIGEST = re.compile(r"sha256[:-]([0-9a-f]{64})", re.ASCII)
+_UPLOAD = ".upload-"
+_CHECK_BYTES = 256 << 20
+
+
+def parse_digest(text: str) -> str:
+    """The 64 digits of sha256:…. Raises InvalidRequest."""
+    match = _DIGEST.fullmatch(text)
+    if match is None:
+        raise InvalidRequest(f"invalid digest {text[:80]!r}; give sha256: and 64 hexadecimal digits in lower case")
+    return match[1]
+
+
+class Blobs:
+    """The files in the home's folder `blobs`; what a killed daemon left half written there is deleted."""
+
+    def __init__(self, home: Path) -> None:
+        self._folder = home / "blobs"
+        for left in self._folder.glob(f"{_UPLOAD}*"):
+            left.unlink(missing_ok=True)
+
+    def path(self, digest: str) -> Path:
+        """Where the file of a digest lies, or would. Raises InvalidRequest."""
+        return self._folder / f"sha256-{parse_digest(digest)}"
+
+    async def put(self, digest: str, chunks: AsyncIterator[bytes], size_bytes: int = 0) -> bool:
+        """Keep what comes; whether it was new. size_bytes is what was announced, 0 for nothing.
+
+        Raises InvalidRequest if its sha256 is another, DownloadFailed if the drive has no room, ModelFileError.
+        """
+        path = self.path(digest)
+        if await in_thread(path.is_file):
+            return False
+        await in_thread(check_room, self._folder, size_bytes)
+        try:
+            await self._receive(path, chunks)
+        except OSError as error:
+            raise ModelFileError(f"{path} cannot be written: {error.strerror or error}; make room there") from error
+        return True
+
+    async def _receive(self, path: Path, chunks: AsyncIterator[bytes]) -> None:
+        await in_thread(lambda: path.parent.mkdir(parents=True, exist_ok=True))
+        hashed, unchecked_bytes = hashlib.sha256(), 0
+        with tempfile.NamedTemporaryFile(prefix=_UPLOAD, dir=path.parent, delete=False) as stream:
+            written = Path(stream.name)
+            try:
+                async for chunk in chunks:
+                    await in_thread(stream.write, chunk)
+                    await in_thread(hashed.update, chunk)
+                    unchecked_bytes += len(chunk)
+                    if unchecked_bytes > _CHECK_BYTES:
+                        await in_thread(check_room, self._folder, SPARE_BYTES)
+                        unchecked_bytes = 0
+                await in_thread(stream.flush)
+                if hashed.hexdigest() != parse_digest(path.name):
+                    raise InvalidRequest(
+                        f"digest mismatch, expected {path.name.replace('-', ':')}, got sha256:{hashed.hexdigest()}; "
+                        "upload the file again"
+                    )
+                await in_thread(synced_rename, written, path)
+            finally:
+                await in_thread(written.unlink, True)

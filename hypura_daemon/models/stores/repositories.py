@@ -1,0 +1,140 @@
+"""Stores whose folders are repositories of files: the Hugging Face cache and LM Studio's folder.
+
+models--OWNER--REPOSITORY/snapshots/COMMIT/…/FILE.gguf   listed as hf.co/OWNER/REPOSITORY:QUANTIZATION,
+                                                         as Ollama names them
+PUBLISHER/REPOSITORY/FILE.gguf                           LM Studio's; listed as PUBLISHER/REPOSITORY:QUANTIZATION
+"""
+
+from pathlib import Path
+
+from hypura_daemon.errors import InvalidModelName
+from hypura_daemon.models.catalogue import Entry, Source
+from hypura_daemon.models.gguf.splits import first_part
+from hypura_daemon.models.names import full_name, is_quantization, quantization_in, tag_for
+from hypura_daemon.models.stores.scanning import Look, StoreScan
+
+MAX_DEPTH = 3
+_HELPERS = ("mmproj", "imatrix")
+"""Vision encoders and calibration data, which lie beside the models that they belong to."""
+
+
+def is_model_file(name: str) -> bool:
+    """Whether a file of this name is a language model, as far as a name can tell."""
+    lower = name.lower()
+    return lower.endswith(".gguf") and not any(helper in lower for helper in _HELPERS)
+
+
+def repository_tag(path: Path, repository: Path) -> str:
+    """The tag of a repository's file: its quantization, which some name only in the folder that it is in."""
+    tag = tag_for(path)
+    if is_quantization(tag) or path.parent == repository:
+        return tag
+    folder = path.parent.name
+    return (folder if is_quantization(folder) else quantization_in(folder)[1]).upper() or tag
+
+
+class RepositoryEntries:
+    """Collects entries; a name that is taken keeps what it stands for."""
+
+    def __init__(self, look: Look, source: Source) -> None:
+        self.entries: list[Entry] = []
+        self._look = look
+        self._source = source
+        self._names: set[str] = set()
+
+    def add_folder(self, folder: Path, repository: str) -> None:
+        """Add the models in a folder and the folders below it."""
+        if not self._look.inside(folder):
+            return
+        outside: set[Path] = set()
+        models: list[Path] = []
+        for path in self._files(folder, 0):
+            model = first_part(path)
+            if not self._look.inside(path):
+                outside.add(model)
+            elif self._look.stamp(path) is None:
+                self._look.left_out.append(f"{path} is a link to a file that is not there")
+            elif model not in models:
+                models.append(model)
+        for model in models:
+            if model in outside:
+                continue
+            try:
+                name = full_name(f"{repository}:{repository_tag(model, folder)}")
+            except InvalidModelName as error:
+                self._look.left_out.append(f"{model}: {error}")
+                continue
+            if name.lower() not in self._names:
+                self._names.add(name.lower())
+                self.entries.append(Entry(name, model, source=self._source))
+
+    def _files(self, folder: Path, depth: int) -> list[Path]:
+        files: list[Path] = []
+        for name in self._look.names(folder):
+            path = folder / name
+            if is_model_file(name):
+                files.append(path)
+            elif depth < MAX_DEPTH and path.is_dir() and not path.is_symlink():
+                files += self._files(path, depth + 1)
+        return files
+
+
+_PREFIX = "models--"
+_MAX_COMMIT_CHARACTERS = 256
+
+
+class HuggingFaceStore:
+    """The Hugging Face cache; `root` is the folder of the repositories."""
+
+    source = Source.HUGGING_FACE
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def scan(self) -> StoreScan:
+        """The GGUF files of every repository's current commit, and of older ones what that lacks."""
+        look = Look(self._root)
+        found = RepositoryEntries(look, self.source)
+        for name in look.names(self._root):
+            owner, separator, repository = name.removeprefix(_PREFIX).partition("--")
+            if not name.startswith(_PREFIX) or not separator:
+                continue
+            for snapshot in _snapshots(look, self._root / name):
+                found.add_folder(snapshot, f"hf.co/{owner}/{repository}")
+        return look.done(found.entries)
+
+
+def _snapshots(look: Look, repository: Path) -> list[Path]:
+    """The folders of the commits, the one that `main` stands for first, then the newest."""
+    folder = repository / "snapshots"
+    names = look.names(folder)
+    main = repository / "refs" / "main"
+    look.stamp(main)
+    try:
+        with main.open("rb") as stream:
+            current = stream.read(_MAX_COMMIT_CHARACTERS).decode("ascii", "replace").strip()
+    except OSError:
+        current = ""
+    stamps = {name: look.stamp(folder / name) for name in names}
+    newest_first = sorted(names, key=lambda name: (stamps[name] or (0,))[0], reverse=True)
+    return [folder / name for name in sorted(newest_first, key=lambda name: name != current)]
+
+
+class LmStudioStore:
+    """LM Studio's folder; `root` is the folder of the publishers."""
+
+    source = Source.LM_STUDIO
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def scan(self) -> StoreScan:
+        """The GGUF files of every repository."""
+        look = Look(self._root)
+        found = RepositoryEntries(look, self.source)
+        for publisher in look.names(self._root):
+            for repository in look.names(self._root / publisher):
+                folder = self._root / publisher / repository
+                if folder.is_dir():
+                    found.add_folder(folder, f"{publisher}/{repository}")
+        return look.done(found.entries)

@@ -1,0 +1,70 @@
+"""The models that nobody registered: they lie in the home's models folder, were pulled, or stand in a store."""
+
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
+
+import structlog
+
+from hypura_daemon.models.catalogue import Entry, Source
+from hypura_daemon.models.names import name_for
+from hypura_daemon.models.stores.folder import LeftOut, find_models
+from hypura_daemon.models.stores.scanning import Store, WatchedStore
+
+_log = structlog.get_logger()
+
+
+class FoundModels:
+    """Looks when asked; for one thread at a time."""
+
+    def __init__(self, folder: Path, stores: Sequence[Store]) -> None:
+        self._folder = folder
+        self._stores = tuple(WatchedStore(store) for store in stores)
+        self._told: frozenset[str] = frozenset()
+
+    def look(self, registered: Mapping[str, Entry]) -> dict[str, Entry]:
+        """What lies there now, by key: of one name, the models folder's goes first, then the first store's."""
+        found = self._in_folder(registered)
+        for store in self._stores:
+            for entry in store.entries():
+                found.setdefault(key_of(entry.name), entry)
+        return found
+
+    def unusable(self) -> dict[str, tuple[str, LeftOut]]:
+        """What the stores hold that hypura cannot use, by key: its name, and why, as of the last look."""
+        found: dict[str, tuple[str, LeftOut]] = {}
+        for store in self._stores:
+            for name, left in store.unusable.items():
+                found.setdefault(key_of(name), (name, left))
+        return found
+
+    def _in_folder(self, registered: Mapping[str, Entry]) -> dict[str, Entry]:
+        found: dict[str, Entry] = {}
+        if not self._folder.is_dir():
+            return found
+        scan = find_models(self._folder.resolve())
+        paths = {entry.path for entry in registered.values()}
+        for path in scan.models:
+            if path not in paths:
+                name = free_name(path, {*found, *registered})
+                found[key_of(name)] = Entry(name, path, source=Source.FOLDER)
+        for left in scan.left_out:
+            if left.reason not in self._told:
+                _log.warning("a file in the models folder is left out", reason=left.reason)
+        self._told = frozenset(left.reason for left in scan.left_out)
+        return found
+
+
+def key_of(name: str) -> str:
+    """What a full name is compared by: names are the same whatever their case."""
+    return name.lower()
+
+
+def free_name(path: Path, taken: Collection[str]) -> str:
+    """A name made from the file's, with a number where another file has it: many folders hold a model.gguf."""
+    made = name_for(path)
+    stem, _, tag = made.rpartition(":")
+    name, number = made, 1
+    while key_of(name) in taken:
+        number += 1
+        name = f"{stem}-{number}:{tag}"
+    return name
