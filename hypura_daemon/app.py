@@ -17,8 +17,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from hypura.v1 import control_pb2_grpc, inference_pb2_grpc
 from hypura_daemon.errors import HypuraError, SettingsError
-from hypura_daemon.gateway.core import Core
-from hypura_daemon.gateway.http.opening import open_gateway
+from hypura_daemon.gateway.endpoint import Core
+from hypura_daemon.gateway.http.listening import open_gateway
 from hypura_daemon.hardware.platform import current
 from hypura_daemon.hardware.store import HardwareStore
 from hypura_daemon.inference import Inference

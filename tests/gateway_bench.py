@@ -31,7 +31,7 @@ import uvloop
 from hypura.v1 import worker_pb2
 from hypura_client.sync import Client
 from hypura_daemon.gateway.app import build
-from hypura_daemon.gateway.core import Core
+from hypura_daemon.gateway.endpoint import Core
 from hypura_daemon.gateway.http.connections import Connections
 from hypura_daemon.gateway.http.guard import Rules
 from hypura_daemon.gateway.http.listening import listen

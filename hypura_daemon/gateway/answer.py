@@ -1,6 +1,7 @@
 """An answer gathered whole, for clients that do not stream, and several answers at once."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -9,10 +10,10 @@ from typing import TypeVar
 
 from hypura.v1 import inference_pb2
 
-Event = TypeVar("Event", inference_pb2.ChatResponse, inference_pb2.GenerateResponse)
-
 AT_ONCE = 8
 """Answers of one request that are generated at the same time; more would fill the queue for all others."""
+
+Event = TypeVar("Event", inference_pb2.ChatResponse, inference_pb2.GenerateResponse)
 
 
 @dataclass(slots=True)
@@ -106,3 +107,8 @@ async def merged(
 
 async def _next(events: AsyncGenerator[Event, None]) -> Event | None:
     return await anext(events, None)
+
+
+def new_id(prefix: str) -> str:
+    """Such as msg_0123456789abcdef01234567."""
+    return f"{prefix}{secrets.token_hex(12)}"

@@ -4,32 +4,33 @@ request ─► id ─► Host, Origin ─► CORS ─► key ─► route ─►
                                             │ error ─► refusal(path, status, words)
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 
 import structlog
 from starlette.applications import Starlette
+from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from hypura_daemon.gateway.anthropic.routes import ENDPOINTS as ANTHROPIC
-from hypura_daemon.gateway.core import Core
-from hypura_daemon.gateway.endpoint import Endpoint
+from hypura_daemon.gateway.dialects import error_refusal, refusal
+from hypura_daemon.gateway.endpoint import Core, Endpoint
 from hypura_daemon.gateway.errors import ClientGone, UnsupportedEncoding, http_status
 from hypura_daemon.gateway.http.bodies import Bodies
 from hypura_daemon.gateway.http.encodings import ACCEPTED
 from hypura_daemon.gateway.http.guard import Rules, guarded
-from hypura_daemon.gateway.http.refusal import error_refusal, refusal
-from hypura_daemon.gateway.http.tallying import Tallying
-from hypura_daemon.gateway.ollama import ENDPOINTS as OLLAMA
+from hypura_daemon.gateway.ollama.routes import ENDPOINTS as OLLAMA
 from hypura_daemon.gateway.openai.routes import ENDPOINTS as OPENAI
 from hypura_daemon.gateway.openapi import document
-from hypura_daemon.system.request_log import current
+from hypura_daemon.system.request_log import OK, REQUEST_ID, begin, current
 
 ENDPOINTS: tuple[Endpoint, ...] = (*OLLAMA, *OPENAI, *ANTHROPIC)
 _CLIENT_CLOSED_REQUEST = 499  # nginx's number; nobody is there to read it.
+FIRST_ERROR_STATUS = 400
 
 _log = structlog.get_logger()
 
@@ -110,3 +111,35 @@ async def _failed(request: Request, error: Exception) -> Response:
 async def _left(request: Request, error: Exception) -> Response:
     current().failed(error)
     return Response(status_code=_CLIENT_CLOSED_REQUEST)
+
+
+class Tallying:
+    """See above. The path is logged as it was sent, percent signs and all: no line ends by what a client sends."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        path = scope["raw_path"].decode("ascii", "backslashreplace")
+        tally = begin(Headers(scope=scope).get(REQUEST_ID, ""), f"{scope['method']} {path}")
+        status = 0
+
+        async def sending(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(scope=message)[REQUEST_ID] = tally.id
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        except (Exception, asyncio.CancelledError) as error:
+            tally.failed(error)
+            raise
+        finally:
+            if status >= FIRST_ERROR_STATUS and tally.outcome == OK:
+                tally.outcome = "refused"
+            tally.end(status=status)

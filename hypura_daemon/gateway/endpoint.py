@@ -1,4 +1,4 @@
-"""One route: what serves it, and the shapes by which it is documented."""
+"""One route of the gateway: its handler, the parts of the daemon that it uses, and the shapes that document it."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -7,7 +7,25 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hypura_daemon.gateway.core import Core
+from hypura_daemon.inference import Inference
+from hypura_daemon.models.manager import Shop
+from hypura_daemon.models.registry import Registry
+from hypura_daemon.residency.supervisor import Supervisor
+from hypura_daemon.settings import Settings
+
+ANSWER_ERRORS = (400, 404, 500, 503)
+"""Statuses that a request for an answer may get."""
+
+
+@dataclass(frozen=True, slots=True)
+class Core:
+    """The daemon's parts that a request may need."""
+
+    inference: Inference
+    registry: Registry
+    supervisor: Supervisor
+    settings: Settings
+    shop: Shop
 
 
 @dataclass(frozen=True, slots=True)

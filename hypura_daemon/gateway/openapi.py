@@ -26,6 +26,22 @@ _WORDS = {
     503: "Busy, or the worker died; try again",
 }
 _ALWAYS = (401, 403)
+_MODULES = "hypura_daemon__gateway__"
+_PUBLISHED = {
+    "anthropic__answers__Usage": "anthropic__answer__Usage",
+    "anthropic__requests__Tool": "anthropic__request__Tool",
+    "ollama__answers__TokenLogprob": "ollama__shapes__TokenLogprob",
+    "ollama__requests__Named": "ollama__naming__Named",
+    "openai__answers__Choice": "openai__chat_answer__Choice",
+    "openai__answers__Logprobs": "openai__chat_answer__Logprobs",
+    "openai__answers__TokenLogprob": "openai__chat_answer__TokenLogprob",
+    "openai__answers__Usage": "openai__usage__Usage",
+    "openai__completions__Choice": "openai__completion__Choice",
+    "openai__completions__Logprobs": "openai__completion__Logprobs",
+    "openai__requests__Message": "openai__chat_request__Message",
+}
+"""Shapes of equal names are told apart by their modules. Where a shape has moved, its component keeps the name by which
+the document was published: generated clients know it."""
 _EVENT = {"type": "object", "properties": {"event": {"type": "string"}, "data": {"type": "string"}}}
 
 
@@ -52,9 +68,24 @@ def document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
     return {
         "openapi": "3.1.0",
         "info": {"title": "hypura", "version": metadata.version("hypura")},
-        "paths": paths,
-        "components": {"schemas": definitions.get("$defs", {})},
+        "paths": _published(paths),
+        "components": {"schemas": _published(definitions.get("$defs", {}))},
     }
+
+
+def _published(part: Any) -> Any:
+    """A part of the document with its components under their published names."""
+    if isinstance(part, dict):
+        return {_published_name(key): _published(value) for key, value in part.items()}
+    if isinstance(part, list):
+        return [_published(value) for value in part]
+    return _published_name(part) if isinstance(part, str) else part
+
+
+def _published_name(text: str) -> str:
+    """A component's name, or a reference to one; any other text stays as it is."""
+    before, modules, shape = text.partition(_MODULES)
+    return f"{before}{modules}{_PUBLISHED.get(shape, shape)}"
 
 
 def _operation(endpoint: Endpoint, names: Any) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
+from starlette.responses import Response
 
 WHEN_SAID = Field(exclude_if=lambda value: value is None)
 """For a field that is left out when it is None; others are told as null."""
@@ -63,3 +64,8 @@ class Told(BaseModel):
     def ascii_json(self) -> str:
         """For a line of a stream: clients that split by str.splitlines break at U+2028 and its like."""
         return self.model_dump_json(ensure_ascii=True)
+
+
+def told(body: BaseModel) -> Response:
+    """A whole answer."""
+    return Response(body.model_dump_json(), media_type="application/json")

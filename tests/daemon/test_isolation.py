@@ -20,7 +20,7 @@ import pytest
 
 from hypura.v1 import inference_pb2
 from hypura_daemon.gateway.app import build
-from hypura_daemon.gateway.core import Core
+from hypura_daemon.gateway.endpoint import Core
 from hypura_daemon.gateway.http.connections import Connections
 from hypura_daemon.gateway.http.guard import Rules
 from hypura_daemon.gateway.http.server import GatewayServer

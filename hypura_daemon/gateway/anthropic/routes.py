@@ -6,20 +6,15 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hypura_daemon.gateway.answer import gathered
-from hypura_daemon.gateway.anthropic.answer import Message, TokenCount, message
+from hypura_daemon.gateway.answer import gathered, new_id
+from hypura_daemon.gateway.anthropic.answers import Message, TokenCount, message
 from hypura_daemon.gateway.anthropic.errors import error_event
-from hypura_daemon.gateway.anthropic.request import CountRequest, MessagesRequest, chat_request, prompt_request
+from hypura_daemon.gateway.anthropic.requests import CountRequest, MessagesRequest, chat_request, prompt_request
 from hypura_daemon.gateway.anthropic.stream import MessageEvent, MessageStream
-from hypura_daemon.gateway.core import Core
-from hypura_daemon.gateway.endpoint import Endpoint
+from hypura_daemon.gateway.endpoint import ANSWER_ERRORS, Core, Endpoint
 from hypura_daemon.gateway.http.bodies import converted, parsed
-from hypura_daemon.gateway.http.streams import streamed, unless_gone
-from hypura_daemon.gateway.http.writing import written
-from hypura_daemon.gateway.ids import new_id
+from hypura_daemon.gateway.http.streams import streamed, unless_gone, written
 from hypura_daemon.system.request_log import current
-
-ERRORS = (400, 404, 500, 503)
 
 
 async def messages(core: Core, request: Request) -> Response:
@@ -62,7 +57,7 @@ ENDPOINTS = (
         request=MessagesRequest,
         response=Message,
         stream=MessageEvent,
-        errors=ERRORS,
+        errors=ANSWER_ERRORS,
     ),
     Endpoint(
         method="POST",
@@ -71,6 +66,6 @@ ENDPOINTS = (
         summary="Count the tokens of a prompt (Anthropic)",
         request=CountRequest,
         response=TokenCount,
-        errors=ERRORS,
+        errors=ANSWER_ERRORS,
     ),
 )

@@ -16,7 +16,7 @@ from pydantic import ConfigDict
 
 from hypura.v1 import inference_pb2
 from hypura_daemon.gateway.answer import Answer
-from hypura_daemon.gateway.anthropic.answer import Message, Usage, signature, stop_reason
+from hypura_daemon.gateway.anthropic.answers import Message, Usage, signature, stop_reason
 from hypura_daemon.gateway.shapes import Told
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import structlog
 from starlette.types import Receive, Scope, Send
 
+from hypura_daemon.gateway.dialects import refusal
 from hypura_daemon.gateway.http.protocol import BoundedProtocol
-from hypura_daemon.gateway.http.refusal import refusal
 from hypura_daemon.system.descriptors import Places
 from hypura_daemon.system.tasks import supervised
 

@@ -15,8 +15,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from hypura_daemon.gateway.dialects import refusal
 from hypura_daemon.gateway.http.listening import is_loopback
-from hypura_daemon.gateway.http.refusal import refusal
 from hypura_daemon.system.origins import host_matches, origin_matches
 
 APPLICATION_SCHEMES = ("app", "file", "tauri", "vscode-webview", "vscode-file")

@@ -5,7 +5,7 @@ generator ─► pump (one task, from first to last) ─► queue ─► writer:
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import aclosing
 from typing import Any, TypeVar
 
@@ -14,9 +14,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from hypura.v1 import inference_pb2
 from hypura_daemon.errors import HypuraError, ShuttingDown
+from hypura_daemon.gateway.dialects import refusal
 from hypura_daemon.gateway.errors import ClientGone
-from hypura_daemon.gateway.http.refusal import refusal
 from hypura_daemon.system.request_log import current
 
 MAX_WAITING = 256
@@ -27,6 +28,7 @@ CUT_SECONDS = 0.5
 _CUT = "hypura.cut"
 
 T = TypeVar("T")
+Event = TypeVar("Event")
 _log = structlog.get_logger()
 
 
@@ -207,3 +209,37 @@ async def _cancelled(*tasks: "asyncio.Future[Any]") -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def listed(
+    head: bytes, vectors: Sequence[inference_pb2.Embedding], item: Callable[[int, Sequence[float]], bytes], tail: bytes
+) -> AsyncGenerator[bytes, None]:
+    """The pieces of a body with a list of vectors, written one by one: as text they take five times their memory.
+
+    The event loop has its turn before each, since one takes a millisecond or two.
+    """
+    yield head
+    for number, vector in enumerate(vectors):
+        await asyncio.sleep(0)
+        yield (b"," if number else b"") + item(number, vector.values)
+    yield tail
+
+
+async def written(
+    events: AsyncGenerator[Event, None],
+    begin: Callable[[Event], bytes],
+    add: Callable[[Event], bytes],
+    end: Callable[[], bytes],
+) -> AsyncGenerator[bytes, None]:
+    """The pieces: begin and add for the first event, add for the others, end.
+
+    Nothing comes before the core's first event, since an error may come instead.
+    """
+    begun = False
+    async with aclosing(events):
+        async for event in events:
+            piece = (b"" if begun else begin(event)) + add(event)
+            begun = True
+            if piece:
+                yield piece
+    yield end()

@@ -1,129 +1,101 @@
-"""An answer as Ollama tells it: lines while it comes, or one object; generate and chat differ in one field.
-
-A chunk's line is written by hand: it is made for every token, and only its text differs.
-"""
+"""Ollama's answers: their shapes, and the parts that lines and whole answers share."""
 
 import json
-import time
-from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from datetime import UTC, datetime
 from typing import Any
 
-from hypura.v1 import inference_pb2
-from hypura_daemon.gateway.answer import Answer
-from hypura_daemon.gateway.ollama.options import now
+from pydantic import BaseModel
 
-Event = inference_pb2.ChatResponse | inference_pb2.GenerateResponse
+from hypura.v1 import inference_pb2
+
 NANOSECONDS = 1_000_000_000
 
 
-@dataclass(slots=True)
-class Teller:
-    """One answer. chat: told as a message; keeps_context: whether the end has `context`."""
+class AnswerEnd(BaseModel):
+    """Times are in nanoseconds; all but the first three are told with the last line alone."""
 
     model: str
-    chat: bool
-    keeps_context: bool = False
-    began_seconds: float = field(default_factory=time.monotonic)
-    _answer: Answer = field(default_factory=Answer)
-    _tokens: list[int] = field(default_factory=list)
-    _logprobs: list[dict[str, Any]] = field(default_factory=list)
-    _head: str = ""
-
-    def __post_init__(self) -> None:
-        self._head = f'{{"model":{json.dumps(self.model)},"created_at":"'
-
-    def add(self, event: Event) -> bytes:
-        """The line of this event; nothing for one that has no text."""
-        self._answer.add(event)
-        if isinstance(event, inference_pb2.ChatResponse) and event.HasField("tool_call"):
-            call = tool_call(event.tool_call, len(self._answer.calls) - 1)
-            message = {"role": "assistant", "content": "", "tool_calls": [call]}
-            return self._line({"message": message} if self.chat else {"response": "", "tool_calls": [call]})
-        if not event.HasField("chunk"):
-            return b""
-        chunk = event.chunk
-        if self.keeps_context:
-            self._tokens.extend(chunk.token_ids)
-        told = [logprob(entry) for entry in chunk.logprobs]
-        self._logprobs += told
-        if not chunk.text and not chunk.thinking:
-            return b""
-        tail = f',"logprobs":{json.dumps(self._logprobs)}' if self._logprobs else ""
-        self._logprobs = []
-        thinking = f',"thinking":{json.dumps(chunk.thinking)}' if chunk.thinking else ""
-        if self.chat:
-            body = f'"message":{{"role":"assistant","content":{json.dumps(chunk.text)}{thinking}}}'
-        else:
-            body = f'"response":{json.dumps(chunk.text)}{thinking}'
-        return f'{self._head}{now()}",{body},"done":false{tail}}}\n'.encode()
-
-    def last(self) -> bytes:
-        """The line that ends a stream."""
-        empty = {"message": {"role": "assistant", "content": ""}} if self.chat else {"response": ""}
-        waiting = {"logprobs": self._logprobs} if self._logprobs else {}
-        return self._line(empty | self._end() | waiting)
-
-    def whole(self) -> dict[str, Any]:
-        """The answer in one object."""
-        answer = self._answer
-        calls = [tool_call(call, index) for index, call in enumerate(answer.calls)]
-        beside: dict[str, Any] = {"thinking": answer.thinking} if answer.thinking else {}
-        if calls:
-            beside["tool_calls"] = calls
-        if self.chat:
-            said: dict[str, Any] = {"message": {"role": "assistant", "content": answer.text} | beside}
-        else:
-            said = {"response": answer.text} | beside
-        logprobs = {"logprobs": self._logprobs} if self._logprobs else {}
-        return {"model": self.model, "created_at": now()} | said | self._end() | logprobs
-
-    def collect(self, event: Event) -> None:
-        """Take an event of an answer that is told whole."""
-        self._answer.add(event)
-        if event.HasField("chunk"):
-            if self.keeps_context:
-                self._tokens.extend(event.chunk.token_ids)
-            self._logprobs += [logprob(entry) for entry in event.chunk.logprobs]
-
-    def _line(self, fields: dict[str, Any]) -> bytes:
-        whole = {"model": self.model, "created_at": now(), "done": False} | fields
-        return json.dumps(whole).encode() + b"\n"
-
-    def _end(self) -> dict[str, Any]:
-        finished = self._answer.finished
-        cost = finished.statistics
-        end: dict[str, Any] = {
-            "done": True,
-            "done_reason": "length" if self._answer.cut_short else "stop",
-            "total_duration": nanoseconds(time.monotonic() - self.began_seconds),
-            "load_duration": nanoseconds(finished.load_seconds),
-            "prompt_eval_count": cost.prompt_tokens,
-            "prompt_eval_duration": nanoseconds(cost.prefill_seconds),
-            "eval_count": cost.output_tokens,
-            "eval_duration": nanoseconds(cost.decode_seconds),
-        }
-        if self.keeps_context:
-            end["context"] = [*finished.prompt_ids, *self._tokens]
-        return end
+    created_at: str
+    done: bool
+    done_reason: str | None = None
+    total_duration: int | None = None
+    load_duration: int | None = None
+    prompt_eval_count: int | None = None
+    prompt_eval_duration: int | None = None
+    eval_count: int | None = None
+    eval_duration: int | None = None
 
 
-async def lines(teller: Teller, events: AsyncGenerator[Event, None]) -> AsyncGenerator[bytes, None]:
-    """A stream's lines."""
-    async with aclosing(events):
-        async for event in events:
-            if line := teller.add(event):
-                yield line
-    yield teller.last()
+class ToldFunction(BaseModel):
+    """A call's tool and arguments."""
+
+    index: int
+    name: str
+    arguments: dict[str, Any]
 
 
-async def collected(teller: Teller, events: AsyncGenerator[Event, None]) -> dict[str, Any]:
-    """The whole answer."""
-    async with aclosing(events):
-        async for event in events:
-            teller.collect(event)
-    return teller.whole()
+class ToldToolCall(BaseModel):
+    """A call that the model makes."""
+
+    id: str
+    function: ToldFunction
+
+
+class TokenLogprob(BaseModel):
+    """A token's likelihood."""
+
+    token: str
+    logprob: float
+    bytes: list[int]
+
+
+class Logprob(TokenLogprob):
+    """The same with its alternatives."""
+
+    top_logprobs: list[TokenLogprob] | None = None
+
+
+class ToldMessage(BaseModel):
+    """The model's turn, or a part of it."""
+
+    role: str
+    content: str
+    thinking: str | None = None
+    tool_calls: list[ToldToolCall] | None = None
+
+
+class ChatAnswer(AnswerEnd):
+    """The whole answer, or a line of it."""
+
+    message: ToldMessage
+    logprobs: list[Logprob] | None = None
+
+
+class GenerateAnswer(AnswerEnd):
+    """The whole answer, or a line of it."""
+
+    response: str
+    thinking: str | None = None
+    tool_calls: list[ToldToolCall] | None = None
+    context: list[int] | None = None
+    logprobs: list[Logprob] | None = None
+
+
+class EmbedAnswer(BaseModel):
+    """A vector of length 1 for each text."""
+
+    model: str
+    embeddings: list[list[float]]
+    total_duration: int
+    load_duration: int
+    prompt_eval_count: int
+
+
+class EmbeddingsAnswer(BaseModel):
+    """One vector, as the model gives it."""
+
+    embedding: list[float]
 
 
 def tool_call(call: inference_pb2.ToolCall, index: int) -> dict[str, Any]:
@@ -146,3 +118,8 @@ def _one_logprob(entry: inference_pb2.TokenLogprob) -> dict[str, Any]:
 def nanoseconds(seconds: float) -> int:
     """Whole nanoseconds: Go clients cannot read anything else."""
     return int(seconds * NANOSECONDS)
+
+
+def now() -> str:
+    """created_at: RFC 3339, in microseconds, as Go writes it."""
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")

@@ -1,4 +1,4 @@
-"""/, /api/version, /api/tags, /api/ps, /api/show: they answer from what is known, and never wait on a load."""
+"""What several native answers have in common."""
 
 import json
 import math
@@ -12,11 +12,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from hypura_daemon.chat.job import adaptations
-from hypura_daemon.gateway.core import Core
-from hypura_daemon.gateway.endpoint import Endpoint
+from hypura_daemon.gateway.endpoint import Core, Endpoint
 from hypura_daemon.gateway.http.bodies import parsed
-from hypura_daemon.gateway.ollama.naming import Named
-from hypura_daemon.gateway.ollama.shapes import ModelDetails
+from hypura_daemon.gateway.ollama.requests import Named
 from hypura_daemon.models.catalogue import Entry
 from hypura_daemon.models.model import Model
 from hypura_daemon.models.summaries import ModelSummary
@@ -30,6 +28,19 @@ OLLAMA_VERSION = "0.32.15"
 what that is. Clients ask for at least so much, in three numbers: Codex for 0.13.4."""
 NEVER = "2318-12-31T00:00:00Z"
 """When a model leaves that stays for ever: Go clients need a time."""
+
+
+class ModelDetails(BaseModel):
+    """What kind of model it is."""
+
+    parent_model: str = ""
+    format: str = "gguf"
+    family: str
+    families: list[str]
+    parameter_size: str
+    quantization_level: str
+    context_length: int
+    embedding_length: int
 
 
 class Version(BaseModel):

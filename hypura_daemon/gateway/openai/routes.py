@@ -1,7 +1,117 @@
-"""OpenAI's dialect: chat completions, completions, embeddings, models, responses."""
+"""OpenAI's routes: chat completions, completions, embeddings, models, and those of responses."""
 
-from hypura_daemon.gateway.openai.handlers import HANDLERS
-from hypura_daemon.gateway.openai.response_memory import ResponseMemory
-from hypura_daemon.gateway.openai.responses import Responses
+from functools import partial
 
-ENDPOINTS = (*HANDLERS, *Responses(ResponseMemory()).endpoints())
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hypura_daemon.gateway.answer import gathered
+from hypura_daemon.gateway.endpoint import ANSWER_ERRORS, Core, Endpoint
+from hypura_daemon.gateway.http.bodies import converted, parsed
+from hypura_daemon.gateway.http.streams import streamed, unless_gone
+from hypura_daemon.gateway.openai.answers import (
+    ChatCompletion,
+    ModelList,
+    ModelObject,
+    chat_completion,
+    model_list,
+    model_object,
+    new_identity,
+)
+from hypura_daemon.gateway.openai.completions import (
+    Completion,
+    CompletionRequest,
+    CompletionStream,
+    completion,
+    completion_requests,
+)
+from hypura_daemon.gateway.openai.embeddings import EmbeddingList, EmbeddingRequest, embed_request, embedding_list
+from hypura_daemon.gateway.openai.requests import ChatCompletionRequest, chat_requests
+from hypura_daemon.gateway.openai.responses.routes import ResponseMemory, Responses
+from hypura_daemon.gateway.openai.stream import ChatCompletionChunk, ChatStream, pieces, streaming
+from hypura_daemon.gateway.shapes import told
+from hypura_daemon.system.threads import FILES
+
+
+async def chat_completions(core: Core, request: Request) -> Response:
+    """Answers a conversation."""
+    asked = await parsed(request, ChatCompletionRequest)
+    makers = [partial(core.inference.chat, chat) for chat in await converted(request, chat_requests, asked)]
+    identity = new_identity("chatcmpl-", asked.model)
+    one_call = asked.parallel_tool_calls is False
+    if asked.stream:
+        writer = ChatStream(identity, len(makers), usage=asked.usage_wanted, one_call=one_call)
+        return await streaming(request, pieces(writer, makers))
+    answers = await unless_gone(request, gathered(makers, one_call=one_call))
+    return told(chat_completion(identity, answers, logprobs=bool(asked.logprobs)))
+
+
+async def completions(core: Core, request: Request) -> Response:
+    """Continues prompts."""
+    asked = await parsed(request, CompletionRequest)
+    makers = [partial(core.inference.generate, one) for one in await converted(request, completion_requests, asked)]
+    identity = new_identity("cmpl-", asked.model)
+    if asked.stream:
+        return await streaming(request, pieces(CompletionStream(identity, asked), makers))
+    return told(completion(identity, asked, await unless_gone(request, gathered(makers))))
+
+
+async def embeddings(core: Core, request: Request) -> Response:
+    """Turns texts into vectors."""
+    asked = await parsed(request, EmbeddingRequest)
+    answer = await unless_gone(request, core.inference.embed(await converted(request, embed_request, asked)))
+    return await streamed(request, embedding_list(asked, answer), "application/json", lambda error: b"")
+
+
+async def models(core: Core, request: Request) -> Response:
+    """Lists the models."""
+    return await FILES(lambda: told(model_list(core.registry.list())), key="/")
+
+
+async def model(core: Core, request: Request) -> Response:
+    """Tells of one model; its name may have slashes and a colon."""
+    name = request.path_params["id"]
+    return told(model_object(await FILES(core.registry.summary, name, key=name)))
+
+
+ENDPOINTS = (
+    Endpoint(
+        method="POST",
+        path="/v1/chat/completions",
+        handler=chat_completions,
+        summary="Answer a conversation (OpenAI)",
+        request=ChatCompletionRequest,
+        response=ChatCompletion,
+        stream=ChatCompletionChunk,
+        errors=ANSWER_ERRORS,
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/completions",
+        handler=completions,
+        summary="Continue prompts (OpenAI)",
+        request=CompletionRequest,
+        response=Completion,
+        stream=Completion,
+        errors=ANSWER_ERRORS,
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/embeddings",
+        handler=embeddings,
+        summary="Turn texts into vectors (OpenAI)",
+        request=EmbeddingRequest,
+        response=EmbeddingList,
+        errors=ANSWER_ERRORS,
+    ),
+    Endpoint(method="GET", path="/v1/models", handler=models, summary="List the models (OpenAI)", response=ModelList),
+    Endpoint(
+        method="GET",
+        path="/v1/models/{id:path}",
+        handler=model,
+        summary="Tell of one model (OpenAI)",
+        response=ModelObject,
+        errors=(400, 404),
+    ),
+    *Responses(ResponseMemory()).endpoints(),
+)

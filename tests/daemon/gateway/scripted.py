@@ -15,7 +15,7 @@ import httpx
 
 from hypura.v1 import inference_pb2 as pb
 from hypura_daemon.gateway.app import build
-from hypura_daemon.gateway.core import Core
+from hypura_daemon.gateway.endpoint import Core
 from hypura_daemon.gateway.http.connections import Connections
 from hypura_daemon.gateway.http.guard import Rules
 from hypura_daemon.gateway.http.server import GatewayServer

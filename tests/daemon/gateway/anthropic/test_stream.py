@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from hypura.v1 import inference_pb2 as pb
 from hypura_daemon.gateway.answer import Answer
-from hypura_daemon.gateway.anthropic.answer import Message, message, signature
+from hypura_daemon.gateway.anthropic.answers import Message, message, signature
 from hypura_daemon.gateway.anthropic.stream import MessageStream
 from tests.daemon.gateway.events import calls, data_of, ends, prefill, says, thinks
 

@@ -12,13 +12,19 @@ import pytest
 from pydantic import BaseModel
 
 from hypura_daemon.gateway.app import ENDPOINTS
-from hypura_daemon.gateway.ollama.chat import AskedMessage, ChatAnswer, ChatRequest, ToldMessage
-from hypura_daemon.gateway.ollama.copy import CopyRequest
-from hypura_daemon.gateway.ollama.create import CreateRequest
-from hypura_daemon.gateway.ollama.embed import EmbedAnswer, EmbeddingsAnswer, EmbeddingsRequest, EmbedRequest
-from hypura_daemon.gateway.ollama.generate import GenerateAnswer, GenerateRequest
+from hypura_daemon.gateway.ollama.answers import (
+    ChatAnswer,
+    EmbedAnswer,
+    EmbeddingsAnswer,
+    GenerateAnswer,
+    Logprob,
+    ToldFunction,
+    ToldMessage,
+    ToldToolCall,
+)
 from hypura_daemon.gateway.ollama.listing import (
     OLLAMA_VERSION,
+    ModelDetails,
     RunningModel,
     Shown,
     ShownMessage,
@@ -26,10 +32,17 @@ from hypura_daemon.gateway.ollama.listing import (
     ShowRequest,
     TagModel,
 )
-from hypura_daemon.gateway.ollama.naming import Named
-from hypura_daemon.gateway.ollama.options import _WITHOUT_EFFECT, Options
-from hypura_daemon.gateway.ollama.progress import Progress
-from hypura_daemon.gateway.ollama.shapes import Logprob, ModelDetails, ToldFunction, ToldToolCall
+from hypura_daemon.gateway.ollama.models import CopyRequest, CreateRequest, Progress
+from hypura_daemon.gateway.ollama.requests import (
+    _WITHOUT_EFFECT,
+    AskedMessage,
+    ChatRequest,
+    EmbeddingsRequest,
+    EmbedRequest,
+    GenerateRequest,
+    Named,
+    Options,
+)
 
 RELEASE = "0.32.15"
 ROUTES = """

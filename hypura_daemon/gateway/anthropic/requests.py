@@ -1,0 +1,177 @@
+"""POST /v1/messages, what comes in: Anthropic's JSON to a hypura.v1 ChatRequest."""
+
+import json
+from typing import Annotated, Any, Literal
+
+import structlog
+from pydantic import ConfigDict, Field
+
+from hypura.v1 import inference_pb2
+from hypura_daemon.errors import InvalidRequest
+from hypura_daemon.gateway.anthropic.conversation import Content, Message, chat_messages
+from hypura_daemon.gateway.requests import TokenLimit, token_limit
+from hypura_daemon.gateway.shapes import Asked
+
+MAX_STOPS = 64
+_CHOICES = ("auto", "any", "tool", "none")
+_LEVELS = {"low": "low", "medium": "medium", "high": "high", "xhigh": "max", "max": "max"}
+
+_log = structlog.get_logger()
+
+
+class Tool(Asked):
+    """A tool of the client; those that Anthropic runs itself have another type."""
+
+    type: str | None = None
+    name: str
+    description: str | None = None
+    input_schema: dict[str, Any] | None = None
+
+    @property
+    def offered(self) -> bool:
+        """Whether the model is told of it."""
+        return self.type in (None, "custom")
+
+
+class ToolChoice(Asked):
+    """Whether a tool must be called, and which."""
+
+    type: str
+    name: str | None = None
+    disable_parallel_tool_use: bool | None = None
+
+
+class Thinking(Asked):
+    """Whether to think: enabled, disabled, or any other word to leave it to the model; the budget is not enforced."""
+
+    type: str
+    budget_tokens: Annotated[int, Field(ge=0)] | None = None
+
+
+class OutputFormat(Asked):
+    """A JSON schema that the answer must fit."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    type: Literal["json_schema"]
+    schema_: dict[str, Any] = Field(alias="schema")
+
+
+class OutputConfig(Asked):
+    """The form of the answer, and how hard to think about it."""
+
+    effort: str | None = None
+    format: OutputFormat | None = None
+
+
+class CountRequest(Asked):
+    """What goes into a prompt; docs/api-openai-anthropic.md says what is taken."""
+
+    model: str
+    messages: list[Message]
+    system: Content | None = None
+    tools: list[Tool] | None = None
+    tool_choice: ToolChoice | None = None
+    thinking: Thinking | None = None
+    output_config: OutputConfig | None = None
+
+
+class MessagesRequest(CountRequest):
+    """See Anthropic's reference of messages; docs/api-openai-anthropic.md says what is taken."""
+
+    max_tokens: TokenLimit
+    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    top_k: Annotated[int, Field(ge=0, le=1 << 20)] | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    stop_sequences: list[str] | None = None
+    stream: bool | None = None
+
+    @property
+    def one_call(self) -> bool:
+        """Whether the answer has one tool call at most."""
+        return bool(self.tool_choice and self.tool_choice.disable_parallel_tool_use)
+
+
+def prompt_request(asked: CountRequest) -> inference_pb2.ChatRequest:
+    """What decides the prompt. Raises InvalidRequest."""
+    offered = [tool for tool in asked.tools or () if tool.offered]
+    if passed_over := sorted({str(tool.type)[:40] for tool in asked.tools or () if not tool.offered}):
+        _log.warning("tools that Anthropic runs or knows itself are not offered to the model", types=passed_over)
+    tools = [_tool(tool) for tool in offered]
+    think, if_able, level = _thinking(asked)
+    return inference_pb2.ChatRequest(
+        model=asked.model,
+        messages=chat_messages(asked.system, asked.messages),
+        tools_json=json.dumps(tools) if tools else "",
+        tool_choice=_choice(asked.tool_choice, [tool.name for tool in offered], passed_over=bool(passed_over)),
+        think=think,
+        think_if_able=if_able,
+        think_level=level,
+    )
+
+
+def chat_request(asked: MessagesRequest) -> inference_pb2.ChatRequest:
+    """The whole request. Raises InvalidRequest."""
+    stops = [text for text in asked.stop_sequences or () if text]
+    if len(stops) > MAX_STOPS:
+        raise InvalidRequest(f"stop_sequences has {len(stops)} strings; at most {MAX_STOPS} are allowed")
+    request = prompt_request(asked)
+    form = asked.output_config.format if asked.output_config else None
+    request.sampling.CopyFrom(
+        inference_pb2.Sampling(
+            temperature=1.0 if asked.temperature is None else asked.temperature,
+            top_p=1.0 if asked.top_p is None else asked.top_p,
+            top_k=asked.top_k,
+        )
+    )
+    request.limits.CopyFrom(
+        inference_pb2.Limits(
+            max_tokens=token_limit(asked.max_tokens),
+            stop=stops,
+            json_schema=json.dumps(form.schema_) if form else "",
+            top_logprobs=-1,
+        )
+    )
+    return request
+
+
+def _tool(tool: Tool) -> dict[str, Any]:
+    if tool.input_schema is None:
+        raise InvalidRequest(f"tools: {tool.name!r} has no input_schema; give one")
+    described = {"description": tool.description} if tool.description is not None else {}
+    return {"type": "function", "function": {"name": tool.name, **described, "parameters": tool.input_schema}}
+
+
+def _choice(choice: ToolChoice | None, names: list[str], *, passed_over: bool) -> str:
+    if choice and (choice.type not in _CHOICES or (passed_over and choice.type in ("any", "tool"))):
+        name = choice.name if choice.type == "tool" else None
+        if choice.type not in _CHOICES or (name not in names if name else not names):
+            _log.warning("a tool_choice that cannot be kept is taken for auto", type=choice.type[:40])
+            return "auto"
+    match choice.type if choice else "auto":
+        case "auto" | "none" as word:
+            return word if choice else ""
+        case "any":
+            if not names:
+                raise InvalidRequest("tool_choice is any but tools is empty; offer at least one tool")
+            return "required"
+        case "tool":
+            name = choice.name if choice else None
+            if name not in names:
+                raise InvalidRequest(f"tool_choice: the tool {name!r} is not among the tools; offer it in tools")
+            return str(name)
+    return ""
+
+
+def _thinking(asked: CountRequest) -> tuple[bool | None, bool, str]:
+    """think, think_if_able and think_level; as with Anthropic's own models, who does not ask for thinking gets none.
+
+    Programs for coding always ask for it, so a model that cannot think answers without.
+    """
+    effort = asked.output_config.effort if asked.output_config else None
+    if effort is not None and effort not in _LEVELS:
+        raise InvalidRequest(f"output_config: the effort is {effort[:40]!r}; give one of {', '.join(_LEVELS)}")
+    kind = asked.thinking.type if asked.thinking else "disabled"
+    if kind == "disabled":
+        return False, False, ""
+    return None, kind == "enabled" or effort is not None, _LEVELS[effort] if effort else ""

@@ -1,0 +1,334 @@
+"""Ollama's requests for answers: their fields, and the hypura.v1 requests that they become."""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import structlog
+from pydantic import BeforeValidator, ConfigDict, Field
+
+from hypura.v1 import inference_pb2
+from hypura_daemon.durations import parse_duration
+from hypura_daemon.errors import InvalidRequest, ModelNotFound
+from hypura_daemon.gateway.requests import known_role
+from hypura_daemon.gateway.shapes import Asked
+
+MAX_STOPS = 64
+MAX_TOKENS = (1 << 31) - 1
+FOR_EVER = -1.0
+LEVELS = ("low", "medium", "high", "max")
+_WITHOUT_EFFECT = frozenset(
+    {"num_batch", "num_gpu", "main_gpu", "use_mmap", "num_thread", "num_keep", "draft_num_predict", "low_vram",
+     "f16_kv", "use_mlock", "numa", "vocab_only", "logits_all", "mirostat", "mirostat_tau", "mirostat_eta", "tfs_z",
+     "penalize_newline"}
+)  # fmt: skip
+"""The plan decides them, or they are gone from Ollama as well."""
+
+_log = structlog.get_logger()
+
+
+def _whole(value: Any) -> Any:
+    """Go clients write 40.0 for 40."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+CountOrAll = Annotated[int, BeforeValidator(_whole), Field(ge=-2, le=MAX_TOKENS)]
+
+
+class Options(Asked):
+    """What Ollama calls options."""
+
+    model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
+
+    num_ctx: Annotated[int, BeforeValidator(_whole)] | None = None
+    num_predict: Annotated[int, BeforeValidator(_whole), Field(ge=-MAX_TOKENS, le=MAX_TOKENS)] | None = None
+    seed: Annotated[int, BeforeValidator(_whole)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=1e6)] | None = None
+    top_k: CountOrAll | None = None
+    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    typical_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    repeat_last_n: CountOrAll | None = None
+    repeat_penalty: Annotated[float, Field(gt=0, le=1e6)] | None = None
+    presence_penalty: Annotated[float, Field(ge=-1e6, le=1e6)] | None = None
+    frequency_penalty: Annotated[float, Field(ge=-1e6, le=1e6)] | None = None
+    stop: str | list[str] | None = None
+
+
+KeepAlive = int | float | str | None
+
+
+class AnswerRequest(Asked):
+    """What a request for an answer may say beside its prompt."""
+
+    model: str = ""
+    stream: bool | None = None
+    format: str | dict[str, Any] | None = None
+    options: Options | None = None
+    keep_alive: KeepAlive = None
+    think: bool | str | None = None
+    truncate: bool | None = None
+    shift: bool | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
+
+    @property
+    def streams(self) -> bool:
+        """Native routes stream unless told not to."""
+        return self.stream is not False
+
+
+def use_of(keep_alive: KeepAlive, options: Options | None) -> inference_pb2.ModelUse:
+    """How the request wants its model held. Raises InvalidRequest."""
+    num_ctx = (options.num_ctx or 0) if options is not None else 0
+    use = inference_pb2.ModelUse(context_tokens=min(max(0, num_ctx), MAX_TOKENS))
+    seconds = keep_alive_seconds(keep_alive)
+    if seconds is not None:
+        use.keep_alive_seconds = seconds
+    return use
+
+
+def keep_alive_seconds(given: KeepAlive) -> float | None:
+    """A number is seconds, a text is a Go duration, negative is for ever. Raises InvalidRequest."""
+    if given is None or isinstance(given, bool):
+        return None
+    if isinstance(given, str):
+        if not given:
+            return None
+        try:
+            given = parse_duration(given)
+        except ValueError as error:
+            raise InvalidRequest(f"keep_alive is {given!r}: {error}; a bare number of seconds has no quotes") from error
+    if math.isnan(given):
+        raise InvalidRequest("keep_alive is no number; give seconds, or a duration such as 5m")
+    return FOR_EVER if given < 0 else float(given)
+
+
+def sampling_of(options: Options | None) -> inference_pb2.Sampling:
+    """How tokens are chosen; what is not said is left to the model and its defaults."""
+    sampling = inference_pb2.Sampling()
+    if options is None:
+        return sampling
+    for name in ("temperature", "top_p", "min_p", "typical_p", "repeat_penalty", "presence_penalty",
+                 "frequency_penalty"):  # fmt: skip
+        if (value := getattr(options, name)) is not None:
+            setattr(sampling, name, value)
+    if options.top_k is not None:
+        sampling.top_k = max(0, options.top_k)
+    if options.repeat_last_n is not None:
+        sampling.repeat_last_n = max(-1, options.repeat_last_n)
+    if options.seed is not None and options.seed >= 0:
+        sampling.seed = options.seed & 0xFFFFFFFF
+    unknown = sorted(set(options.model_extra or {}) - _WITHOUT_EFFECT)
+    if unknown:
+        _log.warning("options that are not known are passed over", options=unknown)
+    return sampling
+
+
+def limits_of(asked: AnswerRequest) -> inference_pb2.Limits:
+    """When the answer ends, and what form it has. Raises InvalidRequest."""
+    options = asked.options or Options()
+    limits = inference_pb2.Limits(truncate=asked.truncate is not False)
+    if options.num_predict is not None and options.num_predict >= 0:
+        limits.max_tokens = options.num_predict
+    stops = [options.stop] if isinstance(options.stop, str) else options.stop or []
+    if len(stops) > MAX_STOPS:
+        raise InvalidRequest(f"options.stop has {len(stops)} strings; give at most {MAX_STOPS}")
+    limits.stop.extend(stop for stop in stops if stop)
+    if asked.logprobs:
+        limits.top_logprobs = asked.top_logprobs or 0
+    form = asked.format
+    if isinstance(form, dict):
+        limits.json_schema = json.dumps(form)
+    elif form == "json":
+        limits.json_schema = "{}"
+    elif form:
+        raise InvalidRequest(f'format is {form[:40]!r}; give "json" or a JSON schema')
+    return limits
+
+
+def thinking_of(think: bool | str | None) -> tuple[bool | None, str]:
+    """Whether to think, and how hard. Raises InvalidRequest."""
+    if isinstance(think, str):
+        if think not in LEVELS:
+            raise InvalidRequest(f"think is {think[:40]!r}; give true, false, {', '.join(LEVELS)}")
+        return True, think
+    return think, ""
+
+
+def refuse_images(images: list[str] | None) -> None:
+    """Raises InvalidRequest when there are any."""
+    if images:
+        raise InvalidRequest("images are not supported yet; hypura's models read text alone")
+
+
+class Named(Asked):
+    """A request about one model."""
+
+    model: str = ""
+    name: str = ""
+
+    def wanted(self) -> str:
+        """The model's name. Raises InvalidRequest if there is none."""
+        name = self.model or self.name
+        if not name:
+            raise InvalidRequest("model is required")
+        return name
+
+
+class AskedFunction(Asked):
+    """Which tool a call is of."""
+
+    name: str
+    arguments: dict[str, Any] | str | None = None
+
+
+class AskedToolCall(Asked):
+    """A call that the model made earlier."""
+
+    id: str | None = None
+    function: AskedFunction
+
+
+class AskedMessage(Asked):
+    """One turn."""
+
+    role: str
+    content: str | None = None
+    thinking: str | None = None
+    images: list[str] | None = None
+    tool_calls: list[AskedToolCall] | None = None
+    tool_name: str | None = None
+    name: str | None = None
+    tool_call_id: str | None = None
+
+
+class ChatRequest(AnswerRequest):
+    """See Ollama's API."""
+
+    messages: list[AskedMessage] | None = None
+    tools: list[dict[str, Any]] | None = None
+
+
+def chat_request(asked: ChatRequest) -> inference_pb2.ChatRequest:
+    """What the core is asked. Pure; raises InvalidRequest."""
+    think, level = thinking_of(asked.think)
+    request = inference_pb2.ChatRequest(
+        model=asked.model,
+        messages=[_message(message) for message in asked.messages or ()],
+        tools_json=json.dumps(functions) if (functions := _functions(asked.tools or ())) else "",
+        sampling=sampling_of(asked.options),
+        limits=limits_of(asked),
+        use=use_of(asked.keep_alive, asked.options),
+        think_level=level,
+        think_if_able=True,
+    )
+    if think is not None:
+        request.think = think
+    return request
+
+
+def _functions(tools: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The tools that are functions; others are not offered to the model."""
+    functions = [tool for tool in tools if tool.get("type") in (None, "function")]
+    if len(functions) < len(tools):
+        types = sorted({str(tool["type"])[:40] for tool in tools if tool not in functions})
+        _log.warning("tools that are no functions are not offered to the model", types=types)
+    return functions
+
+
+def _message(message: AskedMessage) -> inference_pb2.ChatMessage:
+    refuse_images(message.images)
+    calls = [
+        {"id": call.id or "", "function": {"name": call.function.name, "arguments": call.function.arguments or {}}}
+        for call in message.tool_calls or ()
+    ]
+    return inference_pb2.ChatMessage(
+        role=known_role(message.role),
+        content=message.content or "",
+        thinking=message.thinking or "",
+        tool_calls_json=json.dumps(calls) if calls else "",
+        tool_name=message.tool_name or message.name or "",
+        tool_call_id=message.tool_call_id or "",
+    )
+
+
+TokenId = Annotated[int, Field(ge=0, le=(1 << 31) - 1)]
+
+
+class GenerateRequest(AnswerRequest):
+    """See Ollama's API."""
+
+    prompt: str | None = None
+    suffix: str | None = None
+    system: str | None = None
+    template: str | None = None
+    context: list[TokenId] | None = None
+    raw: bool | None = None
+    images: list[str] | None = None
+
+
+def check_generate(asked: GenerateRequest) -> None:
+    """Raises InvalidRequest and ModelNotFound for what no model could do."""
+    if not asked.model:
+        raise ModelNotFound("model '' not found", "")
+    refuse_images(asked.images)
+    if asked.raw and (asked.template or asked.system or asked.context):
+        raise InvalidRequest("raw mode does not support template, system, or context")
+
+
+def verbatim(asked: GenerateRequest, *, report_prompt_ids: bool) -> inference_pb2.GenerateRequest:
+    """The prompt as it is: raw, with a suffix, or for a model without a template. Pure."""
+    return inference_pb2.GenerateRequest(
+        model=asked.model,
+        prompt=asked.prompt or "",
+        suffix=asked.suffix or "",
+        sampling=sampling_of(asked.options),
+        limits=limits_of(asked),
+        use=use_of(asked.keep_alive, asked.options),
+        report_prompt_ids=report_prompt_ids,
+        plain_text=not asked.raw,
+    )
+
+
+def as_chat(asked: GenerateRequest) -> inference_pb2.ChatRequest:
+    """The prompt as a user's turn. Pure."""
+    think, level = thinking_of(asked.think)
+    messages = [inference_pb2.ChatMessage(role="system", content=asked.system)] if asked.system else []
+    request = inference_pb2.ChatRequest(
+        model=asked.model,
+        messages=[*messages, inference_pb2.ChatMessage(role="user", content=asked.prompt or "")],
+        sampling=sampling_of(asked.options),
+        limits=limits_of(asked),
+        use=use_of(asked.keep_alive, asked.options),
+        think_level=level,
+        think_if_able=True,
+        template=asked.template or "",
+        report_prompt_ids=True,
+    )
+    if asked.context:
+        request.context.ids.extend(asked.context)
+    if think is not None:
+        request.think = think
+    return request
+
+
+class EmbedRequest(Asked):
+    """See Ollama's API; truncate is true unless said otherwise."""
+
+    model: str = ""
+    input: str | list[str] | None = None
+    truncate: bool | None = None
+    dimensions: Annotated[int, Field(ge=0, le=1 << 20)] | None = None
+    options: Options | None = None
+    keep_alive: KeepAlive = None
+
+
+class EmbeddingsRequest(Asked):
+    """The older form: one text."""
+
+    model: str = ""
+    prompt: str | None = None
+    options: Options | None = None
+    keep_alive: KeepAlive = None

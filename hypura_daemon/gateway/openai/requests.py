@@ -1,0 +1,309 @@
+"""POST /v1/chat/completions, what comes in: OpenAI's JSON to a hypura.v1 ChatRequest. Other routes share its fields."""
+
+import json
+from typing import Annotated, Any
+
+import structlog
+from pydantic import ConfigDict, Field
+
+from hypura.v1 import inference_pb2
+from hypura_daemon.errors import InvalidRequest
+from hypura_daemon.gateway.openai.tools import OfferedTools
+from hypura_daemon.gateway.requests import (
+    MAX_STOPS,
+    MOST_TOKENS,
+    NO_LOGPROBS,
+    Penalty,
+    Share,
+    Temperature,
+    TokenLimit,
+    called,
+    known_role,
+    token_limit,
+)
+from hypura_daemon.gateway.shapes import Asked
+
+_MEDIA = ("image", "audio", "video", "file")
+"""What these parts say cannot be left out without a wrong answer."""
+ANY_OBJECT = "{}"
+_LEVELS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "max", "max": "max"}
+MAX_TOP_LOGPROBS = 20
+MAX_ANSWERS = 128
+_SEEDS = 1 << 32
+
+_log = structlog.get_logger()
+
+
+class Part(Asked):
+    """A part of a message; only text is taken."""
+
+    type: str = "text"
+    text: str | None = None
+    refusal: str | None = None
+
+
+Content = str | list[str | Part] | Part | None
+
+
+def text_of(content: Content, where: str) -> str:
+    """The text, parts on lines of their own; parts without text are left out. Raises InvalidRequest for images, sound
+    and files.
+    """
+    if content is None or isinstance(content, str):
+        return content or ""
+    parts = content if isinstance(content, list) else [content]
+    texts = (part if isinstance(part, str) else _text_of(part, where) for part in parts)
+    return "\n".join(text for text in texts if text is not None)
+
+
+def _text_of(part: Part, where: str) -> str | None:
+    if any(kind in part.type for kind in _MEDIA):
+        what = "an image" if "image" in part.type else f"a part of type {part.type[:40]!r}"
+        raise InvalidRequest(f"{where} has {what}; hypura takes text alone, images are not supported")
+    text = part.refusal if part.text is None else part.text
+    if text is None:
+        _log.warning("a part of a message has no text and is left out", where=where, type=part.type[:40])
+    return text
+
+
+class Schema(Asked):
+    """A named JSON schema."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    name: str | None = None
+    schema_: dict[str, Any] | None = Field(None, alias="schema")
+
+
+class Format(Schema):
+    """text, json_object or json_schema; responses have the schema's fields beside the type."""
+
+    type: str = "text"
+    json_schema: Schema | None = None
+
+
+class Reasoning(Asked):
+    """How to think, in the form of the responses API."""
+
+    effort: str | None = None
+    enabled: bool | None = None
+    summary: str | None = None
+
+
+def schema_json(form: Format | None, field: str) -> str:
+    """The JSON schema that the answer must fit, as text; empty for none. Raises InvalidRequest."""
+    match form.type if form else "text":
+        case "text":
+            return ""
+        case "json_object" | "json_schema" if form is not None:
+            # OpenAI's schema is optional, and llama-server and others take one with json_object, too.
+            schema = form.json_schema.schema_ if form.json_schema else form.schema_
+            return ANY_OBJECT if schema is None else json.dumps(schema)
+    raise InvalidRequest(f"{field} has a type that is not known; give text, json_object or json_schema")
+
+
+def thinking(effort: str | None, enabled: bool | None = None) -> tuple[bool | None, str]:
+    """think and think_level of a ChatRequest; the model's default where nothing is said. Raises InvalidRequest."""
+    if effort == "none" or enabled is False:
+        return False, ""
+    if effort is None:
+        return enabled, ""
+    if effort not in _LEVELS:
+        raise InvalidRequest(f"the reasoning effort is {effort[:40]!r}; give none, {', '.join(_LEVELS)}")
+    return True, _LEVELS[effort]
+
+
+TokenId = Annotated[int, Field(ge=0, lt=1 << 32)]
+Stops = str | list[str]
+
+
+class ContextOptions(Asked):
+    """What of Ollama's options counts here."""
+
+    num_ctx: int | None = None
+
+
+class SamplingFields(Asked):
+    """The fields that chat and plain completions share; top_k, min_p, repeat_penalty, num_ctx and options are not
+    OpenAI's own.
+    """
+
+    temperature: Temperature | None = None
+    top_p: Share | None = None
+    top_k: Annotated[int, Field(ge=0, le=1 << 20)] | None = None
+    min_p: Share | None = None
+    repeat_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
+    presence_penalty: Penalty | None = None
+    frequency_penalty: Penalty | None = None
+    seed: Annotated[int, Field(ge=-(1 << 63), lt=1 << 63)] | None = None
+    logit_bias: dict[str, Annotated[float, Field(ge=-100, le=100)]] | None = None
+    stop: Stops | None = None
+    n: Annotated[int, Field(ge=1, le=MAX_ANSWERS)] | None = None
+    num_ctx: int | None = None
+    options: ContextOptions | None = None
+
+    def use(self) -> inference_pb2.ModelUse:
+        """The context that the request names, in the way of Ollama's native routes."""
+        named = self.options.num_ctx if self.options and self.options.num_ctx else self.num_ctx
+        return inference_pb2.ModelUse(context_tokens=min(max(0, named or 0), MOST_TOKENS))
+
+    def sampling(self, answer: int = 0) -> inference_pb2.Sampling:
+        """For the answer of this index: each has a seed of its own. Raises InvalidRequest."""
+        return inference_pb2.Sampling(
+            temperature=1.0 if self.temperature is None else self.temperature,
+            top_p=1.0 if self.top_p is None else self.top_p,
+            top_k=self.top_k,
+            min_p=self.min_p,
+            repeat_penalty=self.repeat_penalty,
+            presence_penalty=self.presence_penalty,
+            frequency_penalty=self.frequency_penalty,
+            seed=None if self.seed is None else (self.seed + answer) % _SEEDS,
+            logit_bias=_biases(self.logit_bias or {}),
+        )
+
+    def stops(self) -> list[str]:
+        """The strings that end an answer. Raises InvalidRequest."""
+        given = [self.stop] if isinstance(self.stop, str) else self.stop or []
+        if len(given) > MAX_STOPS:
+            raise InvalidRequest(f"stop has {len(given)} strings; at most {MAX_STOPS} are allowed")
+        return [text for text in given if text]
+
+
+def _biases(given: dict[str, float]) -> dict[int, float]:
+    biases = {}
+    for key, bias in given.items():
+        if not (key.isascii() and key.isdigit() and len(key) <= 10 and int(key) < 1 << 32):
+            raise InvalidRequest(f"logit_bias has the key {key[:40]!r}, which is no token id; give ids of the model")
+        biases[int(key)] = bias
+    return biases
+
+
+class CalledFunction(Asked):
+    """A function that the assistant called; its arguments are JSON text, or the object itself."""
+
+    name: str
+    arguments: str | dict[str, Any] | None = None
+
+
+class CustomCall(Asked):
+    """A call of a tool that takes text."""
+
+    name: str
+    input: str = ""
+
+
+class Call(Asked):
+    """A call that the assistant made."""
+
+    id: str | None = None
+    function: CalledFunction | None = None
+    custom: CustomCall | None = None
+
+    def called(self) -> dict[str, Any] | None:
+        """In the form of ChatMessage.tool_calls_json; None for a call of another kind."""
+        if self.function is not None:
+            return called(self.id or "", self.function.name, self.function.arguments or "{}")
+        if self.custom is not None:
+            return called(self.id or "", self.custom.name, {"input": self.custom.input})
+        return None
+
+
+class Message(Asked):
+    """A message of the conversation."""
+
+    role: str
+    content: Content = None
+    name: str | None = None
+    reasoning: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: list[Call] | None = None
+    tool_call_id: str | None = None
+
+
+class StreamOptions(Asked):
+    """What a stream tells beside the answer."""
+
+    include_usage: bool | None = None
+
+
+class ChatCompletionRequest(SamplingFields, OfferedTools):
+    """See OpenAI's reference of chat completions; docs/api-openai-anthropic.md says what is taken."""
+
+    model: str
+    messages: list[Message]
+    stream: bool | None = None
+    stream_options: StreamOptions | None = None
+    max_tokens: TokenLimit | None = None
+    max_completion_tokens: TokenLimit | None = None
+    response_format: Format | None = None
+    reasoning_effort: str | None = None
+    reasoning: Reasoning | None = None
+    logprobs: bool | None = None
+    top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
+    modalities: list[str] | None = None
+    functions: list[Any] | None = None
+
+    @property
+    def usage_wanted(self) -> bool:
+        """Whether a stream ends with what it cost."""
+        return bool(self.stream_options and self.stream_options.include_usage)
+
+
+def chat_requests(asked: ChatCompletionRequest) -> list[inference_pb2.ChatRequest]:
+    """One request for each of the n answers. Raises InvalidRequest."""
+    if asked.functions:
+        raise InvalidRequest("functions is the old form of tools and not supported; give tools")
+    if any(kind != "text" for kind in asked.modalities or ()):
+        raise InvalidRequest(f"modalities is {asked.modalities}; hypura answers in text alone")
+    if asked.top_logprobs and not asked.logprobs:
+        raise InvalidRequest("top_logprobs needs logprobs to be true")
+    effort = asked.reasoning_effort or (asked.reasoning.effort if asked.reasoning else None)
+    think, level = thinking(effort, asked.reasoning.enabled if asked.reasoning else None)
+    tools_json, tool_choice = asked.offer()
+    request = inference_pb2.ChatRequest(
+        model=asked.model,
+        messages=chat_messages(asked.messages),
+        tools_json=tools_json,
+        tool_choice=tool_choice,
+        think=think,
+        think_level=level,
+        use=asked.use(),
+        limits=inference_pb2.Limits(
+            max_tokens=token_limit(asked.max_completion_tokens, asked.max_tokens),
+            stop=asked.stops(),
+            json_schema=schema_json(asked.response_format, "response_format"),
+            top_logprobs=(asked.top_logprobs or 0) if asked.logprobs else NO_LOGPROBS,
+        ),
+    )
+    return [_with_sampling(request, asked.sampling(answer)) for answer in range(asked.n or 1)]
+
+
+def chat_messages(messages: list[Message]) -> list[inference_pb2.ChatMessage]:
+    """The conversation; results of tools get the name of the tool that was called. Raises InvalidRequest."""
+    if not messages:
+        raise InvalidRequest("messages is empty; give at least one message")
+    names: dict[str, str] = {}
+    result = []
+    for number, message in enumerate(messages):
+        where = f"messages[{number}]"
+        calls = [made for call in message.tool_calls or () if (made := call.called()) is not None]
+        names.update({call["id"]: call["function"]["name"] for call in calls if call["id"]})
+        role = known_role(message.role)
+        call_id = message.tool_call_id or ""
+        result.append(
+            inference_pb2.ChatMessage(
+                role=role,
+                content=text_of(message.content, where),
+                thinking=(message.reasoning or message.reasoning_content or "") if role == "assistant" else "",
+                tool_calls_json=json.dumps(calls) if calls else "",
+                tool_name=(names.get(call_id) or message.name or "") if role == "tool" else "",
+                tool_call_id=call_id,
+            )
+        )
+    return result
+
+
+def _with_sampling(request: inference_pb2.ChatRequest, sampling: inference_pb2.Sampling) -> inference_pb2.ChatRequest:
+    copy = inference_pb2.ChatRequest(sampling=sampling)
+    copy.MergeFrom(request)
+    return copy

@@ -1,0 +1,204 @@
+"""POST /v1/responses, what goes out: the response object and its items."""
+
+import json
+from typing import Annotated, Any, Literal
+
+from hypura.v1 import inference_pb2
+from hypura_daemon.gateway.answer import Answer
+from hypura_daemon.gateway.openai.answers import Identity, TokenLogprob
+from hypura_daemon.gateway.openai.responses.requests import ResponseRequest
+from hypura_daemon.gateway.requests import called
+from hypura_daemon.gateway.shapes import WHEN_SAID, Told
+
+Status = Literal["in_progress", "completed", "incomplete", "failed"]
+
+
+class OutputText(Told):
+    """A text of a message."""
+
+    type: Literal["output_text"] = "output_text"
+    text: str = ""
+    annotations: list[dict[str, Any]] = []  # noqa: RUF012 (pydantic copies it)
+    logprobs: list[TokenLogprob] = []  # noqa: RUF012
+
+
+class MessageItem(Told):
+    """What the model says."""
+
+    id: str
+    type: Literal["message"] = "message"
+    status: Status = "in_progress"
+    role: Literal["assistant"] = "assistant"
+    content: list[OutputText] = []  # noqa: RUF012
+
+
+class ThoughtText(Told):
+    """A text of the reasoning, as it is or in the place of a summary."""
+
+    type: Literal["reasoning_text", "summary_text"]
+    text: str = ""
+
+
+class ReasoningItem(Told):
+    """What the model thinks; clients that ask for a summary get all of it as the summary."""
+
+    id: str
+    type: Literal["reasoning"] = "reasoning"
+    status: Status = "in_progress"
+    summary: list[ThoughtText] = []  # noqa: RUF012
+    content: Annotated[list[ThoughtText] | None, WHEN_SAID] = None
+
+
+class CallItem(Told):
+    """A function that the model wants called."""
+
+    id: str
+    type: Literal["function_call"] = "function_call"
+    status: Status = "in_progress"
+    call_id: str
+    name: str
+    arguments: str = ""
+    namespace: Annotated[str | None, WHEN_SAID] = None
+
+
+Item = MessageItem | ReasoningItem | CallItem
+
+
+class InputDetails(Told):
+    """cached_tokens were still there from an earlier request."""
+
+    cached_tokens: int
+    cache_write_tokens: int = 0
+
+
+class OutputDetails(Told):
+    """reasoning_tokens went into thinking."""
+
+    reasoning_tokens: int
+
+
+class ResponseUsage(Told):
+    """What the response cost."""
+
+    input_tokens: int
+    input_tokens_details: InputDetails
+    output_tokens: int
+    output_tokens_details: OutputDetails
+    total_tokens: int
+
+
+class ResponseFailure(Told):
+    """Why there is no whole answer."""
+
+    code: str
+    message: str
+
+
+class Incomplete(Told):
+    """Which limit ended the answer."""
+
+    reason: Literal["max_output_tokens"] = "max_output_tokens"
+
+
+class ResponseObject(Told):
+    """A response, with what was asked for."""
+
+    id: str
+    object: Literal["response"] = "response"
+    created_at: int
+    status: Status
+    background: bool = False
+    error: ResponseFailure | None = None
+    incomplete_details: Incomplete | None = None
+    instructions: str | None
+    max_output_tokens: int | None
+    metadata: dict[str, Any]
+    model: str
+    output: list[Item]
+    parallel_tool_calls: bool
+    previous_response_id: str | None
+    reasoning: dict[str, str | None]
+    store: bool
+    temperature: float
+    text: dict[str, Any]
+    tool_choice: str | dict[str, Any]
+    tools: list[dict[str, Any]]
+    top_logprobs: int
+    top_p: float
+    truncation: Literal["auto", "disabled"]
+    usage: ResponseUsage | None = None
+    user: str | None = None
+
+
+class DeletedResponse(Told):
+    """That a response was forgotten."""
+
+    id: str
+    object: Literal["response.deleted"] = "response.deleted"
+    deleted: bool = True
+
+
+def response_object(
+    identity: Identity,
+    asked: ResponseRequest,
+    output: list[Item],
+    status: Status,
+    answer: Answer | None = None,
+    failure: ResponseFailure | None = None,
+) -> ResponseObject:
+    """The object; with an answer it has ended."""
+    form = asked.text.format if asked.text else None
+    choice = asked.tool_choice
+    return ResponseObject(
+        id=identity.id,
+        created_at=identity.created,
+        status=status,
+        error=failure,
+        incomplete_details=Incomplete() if status == "incomplete" else None,
+        instructions=asked.instructions,
+        max_output_tokens=asked.max_output_tokens,
+        metadata=asked.metadata or {},
+        model=identity.model,
+        output=output,
+        parallel_tool_calls=asked.parallel_tool_calls is not False,
+        previous_response_id=asked.previous_response_id,
+        reasoning={
+            "effort": asked.reasoning.effort if asked.reasoning else None,
+            "summary": asked.reasoning.summary if asked.reasoning else None,
+        },
+        store=asked.store is not False,
+        temperature=1.0 if asked.temperature is None else asked.temperature,
+        text={"format": form.model_dump(by_alias=True, exclude_none=True) if form else {"type": "text"}},
+        tool_choice=choice if isinstance(choice, str) else choice.model_dump(exclude_none=True) if choice else "auto",
+        tools=[_tool(function.model_dump()) for function in asked.offered()],
+        top_logprobs=asked.top_logprobs or 0,
+        top_p=1.0 if asked.top_p is None else asked.top_p,
+        truncation="auto" if asked.truncation == "auto" else "disabled",
+        usage=_usage(answer) if answer else None,
+        user=asked.user,
+    )
+
+
+def answer_message(answer: Answer) -> inference_pb2.ChatMessage:
+    """The answer as a message of the conversation that goes on."""
+    calls = [called(call.id, call.name, call.arguments_json) for call in answer.calls]
+    return inference_pb2.ChatMessage(
+        role="assistant",
+        content=answer.text,
+        thinking=answer.thinking,
+        tool_calls_json=json.dumps(calls) if calls else "",
+    )
+
+
+def _tool(function: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "function", **function}
+
+
+def _usage(answer: Answer) -> ResponseUsage:
+    return ResponseUsage(
+        input_tokens=answer.prompt_tokens,
+        input_tokens_details=InputDetails(cached_tokens=answer.finished.statistics.cached_tokens),
+        output_tokens=answer.output_tokens,
+        output_tokens_details=OutputDetails(reasoning_tokens=answer.thinking_tokens),
+        total_tokens=answer.prompt_tokens + answer.output_tokens,
+    )

@@ -1,0 +1,182 @@
+"""OpenAI's responses API: makes responses, remembers them in memory alone, and gives them again."""
+
+from collections import OrderedDict
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import partial
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from hypura.v1 import inference_pb2
+from hypura_daemon.errors import HypuraError, InvalidRequest
+from hypura_daemon.gateway.answer import gathered
+from hypura_daemon.gateway.endpoint import ANSWER_ERRORS, Core, Endpoint
+from hypura_daemon.gateway.http.bodies import converted, parsed
+from hypura_daemon.gateway.http.streams import unless_gone, written
+from hypura_daemon.gateway.openai.answers import new_identity
+from hypura_daemon.gateway.openai.errors import not_found, words_of
+from hypura_daemon.gateway.openai.responses.answers import DeletedResponse, ResponseObject, answer_message
+from hypura_daemon.gateway.openai.responses.requests import ResponseRequest, input_messages, response_request
+from hypura_daemon.gateway.openai.responses.stream import ResponseEvent, ResponseStream, whole
+from hypura_daemon.gateway.openai.stream import streaming
+from hypura_daemon.gateway.shapes import told
+
+MAX_RESPONSES = 1000
+MAX_BYTES = 64 << 20
+_PATH = "/v1/responses/{id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """The conversation without its instructions, the answer included, and the response's JSON."""
+
+    messages: tuple[inference_pb2.ChatMessage, ...]
+    body: bytes
+
+    @property
+    def size_bytes(self) -> int:
+        """What it takes, near enough."""
+        return len(self.body) + sum(message.ByteSize() for message in self.messages)
+
+
+class ResponseMemory:
+    """At most MAX_RESPONSES responses of MAX_BYTES in all."""
+
+    def __init__(self, max_responses: int = MAX_RESPONSES, max_bytes: int = MAX_BYTES) -> None:
+        self._max_responses = max_responses
+        self._max_bytes = max_bytes
+        self._kept: OrderedDict[str, Remembered] = OrderedDict()
+        self._size_bytes = 0
+
+    def keep(self, response_id: str, remembered: Remembered) -> None:
+        """Remember a response, and forget as many of the oldest as that takes."""
+        self._kept[response_id] = remembered
+        self._size_bytes += remembered.size_bytes
+        while self._kept and (len(self._kept) > self._max_responses or self._size_bytes > self._max_bytes):
+            self.forget(next(iter(self._kept)))
+
+    def get(self, response_id: str) -> Remembered | None:
+        """The response, if it is remembered; it is then the youngest."""
+        if response_id in self._kept:
+            self._kept.move_to_end(response_id)
+        return self._kept.get(response_id)
+
+    def forget(self, response_id: str) -> bool:
+        """Whether it was remembered."""
+        remembered = self._kept.pop(response_id, None)
+        self._size_bytes -= remembered.size_bytes if remembered else 0
+        return remembered is not None
+
+
+class Responses:
+    """The routes; the memory is theirs alone."""
+
+    def __init__(self, memory: ResponseMemory) -> None:
+        self._memory = memory
+
+    async def create(self, core: Core, request: Request) -> Response:
+        """Answers."""
+        asked = await parsed(request, ResponseRequest)
+        said = await converted(request, input_messages, asked.input)
+        conversation = [*self._before(asked.previous_response_id), *said]
+        chat = await converted(request, response_request, asked, conversation)
+        stream = ResponseStream(new_identity("resp_", asked.model), asked)
+        if asked.stream:
+            return await streaming(request, self._events(stream, core, chat, asked, conversation))
+        [answer] = await unless_gone(
+            request, gathered([partial(core.inference.chat, chat)], one_call=asked.parallel_tool_calls is False)
+        )
+        response = whole(stream, answer)
+        self._keep(stream, asked, conversation)
+        return told(response)
+
+    async def retrieve(self, core: Core, request: Request) -> Response:
+        """Gives a remembered response again."""
+        remembered = self._memory.get(request.path_params["id"])
+        if remembered is None:
+            return not_found(_unknown(request.path_params["id"]))
+        return Response(remembered.body, media_type="application/json")
+
+    async def delete(self, core: Core, request: Request) -> Response:
+        """Forgets a response."""
+        response_id = request.path_params["id"]
+        if not self._memory.forget(response_id):
+            return not_found(_unknown(response_id))
+        return told(DeletedResponse(id=response_id))
+
+    def endpoints(self) -> tuple[Endpoint, ...]:
+        """What to mount."""
+        return (
+            Endpoint(
+                method="POST",
+                path="/v1/responses",
+                handler=self.create,
+                summary="Answer an input (OpenAI)",
+                request=ResponseRequest,
+                response=ResponseObject,
+                stream=ResponseEvent,
+                errors=ANSWER_ERRORS,
+            ),
+            Endpoint(
+                method="GET",
+                path=_PATH,
+                handler=self.retrieve,
+                summary="Give a response again (OpenAI)",
+                response=ResponseObject,
+                errors=(404,),
+            ),
+            Endpoint(
+                method="DELETE",
+                path=_PATH,
+                handler=self.delete,
+                summary="Forget a response (OpenAI)",
+                response=DeletedResponse,
+                errors=(404,),
+            ),
+        )
+
+    async def _events(
+        self,
+        stream: ResponseStream,
+        core: Core,
+        chat: inference_pb2.ChatRequest,
+        asked: ResponseRequest,
+        conversation: Sequence[inference_pb2.ChatMessage],
+    ) -> AsyncGenerator[bytes, None]:
+        def end() -> bytes:
+            last = stream.end()
+            self._keep(stream, asked, conversation)
+            return last
+
+        pieces = written(core.inference.chat(chat), lambda _: stream.begin(), stream.add, end)
+        try:
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    yield piece
+        except HypuraError as error:
+            if not stream.begun:
+                raise
+            message, code = words_of(error)
+            yield stream.fail(code or "server_error", message)
+
+    def _before(self, previous: str | None) -> tuple[inference_pb2.ChatMessage, ...]:
+        if previous is None:
+            return ()
+        remembered = self._memory.get(previous)
+        if remembered is None:
+            raise InvalidRequest(f"previous_response_id: {_unknown(previous)}; send the whole conversation as input")
+        return remembered.messages
+
+    def _keep(
+        self, stream: ResponseStream, asked: ResponseRequest, conversation: Sequence[inference_pb2.ChatMessage]
+    ) -> None:
+        if asked.store is not False:
+            messages = (*conversation, answer_message(stream.answer))
+            body = stream.response.model_dump_json().encode()
+            self._memory.keep(stream.response.id, Remembered(messages, body))
+
+
+def _unknown(response_id: str) -> str:
+    return f"no response {response_id[:80]!r} is remembered, since it is old, was not stored, or hypura was restarted"
