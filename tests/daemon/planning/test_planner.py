@@ -392,8 +392,8 @@ def test_an_architecture_that_is_not_proven_is_mapped_with_a_word(tiny: dict[str
 @pytest.mark.parametrize(
     ("request_", "error", "message"),
     [
-        ({"memory_bytes": 0}, InvalidRequest, "memory of 0"),
-        ({"memory_bytes": 1 << 60}, InvalidRequest, "memory of"),
+        ({"memory_limit_bytes": 0}, InvalidRequest, "memory of 0"),
+        ({"memory_limit_bytes": 1 << 60}, InvalidRequest, "memory of"),
         ({"context_tokens": 10**9}, ContextTooLong, "more than the"),
         ({"sequences": 1000}, InvalidRequest, "1000 sequences"),
         ({"kv_type": "q2_k"}, InvalidRequest, "q2_k"),
@@ -406,7 +406,7 @@ def test_bad_requests(
     request_: dict[str, object], error: type[HypuraError], message: str, tiny: dict[str, Model]
 ) -> None:
     with pytest.raises(error, match=message):
-        _plan(tiny["tiny-moe"], **({"memory_bytes": GB} | request_))
+        _plan(tiny["tiny-moe"], **({"memory_limit_bytes": GB} | request_))
 
 
 @settings(max_examples=60)
@@ -420,7 +420,7 @@ def test_bad_requests(
 )
 def test_every_plan_keeps_its_promises(
     shape: str,
-    memory_bytes: int,
+    memory_limit_bytes: int,
     context_tokens: int,
     sequences: int,
     percent: float | None,
@@ -431,7 +431,7 @@ def test_every_plan_keeps_its_promises(
     try:
         made = _plan(
             model,
-            memory_limit_bytes=memory_bytes,
+            memory_limit_bytes=memory_limit_bytes,
             context_tokens=context_tokens,
             sequences=sequences,
             weight_cache_percent=percent,
@@ -469,7 +469,7 @@ def test_planning_ends_after_a_bounded_number_of_tries(
     architecture: str,
     sizes: list[int],
     keep_experts: bool,
-    memory_bytes: int,
+    memory_limit_bytes: int,
     cache: float | int | None,
     context_tokens: int,
     exact: bool,
@@ -490,7 +490,7 @@ def test_planning_ends_after_a_bounded_number_of_tries(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_by_mode", counted)
         try:
-            _plan(model, memory_limit_bytes=memory_bytes, **request)
+            _plan(model, memory_limit_bytes=memory_limit_bytes, **request)
         except BudgetTooSmall as error:
             tries = 0
             _plan(model, memory_limit_bytes=error.required_bytes, **request)
