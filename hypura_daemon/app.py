@@ -22,7 +22,7 @@ from hypura_daemon.gateway.http.listening import open_gateway
 from hypura_daemon.hardware.platform import current
 from hypura_daemon.hardware.store import HardwareStore
 from hypura_daemon.inference import Inference
-from hypura_daemon.models.manager import Shop
+from hypura_daemon.models.manager import ModelManager
 from hypura_daemon.models.registry import Registry
 from hypura_daemon.models.stores.places import stores_at
 from hypura_daemon.planning.load_planner import LoadPlanner
@@ -124,18 +124,18 @@ async def _serve(
         reload_wait_seconds=settings.reload_wait_seconds,
         rules=settings.rules,
     )
-    shop = Shop(registry, settings.home, supervisor.unload)
+    manager = ModelManager(registry, settings.home, supervisor.unload)
     inference = Inference(
         supervisor, registry, context_tokens=settings.context_tokens, log_content=settings.log_content
     )
-    core = Core(inference, registry, supervisor, settings, shop)
+    core = Core(inference, registry, supervisor, settings, manager)
     limit = raise_limit()
     places = divided(limit, settings.connections)
     if handed[CONTROL]:  # Each takes two descriptors more where it is passed on.
         places = replace(places, control=max(1, places.control // 3))
     gateway = await asyncio.to_thread(open_gateway, core, places, handed[HTTP])
     reporter = StatusReporter(settings, supervisor, hardware, gateway.address)
-    control = ControlServicer(registry, hardware, planner, supervisor, reporter, shop, tunings, ending.ask)
+    control = ControlServicer(registry, hardware, planner, supervisor, reporter, manager, tunings, ending.ask)
     services = control, InferenceServicer(inference)
     server, healthy = _make_server(grpc_socket, *services, places.control, settings.client_stall_seconds)
     notifier = Notifier(os.environ)

@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hypura_daemon.inference import Inference
-from hypura_daemon.models.manager import Shop
+from hypura_daemon.models.manager import ModelManager
 from hypura_daemon.models.registry import Registry
 from hypura_daemon.residency.supervisor import Supervisor
 from hypura_daemon.settings import Settings
@@ -25,7 +25,7 @@ class Core:
     registry: Registry
     supervisor: Supervisor
     settings: Settings
-    shop: Shop
+    manager: ModelManager
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,7 +33,7 @@ class Creation:
     digest: str = ""
 
 
-class Shop:
+class ModelManager:
     """See the module's description. `unload` ends a model's worker; it is the supervisor's."""
 
     def __init__(self, registry: Registry, home: Path, unload: Unload, patience: Patience = USUAL_PATIENCE) -> None:

@@ -23,7 +23,7 @@ from hypura_daemon.models.stores.ollama import MAX_MANIFEST_BYTES, blob_path, ma
 _log = structlog.get_logger()
 
 
-class Holdings:
+class OwnFiles:
     """See the module's description."""
 
     def __init__(self, home: Path) -> None:

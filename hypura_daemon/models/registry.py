@@ -17,7 +17,7 @@ from hypura_daemon.models.gguf.splits import first_part, part_of
 from hypura_daemon.models.model import Model, ModelFile, open_model, templated
 from hypura_daemon.models.names import ModelName, full_name, parse_name
 from hypura_daemon.models.overrides import NO_OVERRIDES, Overrides
-from hypura_daemon.models.own_files import Holdings
+from hypura_daemon.models.own_files import OwnFiles
 from hypura_daemon.models.stores.folder import MAX_MODELS, LeftOut, find_models
 from hypura_daemon.models.stores.ollama import OllamaStore
 from hypura_daemon.models.stores.scanning import Store
@@ -31,7 +31,7 @@ from hypura_daemon.models.summaries import (
     summarize_failure,
     unchanged,
 )
-from hypura_daemon.models.unregistered import FoundModels, free_name, key_of
+from hypura_daemon.models.unregistered import UnregisteredModels, free_name, key_of
 
 _KEPT_MODELS = 16
 
@@ -46,9 +46,9 @@ class Registry:
         """Reads the catalogue; `stores` are looked at too. Raises ModelFileError if it must not be read."""
         home = home.resolve()  # Registered paths are: one file must not look like two.
         self._file = home / "models.json"
-        self._holdings = Holdings(home)
+        self._own_files = OwnFiles(home)
         pulled = OllamaStore(home, Source.PULLED)
-        self._found_models = FoundModels(home / "models", (pulled, *stores))
+        self._unregistered = UnregisteredModels(home / "models", (pulled, *stores))
         self._scan_lock = threading.Lock()  # Taken before the others, and never within them.
         self._lock = threading.Lock()  # Of the entries.
         self._models_lock = threading.Lock()
@@ -128,7 +128,7 @@ class Registry:
     def unusable(self) -> list[ModelSummary]:
         """What others' stores hold that hypura cannot use, with why; as of the last list."""
         known = self._known()
-        found = [item for key, item in self._found_models.unusable().items() if key not in known]
+        found = [item for key, item in self._unregistered.unusable().items() if key not in known]
         return [summarize_failure(name, Path(left.path), left.reason) for name, left in found]
 
     def put(self, name: str, path: Path, overrides: Overrides = NO_OVERRIDES, parent: str = "") -> Entry:
@@ -178,7 +178,7 @@ class Registry:
         """
         entry = self.removable(name)
         self._forget(entry.name)
-        freed = self._holdings.delete_manifest(parse_name(entry.name))
+        freed = self._own_files.delete_manifest(parse_name(entry.name))
         self._delete_unused([entry.path, *freed])
         self.rescan()
         return entry
@@ -201,7 +201,7 @@ class Registry:
         except ModelFileError:
             self._delete_unused(blobs)
             raise
-        freed = self._holdings.put_manifest(name, manifest)
+        freed = self._own_files.put_manifest(name, manifest)
         self._forget(str(name))
         self._delete_unused(freed)
         self.rescan()
@@ -214,7 +214,7 @@ class Registry:
     def _delete_unused(self, freed: Iterable[Path]) -> None:
         with self._lock:
             used = [entry.path for entry in self._entries.values()]
-        self._holdings.delete_unused(freed, used)
+        self._own_files.delete_unused(freed, used)
 
     def _save(self, entries: dict[str, Entry]) -> None:
         if len(entries) > MAX_MODELS:
@@ -268,7 +268,7 @@ class Registry:
             return {**self._found, **self._entries}
 
     def _not_found(self, key: str, asked: str) -> ModelNotFound:
-        unusable = self._found_models.unusable().get(key)
+        unusable = self._unregistered.unusable().get(key)
         if unusable is not None:
             return ModelNotFound(f"{unusable[0]} is there, and cannot be used: {unusable[1].reason}", asked)
         names = {known: entry.name for known, entry in self._known().items()}
@@ -285,7 +285,7 @@ class Registry:
         with self._scan_lock:
             with self._lock:
                 registered = self._entries
-            found = self._found_models.look(registered)
+            found = self._unregistered.find(registered)
             with self._lock:
                 self._found = found
 

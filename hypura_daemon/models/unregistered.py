@@ -13,7 +13,7 @@ from hypura_daemon.models.stores.scanning import Store, WatchedStore
 _log = structlog.get_logger()
 
 
-class FoundModels:
+class UnregisteredModels:
     """Looks when asked; for one thread at a time."""
 
     def __init__(self, folder: Path, stores: Sequence[Store]) -> None:
@@ -21,7 +21,7 @@ class FoundModels:
         self._stores = tuple(WatchedStore(store) for store in stores)
         self._told: frozenset[str] = frozenset()
 
-    def look(self, registered: Mapping[str, Entry]) -> dict[str, Entry]:
+    def find(self, registered: Mapping[str, Entry]) -> dict[str, Entry]:
         """What lies there now, by key: of one name, the models folder's goes first, then the first store's."""
         found = self._in_folder(registered)
         for store in self._stores:

@@ -14,7 +14,7 @@ from hypura_daemon.chat.job import adaptations
 from hypura_daemon.errors import InvalidRequest
 from hypura_daemon.hardware.store import HardwareStore
 from hypura_daemon.hardware.wire import to_proto
-from hypura_daemon.models.manager import Shop, creation_of
+from hypura_daemon.models.manager import ModelManager, creation_of
 from hypura_daemon.models.modelfile import parse_modelfile
 from hypura_daemon.models.names import full_name
 from hypura_daemon.models.registry import Registry
@@ -42,7 +42,7 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         planner: LoadPlanner,
         supervisor: Supervisor,
         reporter: StatusReporter,
-        shop: Shop,
+        manager: ModelManager,
         tunings: Tunings,
         shut_down: Callable[[float | None], None],
     ) -> None:
@@ -51,7 +51,7 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         self._planner = planner
         self._supervisor = supervisor
         self._reporter = reporter
-        self._shop = shop
+        self._manager = manager
         self._tunings = tunings
         self._shut_down = shut_down
 
@@ -103,14 +103,14 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         self, request: control_pb2.RemoveModelRequest, context: Any
     ) -> control_pb2.RemoveModelResponse:
         """Forgets a model, and unloads it first."""
-        await self._shop.remove(request.name)
+        await self._manager.remove(request.name)
         return control_pb2.RemoveModelResponse()
 
     async def CopyModel(  # noqa: N802
         self, request: control_pb2.CopyModelRequest, context: Any
     ) -> control_pb2.CopyModelResponse:
         """Names a model a second time."""
-        summary = await self._shop.copy(request.source, request.destination)
+        summary = await self._manager.copy(request.source, request.destination)
         return control_pb2.CopyModelResponse(model=model_summary(summary))
 
     async def CreateModel(  # noqa: N802
@@ -118,7 +118,7 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
     ) -> control_pb2.CreateModelResponse:
         """Makes a model out of a Modelfile."""
         creation = creation_of(request.name, await REQUESTS(parse_modelfile, request.modelfile))
-        async with aclosing(self._shop.create(creation)) as events:
+        async with aclosing(self._manager.create(creation)) as events:
             async for _ in events:
                 pass
         summary = await FILES(self._registry.summary, full_name(request.name), key=request.name)
@@ -128,7 +128,7 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         self, request: control_pb2.PullModelRequest, context: Any
     ) -> AsyncIterator[control_pb2.PullModelResponse]:
         """Downloads a model; the download goes on as long as one client follows it."""
-        async with aclosing(self._shop.pull(request.name, insecure=request.insecure)) as events:
+        async with aclosing(self._manager.pull(request.name, insecure=request.insecure)) as events:
             async for event in events:
                 yield pull_response(event)
         summary = await FILES(self._registry.summary, full_name(request.name), key=request.name)

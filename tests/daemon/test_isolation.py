@@ -76,7 +76,7 @@ async def running() -> AsyncIterator[Daemon]:
                 registry=cast(Any, test_inference.Shelf()),
                 supervisor=served.supervisor,
                 settings=cast(Any, None),
-                shop=cast(Any, None),
+                manager=cast(Any, None),
             )
             connections = Connections(Places(256, 16, 16), 60.0)
             server = GatewayServer(build(core, Rules("127.0.0.1"), BODY_LIMIT_BYTES), [listener], 1, connections)

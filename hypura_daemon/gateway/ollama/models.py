@@ -94,7 +94,7 @@ async def create(core: Core, request: Request) -> Response:
     """Makes the model, telling how far it is."""
     asked = await parsed(request, CreateRequest)
     creation = await converted(request, creation_asked, asked)
-    return await told(request, core.shop.create(creation), stream=asked.stream is not False)
+    return await told(request, core.manager.create(creation), stream=asked.stream is not False)
 
 
 def creation_asked(asked: CreateRequest) -> Creation:
@@ -133,20 +133,20 @@ async def copy(core: Core, request: Request) -> Response:
     asked = await parsed(request, CopyRequest)
     if not asked.source or not asked.destination:
         raise InvalidRequest("source and destination are required; give the names of the model and of its copy")
-    await core.shop.copy(asked.source, asked.destination)
+    await core.manager.copy(asked.source, asked.destination)
     return Response(status_code=200)
 
 
 async def delete(core: Core, request: Request) -> Response:
     """Removes it; one that others keep is refused."""
     asked = await parsed(request, Named)
-    await core.shop.remove(asked.wanted())
+    await core.manager.remove(asked.wanted())
     return Response(status_code=200)
 
 
 async def find_blob(core: Core, request: Request) -> Response:
     """200 if it is here, else 404."""
-    path = core.shop.blobs.path(request.path_params["digest"])
+    path = core.manager.blobs.path(request.path_params["digest"])
     return Response(status_code=200 if await in_thread(path.is_file) else 404)
 
 
@@ -154,7 +154,7 @@ async def upload_blob(core: Core, request: Request) -> Response:
     """Keeps it: 201 if it is new, 200 if it was here."""
     length = request.headers.get("content-length", "")
     size_bytes = min(int(length), MAX_BLOB_BYTES) if length.isascii() and length.isdigit() and len(length) < 18 else 0
-    created = await core.shop.blobs.put(request.path_params["digest"], request.stream(), size_bytes)
+    created = await core.manager.blobs.put(request.path_params["digest"], request.stream(), size_bytes)
     return Response(status_code=201 if created else 200)
 
 
@@ -168,7 +168,7 @@ class PullRequest(Named):
 async def pull(core: Core, request: Request) -> Response:
     """Fetches it, telling how far it is; a client that hangs up ends its part."""
     asked = await parsed(request, PullRequest)
-    events = core.shop.pull(asked.wanted(), insecure=bool(asked.insecure))
+    events = core.manager.pull(asked.wanted(), insecure=bool(asked.insecure))
     return await told(request, events, stream=asked.stream is not False)
 
 

@@ -16,7 +16,7 @@ import structlog
 
 from hypura_daemon.errors import DownloadFailed, InvalidModelName, InvalidRequest, ServerBusy
 from hypura_daemon.models.names import HUGGING_FACE, ModelName, parse_name
-from hypura_daemon.models.own_files import Holdings, remove_empty
+from hypura_daemon.models.own_files import OwnFiles, remove_empty
 from hypura_daemon.models.pulling.download import (
     PARTIAL,
     USUAL_PATIENCE,
@@ -52,7 +52,7 @@ class Puller:
     def __init__(self, registry: Registry, home: Path, patience: Patience = USUAL_PATIENCE) -> None:
         self._registry = registry
         self._home = home.resolve()
-        self._holdings = Holdings(self._home)
+        self._own_files = OwnFiles(self._home)
         self._patience = patience
         self._pulls: dict[str, _Pull] = {}
         self._files: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
@@ -134,7 +134,7 @@ class Puller:
 
         report.stage("pulling manifest")
         model = await in_thread(hub_model, name)
-        folder = self._holdings.repositories / name.namespace / name.name
+        folder = self._own_files.repositories / name.namespace / name.name
         targets = [folder / file.path for file in model.files]
         missing = [file.size_bytes for file, path in zip(model.files, targets, strict=True) if not path.exists()]
         await in_thread(check_room, self._home, sum(missing))

@@ -15,7 +15,7 @@ from hypura_daemon.models.catalogue import Entry, Source
 from hypura_daemon.models.names import ModelName, parse_name
 from hypura_daemon.models.overrides import MAX_TEXT_CHARACTERS, Overrides, overrides_from, parameter_pairs, style_of
 from hypura_daemon.models.stores.folder import LeftOut
-from hypura_daemon.models.stores.scanning import Look, Stamp, StoreScan, stamp_of
+from hypura_daemon.models.stores.scanning import FolderScanner, Stamp, StoreScan, stamp_of
 
 MAX_MANIFEST_BYTES = 4 << 20
 MAX_LAYERS = 1024
@@ -106,45 +106,47 @@ class OllamaStore:
 
     def scan(self) -> StoreScan:
         """The models, by their manifests; those without a change are not read again."""
-        look, blobs = Look(self._root / "manifests"), Look(self._root / "blobs")
+        scanner, blobs = FolderScanner(self._root / "manifests"), FolderScanner(self._root / "blobs")
         entries, kept = [], {}
-        for path, name in self._manifests(look):
-            stamp = look.stamp(path)
+        for path, name in self._manifests(scanner):
+            stamp = scanner.stamp(path)
             before = self._known.get(path)
             if before is not None and stamp is not None and before[0] == stamp:
                 found = before
             else:
-                found = (stamp, *self._read(path, name, look, blobs))
+                found = (stamp, *self._read(path, name, scanner, blobs))
             _, entry, reason, blob = found
-            if blob is not None and look.stamp(blob) is None:
+            if blob is not None and scanner.stamp(blob) is None:
                 entry, reason = None, f"{path}: {blob} is not there"
             if entry is not None:
                 entries.append(entry)
                 kept[path] = found
             elif reason:
-                look.left_out.append(reason)
-                look.unusable[str(name)] = LeftOut(str(path), reason)
+                scanner.left_out.append(reason)
+                scanner.unusable[str(name)] = LeftOut(str(path), reason)
         self._known = kept
-        look.left_out.extend(blobs.left_out)
-        return look.done(entries)
+        scanner.left_out.extend(blobs.left_out)
+        return scanner.done(entries)
 
-    def _manifests(self, look: Look) -> Iterator[tuple[Path, ModelName]]:
+    def _manifests(self, scanner: FolderScanner) -> Iterator[tuple[Path, ModelName]]:
         """Every manifest with the name that its path stands for."""
-        folders = [look.root]
+        folders = [scanner.root]
         for _ in range(3):
-            folders = [folder / name for folder in folders for name in look.names(folder)]
+            folders = [folder / name for folder in folders for name in scanner.names(folder)]
         for folder in folders:
-            for tag in look.names(folder):
+            for tag in scanner.names(folder):
                 path = folder / tag
-                text = "/".join(path.relative_to(look.root).parts[:3]) + f":{tag}"
+                text = "/".join(path.relative_to(scanner.root).parts[:3]) + f":{tag}"
                 try:
                     yield path, parse_name(text)
                 except InvalidModelName as error:
-                    look.left_out.append(f"{path}: {error}")
+                    scanner.left_out.append(f"{path}: {error}")
 
-    def _read(self, path: Path, name: ModelName, look: Look, blobs: Look) -> tuple[Entry | None, str, Path | None]:
+    def _read(
+        self, path: Path, name: ModelName, scanner: FolderScanner, blobs: FolderScanner
+    ) -> tuple[Entry | None, str, Path | None]:
         """The entry, or why there is none, and the blob that both depend on."""
-        if not look.inside(path):
+        if not scanner.inside(path):
             return None, "", None
         try:
             manifest = parse_manifest(_content(path, MAX_MANIFEST_BYTES))
@@ -159,7 +161,7 @@ class OllamaStore:
             return None, f"{path}: {reason}", None
         return Entry(str(name), blob, overrides, self.source), "", blob
 
-    def _overrides(self, manifest: Manifest, blobs: Look) -> Overrides:
+    def _overrides(self, manifest: Manifest, blobs: FolderScanner) -> Overrides:
         texts: dict[str, list[str]] = {}
         for layer in manifest.layers:
             if layer.kind in ("template", "prompt", "system", "params", "messages", "license"):
@@ -179,7 +181,7 @@ class OllamaStore:
             }
         )
 
-    def _has_renderer(self, manifest: Manifest, blobs: Look) -> bool:
+    def _has_renderer(self, manifest: Manifest, blobs: FolderScanner) -> bool:
         """Whether Ollama renders prompts by a program of its own, so that its template says nothing."""
         if manifest.config is None:
             return False
@@ -189,7 +191,7 @@ class OllamaStore:
             return False
         return isinstance(config, dict) and bool(config.get("renderer"))
 
-    def _text(self, layer: Layer, blobs: Look) -> str:
+    def _text(self, layer: Layer, blobs: FolderScanner) -> str:
         path = blob_path(self._root, layer.digest)
         if not blobs.inside(path):
             raise BadManifest(f"its layer {layer.kind} leads out of {self._root}")

@@ -9,7 +9,7 @@ from pathlib import Path
 from hypura_daemon.models.catalogue import Entry, Source
 from hypura_daemon.models.stores.ollama import OllamaStore
 from hypura_daemon.models.stores.repositories import HuggingFaceStore, LmStudioStore
-from hypura_daemon.models.stores.scanning import Look, Store, StoreScan
+from hypura_daemon.models.stores.scanning import FolderScanner, Store, StoreScan
 
 DEMO_FOLDER = Path(__file__).parents[1] / "demo"
 DEMO_NAME = "demo:latest"
@@ -25,9 +25,11 @@ class DemoStore:
 
     def scan(self) -> StoreScan:
         """The one model, the last by name if an update left two."""
-        look = Look(self._root)
-        names = [name for name in look.names(self._root) if name.startswith("hypura-demo") and name.endswith(".gguf")]
-        return look.done([Entry(DEMO_NAME, self._root / name, source=self.source) for name in names[-1:]])
+        scanner = FolderScanner(self._root)
+        names = [
+            name for name in scanner.names(self._root) if name.startswith("hypura-demo") and name.endswith(".gguf")
+        ]
+        return scanner.done([Entry(DEMO_NAME, self._root / name, source=self.source) for name in names[-1:]])
 
 
 def stores_at(wanted: Sequence[str], environ: Mapping[str, str], user: Path) -> tuple[Store, ...]:

@@ -11,7 +11,7 @@ from hypura_daemon.errors import InvalidModelName
 from hypura_daemon.models.catalogue import Entry, Source
 from hypura_daemon.models.gguf.splits import first_part
 from hypura_daemon.models.names import full_name, is_quantization, quantization_in, tag_for
-from hypura_daemon.models.stores.scanning import Look, StoreScan
+from hypura_daemon.models.stores.scanning import FolderScanner, StoreScan
 
 MAX_DEPTH = 3
 _HELPERS = ("mmproj", "imatrix")
@@ -36,24 +36,24 @@ def repository_tag(path: Path, repository: Path) -> str:
 class RepositoryEntries:
     """Collects entries; a name that is taken keeps what it stands for."""
 
-    def __init__(self, look: Look, source: Source) -> None:
+    def __init__(self, scanner: FolderScanner, source: Source) -> None:
         self.entries: list[Entry] = []
-        self._look = look
+        self._scanner = scanner
         self._source = source
         self._names: set[str] = set()
 
     def add_folder(self, folder: Path, repository: str) -> None:
         """Add the models in a folder and the folders below it."""
-        if not self._look.inside(folder):
+        if not self._scanner.inside(folder):
             return
         outside: set[Path] = set()
         models: list[Path] = []
         for path in self._files(folder, 0):
             model = first_part(path)
-            if not self._look.inside(path):
+            if not self._scanner.inside(path):
                 outside.add(model)
-            elif self._look.stamp(path) is None:
-                self._look.left_out.append(f"{path} is a link to a file that is not there")
+            elif self._scanner.stamp(path) is None:
+                self._scanner.left_out.append(f"{path} is a link to a file that is not there")
             elif model not in models:
                 models.append(model)
         for model in models:
@@ -62,7 +62,7 @@ class RepositoryEntries:
             try:
                 name = full_name(f"{repository}:{repository_tag(model, folder)}")
             except InvalidModelName as error:
-                self._look.left_out.append(f"{model}: {error}")
+                self._scanner.left_out.append(f"{model}: {error}")
                 continue
             if name.lower() not in self._names:
                 self._names.add(name.lower())
@@ -70,7 +70,7 @@ class RepositoryEntries:
 
     def _files(self, folder: Path, depth: int) -> list[Path]:
         files: list[Path] = []
-        for name in self._look.names(folder):
+        for name in self._scanner.names(folder):
             path = folder / name
             if is_model_file(name):
                 files.append(path)
@@ -93,29 +93,29 @@ class HuggingFaceStore:
 
     def scan(self) -> StoreScan:
         """The GGUF files of every repository's current commit, and of older ones what that lacks."""
-        look = Look(self._root)
-        found = RepositoryEntries(look, self.source)
-        for name in look.names(self._root):
+        scanner = FolderScanner(self._root)
+        found = RepositoryEntries(scanner, self.source)
+        for name in scanner.names(self._root):
             owner, separator, repository = name.removeprefix(_PREFIX).partition("--")
             if not name.startswith(_PREFIX) or not separator:
                 continue
-            for snapshot in _snapshots(look, self._root / name):
+            for snapshot in _snapshots(scanner, self._root / name):
                 found.add_folder(snapshot, f"hf.co/{owner}/{repository}")
-        return look.done(found.entries)
+        return scanner.done(found.entries)
 
 
-def _snapshots(look: Look, repository: Path) -> list[Path]:
+def _snapshots(scanner: FolderScanner, repository: Path) -> list[Path]:
     """The folders of the commits, the one that `main` stands for first, then the newest."""
     folder = repository / "snapshots"
-    names = look.names(folder)
+    names = scanner.names(folder)
     main = repository / "refs" / "main"
-    look.stamp(main)
+    scanner.stamp(main)
     try:
         with main.open("rb") as stream:
             current = stream.read(_MAX_COMMIT_CHARACTERS).decode("ascii", "replace").strip()
     except OSError:
         current = ""
-    stamps = {name: look.stamp(folder / name) for name in names}
+    stamps = {name: scanner.stamp(folder / name) for name in names}
     newest_first = sorted(names, key=lambda name: (stamps[name] or (0,))[0], reverse=True)
     return [folder / name for name in sorted(newest_first, key=lambda name: name != current)]
 
@@ -130,11 +130,11 @@ class LmStudioStore:
 
     def scan(self) -> StoreScan:
         """The GGUF files of every repository."""
-        look = Look(self._root)
-        found = RepositoryEntries(look, self.source)
-        for publisher in look.names(self._root):
-            for repository in look.names(self._root / publisher):
+        scanner = FolderScanner(self._root)
+        found = RepositoryEntries(scanner, self.source)
+        for publisher in scanner.names(self._root):
+            for repository in scanner.names(self._root / publisher):
                 folder = self._root / publisher / repository
                 if folder.is_dir():
                     found.add_folder(folder, f"{publisher}/{repository}")
-        return look.done(found.entries)
+        return scanner.done(found.entries)

@@ -41,11 +41,11 @@ class Store(Protocol):
         ...
 
     def scan(self) -> StoreScan:
-        """Look at it. A store that is not there is empty; nothing in one is fatal."""
+        """Read its folders. A store that is not there is empty; nothing in one is fatal."""
         ...
 
 
-class Look:
+class FolderScanner:
     """One look at the folders below `root`; every file and folder that mattered leaves its stamp."""
 
     def __init__(self, root: Path) -> None:

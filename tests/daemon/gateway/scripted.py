@@ -92,7 +92,7 @@ async def serving(*script: Any) -> AsyncIterator[Gateway]:
             registry=registry,
             supervisor=cast(Any, None),
             settings=cast(Any, None),
-            shop=cast(Any, None),
+            manager=cast(Any, None),
         )
         server = GatewayServer(
             build(core, Rules("127.0.0.1"), BODY_LIMIT_BYTES), [listener], 1, Connections(PLACES, CLIENT_STALL_SECONDS)

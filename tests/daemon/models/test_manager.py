@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hypura_daemon.errors import DownloadFailed, InvalidRequest, ModelFileError, ModelNotFound
-from hypura_daemon.models.manager import Shop, creation_from_files, creation_of
+from hypura_daemon.models.manager import ModelManager, creation_from_files, creation_of
 from hypura_daemon.models.modelfile import parse_modelfile
 from hypura_daemon.models.overrides import NO_OVERRIDES
 from hypura_daemon.models.pulling import download
@@ -26,21 +26,21 @@ class Desk:
         self.file = write_model(folder / "m.gguf")
         self.registry = Registry(self.home)
         self.unloaded: list[str] = []
-        self.shop = Shop(self.registry, self.home, self.unload, QUICK)
+        self.manager = ModelManager(self.registry, self.home, self.unload, QUICK)
 
     async def unload(self, name: str) -> bool:
         self.unloaded.append(name)
         return True
 
     async def create(self, name: str, text: str) -> list[object]:
-        return [event async for event in self.shop.create(creation_of(name, parse_modelfile(text)))]
+        return [event async for event in self.manager.create(creation_of(name, parse_modelfile(text)))]
 
     async def upload(self, digest: str, *chunks: bytes) -> bool:
         async def sent() -> AsyncIterator[bytes]:
             for chunk in chunks:
                 yield chunk
 
-        return await self.shop.blobs.put(digest, sent(), sum(map(len, chunks)))
+        return await self.manager.blobs.put(digest, sent(), sum(map(len, chunks)))
 
 
 @pytest.fixture
@@ -86,15 +86,15 @@ async def test_what_cannot_be_made(desk: Desk, text: str, why: str) -> None:
 
 async def test_a_copy_is_a_second_name(desk: Desk) -> None:
     await desk.create("a", f"FROM {desk.file}\nSYSTEM hi")
-    assert (await desk.shop.copy("a", "b:1")).name == "b:1"
-    await desk.shop.remove("a")
+    assert (await desk.manager.copy("a", "b:1")).name == "b:1"
+    await desk.manager.remove("a")
     assert desk.registry.get("b:1").overrides.system == "hi"
     assert desk.unloaded == ["a:latest"]
     assert desk.file.exists()
     with pytest.raises(ModelNotFound):
-        await desk.shop.copy("a", "c")
+        await desk.manager.copy("a", "c")
     with pytest.raises(InvalidRequest):
-        await desk.shop.copy("b:1", "../c")
+        await desk.manager.copy("b:1", "../c")
 
 
 async def test_an_upload_becomes_a_model_and_goes_with_it(desk: Desk) -> None:
@@ -102,12 +102,12 @@ async def test_an_upload_becomes_a_model_and_goes_with_it(desk: Desk) -> None:
     assert await desk.upload(digest, WEIGHTS[:1000], WEIGHTS[1000:])
     assert not await desk.upload(digest, WEIGHTS)
     creation = creation_from_files("up", {"m.gguf": digest}, NO_OVERRIDES)
-    stages = [event async for event in desk.shop.create(creation)]
+    stages = [event async for event in desk.manager.create(creation)]
     assert stages == [Stage("parsing GGUF"), Stage("writing manifest"), Stage("success")]
-    await desk.shop.copy("up", "up2")
-    await desk.shop.remove("up")
+    await desk.manager.copy("up", "up2")
+    await desk.manager.remove("up")
     assert desk.registry.open("up2").architecture == "llama"
-    await desk.shop.remove("up2")
+    await desk.manager.remove("up2")
     assert tree(desk.home) == ["models.json"]
 
 
@@ -119,7 +119,7 @@ async def test_bad_uploads_leave_nothing(desk: Desk, monkeypatch: pytest.MonkeyP
         with pytest.raises(InvalidRequest, match="invalid digest"):
             await desk.upload(bad, WEIGHTS)
     with pytest.raises(InvalidRequest, match="is not here"):
-        async for _ in desk.shop.create(creation_from_files("x", {"m.gguf": digest}, NO_OVERRIDES)):
+        async for _ in desk.manager.create(creation_from_files("x", {"m.gguf": digest}, NO_OVERRIDES)):
             pass
     for files in ({}, {"a": digest, "b": digest}, {"model.safetensors": digest}, {"m-00001-of-00002.gguf": digest}):
         with pytest.raises(InvalidRequest):

@@ -14,7 +14,7 @@ import pytest
 
 from hypura.v1 import control_pb2, control_pb2_grpc
 from hypura_daemon.hardware.store import HardwareStore
-from hypura_daemon.models.manager import Shop
+from hypura_daemon.models.manager import ModelManager
 from hypura_daemon.models.registry import Registry
 from hypura_daemon.planning.load_planner import LoadPlanner, fitted
 from hypura_daemon.planning.plan import LoadRequest, MemoryItem, Plan
@@ -105,7 +105,7 @@ async def serving(mode: str = "well", home: Path | None = None) -> AsyncIterator
             Noting(registry, hardware, planner),
             supervisor,
             StatusReporter(settings, supervisor, hardware),
-            Shop(registry, home or folder, supervisor.unload, QUICK),
+            ModelManager(registry, home or folder, supervisor.unload, QUICK),
             Tunings(folder / "tuning"),
             desk.graces.append,
         )

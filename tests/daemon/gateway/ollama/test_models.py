@@ -15,7 +15,7 @@ import pytest
 from hypura_daemon.gateway.app import build
 from hypura_daemon.gateway.endpoint import Core
 from hypura_daemon.gateway.http.guard import Rules
-from hypura_daemon.models.manager import Shop
+from hypura_daemon.models.manager import ModelManager
 from hypura_daemon.models.registry import Registry
 from tests.daemon.models.files import gguf_bytes, write_model
 from tests.daemon.models.test_pulling import MODEL, QUICK
@@ -57,7 +57,7 @@ async def opened(home: Path) -> AsyncIterator[Desk]:
         registry=registry,
         supervisor=cast(Any, None),
         settings=cast(Any, None),
-        shop=Shop(registry, home, unload, QUICK),
+        manager=ModelManager(registry, home, unload, QUICK),
     )
     app = build(core, Rules("127.0.0.1"), BODY_LIMIT_BYTES)
     transport = httpx.ASGITransport(app=app)
