@@ -18,7 +18,7 @@ from typing import IO
 import grpc
 from grpc_health.v1 import health_pb2
 
-from hypura.remedies import REMEDIES
+from hypura.locations import REMEDIES, pid_path
 from hypura_client.channel import OPTIONS, target_of
 from hypura_client.discovery import Location
 from hypura_client.errors import CannotConnect, DaemonSilent, DaemonStartFailed
@@ -148,7 +148,7 @@ def silence(location: Location, seconds: float) -> DaemonSilent:
 def _pid(location: Location) -> int:
     """The process that has the home, as it says itself; 0 where none does."""
     try:
-        text = (location.home / "run" / "daemon.pid").read_text("ascii").strip()
+        text = pid_path(location.home).read_text("ascii").strip()
     except (OSError, UnicodeDecodeError):
         return 0
     return int(text) if text.isdecimal() else 0

@@ -1,20 +1,15 @@
 """The daemon's settings: flags, then HYPURA_… variables, then config.toml, then defaults.
 
-A later source never overrides an earlier one. Where the control socket lies follows one rule, which
-the clients know as well (`control_socket_path`): a unix socket's path must stay short.
+A later source never overrides an earlier one. Where the home and the control socket lie is a rule that daemon and
+clients share: hypura.locations.
 """
 
-import hashlib
 import os
-import re
-import tempfile
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import platformdirs
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError
 from pydantic_settings import (
     BaseSettings,
@@ -24,37 +19,25 @@ from pydantic_settings import (
     SettingsConfigDict,
 )
 
-from hypura_daemon.durations import parse_keep_alive
+from hypura.durations import parse_duration
+from hypura.locations import (
+    DEFAULT_HTTP,
+    HttpAddress,
+    UnusableLocation,
+    control_socket_path,
+    home_path,
+    log_path,
+    parse_http,
+    read_config,
+)
+from hypura.sizes import parse_size
 from hypura_daemon.errors import SettingsError
 from hypura_daemon.scheduling.rules import Rules
 from hypura_daemon.system.origins import checked_host, checked_origin
 
-MAX_SOCKET_PATH_BYTES = 100  # sun_path holds 104 bytes on macOS and 108 on Linux.
 MAX_MEMORY_BYTES = 1 << 50
 CLIENT_STALL_SECONDS = 60.0
 STORES = ("ollama", "huggingface", "lm-studio")
-UNIT_BYTES = {
-    "": 1,
-    "B": 1,
-    "KB": 10**3,
-    "MB": 10**6,
-    "GB": 10**9,
-    "TB": 10**12,
-    "KIB": 2**10,
-    "MIB": 2**20,
-    "GIB": 2**30,
-    "TIB": 2**40,
-}
-_SIZE = re.compile(r"\s*(\d{1,18}(?:\.\d{1,9})?)\s*([a-zA-Z]*)\s*", re.ASCII)
-_HOST = re.compile(r"[A-Za-z0-9.:_-]+", re.ASCII)
-
-
-@dataclass(frozen=True, slots=True)
-class HttpAddress:
-    """Where the HTTP gateway listens."""
-
-    host: str
-    port: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,34 +79,6 @@ class Settings:
     gateway: GatewaySettings = GatewaySettings()
 
 
-def parse_bytes(text: str) -> int:
-    """A size such as "4GB" (10^9), "1.5GiB" (2^30) or "2000000000", in bytes; ValueError if it is none."""
-    match = _SIZE.fullmatch(text)
-    unit = UNIT_BYTES.get(match[2].upper()) if match else None
-    if match is None or unit is None:
-        raise ValueError("give a size such as 4GB, 512MB or 1.5GiB")
-    size_bytes = int(float(match[1]) * unit) if "." in match[1] else int(match[1]) * unit
-    if not 1 <= size_bytes <= MAX_MEMORY_BYTES:
-        raise ValueError(f"give a size from 1 byte to {MAX_MEMORY_BYTES} bytes")
-    return size_bytes
-
-
-def parse_http(text: str) -> HttpAddress | None:
-    """HOST:PORT, with an IPv6 host in brackets, or "off"; ValueError if it is none."""
-    if text.strip().lower() == "off":
-        return None
-    host, colon, port_text = text.strip().rpartition(":")
-    if host.startswith("[") and host.endswith("]"):
-        host = host[1:-1]
-    elif ":" in host:
-        host = ""
-    if not colon or not _HOST.fullmatch(host) or not re.fullmatch(r"\d{1,5}", port_text, re.ASCII):
-        raise ValueError("give HOST:PORT, such as 127.0.0.1:11434 or [::1]:11434, or off")
-    if int(port_text) > 65535:
-        raise ValueError("give a port from 0 to 65535")
-    return HttpAddress(host, int(port_text))
-
-
 def parse_stores(text: str) -> tuple[str, ...]:
     """all, none, or some of STORES with commas between; ValueError if it is none of these."""
     words = tuple(word.strip().lower() for word in text.split(",") if word.strip())
@@ -134,44 +89,8 @@ def parse_stores(text: str) -> tuple[str, ...]:
     return words
 
 
-def default_home(environ: Mapping[str, str]) -> Path:
-    """The home folder: HYPURA_HOME, or the platform's folder for user data."""
-    if given := environ.get("HYPURA_HOME"):
-        return Path(given).expanduser().absolute()
-    return platformdirs.user_data_path("hypura")
-
-
-def runtime_folder(environ: Mapping[str, str], uid: int) -> Path:
-    """The folder that sockets go to unless a home says otherwise."""
-    given = environ.get("XDG_RUNTIME_DIR")
-    if given and Path(given).is_dir():
-        return Path(given)
-    try:
-        return Path(tempfile.gettempdir()) / f"hypura-{uid}"
-    except FileNotFoundError as error:
-        raise SettingsError(
-            f"no folder for temporary files can be written, so the control socket has no place: {error.strerror}; "
-            "make room in one, or set HYPURA_SOCKET or TMPDIR to a place that can be written"
-        ) from error
-
-
-def control_socket_path(environ: Mapping[str, str], uid: int) -> Path:
-    """The control socket: HYPURA_SOCKET, else below HYPURA_HOME if short enough, else in the runtime folder."""
-    if given := environ.get("HYPURA_SOCKET"):
-        return Path(given).expanduser().absolute()
-    runtime = runtime_folder(environ, uid)
-    if not environ.get("HYPURA_HOME"):
-        return runtime / "hypura" / "control.sock"
-    home = default_home(environ)
-    socket = home / "run" / "control.sock"
-    if len(os.fsencode(socket)) <= MAX_SOCKET_PATH_BYTES:
-        return socket
-    digest = hashlib.sha256(str(home).encode()).hexdigest()[:8]
-    return runtime / f"hypura-{digest}" / "control.sock"
-
-
 def _size(value: object) -> object:
-    return parse_bytes(value) if isinstance(value, str) else value
+    return parse_size(value, most_bytes=MAX_MEMORY_BYTES) if isinstance(value, str) else value
 
 
 def _http(value: str) -> str:
@@ -212,8 +131,8 @@ class _Sources(BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="HYPURA_", env_ignore_empty=True, extra="forbid")
 
-    socket: Path | None = None
-    http: Annotated[str, AfterValidator(_http)] = "127.0.0.1:11434"
+    socket: str = ""
+    http: Annotated[str, AfterValidator(_http)] = DEFAULT_HTTP
     memory: Annotated[int, Field(ge=1, le=MAX_MEMORY_BYTES), BeforeValidator(_size)] | None = None
     context: Annotated[int, Field(ge=1, le=1 << 24)] = 4096
     sequences: Annotated[int, Field(ge=1, le=256)] = 4
@@ -232,7 +151,7 @@ class _Sources(BaseSettings):
     load_wait_seconds: Seconds = 120.0
     turn_wait_seconds: Seconds = 20.0
     min_residency_seconds: Annotated[float, Field(ge=0, le=86400, allow_inf_nan=False)] = 10.0
-    keep_alive: Annotated[float, BeforeValidator(parse_keep_alive)] = 300.0
+    keep_alive: Annotated[float, BeforeValidator(parse_duration)] = 300.0
     stores: Annotated[str, AfterValidator(_stores)] = "all"
     http_api_key: str = ""
     http_allow_anonymous: bool = False
@@ -259,19 +178,6 @@ def _merge(flags: Mapping[str, Any], config: dict[str, Any]) -> _Sources:
     return Sources(**flags)
 
 
-def _read_config(path: Path) -> dict[str, Any]:
-    try:
-        text = path.read_text("utf-8")
-    except (FileNotFoundError, NotADirectoryError):
-        return {}  # A home that is no folder is named where it is used.
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} cannot be read: {error}; make it a readable UTF-8 file") from error
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path} is no valid TOML: {error}; correct or remove it") from error
-
-
 def _explained(error: ValidationError, flags: Mapping[str, object], config: Mapping[str, object]) -> str:
     """The first defect, with where it was set."""
     detail = error.errors(include_url=False)[0]
@@ -293,39 +199,41 @@ def _explained(error: ValidationError, flags: Mapping[str, object], config: Mapp
 def _log_file(home: Path, given: str, *, service: bool) -> Path | None:
     """The file that was given, or none for "off"; else one in the home where nobody keeps standard error in bounds."""
     if not given:
-        return home / "logs" / "daemon.log" if service else None
+        return log_path(home) if service else None
     return None if given == "off" else Path(given).expanduser().absolute()
 
 
 def load_settings(flags: Mapping[str, str | None]) -> Settings:
     """The settings; flags are "home", "service" (any text for yes: see _log_file) and the names in config.toml, as
     text. Raises SettingsError."""
+    try:
+        return _settings(flags)
+    except UnusableLocation as error:
+        raise SettingsError(str(error)) from error
+
+
+def _settings(flags: Mapping[str, str | None]) -> Settings:
     environ = dict(os.environ)
     if flags.get("home"):
         environ["HYPURA_HOME"] = str(flags["home"])
-    home = default_home(environ)
+    home = home_path(environ)
     try:
         os.fsencode(home).decode("utf-8")
     except UnicodeDecodeError as error:
         raise SettingsError(f"the home {home!a} is not in UTF-8; set HYPURA_HOME to a path that is") from error
     given = {key: value for key, value in flags.items() if value is not None and key not in ("home", "service")}
-    config = _read_config(home / "config.toml")
+    config = read_config(home)
     try:
         merged = _merge(given, config)
     except ValidationError as error:
         raise SettingsError(_explained(error, given, config)) from error
-    if merged.socket is not None:
-        environ["HYPURA_SOCKET"] = str(merged.socket)
-    socket = control_socket_path(environ, os.getuid())
-    if len(os.fsencode(socket)) > MAX_SOCKET_PATH_BYTES:
-        raise SettingsError(
-            f"the control socket's path {socket} is longer than {MAX_SOCKET_PATH_BYTES} bytes; "
-            "set HYPURA_SOCKET to a shorter one"
-        )
+    if given.get("socket"):
+        environ["HYPURA_SOCKET"] = merged.socket
+    chosen = environ.get("HYPURA_SOCKET") or config.get("socket")
     return Settings(
         home=home,
-        socket=socket,
-        private_socket_folder=merged.socket is None,
+        socket=control_socket_path(environ, os.getuid(), config),
+        private_socket_folder=not chosen,
         http=parse_http(merged.http),
         memory_budget_bytes=merged.memory,
         context_tokens=merged.context,

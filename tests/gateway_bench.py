@@ -28,6 +28,7 @@ from typing import Any, cast
 import httpx
 import uvloop
 
+from hypura.locations import HttpAddress
 from hypura.v1 import worker_pb2
 from hypura_client.sync import Client
 from hypura_daemon.gateway.app import build
@@ -40,7 +41,6 @@ from hypura_daemon.inference import Inference
 from hypura_daemon.models.registry import Registry
 from hypura_daemon.planning.plan import LoadRequest, Plan
 from hypura_daemon.residency.supervisor import Supervisor
-from hypura_daemon.settings import HttpAddress
 from hypura_daemon.system.descriptors import Places
 from hypura_daemon.workers.process import WorkerDeadlines, WorkerProcess
 from tests.compatibility.daemon import running_daemon

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from hypura.sizes import size_text
 from hypura.v1 import placement_pb2 as placement
 from hypura_client.bench.contest import Order, Results
 from hypura_client.bench.runs import Run, agreement, middle, repetition, roofline_seconds, spread
-from hypura_client.cli.sizes import size_text
 
 _FIGURES: dict[str, Callable[[Run], float | None]] = {
     "decode_tok_per_second": lambda run: run.decode_tok_per_second,

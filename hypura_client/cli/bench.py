@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from hypura.sizes import size_text
 from hypura.v1 import control_pb2 as control
 from hypura.v1 import placement_pb2 as placement
 from hypura_client.bench import cgroup
@@ -18,7 +19,6 @@ from hypura_client.bench.stock import Stock
 from hypura_client.cli.connection import connected, is_path, registered
 from hypura_client.cli.options import Context, Exact, Json, Memory, Model, WeightCacheLimit, load_options
 from hypura_client.cli.output import note, print_facts, print_json, print_table, stderr_console
-from hypura_client.cli.sizes import size_text
 from hypura_client.errors import InvalidRequest
 
 _LOAD_SECONDS = 1800.0

@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
+from hypura.durations import duration_text
+from hypura.sizes import size_text
 from hypura.v1 import control_pb2 as control
 from hypura_client.cli.connection import connected
-from hypura_client.cli.durations import duration_text
 from hypura_client.cli.options import Json
 from hypura_client.cli.output import (
     as_dict,
@@ -20,7 +21,6 @@ from hypura_client.cli.output import (
     print_line,
     print_table,
 )
-from hypura_client.cli.sizes import size_text
 from hypura_client.discovery import locate
 from hypura_client.errors import DeadlineExceeded
 from hypura_client.launch import QUICK_SILENCE_SECONDS, Answer, check_running, probe, silence

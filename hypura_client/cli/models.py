@@ -20,6 +20,7 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from hypura.sizes import size_text
 from hypura.v1 import control_pb2 as control
 from hypura.v1 import placement_pb2 as placement
 from hypura_client.calls import pulled_model
@@ -37,7 +38,6 @@ from hypura_client.cli.output import (
     stderr_console,
 )
 from hypura_client.cli.prompt import decoded
-from hypura_client.cli.sizes import size_text
 from hypura_client.errors import InvalidRequest, UnexpectedReply
 from hypura_client.sync import Client
 

@@ -1,25 +1,46 @@
 """The options that several commands share, and the load options made of them."""
 
+import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, TypeVar
 
 import typer
 
+from hypura.durations import parse_duration
+from hypura.sizes import parse_size
 from hypura.v1 import control_pb2 as control
-from hypura_client.cli.durations import parse_duration
-from hypura_client.cli.sizes import WeightCache, parse_size, parse_weight_cache
 
 T = TypeVar("T")
+_PERCENTAGE = re.compile(r"(\d{1,3}(?:\.\d{1,9})?)\s*%", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class WeightCache:
+    """How much of the streamable weights may stay in memory; exactly one of the two is set."""
+
+    size_bytes: int | None
+    percent: float | None
+
+
+def parse_weight_cache(text: str) -> WeightCache:
+    """A size, or a percentage of the streamable weights. Raises ValueError for anything else."""
+    if "%" not in text:
+        return WeightCache(parse_size(text, least_bytes=0), None)
+    match = _PERCENTAGE.fullmatch(text.strip())
+    if match is None or not 0 <= float(match[1]) <= 100:
+        raise ValueError("give a percentage from 0% to 100%, or a size such as 4GB")
+    return WeightCache(None, float(match[1]))
 
 
 def _parser(parse: Callable[[str], T], name: str) -> Callable[[str], T]:
-    """parse with its ValueError as a usage error; typer would show the value without the reason."""
+    """`parse` with its ValueError as a usage error; typer would show the value without the reason."""
 
     def parsed(text: str) -> T:
         try:
             return parse(text)
         except ValueError as error:
-            raise typer.BadParameter(str(error)) from error
+            raise typer.BadParameter(f"{text!r} cannot be used; {error}") from error
 
     parsed.__name__ = name
     return parsed

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from hypura.sizes import size_text
 from hypura.v1 import control_pb2 as control
 from hypura.v1 import placement_pb2 as placement
 from hypura_client.calls import loaded_status
@@ -36,7 +37,6 @@ from hypura_client.cli.output import (
     safe,
     stderr_console,
 )
-from hypura_client.cli.sizes import size_text
 from hypura_client.sync import Client
 
 _MOST_LISTED = 10

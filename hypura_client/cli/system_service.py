@@ -3,20 +3,18 @@
 import os
 import subprocess
 import sys
-import tomllib
 from typing import Annotated
 
 import typer
 
+from hypura.locations import DEFAULT_HTTP, parse_http, read_config
 from hypura_client.cli.options import Json
 from hypura_client.cli.output import print_facts, print_json, print_line
-from hypura_client.discovery import Location, locate
+from hypura_client.discovery import Location, locate, location_errors
 from hypura_client.errors import LocationError
 from hypura_client.service.definition import Definition
 from hypura_client.service.installed import current
 from hypura_client.service.manager import ServiceManager
-
-DEFAULT_HTTP = "127.0.0.1:11434"
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -115,19 +113,13 @@ def _definition(location: Location) -> Definition:
 
 def _http(location: Location) -> tuple[str, int]:
     """Host and port of config.toml's `http`; port 0 when the gateway is off or takes any free port."""
-    path = location.home / "config.toml"
+    with location_errors():
+        given = read_config(location.home).get("http", DEFAULT_HTTP)
     try:
-        given = tomllib.loads(path.read_text("utf-8")).get("http", DEFAULT_HTTP)
-    except FileNotFoundError:
-        given = DEFAULT_HTTP
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-        raise LocationError(f"{path} cannot be read: {error}; correct it or move it away") from error
-    if given == "off":
-        return "", 0
-    host, _, port = str(given).rpartition(":")
-    if not host or not port.isdecimal() or int(port) > 65535:
-        raise LocationError(f'{path}: http is {given!r}; it must be "host:port" or "off"')
-    return host.removeprefix("[").removesuffix("]"), int(port)
+        address = parse_http(str(given))
+    except ValueError as error:
+        raise LocationError(f"http in {location.home / 'config.toml'} is {given!r}; {error}") from error
+    return (address.host, address.port) if address is not None else ("", 0)
 
 
 def _tell(json_output: bool, changed: bool, done: str, already: str) -> None:

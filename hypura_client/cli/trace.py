@@ -11,12 +11,12 @@ from typing import Annotated, Any
 
 import typer
 
+from hypura.sizes import size_text
 from hypura.v1 import placement_pb2 as placement
 from hypura_client.bench.passage import PASSAGE
 from hypura_client.cli.connection import connected, registered
 from hypura_client.cli.options import Context, Exact, Json, Memory, Model, WeightCacheLimit, load_options
 from hypura_client.cli.output import note, print_facts, print_json, print_line, print_table, stderr_console
-from hypura_client.cli.sizes import size_text
 from hypura_client.errors import DeadlineExceeded, InvalidRequest, UnexpectedReply
 
 _REPLAY_SECONDS = 3600.0

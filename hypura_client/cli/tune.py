@@ -9,12 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
+from hypura.sizes import size_text
 from hypura.v1 import control_pb2 as control
 from hypura.v1 import placement_pb2 as placement
 from hypura_client.cli.connection import connected, registered
 from hypura_client.cli.options import Context, Json, Memory, Model, WeightCacheLimit, load_options
 from hypura_client.cli.output import as_dict, mode_text, note, print_facts, print_json, print_line, print_table
-from hypura_client.cli.sizes import size_text
 from hypura_client.errors import InvalidRequest, ServerBusy
 from hypura_client.sync import Client
 from hypura_client.tuning.axes import Axis, Figure, Ground, Settings, axes

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hypura.remedies import REMEDIES
+from hypura.locations import REMEDIES, pid_path
 from hypura_daemon.errors import SettingsError
 
 CONNECT_SECONDS = 2.0
@@ -24,7 +24,7 @@ def locked_home(home: Path) -> Iterator[None]:
 
     Raises AlreadyRunning with the other's pid, or SettingsError.
     """
-    path = home / "run" / "daemon.pid"
+    path = pid_path(home)
     try:
         for folder in (home, path.parent):
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -55,7 +55,7 @@ def _unusable(home: Path, error: OSError) -> str:
     """Which path of the home cannot be used, why, and what to do."""
     remedy = REMEDIES.get(error.errno or 0, "correct that")
     return (
-        f"the home {home} cannot be used: {error.filename or home / 'run' / 'daemon.pid'}: {error.strerror}; {remedy}, "
+        f"the home {home} cannot be used: {error.filename or pid_path(home)}: {error.strerror}; {remedy}, "
         "or set HYPURA_HOME to a folder of yours that can be written"
     )
 

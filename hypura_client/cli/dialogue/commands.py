@@ -6,9 +6,9 @@ from collections.abc import Callable
 from enum import Enum
 from pathlib import Path
 
+from hypura.sizes import size_text
 from hypura_client.cli.dialogue.conversation import PARAMETERS, Conversation, set_parameter, set_parameters
 from hypura_client.cli.output import note
-from hypura_client.cli.sizes import size_text
 from hypura_client.sync import Client
 
 HELP = """\

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Protocol
 
+from hypura.locations import home_path
 from hypura.v1 import control_pb2 as control
 from hypura_client.cli.connection import Connection
 from hypura_client.cli.dialogue.answer import print_summary, write_text
@@ -23,7 +24,6 @@ from hypura_client.cli.dialogue.commands import Commands, Outcome, is_command
 from hypura_client.cli.dialogue.conversation import Conversation
 from hypura_client.cli.output import note
 from hypura_client.cli.prompt import readable
-from hypura_client.discovery import home_path
 from hypura_client.errors import HypuraError
 from hypura_client.sync import Client
 

@@ -9,9 +9,10 @@ from typing import Protocol
 import psutil
 import structlog
 
+from hypura.locations import HttpAddress
 from hypura_daemon.errors import SettingsError
 from hypura_daemon.gateway.endpoint import Core
-from hypura_daemon.settings import HttpAddress, Settings
+from hypura_daemon.settings import Settings
 from hypura_daemon.system.descriptors import Places
 
 BACKLOG = 2048

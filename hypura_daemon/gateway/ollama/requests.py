@@ -8,8 +8,8 @@ from typing import Annotated, Any
 import structlog
 from pydantic import BeforeValidator, ConfigDict, Field
 
+from hypura.durations import parse_go_duration
 from hypura.v1 import inference_pb2
-from hypura_daemon.durations import parse_duration
 from hypura_daemon.errors import InvalidRequest, ModelNotFound
 from hypura_daemon.gateway.requests import known_role
 from hypura_daemon.gateway.shapes import Asked
@@ -97,7 +97,7 @@ def keep_alive_seconds(given: KeepAlive) -> float | None:
         if not given:
             return None
         try:
-            given = parse_duration(given)
+            given = parse_go_duration(given)
         except ValueError as error:
             raise InvalidRequest(f"keep_alive is {given!r}: {error}; a bare number of seconds has no quotes") from error
     if math.isnan(given):

@@ -12,6 +12,7 @@ from typing import Any, cast
 import grpc
 import pytest
 
+from hypura.locations import HttpAddress
 from hypura.v1 import control_pb2, control_pb2_grpc
 from hypura_daemon.hardware.store import HardwareStore
 from hypura_daemon.models.manager import ModelManager
@@ -24,7 +25,7 @@ from hypura_daemon.residency.supervisor import Supervisor
 from hypura_daemon.rpc.control import ControlServicer
 from hypura_daemon.rpc.errors import ErrorInterceptor
 from hypura_daemon.rpc.status import StatusReporter
-from hypura_daemon.settings import HttpAddress, Settings
+from hypura_daemon.settings import Settings
 from hypura_daemon.workers.process import WorkerDeadlines, WorkerProcess
 from tests.daemon.models.files import write_model
 from tests.daemon.models.test_pulling import MODEL, QUICK

@@ -10,10 +10,11 @@ from typing import Any, cast
 
 import pytest
 
+from hypura.locations import HttpAddress
 from hypura_daemon.errors import SettingsError
 from hypura_daemon.gateway.endpoint import Core
 from hypura_daemon.gateway.http.listening import is_loopback, listen, open_gateway, told
-from hypura_daemon.settings import GatewaySettings, HttpAddress, Settings, load_settings
+from hypura_daemon.settings import GatewaySettings, Settings, load_settings
 from hypura_daemon.system.descriptors import Places
 
 PLACES = Places(16, 4, 8)
