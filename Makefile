@@ -63,8 +63,9 @@ format: $(STAMP) ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-protos: $(STAMP) ## generate the stubs of hypura.v1 from protos/
+protos: $(STAMP) ## generate the stubs of hypura.v1 from protos/, and the blocking client from the asynchronous one
 	$(BIN)/python -m grpc_tools.protoc -I protos --python_out=protos --pyi_out=protos --grpc_python_out=protos $(PROTOS)
+	$(BIN)/python protos/blocking_client.py
 
 model: $(STAMP) ## write a synthetic model: make model SHAPE=qwen3-30b-a3b LAYERS=12 OUT=m.gguf
 	$(BIN)/python -m tests.models --shape $(SHAPE) $(if $(LAYERS),--layers $(LAYERS)) --out $(OUT)

@@ -1,70 +1,17 @@
-"""AsyncClient: the daemon's calls, for asyncio."""
+"""AsyncClient: the daemon's calls, for asyncio.
 
-import asyncio
+sync.py is generated from this file by `make protos`.
+"""
+
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Generic, Self, TypeVar, cast
-
-import grpc
-import grpc.aio
-from google.protobuf.message import Message
+from typing import Self
 
 from hypura.v1 import control_pb2 as control
 from hypura.v1 import inference_pb2 as inference
 from hypura_client import calls
-from hypura_client.channel import OPTIONS, target_of
-from hypura_client.errors import Cancelled, HypuraError, from_status, idle
-
-R = TypeVar("R", bound=Message)
-
-
-def _translated(error: grpc.aio.AioRpcError, target: str) -> HypuraError:
-    return from_status(error.code().name, error.details(), error.trailing_metadata(), target)
-
-
-class AsyncStream(Generic[R]):
-    """The messages of a streaming call. Leaving `async with`, or cancel(), ends the call."""
-
-    def __init__(self, call: "grpc.aio.UnaryStreamCall[Message, R]", idle_seconds: float | None, target: str) -> None:
-        self._call = call
-        self._idle_seconds = idle_seconds
-        self._target = target
-        self._cancelled = False
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> R:
-        """The next message. Raises the tree of errors.py, DeadlineExceeded after idle silence included."""
-        try:
-            async with asyncio.timeout(self._idle_seconds):
-                message = await self._call.read()
-        except TimeoutError:
-            raise idle(self._target, self._idle_seconds or 0.0) from None
-        except grpc.aio.AioRpcError as error:
-            raise _translated(error, self._target) from None
-        except asyncio.CancelledError:
-            task = asyncio.current_task()
-            if self._cancelled and not (task and task.cancelling()):
-                raise Cancelled("the call was cancelled") from None
-            raise
-        if not isinstance(message, Message):
-            raise StopAsyncIteration
-        return cast(R, message)
-
-    def cancel(self) -> None:
-        """Ends the call; the daemon stops working on it within one token."""
-        self._cancelled = True
-        self._call.cancel()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.cancel()
+from hypura_client.channel import AsyncChannel, AsyncStream
 
 
 class AsyncClient:
@@ -76,9 +23,7 @@ class AsyncClient:
     """
 
     def __init__(self, where: Path | str, *, timeout_seconds: float | None = None) -> None:
-        self._target = target_of(where)
-        self._timeout_seconds = timeout_seconds
-        self._channel: grpc.aio.Channel | None = None
+        self._channel = AsyncChannel(where, timeout_seconds)
 
     async def __aenter__(self) -> Self:
         return self
@@ -90,63 +35,35 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Closes the connection; calls that still run are cancelled."""
-        if self._channel is not None:
-            await self._channel.close(None)
-            self._channel = None
-
-    def _open(self) -> grpc.aio.Channel:
-        # Not in __init__: a channel belongs to the loop that it was made in.
-        if self._channel is None:
-            self._channel = grpc.aio.insecure_channel(self._target, options=OPTIONS)
-        return self._channel
-
-    async def _unary(self, call: calls.Call[R]) -> R:
-        send = self._open().unary_unary(
-            call.method,
-            request_serializer=type(call.request).SerializeToString,
-            response_deserializer=call.response.FromString,
-        )
-        try:
-            answer: R = await send(call.request, timeout=call.seconds(self._timeout_seconds))
-            return answer
-        except grpc.aio.AioRpcError as error:
-            raise _translated(error, self._target) from None
-
-    def _stream(self, call: calls.Call[R]) -> AsyncStream[R]:
-        send = self._open().unary_stream(
-            call.method,
-            request_serializer=type(call.request).SerializeToString,
-            response_deserializer=call.response.FromString,
-        )
-        return AsyncStream(send(call.request), call.seconds(self._timeout_seconds), self._target)
+        await self._channel.close()
 
     async def profile(self, model: str = "", *, refresh: bool = False) -> control.ProfileResponse:
         """The machine, and the drive of a registered model or absolute path."""
-        return await self._unary(calls.profile(model, refresh))
+        return await self._channel.unary(calls.profile(model, refresh))
 
     async def models(self) -> control.ListModelsResponse:
         """The registered models."""
-        return await self._unary(calls.models())
+        return await self._channel.unary(calls.models())
 
     async def add(self, path: Path | str, name: str = "", *, list_only: bool = False) -> control.AddModelResponse:
         """Registers a GGUF file or a folder of them; list_only: only says what would be."""
-        return await self._unary(calls.add(str(path), name, list_only))
+        return await self._channel.unary(calls.add(str(path), name, list_only))
 
     async def remove(self, name: str) -> control.RemoveModelResponse:
         """Forgets a model."""
-        return await self._unary(calls.remove(name))
+        return await self._channel.unary(calls.remove(name))
 
     async def copy(self, source: str, destination: str) -> control.CopyModelResponse:
         """Gives a model a second name."""
-        return await self._unary(calls.copy(source, destination))
+        return await self._channel.unary(calls.copy(source, destination))
 
     async def create(self, name: str, modelfile: str) -> control.CreateModelResponse:
         """Makes a model out of the text of a Modelfile."""
-        return await self._unary(calls.create(name, modelfile))
+        return await self._channel.unary(calls.create(name, modelfile))
 
     def pull_events(self, name: str, *, insecure: bool = False) -> AsyncStream[control.PullModelResponse]:
         """Downloads a model and reports progress; the last message has model set."""
-        return self._stream(calls.pull(name, insecure))
+        return self._channel.stream(calls.pull(name, insecure))
 
     async def pull(self, name: str, *, insecure: bool = False) -> control.ModelSummary:
         """Downloads a model and returns once it is registered."""
@@ -158,7 +75,7 @@ class AsyncClient:
 
     async def show(self, name: str) -> control.ShowModelResponse:
         """Describes a model."""
-        return await self._unary(calls.show(name))
+        return await self._channel.unary(calls.show(name))
 
     async def plan(
         self,
@@ -170,23 +87,23 @@ class AsyncClient:
     ) -> control.PlanResponse:
         """How a model would be loaded. drive_bytes_per_second: its estimate for a drive that gives so much;
         beyond_budget: for a process of one's own, which the daemon's budget does not limit."""
-        return await self._unary(calls.plan(model, options, drive_bytes_per_second, beyond_budget))
+        return await self._channel.unary(calls.plan(model, options, drive_bytes_per_second, beyond_budget))
 
     async def show_tuning(self, model: str) -> control.ShowTuningResponse:
         """What tuning found for a model."""
-        return await self._unary(calls.show_tuning(model))
+        return await self._channel.unary(calls.show_tuning(model))
 
     async def keep_tuning(self, model: str, tuning: control.Tuning) -> control.KeepTuningResponse:
         """Keeps what tuning found for a mode of a model."""
-        return await self._unary(calls.keep_tuning(model, tuning))
+        return await self._channel.unary(calls.keep_tuning(model, tuning))
 
     async def forget_tuning(self, model: str) -> control.ForgetTuningResponse:
         """Forgets what tuning found for a model."""
-        return await self._unary(calls.forget_tuning(model))
+        return await self._channel.unary(calls.forget_tuning(model))
 
     def load_events(self, model: str, options: control.LoadOptions | None = None) -> AsyncStream[control.LoadResponse]:
         """Loads a model and reports progress; the last message has loaded set."""
-        return self._stream(calls.load(model, options))
+        return self._channel.stream(calls.load(model, options))
 
     async def load(self, model: str, options: control.LoadOptions | None = None) -> control.ModelStatus:
         """Loads a model and returns once it is ready."""
@@ -198,19 +115,19 @@ class AsyncClient:
 
     async def unload(self, model: str) -> control.UnloadResponse:
         """Unloads a model."""
-        return await self._unary(calls.unload(model))
+        return await self._channel.unary(calls.unload(model))
 
     async def status(self) -> control.StatusResponse:
         """What is loaded."""
-        return await self._unary(calls.status())
+        return await self._channel.unary(calls.status())
 
     def watch(self) -> AsyncStream[control.WatchResponse]:
         """The status, now and at every change of a model's state."""
-        return self._stream(calls.watch())
+        return self._channel.stream(calls.watch())
 
     async def shutdown(self, grace_seconds: float | None = None) -> control.ShutdownResponse:
         """Ends the daemon."""
-        return await self._unary(calls.shutdown(grace_seconds))
+        return await self._channel.unary(calls.shutdown(grace_seconds))
 
     def generate(
         self,
@@ -223,7 +140,7 @@ class AsyncClient:
         use: inference.ModelUse | None = None,
     ) -> AsyncStream[inference.GenerateResponse]:
         """Continues a prompt, given as text or token ids; with a suffix it fills in what stands between."""
-        return self._stream(calls.generate(model, prompt, sampling, limits, suffix, use))
+        return self._channel.stream(calls.generate(model, prompt, sampling, limits, suffix, use))
 
     def chat(
         self,
@@ -239,7 +156,7 @@ class AsyncClient:
         use: inference.ModelUse | None = None,
     ) -> AsyncStream[inference.ChatResponse]:
         """Answers a conversation: chunks of thinking and of content, and tool calls, each whole."""
-        return self._stream(
+        return self._channel.stream(
             calls.chat(model, messages, sampling, limits, think, think_level, tools_json, tool_choice, use)
         )
 
@@ -254,8 +171,8 @@ class AsyncClient:
         use: inference.ModelUse | None = None,
     ) -> inference.EmbedResponse:
         """Turns texts into vectors, cut to so many dimensions if given."""
-        return await self._unary(calls.embed(model, texts, normalize, truncate, dimensions, use))
+        return await self._channel.unary(calls.embed(model, texts, normalize, truncate, dimensions, use))
 
     async def tokenize(self, model: str, text: str, *, add_special: bool = False) -> inference.TokenizeResponse:
         """Turns text into token ids."""
-        return await self._unary(calls.tokenize(model, text, add_special))
+        return await self._channel.unary(calls.tokenize(model, text, add_special))

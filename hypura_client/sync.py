@@ -1,77 +1,21 @@
-"""Client: the daemon's calls, blocking."""
+"""Client: the daemon's calls, blocking.
 
-import threading
+Generated from client.py by `make protos`; change that.
+"""
+
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Generic, Self, TypeVar
-
-import grpc
-from google.protobuf.message import Message
+from typing import Self
 
 from hypura.v1 import control_pb2 as control
 from hypura.v1 import inference_pb2 as inference
 from hypura_client import calls
-from hypura_client.channel import OPTIONS, target_of
-from hypura_client.errors import HypuraError, from_status, idle
-
-R = TypeVar("R", bound=Message)
-
-
-def _translated(error: grpc.RpcError, target: str) -> HypuraError:
-    return from_status(error.code().name, error.details(), error.trailing_metadata(), target)
-
-
-class Stream(Generic[R]):
-    """The messages of a streaming call. Leaving `with`, or cancel() from any thread, ends the call."""
-
-    def __init__(self, call: "grpc.CallIterator[R]", idle_seconds: float | None, target: str) -> None:
-        self._call = call
-        self._messages = iter(call)
-        self._idle_seconds = idle_seconds
-        self._target = target
-        self._expired = False
-
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> R:
-        """The next message. Raises the tree of errors.py, DeadlineExceeded after idle silence included."""
-        timer = None
-        if self._idle_seconds is not None:
-            # gRPC's blocking streams have a deadline for the whole call alone.
-            timer = threading.Timer(self._idle_seconds, self._expire)
-            timer.daemon = True
-            timer.start()
-        try:
-            return next(self._messages)
-        except grpc.RpcError as error:
-            if self._expired:
-                raise idle(self._target, self._idle_seconds or 0.0) from None
-            raise _translated(error, self._target) from None
-        finally:
-            if timer is not None:
-                timer.cancel()
-
-    def _expire(self) -> None:
-        self._expired = True
-        self._call.cancel()  # type: ignore[no-untyped-call]
-
-    def cancel(self) -> None:
-        """Ends the call; the daemon stops working on it within one token."""
-        self._call.cancel()  # type: ignore[no-untyped-call]
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.cancel()
+from hypura_client.channel import Channel, Stream
 
 
 class Client:
-    """The daemon's calls, blocking; may be shared by threads, best used with `with`.
+    """The daemon's calls, blocking; may be shared by threads, best with `with`.
 
     where is the control socket's path or a gRPC address; timeout_seconds, where given, is the
     deadline of every call and the longest silence of every stream but watch.
@@ -79,9 +23,7 @@ class Client:
     """
 
     def __init__(self, where: Path | str, *, timeout_seconds: float | None = None) -> None:
-        self._target = target_of(where)
-        self._timeout_seconds = timeout_seconds
-        self._channel = grpc.insecure_channel(self._target, options=OPTIONS)
+        self._channel = Channel(where, timeout_seconds)
 
     def __enter__(self) -> Self:
         return self
@@ -95,53 +37,33 @@ class Client:
         """Closes the connection; calls that still run are cancelled."""
         self._channel.close()
 
-    def _unary(self, call: calls.Call[R]) -> R:
-        send = self._channel.unary_unary(
-            call.method,
-            request_serializer=type(call.request).SerializeToString,
-            response_deserializer=call.response.FromString,
-        )
-        try:
-            answer: R = send(call.request, timeout=call.seconds(self._timeout_seconds))
-            return answer
-        except grpc.RpcError as error:
-            raise _translated(error, self._target) from None
-
-    def _stream(self, call: calls.Call[R]) -> Stream[R]:
-        send = self._channel.unary_stream(
-            call.method,
-            request_serializer=type(call.request).SerializeToString,
-            response_deserializer=call.response.FromString,
-        )
-        return Stream(send(call.request), call.seconds(self._timeout_seconds), self._target)
-
     def profile(self, model: str = "", *, refresh: bool = False) -> control.ProfileResponse:
         """The machine, and the drive of a registered model or absolute path."""
-        return self._unary(calls.profile(model, refresh))
+        return self._channel.unary(calls.profile(model, refresh))
 
     def models(self) -> control.ListModelsResponse:
         """The registered models."""
-        return self._unary(calls.models())
+        return self._channel.unary(calls.models())
 
     def add(self, path: Path | str, name: str = "", *, list_only: bool = False) -> control.AddModelResponse:
         """Registers a GGUF file or a folder of them; list_only: only says what would be."""
-        return self._unary(calls.add(str(path), name, list_only))
+        return self._channel.unary(calls.add(str(path), name, list_only))
 
     def remove(self, name: str) -> control.RemoveModelResponse:
         """Forgets a model."""
-        return self._unary(calls.remove(name))
+        return self._channel.unary(calls.remove(name))
 
     def copy(self, source: str, destination: str) -> control.CopyModelResponse:
         """Gives a model a second name."""
-        return self._unary(calls.copy(source, destination))
+        return self._channel.unary(calls.copy(source, destination))
 
     def create(self, name: str, modelfile: str) -> control.CreateModelResponse:
         """Makes a model out of the text of a Modelfile."""
-        return self._unary(calls.create(name, modelfile))
+        return self._channel.unary(calls.create(name, modelfile))
 
     def pull_events(self, name: str, *, insecure: bool = False) -> Stream[control.PullModelResponse]:
         """Downloads a model and reports progress; the last message has model set."""
-        return self._stream(calls.pull(name, insecure))
+        return self._channel.stream(calls.pull(name, insecure))
 
     def pull(self, name: str, *, insecure: bool = False) -> control.ModelSummary:
         """Downloads a model and returns once it is registered."""
@@ -153,7 +75,7 @@ class Client:
 
     def show(self, name: str) -> control.ShowModelResponse:
         """Describes a model."""
-        return self._unary(calls.show(name))
+        return self._channel.unary(calls.show(name))
 
     def plan(
         self,
@@ -165,23 +87,23 @@ class Client:
     ) -> control.PlanResponse:
         """How a model would be loaded. drive_bytes_per_second: its estimate for a drive that gives so much;
         beyond_budget: for a process of one's own, which the daemon's budget does not limit."""
-        return self._unary(calls.plan(model, options, drive_bytes_per_second, beyond_budget))
+        return self._channel.unary(calls.plan(model, options, drive_bytes_per_second, beyond_budget))
 
     def show_tuning(self, model: str) -> control.ShowTuningResponse:
         """What tuning found for a model."""
-        return self._unary(calls.show_tuning(model))
+        return self._channel.unary(calls.show_tuning(model))
 
     def keep_tuning(self, model: str, tuning: control.Tuning) -> control.KeepTuningResponse:
         """Keeps what tuning found for a mode of a model."""
-        return self._unary(calls.keep_tuning(model, tuning))
+        return self._channel.unary(calls.keep_tuning(model, tuning))
 
     def forget_tuning(self, model: str) -> control.ForgetTuningResponse:
         """Forgets what tuning found for a model."""
-        return self._unary(calls.forget_tuning(model))
+        return self._channel.unary(calls.forget_tuning(model))
 
     def load_events(self, model: str, options: control.LoadOptions | None = None) -> Stream[control.LoadResponse]:
         """Loads a model and reports progress; the last message has loaded set."""
-        return self._stream(calls.load(model, options))
+        return self._channel.stream(calls.load(model, options))
 
     def load(self, model: str, options: control.LoadOptions | None = None) -> control.ModelStatus:
         """Loads a model and returns once it is ready."""
@@ -193,19 +115,19 @@ class Client:
 
     def unload(self, model: str) -> control.UnloadResponse:
         """Unloads a model."""
-        return self._unary(calls.unload(model))
+        return self._channel.unary(calls.unload(model))
 
     def status(self) -> control.StatusResponse:
         """What is loaded."""
-        return self._unary(calls.status())
+        return self._channel.unary(calls.status())
 
     def watch(self) -> Stream[control.WatchResponse]:
         """The status, now and at every change of a model's state."""
-        return self._stream(calls.watch())
+        return self._channel.stream(calls.watch())
 
     def shutdown(self, grace_seconds: float | None = None) -> control.ShutdownResponse:
         """Ends the daemon."""
-        return self._unary(calls.shutdown(grace_seconds))
+        return self._channel.unary(calls.shutdown(grace_seconds))
 
     def generate(
         self,
@@ -218,7 +140,7 @@ class Client:
         use: inference.ModelUse | None = None,
     ) -> Stream[inference.GenerateResponse]:
         """Continues a prompt, given as text or token ids; with a suffix it fills in what stands between."""
-        return self._stream(calls.generate(model, prompt, sampling, limits, suffix, use))
+        return self._channel.stream(calls.generate(model, prompt, sampling, limits, suffix, use))
 
     def chat(
         self,
@@ -234,7 +156,7 @@ class Client:
         use: inference.ModelUse | None = None,
     ) -> Stream[inference.ChatResponse]:
         """Answers a conversation: chunks of thinking and of content, and tool calls, each whole."""
-        return self._stream(
+        return self._channel.stream(
             calls.chat(model, messages, sampling, limits, think, think_level, tools_json, tool_choice, use)
         )
 
@@ -249,8 +171,8 @@ class Client:
         use: inference.ModelUse | None = None,
     ) -> inference.EmbedResponse:
         """Turns texts into vectors, cut to so many dimensions if given."""
-        return self._unary(calls.embed(model, texts, normalize, truncate, dimensions, use))
+        return self._channel.unary(calls.embed(model, texts, normalize, truncate, dimensions, use))
 
     def tokenize(self, model: str, text: str, *, add_special: bool = False) -> inference.TokenizeResponse:
         """Turns text into token ids."""
-        return self._unary(calls.tokenize(model, text, add_special))
+        return self._channel.unary(calls.tokenize(model, text, add_special))

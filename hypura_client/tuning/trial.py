@@ -9,8 +9,9 @@ from hypura.v1 import control_pb2 as control
 from hypura.v1 import inference_pb2 as inference
 from hypura.v1 import placement_pb2 as placement
 from hypura_client.bench.passage import PASSAGE
+from hypura_client.channel import Stream
 from hypura_client.errors import HypuraError, InvalidRequest, UnexpectedReply
-from hypura_client.sync import Client, Stream
+from hypura_client.sync import Client
 from hypura_client.tuning.axes import Settings
 from hypura_client.tuning.decision import Sample
 

@@ -18,9 +18,9 @@ from rich.text import Text
 from hypura.sizes import size_text
 from hypura.v1 import control_pb2 as control
 from hypura.v1 import inference_pb2 as inference
+from hypura_client.channel import Stream
 from hypura_client.cli.output import as_dict, enum_text, mode_text, safe, stderr_console
 from hypura_client.errors import HypuraError, UnexpectedReply
-from hypura_client.sync import Stream
 
 Events = Stream[inference.ChatResponse] | Stream[inference.GenerateResponse]
 
