@@ -1,1 +1,1 @@
-"""What the daemon knows of models: their files, headers, tensors, names, and the list of them."""
+"""The models that the daemon knows: their files, names and settings, where they are found, and how they are fetched."""

@@ -16,7 +16,7 @@ from hypura_daemon.system.files import replace_file
 
 
 class Source(Enum):
-    """Who keeps a model; the value is for people."""
+    """Where a model comes from; the value is the text shown to people."""
 
     CATALOGUE = "the catalogue"
     FOLDER = "the models folder"
@@ -32,7 +32,7 @@ class Entry:
     """A known model: its name with tag, and its first file.
 
     parent: the model that it was made from; empty for none. made_seconds: when it was made or copied, since the epoch;
-    0 for one that is as old as its file.
+    0 for a model that is as old as its file.
     """
 
     name: str
@@ -49,9 +49,9 @@ _log = structlog.get_logger()
 
 
 def load_entries(file: Path) -> list[Entry]:
-    """What the catalogue lists. One that cannot be understood is set aside and told in the log, not fatal.
+    """The entries of the catalogue. A damaged file is logged and renamed, and the list is then empty.
 
-    Raises ModelFileError if it exists and the system does not let it be read.
+    Raises ModelFileError if the file exists and cannot be read.
     """
     try:
         with file.open("rb") as stream:
@@ -65,10 +65,10 @@ def load_entries(file: Path) -> list[Entry]:
             raise ValueError(f"more than {MAX_CATALOGUE_BYTES} bytes")
         listed = json.loads(content)["models"]
         if not isinstance(listed, list):
-            raise ValueError("models is no list")
+            raise ValueError("models is not a list")
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         aside = _set_aside(file)
-        _log.warning("the list of models is damaged, and a new one was begun", error=str(error), set_aside=str(aside))
+        _log.warning("the list of models is damaged; a new one is started", error=str(error), set_aside=str(aside))
         return []
     entries = []
     for item in listed:
@@ -90,7 +90,7 @@ def save_entries(file: Path, entries: Iterable[Entry]) -> None:
 
 
 def _set_aside(file: Path) -> Path:
-    """Rename the file, and never onto one that was set aside before."""
+    """Rename the file, never onto one that was set aside before."""
     number, aside = 1, file.with_name(f"{file.name}.unreadable")
     while aside.exists():
         number += 1
@@ -115,7 +115,7 @@ def _item(entry: Entry) -> dict[str, object]:
 
 def _entry(item: object) -> Entry:
     if not isinstance(item, dict):
-        raise ValueError("no object")
+        raise ValueError("it is not an object")
     name, path = item.get("name"), item.get("path")
     if not isinstance(name, str) or not isinstance(path, str):
         raise ValueError("name and path must be text")
@@ -130,7 +130,7 @@ def _entry(item: object) -> Entry:
 
 
 def write_whole(file: Path, content: bytes) -> None:
-    """Replace the file, over a crash too. Raises ModelFileError, and leaves the old one, if that fails."""
+    """Replace the file atomically. Raises ModelFileError, and leaves the old file, if that fails."""
     try:
         replace_file(file, content)
     except OSError as error:

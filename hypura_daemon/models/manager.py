@@ -1,4 +1,4 @@
-"""Makes, copies, removes and pulls models: what changes the registry, one change at a time."""
+"""The model manager: creates, copies, removes and pulls models. It alone changes the registry, one change at a time."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
@@ -25,7 +25,7 @@ Unload = Callable[[str], Awaitable[bool]]
 
 @dataclass(frozen=True, slots=True)
 class Creation:
-    """A model to be made: from another model or absolute path, or from an uploaded file's digest."""
+    """A model to create: from another model or an absolute path, or from an uploaded file's digest."""
 
     name: str
     base: str
@@ -34,7 +34,7 @@ class Creation:
 
 
 class ModelManager:
-    """See the module's description. `unload` ends a model's worker; it is the supervisor's."""
+    """See above. `unload` is the supervisor's: it unloads a model."""
 
     def __init__(self, registry: Registry, home: Path, unload: Unload, patience: Patience = USUAL_PATIENCE) -> None:
         home = home.resolve()
@@ -44,7 +44,7 @@ class ModelManager:
         self._unload = unload
 
     async def pull(self, name: str, *, insecure: bool = False) -> AsyncGenerator[PullEvent, None]:
-        """Fetch a model; see Puller.pull. The worker of a model that has become another file is ended."""
+        """Fetch a model; see Puller.pull. A loaded model whose file is replaced is unloaded."""
         before = await FILES(self._found, name, key=name)
         async with aclosing(self._puller.pull(name, insecure=insecure)) as events:
             async for event in events:
@@ -52,7 +52,7 @@ class ModelManager:
         await self._unload_changed(before, name)
 
     async def create(self, creation: Creation) -> AsyncGenerator[PullEvent, None]:
-        """Make a model, replacing what has its name; a base that is not here is pulled.
+        """Create a model, replacing the one of that name; a base that is not registered is pulled.
 
         Raises InvalidModelName, InvalidRequest, ModelNotFound, DownloadFailed, ModelFileError.
         """
@@ -61,7 +61,7 @@ class ModelManager:
         if creation.digest:
             path, inherited = self.blobs.path(creation.digest), NO_OVERRIDES
             if not await FILES(path.is_file, key=name):
-                raise InvalidRequest(f"the blob {creation.digest} is not here; upload it first, to /api/blobs")
+                raise InvalidRequest(f"the blob {creation.digest} does not exist; upload it first, to /api/blobs")
             yield Stage("parsing GGUF")
         elif creation.base.startswith("/"):
             path, inherited = Path(creation.base), NO_OVERRIDES
@@ -88,7 +88,7 @@ class ModelManager:
         return await FILES(self._registry.summary, name, key=name)
 
     async def remove(self, name: str) -> None:
-        """Unload a model and forget it; see Registry.remove."""
+        """Unload a model and remove it; see Registry.remove."""
         entry = await FILES(self._registry.removable, name, key=name)
         await self._unload(entry.name)
         async with self._puller.changing:
@@ -107,14 +107,14 @@ class ModelManager:
             return None
 
     async def _unload_changed(self, before: Entry | None, name: str) -> None:
-        """End the worker that still has the file which the name stood for before."""
+        """Unload the model if its name now stands for another file."""
         now = await FILES(self._found, name, key=name)
         if before is not None and now is not None and before.path != now.path:
             await self._unload(before.name)
 
 
 def creation_of(name: str, modelfile: Modelfile) -> Creation:
-    """What a Modelfile asks for. Raises InvalidRequest for a relative path: the daemon is elsewhere."""
+    """The creation that a Modelfile describes. Raises InvalidRequest for a path relative to the client's folder."""
     base = modelfile.base
     if base.startswith((".", "~")) or (base.lower().endswith(".gguf") and not base.startswith("/")):
         raise InvalidRequest(
@@ -124,23 +124,23 @@ def creation_of(name: str, modelfile: Modelfile) -> Creation:
 
 
 def creation_from_files(name: str, files: dict[str, str], overrides: Overrides) -> Creation:
-    """What an upload asks for: `files` has digests by their names. Raises InvalidRequest."""
+    """The creation from uploaded files: `files` has digests by file names. Raises InvalidRequest."""
     if len(files) != 1:
         raise InvalidRequest(
             f"{len(files)} files were given; give the one GGUF file of a model, "
-            "or register a split one where it lies with: hypuractl add PATH"
+            "or register a split model in its place with: hypuractl add PATH"
         )
     [(file, digest)] = files.items()
     if file.lower().endswith((".safetensors", ".bin", ".pth", ".json")):
-        raise InvalidRequest(f"{file} is no GGUF file; convert the model with llama.cpp's convert_hf_to_gguf.py")
+        raise InvalidRequest(f"{file} is not a GGUF file; convert the model with llama.cpp's convert_hf_to_gguf.py")
     if part_of(Path(file).name) is not None:
-        raise InvalidRequest(f"{file} is a part of a split model; register it where it lies with: hypuractl add PATH")
+        raise InvalidRequest(f"{file} is a part of a split model; register it in its place with: hypuractl add PATH")
     return Creation(name, "", overrides, digest)
 
 
 def _base_name(base: str) -> str:
     if base.startswith("/") or not base:
-        raise InvalidRequest("neither from nor files was given; name what the model is made from")
+        raise InvalidRequest("neither from nor files was given; name what the model is created from")
     return base
 
 

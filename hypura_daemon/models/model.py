@@ -1,4 +1,4 @@
-"""A model as its files describe it: parts joined, tensors with their roles, numbers checked."""
+"""A model as its files describe it: its parts joined, its tensors with their roles, its numbers checked."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -24,7 +24,7 @@ _INFILL_KEYS = ("tokenizer.ggml.fim_pre_token_id", "tokenizer.ggml.prefix_token_
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """One file, with what tells whether it changed."""
+    """One file of a model, with the size, time and inode by which changes are noticed."""
 
     path: Path
     size_bytes: int
@@ -48,7 +48,7 @@ class ModelTensor:
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A readable model; the registry knows its name and digest, and what overrides its capabilities."""
+    """A readable model; the registry sets its name, its digest, and capabilities that are overridden."""
 
     name: str
     files: tuple[ModelFile, ...]
@@ -62,22 +62,22 @@ class Model:
 
     @property
     def size_bytes(self) -> int:
-        """Size of all files."""
+        """The size of all files."""
         return sum(file.size_bytes for file in self.files)
 
     @property
     def parameters(self) -> int:
-        """Number of weights, norms and biases included."""
+        """The number of weights, including norms and biases."""
         return sum(prod(tensor.shape) for tensor in self.tensors)
 
     @property
     def loaded_tensors(self) -> tuple[ModelTensor, ...]:
-        """What llama.cpp's loader takes: layers that predict further tokens (nextn_predict_layers) are left out."""
+        """The tensors that llama.cpp loads: without layers that predict further tokens (nextn_predict_layers)."""
         return tuple(tensor for tensor in self.tensors if tensor.layer < self.hyperparameters.computed_block_count)
 
     @property
     def reads_whole_texts(self) -> bool:
-        """Whether every token sees those behind it, so that a text must be computed in one pass."""
+        """Whether tokens see those after them, so that a text must be computed in one pass."""
         return self.architecture in ENCODERS or not self.hyperparameters.causal
 
     @property
@@ -93,9 +93,9 @@ class Model:
 
 
 def templated(capabilities: tuple[str, ...], template: str, style: TemplateStyle) -> tuple[str, ...]:
-    """The capabilities with another chat template than the file's: tools and thinking are the template's.
+    """The capabilities with another chat template than the file's: tools and thinking depend on the template.
 
-    Filling in is that of the file's tokens, whatever the template says, or of a Go template that knows a suffix.
+    "insert" stays if the file has tokens for it, and is added by a Go template that uses .Suffix.
     """
     if not template or "completion" not in capabilities:
         return capabilities
@@ -112,8 +112,7 @@ def templated(capabilities: tuple[str, ...], template: str, style: TemplateStyle
 def open_model(path: Path, name: str) -> Model:
     """Read a model from any of its files.
 
-    Raises ModelFileError for files that are damaged or missing, UnsupportedModel for sound ones that
-    cannot be run.
+    Raises ModelFileError for files that are damaged or missing, UnsupportedModel for intact ones that cannot be run.
     """
     headers: list[Header] = []
     for number, part in enumerate(part_paths(path)):
@@ -157,10 +156,12 @@ def open_model(path: Path, name: str) -> Model:
 def _architecture(path: Path, metadata: Mapping[str, MetadataValue]) -> str:
     kind = metadata.get("general.type", "model")
     if kind == "adapter":
-        raise NoLanguageModel(f"{path} is an adapter (LoRA), not a model; hypura runs whole models, merge it into one")
+        raise NoLanguageModel(
+            f"{path} is an adapter (LoRA), not a model; hypura runs whole models, merge it into its model"
+        )
     architecture = metadata.get("general.architecture")
     if not isinstance(architecture, str):
-        raise ModelFileError(f"{path} does not say its general.architecture; convert the model again")
+        raise ModelFileError(f"{path} has no general.architecture; convert the model again")
     if kind == "mmproj" or architecture in NO_LANGUAGE_MODELS:
         what = NO_LANGUAGE_MODELS.get(architecture, NO_LANGUAGE_MODELS["clip"])
         raise NoLanguageModel(f"{path} is {what}; give the file of a language model")
@@ -185,7 +186,7 @@ def _check_tensors(path: Path, infos: Sequence[TensorInfo]) -> None:
 
 
 def _check_blocks(path: Path, tensors: Sequence[ModelTensor], hyperparameters: Hyperparameters) -> None:
-    """The planner counts on these: layers within block_count, and experts as the last dimension."""
+    """Check what the planner relies on: layers within block_count, and experts as the last dimension."""
     for tensor in tensors:
         if tensor.layer >= hyperparameters.block_count:
             raise ModelFileError(

@@ -1,14 +1,14 @@
-"""Modelfiles: read into what they say, and written for a model that is there.
+"""Modelfiles: parsed, and written for an existing model.
 
     FROM qwen3                 a model's name, or the absolute path of a GGUF file
     PARAMETER temperature 0.7
-    TEMPLATE "{{ .Prompt }}"   in quotes; where there are several lines, in three
+    TEMPLATE "{{ .Prompt }}"   in quotes, or in triple quotes for several lines
     SYSTEM "You are brief."
     MESSAGE user Hello.
     LICENSE MIT
     # a comment
 
-Instructions are the same whatever their case. Source: https://docs.ollama.com/modelfile
+Instructions may be in any case. Source: https://docs.ollama.com/modelfile
 """
 
 import re
@@ -34,7 +34,7 @@ _MARKS = '"""', '"'
 
 @dataclass(frozen=True, slots=True)
 class Modelfile:
-    """What a Modelfile says: what it builds on, and what it sets over it."""
+    """A parsed Modelfile: the model it builds on, and what it overrides."""
 
     base: str
     overrides: Overrides
@@ -49,7 +49,7 @@ class _Instruction:
 
 
 def parse_modelfile(text: str) -> Modelfile:
-    """What a Modelfile says. Raises InvalidRequest, with the line."""
+    """Parse a Modelfile. Raises InvalidRequest, with the line."""
     if len(text) > MAX_MODELFILE_CHARACTERS:
         raise InvalidRequest(f"the Modelfile has {len(text)} characters; {MAX_MODELFILE_CHARACTERS} are allowed")
     base = template = system = ""
@@ -60,7 +60,7 @@ def parse_modelfile(text: str) -> Modelfile:
         match item.name:
             case "from":
                 if base:
-                    raise _bad(item.line, "it has a second FROM; a model is made from one")
+                    raise _bad(item.line, "it has a second FROM; a model is created from one")
                 base = item.value
             case "template":
                 template = item.value
@@ -88,7 +88,7 @@ def make_overrides(
     messages: list[tuple[str, str]],
     license: str,
 ) -> Overrides:
-    """The overrides, their sizes and roles checked. Raises InvalidRequest."""
+    """Overrides, with their sizes and roles checked. Raises InvalidRequest."""
     for what, text in (("template", template), ("system message", system), ("licence", license)):
         if len(text) > MAX_TEXT_CHARACTERS:
             raise InvalidRequest(f"the {what} has {len(text)} characters; {MAX_TEXT_CHARACTERS} are allowed")
@@ -103,7 +103,7 @@ def make_overrides(
 
 
 def modelfile_text(name: str, base: str, overrides: Overrides) -> str:
-    """A Modelfile that makes the model again; `base` is what its FROM names."""
+    """A Modelfile that creates the same model; `base` is what its FROM names."""
     lines = [
         '# Modelfile of a model, written by "hypuractl show".',
         "# To build another on it, replace the FROM line by:",
@@ -134,26 +134,26 @@ def _instructions(text: str) -> list[_Instruction]:
         name, rest = _cut(line)
         if name.lower() not in _KNOWN:
             known = ", ".join(word.upper() for word in _KNOWN[:6])
-            raise _bad(number, f"{name[:40]!r} is no instruction; the instructions are {known}")
+            raise _bad(number, f"{name[:40]!r} is not an instruction; the instructions are {known}")
         word = ""
         if name.lower() in ("parameter", "message"):
             word, rest = _cut(rest)
         if name.lower() == "message" and word.lower() not in ROLES:
             raise _bad(number, f"the role of a message is {word[:40]!r}; give one of {', '.join(ROLES)}")
         if rest[:1] == '"':
-            # The white space before a closing mark, and at the lines' ends, belongs to the text.
+            # White space before a closing quote and at the ends of lines belongs to the text.
             start = lines[number - 1].index(rest[0], lines[number - 1].index(name) + len(name) + len(word))
             value, at = _closed(lines, at, lines[number - 1][start:], number)
         else:
             value = rest
         if not value and not rest:
-            raise _bad(number, f"{name.upper()} has no value; give one behind it")
+            raise _bad(number, f"{name.upper()} has no value; give one after it")
         found.append(_Instruction(name.lower(), word, value, number))
     return found
 
 
 def _closed(lines: list[str], at: int, first: str, number: int) -> tuple[str, int]:
-    """The text in quotes that begins with `first`, and the line after it: a mark at a line's end closes it."""
+    """The quoted text that begins with `first`, and the next line's number. A quote at a line's end closes it."""
     mark = next(mark for mark in _MARKS if first.startswith(mark))
     pieces, line = [first], first
     while not (line.rstrip().endswith(mark) and (len(pieces) > 1 or len(line.rstrip()) >= 2 * len(mark))):
@@ -166,7 +166,7 @@ def _closed(lines: list[str], at: int, first: str, number: int) -> tuple[str, in
 
 
 def _cut(line: str) -> tuple[str, str]:
-    """The first word, and the rest without the blanks between."""
+    """The first word, and the rest without the blanks between them."""
     match = _WORD.match(line)
     word = match[0] if match else ""
     return word, line[len(word) :].strip()

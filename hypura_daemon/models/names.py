@@ -1,6 +1,6 @@
 """Names of models: [HOST/][NAMESPACE/]NAME[:TAG], as Ollama writes them; no tag means latest.
 
-Ollama's own registry and its namespace library go without saying: registry.ollama.ai/library/qwen3 is qwen3.
+Ollama's own registry and its namespace library are left out: registry.ollama.ai/library/qwen3 is qwen3.
 """
 
 import re
@@ -11,8 +11,8 @@ from hypura_daemon.errors import InvalidModelName
 from hypura_daemon.models.gguf.splits import part_of
 
 MAX_NAME_CHARACTERS = 255
-MAX_PART_CHARACTERS = 96  # As long as a repository of Hugging Face may be called.
-_MAX_MADE_CHARACTERS = 64  # Leaves room for a number behind it.
+MAX_PART_CHARACTERS = 96  # The longest name of a repository on Hugging Face.
+_MAX_MADE_CHARACTERS = 64  # Leaves room for a number at the end.
 DEFAULT_TAG = "latest"
 DEFAULT_HOST = "registry.ollama.ai"
 DEFAULT_NAMESPACE = "library"
@@ -89,7 +89,7 @@ def tag_for(path: Path) -> str:
 
 
 def quantization_in(words: str) -> tuple[str, str]:
-    """What a file's name says before its quantization, and the quantization; empty if it says none."""
+    """The part of a file's name before its quantization, and the quantization, which is empty if there is none."""
     for start in (match.start() for match in re.finditer(r"[._-]", words)):
         if start and _QUANTIZATION.fullmatch(words[start + 1 :]):
             return words[:start], words[start + 1 :]
@@ -115,10 +115,10 @@ def _check(text: str, what: str, part: str, pattern: re.Pattern[str]) -> None:
     if len(part) > MAX_PART_CHARACTERS:
         raise _bad(text, f"its {what} has {len(part)} characters, more than {MAX_PART_CHARACTERS}")
     if ".." in part or not pattern.fullmatch(part):
-        raise _bad(text, f"its {what} {part!r} has characters that are not allowed, or in the wrong place")
+        raise _bad(text, f"its {what} {part!r} has characters that are not allowed, or not at that place")
 
 
 def _bad(text: str, why: str) -> InvalidModelName:
     return InvalidModelName(
-        f"{text!r} is no usable model name: {why}; use letters, digits, '_', '-' and '.', as in qwen3-8b:q4_k_m"
+        f"{text!r} is not a usable model name: {why}; use letters, digits, '_', '-' and '.', as in qwen3-8b:q4_k_m"
     )

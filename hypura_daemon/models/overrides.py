@@ -15,10 +15,10 @@ MAX_PARAMETERS = 1024
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What goes before the file's own; what is empty overrides nothing.
+    """What replaces the file's own values; empty fields override nothing.
 
-    parameters are pairs of a name and its value as text, in their order; a name that takes several
-    values, such as stop, is there once for each. messages are pairs of a role and a content.
+    parameters are pairs of a name and its value as text, in their order; a name with several
+    values, such as stop, occurs once for each. messages are pairs of a role and a content.
     """
 
     template: str = ""
@@ -33,9 +33,9 @@ class Overrides:
         return self != Overrides()
 
     def over(self, base: "Overrides") -> "Overrides":
-        """These before those of the model that this one was made from.
+        """These overrides on top of those of the model that this one was created from.
 
-        A parameter that is set here replaces all its values there; messages and a licence here replace all there.
+        A parameter set here replaces all its values there; messages or a licence here replace those there.
         """
         named = {name for name, _ in self.parameters}
         inherited = tuple(pair for pair in base.parameters if pair[0] not in named)
@@ -53,7 +53,7 @@ NO_OVERRIDES = Overrides()
 
 
 def style_of(template: str) -> TemplateStyle:
-    """Which language a template is written in: jinja has {% … %}, or names without a dot; Go has neither."""
+    """The language of a template: jinja has {% … %}, or names without a dot; Go has neither."""
     if not template:
         return ""
     if "{%" in template or "{#" in template:
@@ -65,7 +65,7 @@ def style_of(template: str) -> TemplateStyle:
 
 
 def overrides_dict(overrides: Overrides) -> dict[str, object]:
-    """As JSON data for the catalogue; only what is set."""
+    """The overrides that are set, as JSON data for the catalogue."""
     whole: dict[str, object] = {
         "template": overrides.template,
         "template_style": overrides.template_style,
@@ -78,7 +78,7 @@ def overrides_dict(overrides: Overrides) -> dict[str, object]:
 
 
 def overrides_from(data: object) -> Overrides:
-    """The overrides out of JSON data. Raises ValueError."""
+    """The overrides from JSON data. Raises ValueError."""
     if not isinstance(data, Mapping):
         raise ValueError("overrides must be an object")
     template = _text(data, "template")
@@ -138,11 +138,13 @@ Value = int | float | bool | str
 
 
 def parameter_value(name: str, text: str) -> Value:
-    """The value that a parameter's text stands for. Raises InvalidRequest for an unknown name or a wrong type."""
+    """The value of a parameter's text. Raises InvalidRequest for an unknown name or a wrong type."""
     if name not in KNOWN:
         raise InvalidRequest(f"unknown parameter {name[:80]!r}; the parameters are {', '.join(sorted(KNOWN))}")
     if len(text) > _MAX_VALUE_CHARACTERS:
-        raise InvalidRequest(f"parameter {name} has {len(text)} characters; at most {_MAX_VALUE_CHARACTERS} are taken")
+        raise InvalidRequest(
+            f"parameter {name} has {len(text)} characters; at most {_MAX_VALUE_CHARACTERS} are allowed"
+        )
     if name in _LISTS:
         return text
     if name in _SWITCHES:
@@ -160,7 +162,7 @@ def parameter_value(name: str, text: str) -> Value:
 
 
 def parameter_pairs(parameters: Any) -> tuple[tuple[str, str], ...]:
-    """The pairs out of JSON, as {"temperature": 0.7, "stop": ["a", "b"]}. Raises InvalidRequest.
+    """The pairs from JSON such as {"temperature": 0.7, "stop": ["a", "b"]}. Raises InvalidRequest.
 
     null and empty lists set nothing.
     """
@@ -180,24 +182,24 @@ def parameter_pairs(parameters: Any) -> tuple[tuple[str, str], ...]:
 
 
 def checked_pairs(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
-    """The pairs, their values as they are written best. Raises InvalidRequest as parameter_value does."""
+    """The pairs with their values in the usual notation. Raises InvalidRequest as parameter_value does."""
     return tuple((name, json_text(parameter_value(name, text))) for name, text in pairs)
 
 
 def parameters_text(pairs: Iterable[tuple[str, str]]) -> str:
-    """A line for each: the name, and the value, in quotes where it is text."""
+    """A line for each pair: the name, and the value, in quotes if it is text."""
     return "\n".join(f"{name:<{_COLUMNS}} {quoted(text) if name in _LISTS else text}" for name, text in pairs)
 
 
 def json_text(value: Value) -> str:
-    """A value as a Modelfile has it: 0.7, true, text."""
+    """A value as a Modelfile writes it: 0.7, true, text."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return repr(value) if isinstance(value, float) else str(value)
 
 
 def quoted(text: str) -> str:
-    """The text in quotes, what would end them or the line escaped."""
+    """The text in quotes, with quotes, backslashes, line breaks and tabs escaped."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
     return f'"{escaped}"'
 

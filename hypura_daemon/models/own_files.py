@@ -24,7 +24,7 @@ _log = structlog.get_logger()
 
 
 class OwnFiles:
-    """See the module's description."""
+    """The files of pulled models and of uploads, and which of them are still needed."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
@@ -32,21 +32,24 @@ class OwnFiles:
         self.repositories = home / "huggingface"
 
     def owns(self, path: Path) -> bool:
-        """Whether a file is one of these."""
+        """Whether hypura itself put the file there."""
         return self.blobs in path.parents or self.repositories in path.parents
 
     def put_manifest(self, name: ModelName, content: bytes) -> list[Path]:
-        """Put a pulled model's manifest in place; the blobs that the one before named. Raises ModelFileError."""
+        """Put a pulled model's manifest in place; returns the blobs of the manifest that it replaces.
+
+        Raises ModelFileError.
+        """
         path = manifest_path(self.home, name)
         try:
             before = self._named_by(path) if path.exists() else []
         except ValueError:
-            before = []  # It was damaged.
+            before = []  # The manifest was damaged.
         write_whole(path, content)
         return before
 
     def delete_manifest(self, name: ModelName) -> list[Path]:
-        """Delete a pulled model's manifest, if there is one; the blobs that it named. Raises ModelFileError."""
+        """Delete a pulled model's manifest, if there is one; returns its blobs. Raises ModelFileError."""
         path = manifest_path(self.home, name)
         if not path.exists():
             return []
@@ -56,9 +59,9 @@ class OwnFiles:
         return blobs
 
     def delete_unused(self, paths: Iterable[Path], used: Iterable[Path]) -> None:
-        """Delete those of these files that are hypura's own and that no manifest and none of `used` needs.
+        """Delete those of these files that are hypura's own and needed neither by a manifest nor by `used`.
 
-        Raises ModelFileError if one cannot be deleted. Where a manifest cannot be read nothing is deleted.
+        Raises ModelFileError if a file cannot be deleted. Nothing is deleted while a manifest cannot be read.
         """
         wanted = {path for given in paths for path in _parts(given) if self.owns(path)}
         if not wanted:
@@ -68,7 +71,7 @@ class OwnFiles:
             for manifest in self._manifests():
                 kept.update(self._named_by(manifest))
         except (ModelFileError, ValueError) as error:
-            _log.warning("unused files are kept, since a manifest cannot be read", error=str(error))
+            _log.warning("unused files are kept because a manifest cannot be read", error=str(error))
             return
         for path in sorted(wanted - kept):
             _unlink(path)
@@ -77,7 +80,7 @@ class OwnFiles:
 
     def _manifests(self) -> Iterator[Path]:
         found = (self.home / "manifests").glob("*/*/*/*")
-        return (path for path in found if not path.name.startswith("."))  # One that is being written.
+        return (path for path in found if not path.name.startswith("."))  # A leading dot: it is being written.
 
     def _named_by(self, manifest: Path) -> list[Path]:
         try:
@@ -126,7 +129,7 @@ def parse_digest(text: str) -> str:
 
 
 class Blobs:
-    """The files in the home's folder `blobs`; what a killed daemon left half written there is deleted."""
+    """Uploads to the home's folder `blobs`; half-written files of a killed daemon are deleted."""
 
     def __init__(self, home: Path) -> None:
         self._folder = home / "blobs"
@@ -134,13 +137,13 @@ class Blobs:
             left.unlink(missing_ok=True)
 
     def path(self, digest: str) -> Path:
-        """Where the file of a digest lies, or would. Raises InvalidRequest."""
+        """The path of a digest's file, which need not exist. Raises InvalidRequest."""
         return self._folder / f"sha256-{parse_digest(digest)}"
 
     async def put(self, digest: str, chunks: AsyncIterator[bytes], size_bytes: int = 0) -> bool:
-        """Keep what comes; whether it was new. size_bytes is what was announced, 0 for nothing.
+        """Store an upload; returns whether the file is new. size_bytes: as announced, 0 if it was not.
 
-        Raises InvalidRequest if its sha256 is another, DownloadFailed if the drive has no room, ModelFileError.
+        Raises InvalidRequest if the sha256 differs, DownloadFailed if the drive has no room, ModelFileError.
         """
         path = self.path(digest)
         if await in_thread(path.is_file):
@@ -149,7 +152,7 @@ class Blobs:
         try:
             await self._receive(path, chunks)
         except OSError as error:
-            raise ModelFileError(f"{path} cannot be written: {error.strerror or error}; make room there") from error
+            raise ModelFileError(f"{path} cannot be written: {error.strerror or error}; free some space") from error
         return True
 
     async def _receive(self, path: Path, chunks: AsyncIterator[bytes]) -> None:

@@ -1,6 +1,6 @@
-"""The models by name: those in the catalogue, in the home's models folder, pulled, and in the stores of others.
+"""The registry: the models by name, from the catalogue, the home's models folder, pulls, and stores of other programs.
 
-Methods may be called from several threads, and may read files: keep them off the event loop.
+Methods may be called from several threads, and may read files: call them outside the event loop.
 """
 
 import difflib
@@ -37,20 +37,20 @@ _KEPT_MODELS = 16
 
 
 class Registry:
-    """Knows models by name; names are compared without regard to case.
+    """The models by name; names are compared without regard to case.
 
     Headers are read again only when a file's size, time or inode has changed.
     """
 
     def __init__(self, home: Path, stores: Sequence[Store] = ()) -> None:
-        """Reads the catalogue; `stores` are looked at too. Raises ModelFileError if it must not be read."""
-        home = home.resolve()  # Registered paths are: one file must not look like two.
+        """Reads the catalogue and scans the stores. Raises ModelFileError if the catalogue cannot be read."""
+        home = home.resolve()  # Registered paths are resolved too, so that one file does not look like two.
         self._file = home / "models.json"
         self._own_files = OwnFiles(home)
         pulled = OllamaStore(home, Source.PULLED)
         self._unregistered = UnregisteredModels(home / "models", (pulled, *stores))
-        self._scan_lock = threading.Lock()  # Taken before the others, and never within them.
-        self._lock = threading.Lock()  # Of the entries.
+        self._scan_lock = threading.Lock()  # Taken before the other locks, never while one is held.
+        self._lock = threading.Lock()  # For the entries.
         self._models_lock = threading.Lock()
         self._entries = {key_of(entry.name): entry for entry in load_entries(self._file)}
         self._found: dict[str, Entry] = {}
@@ -59,7 +59,7 @@ class Registry:
         self.rescan()
 
     def get(self, name: str) -> Entry:
-        """The entry of a name. A name without a tag also means the one model that has it with a tag.
+        """The entry of a name. A name without a tag also finds the only model that has that name with a tag.
 
         Raises InvalidModelName, ModelNotFound.
         """
@@ -100,7 +100,7 @@ class Registry:
         if not path.is_dir():
             return [self._add_file(path, name)]
         if name:
-            raise InvalidRequest(f"{path} is a folder, so the name {name!r} is not possible; its models get their own")
+            raise InvalidRequest(f"{path} is a folder, so it cannot have the name {name!r}; leave the name out")
         summaries, left_out = self.add_folder(path)
         if not summaries:
             why = f": {left_out[0].reason}" if left_out else "; it must hold GGUF files"
@@ -108,7 +108,7 @@ class Registry:
         return summaries
 
     def add_folder(self, path: Path, *, list_only: bool = False) -> tuple[list[ModelSummary], list[LeftOut]]:
-        """Register all models below a folder, or only list them: the models, and what else is there and why it is none.
+        """Register all models below a folder, or only list them. Returns them, and what was left out with the reasons.
 
         Raises InvalidRequest.
         """
@@ -126,17 +126,16 @@ class Registry:
         return summaries, left_out
 
     def unusable(self) -> list[ModelSummary]:
-        """What others' stores hold that hypura cannot use, with why; as of the last list."""
+        """What the stores hold and hypura cannot use, with the reasons; as of the last list."""
         known = self._known()
         found = [item for key, item in self._unregistered.unusable().items() if key not in known]
         return [summarize_failure(name, Path(left.path), left.reason) for name, left in found]
 
     def put(self, name: str, path: Path, overrides: Overrides = NO_OVERRIDES, parent: str = "") -> Entry:
-        """Register a file under a name, whatever the catalogue has under that name until now.
+        """Register a file under a name, in place of what the catalogue has under that name.
 
-        parent: the model that it is made from.
-
-        Raises InvalidModelName, InvalidRequest, ModelFileError and UnsupportedModel; then nothing has changed.
+        parent: the model that it is created from. Raises InvalidModelName, InvalidRequest, ModelFileError and
+        UnsupportedModel; the catalogue is then unchanged.
         """
         path = first_part(_absolute(path))
         entry = Entry(full_name(name), path, overrides, parent=parent, made_seconds=time.time())
@@ -149,9 +148,9 @@ class Registry:
         return entry
 
     def list(self) -> list[ModelSummary]:
-        """Every model by name; one that cannot be read is there with its error.
+        """All models by name; a model that cannot be read is listed with its error.
 
-        What a store holds beside models, as adapters, is not there.
+        Other files in stores, such as adapters, are not listed.
         """
         self.rescan()
         entries = sorted(self._known().values(), key=lambda entry: entry.name)
@@ -160,9 +159,9 @@ class Registry:
         return summaries
 
     def summary(self, name: str) -> ModelSummary:
-        """One line of the list. Raises InvalidModelName, ModelNotFound."""
+        """One model's line of the list. Raises InvalidModelName, ModelNotFound."""
         entry = self.get(name)
-        return self._summary(entry) or summarize_failure(entry.name, entry.path, "it is no language model")
+        return self._summary(entry) or summarize_failure(entry.name, entry.path, "it is not a language model")
 
     def removable(self, name: str) -> Entry:
         """The entry, if it may be removed. Raises as remove does."""
@@ -172,9 +171,9 @@ class Registry:
         return entry
 
     def remove(self, name: str) -> Entry:
-        """Forget a model, and delete the files that hypura itself fetched for it and that no other model needs.
+        """Remove a model, and delete the files that hypura itself fetched for it and no other model needs.
 
-        Raises InvalidModelName, ModelNotFound, InvalidRequest for one that others keep, and ModelFileError.
+        Raises InvalidModelName, ModelNotFound, InvalidRequest for models of other programs, and ModelFileError.
         """
         entry = self.removable(name)
         self._forget(entry.name)
@@ -184,7 +183,7 @@ class Registry:
         return entry
 
     def adopt_file(self, name: ModelName, path: Path) -> None:
-        """List a pulled file; one that is no usable model is deleted. Raises ModelFileError, UnsupportedModel."""
+        """Register a pulled file, or delete it if it is not a usable model. Raises ModelFileError, UnsupportedModel."""
         try:
             self.put(str(name), path)
         except ModelFileError:
@@ -192,9 +191,9 @@ class Registry:
             raise
 
     def adopt(self, name: ModelName, manifest: bytes, weights: Path, blobs: Sequence[Path]) -> None:
-        """List a pulled model; what had its name makes way. Raises ModelFileError and UnsupportedModel.
+        """Register a pulled model in place of the one of that name. Raises ModelFileError and UnsupportedModel.
 
-        Blobs that make no usable model are deleted, unless another model needs them.
+        If it is not usable, its blobs are deleted, unless another model needs them.
         """
         try:
             self._read(weights)
@@ -237,7 +236,7 @@ class Registry:
             if taken is not None and taken.path != path:
                 raise InvalidRequest(
                     f"the name {taken.name} already stands for {taken.path}; give {path} another with --name, "
-                    f"or forget the old one with: hypuractl rm {taken.name}"
+                    f"or remove the old one with: hypuractl rm {taken.name}"
                 )
             entry = taken or Entry(wanted, path)
             if taken is None:
@@ -245,7 +244,7 @@ class Registry:
         return summarize(self.model(entry))
 
     def _listed(self, path: Path, taken: dict[str, Entry]) -> ModelSummary:
-        """A file's summary under the name that it has, or would get, which is noted in `taken`."""
+        """A file's summary under the name that it has or would get; that name is added to `taken`."""
         path = first_part(path)
         model, _ = self._read(path)
         entry = next((entry for entry in taken.values() if entry.path == path), None)
@@ -270,7 +269,7 @@ class Registry:
     def _not_found(self, key: str, asked: str) -> ModelNotFound:
         unusable = self._unregistered.unusable().get(key)
         if unusable is not None:
-            return ModelNotFound(f"{unusable[0]} is there, and cannot be used: {unusable[1].reason}", asked)
+            return ModelNotFound(f"{unusable[0]} exists, but cannot be used: {unusable[1].reason}", asked)
         names = {known: entry.name for known, entry in self._known().items()}
         close = [other for other in names if other.rpartition(":")[0] == key.rpartition(":")[0]]
         close += [other for other in difflib.get_close_matches(key, names, n=3, cutoff=0.5) if other not in close]
@@ -281,7 +280,7 @@ class Registry:
         return ModelNotFound(f"no model is called {key}; {hint}", asked)
 
     def rescan(self) -> None:
-        """Look again at what nobody registered; listing does so by itself."""
+        """Search again for models that are not registered; `list` does so itself."""
         with self._scan_lock:
             with self._lock:
                 registered = self._entries
@@ -296,7 +295,7 @@ class Registry:
                 kept = _summarized(*self._read(entry.path))
             except ModelFileError as error:
                 failure = summarize_failure(entry.name, entry.path, str(error))
-                kept = Summarized(_state(entry.path), failure, "", not isinstance(error, NoLanguageModel))
+                kept = Summarized(_file_state(entry.path), failure, "", not isinstance(error, NoLanguageModel))
                 self._summaries.put(entry.path, kept)
         if not kept.is_model and entry.source not in (Source.CATALOGUE, Source.FOLDER):
             return None
@@ -313,7 +312,7 @@ class Registry:
         )
 
     def _read(self, path: Path) -> tuple[Model, str]:
-        """The model of a path, nameless, and its files' digest, from memory while its files are the same."""
+        """The model of a path, without a name, and its files' digest; from memory while the files are unchanged."""
         with self._models_lock:
             kept = self._models.get(path)
         if kept is None or not unchanged(kept[0].files):
@@ -333,24 +332,24 @@ def _summarized(model: Model, digest: str) -> Summarized:
 
 
 def _not_ours(entry: Entry) -> str:
-    """Why an entry cannot be removed, and what can be done."""
+    """Why hypura does not remove an entry, and how to remove it otherwise."""
     match entry.source:
         case Source.DEMO:
-            return f"{entry.name} comes with hypura and is not removed; another model may take its name"
+            return f"{entry.name} comes with hypura and cannot be removed; another model may take its name"
         case Source.FOLDER:
-            remedy = "move the file away to forget it"
-            return f"{entry.name} is listed because {entry.path} lies in the models folder; {remedy}"
+            remedy = "move the file away to remove it"
+            return f"{entry.name} is listed because {entry.path} is in the models folder; {remedy}"
         case Source.OLLAMA:
             remedy = f"remove it with: ollama rm {entry.name}"
         case Source.HUGGING_FACE:
             remedy = "remove it with: hf cache rm"
         case _:
-            remedy = "remove it there"
-    return f"{entry.name} belongs to {entry.source.value} ({entry.path}); hypura deletes nothing of others, {remedy}"
+            remedy = "remove it with that program"
+    return f"{entry.name} belongs to {entry.source.value} ({entry.path}); hypura deletes only its own files, {remedy}"
 
 
 def _absolute(path: Path) -> Path:
-    """Links in the folders are resolved; the file's own name is kept, since it may say which part it is."""
+    """The path with links in its folders resolved. The file's own name is kept: it may name a part of a model."""
     if not path.is_absolute() or "\0" in str(path):
         raise InvalidRequest(f"the path {str(path)!r} is not absolute; give the whole path of a GGUF file or folder")
     try:
@@ -363,8 +362,8 @@ def _absolute(path: Path) -> Path:
     return resolved
 
 
-def _state(path: Path) -> tuple[ModelFile, ...]:
-    """What tells whether an unreadable file changed; nothing for one that is not there, or in parts."""
+def _file_state(path: Path) -> tuple[ModelFile, ...]:
+    """How an unreadable file can be recognized as changed; empty for a missing file, or one of several parts."""
     if part_of(path.name) is not None:
         return ()
     try:

@@ -21,7 +21,7 @@ from hypura_daemon.models.overrides import Overrides, overrides_dict
 
 @dataclass(frozen=True, slots=True)
 class ModelSummary:
-    """See ModelSummary in control.proto; `error` is empty for a usable model."""
+    """A line of the list of models: see ModelSummary in control.proto. `error` is empty for a usable model."""
 
     name: str
     path: Path
@@ -59,7 +59,7 @@ def summarize(model: Model) -> ModelSummary:
 
 
 def summarize_failure(name: str, path: Path, error: str) -> ModelSummary:
-    """The summary of a model that could not; size and time are told where the system knows them."""
+    """The summary of a model that could not be read; with size and time where the system knows them."""
     try:
         status = path.stat()
     except OSError:
@@ -80,9 +80,9 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Summarized:
-    """A file's summary without its model's name, with the files' digest; neither is meant where it has an error.
+    """A file's summary, without its model's name, and the digest of its files, which is empty where there is an error.
 
-    is_model: it is no part of a model, as adapters are.
+    is_model: False for what is only a part of a model, such as an adapter.
     """
 
     files: tuple[ModelFile, ...]
@@ -92,7 +92,7 @@ class Summarized:
 
 
 class Summaries:
-    """May be used from several threads."""
+    """The summaries of files, by path. May be used from several threads."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
@@ -101,24 +101,24 @@ class Summaries:
         self._changed = False
 
     def get(self, path: Path) -> Summarized | None:
-        """What is known of a file, if it is still the same."""
+        """The summary of a file, if the file has not changed."""
         with self._lock:
             kept = self._kept.get(path)
         return kept if kept is not None and unchanged(kept.files) else None
 
     def put(self, path: Path, summarized: Summarized) -> None:
-        """Keep what was found out."""
+        """Keep a file's summary."""
         with self._lock:
             self._changed = self._changed or self._kept.get(path) != summarized
             self._kept[path] = summarized
 
     def save(self, wanted: Iterable[Path]) -> None:
-        """Write what is known of these files, if that has changed; what cannot be written is only told."""
+        """Write the summaries of these files, if any has changed. A failure to write is only logged."""
         with self._lock:
             if not self._changed:
                 return
             paths = set(wanted)
-            # An error may be cured by another version of hypura, so it is found out again.
+            # Another version of hypura may read the file, so errors are not kept.
             lasting = [kept for path, kept in self._kept.items() if path in paths and not kept.summary.error][:MAX_KEPT]
             self._changed = False
         try:
@@ -126,11 +126,11 @@ class Summaries:
                 self._file, json.dumps({"version": VERSION, "files": [_item(kept) for kept in lasting]}).encode()
             )
         except ModelFileError as error:
-            _log.warning("the summaries of models are not kept", error=str(error))
+            _log.warning("the summaries of models cannot be saved", error=str(error))
 
 
 def unchanged(files: Iterable[ModelFile]) -> bool:
-    """Whether there are files, and all are what they were."""
+    """Whether there are files, and none has changed."""
     some = False
     for file in files:
         some = True
@@ -163,7 +163,7 @@ def _loaded(file: Path) -> dict[Path, Summarized]:
     except FileNotFoundError:
         return {}
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
-        _log.warning("the kept summaries of models are not usable, and are made again", error=str(error))
+        _log.warning("the saved summaries of models are not usable and are made again", error=str(error))
         return {}
     return {found.files[0].path: found for found in kept}
 
@@ -192,7 +192,7 @@ WINDOW_BYTES = 1 << 18
 
 
 def files_digest(files: Sequence[ModelFile]) -> str:
-    """Of the files' sizes and first windows; where they lie and when they changed does not count."""
+    """The digest of the files' sizes and first windows; their paths and times do not count."""
     digest = hashlib.sha256()
     for file in files:
         digest.update(file.size_bytes.to_bytes(8, "little"))
@@ -201,7 +201,7 @@ def files_digest(files: Sequence[ModelFile]) -> str:
 
 
 def model_digest(files: str, overrides: Overrides) -> str:
-    """Of the files' digest and what overrides them."""
+    """The digest of a model: of its files and of what overrides them."""
     if not overrides:
         return files
     text = json.dumps(overrides_dict(overrides), sort_keys=True)

@@ -1,4 +1,4 @@
-"""The models that nobody registered: they lie in the home's models folder, were pulled, or stand in a store."""
+"""Models that are not registered but found: in the home's models folder, among the pulled ones, and in stores."""
 
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -14,15 +14,15 @@ _log = structlog.get_logger()
 
 
 class UnregisteredModels:
-    """Looks when asked; for one thread at a time."""
+    """Searches when `find` is called; for one thread at a time."""
 
     def __init__(self, folder: Path, stores: Sequence[Store]) -> None:
         self._folder = folder
         self._stores = tuple(WatchedStore(store) for store in stores)
-        self._told: frozenset[str] = frozenset()
+        self._logged_reasons: frozenset[str] = frozenset()
 
     def find(self, registered: Mapping[str, Entry]) -> dict[str, Entry]:
-        """What lies there now, by key: of one name, the models folder's goes first, then the first store's."""
+        """The models there now, by key. Of one name the models folder's wins, then the first store's."""
         found = self._in_folder(registered)
         for store in self._stores:
             for entry in store.entries():
@@ -30,7 +30,7 @@ class UnregisteredModels:
         return found
 
     def unusable(self) -> dict[str, tuple[str, LeftOut]]:
-        """What the stores hold that hypura cannot use, by key: its name, and why, as of the last look."""
+        """What the stores hold and hypura cannot use, by key: the name and the reason, as of the last search."""
         found: dict[str, tuple[str, LeftOut]] = {}
         for store in self._stores:
             for name, left in store.unusable.items():
@@ -48,19 +48,19 @@ class UnregisteredModels:
                 name = free_name(path, {*found, *registered})
                 found[key_of(name)] = Entry(name, path, source=Source.FOLDER)
         for left in scan.left_out:
-            if left.reason not in self._told:
+            if left.reason not in self._logged_reasons:
                 _log.warning("a file in the models folder is left out", reason=left.reason)
-        self._told = frozenset(left.reason for left in scan.left_out)
+        self._logged_reasons = frozenset(left.reason for left in scan.left_out)
         return found
 
 
 def key_of(name: str) -> str:
-    """What a full name is compared by: names are the same whatever their case."""
+    """The key of a full name: names are compared without regard to case."""
     return name.lower()
 
 
 def free_name(path: Path, taken: Collection[str]) -> str:
-    """A name made from the file's, with a number where another file has it: many folders hold a model.gguf."""
+    """A name made from the file's, with a number where it is taken: many folders hold a model.gguf."""
     made = name_for(path)
     stem, _, tag = made.rpartition(":")
     name, number = made, 1

@@ -16,7 +16,7 @@ from hypura_daemon.models.summaries import ModelSummary, summarize
 
 
 def model_summary(summary: ModelSummary) -> control_pb2.ModelSummary:
-    """A line of the list; a model that cannot be read has its error."""
+    """A line of the list of models."""
     return control_pb2.ModelSummary(
         name=summary.name,
         path=str(summary.path),
@@ -32,7 +32,7 @@ def model_summary(summary: ModelSummary) -> control_pb2.ModelSummary:
 
 
 def pull_response(event: PullEvent) -> control_pb2.PullModelResponse:
-    """How far a pull is."""
+    """The progress of a pull."""
     if isinstance(event, Stage):
         return control_pb2.PullModelResponse(stage=event.text)
     return control_pb2.PullModelResponse(
@@ -45,7 +45,7 @@ def pull_response(event: PullEvent) -> control_pb2.PullModelResponse:
 def shown_model(
     model: Model, overrides: Overrides = NO_OVERRIDES, adaptations: Sequence[str] = ()
 ) -> control_pb2.ShowModelResponse:
-    """The whole description; what is overridden as it is in effect."""
+    """The whole description of a model, with its overrides in effect."""
     metadata = {key: _json(value) for key, value in model.metadata.items() if not isinstance(value, LongArray)}
     return control_pb2.ShowModelResponse(
         model=model_summary(summarize(model)),
@@ -79,13 +79,13 @@ def shown_model(
 
 
 def _license(model: Model) -> str:
-    """What the file itself names as its licence."""
+    """The licence that the file itself names."""
     named = model.metadata.get("general.license")
     return named if isinstance(named, str) else ""
 
 
 def _json(value: object) -> object:
-    """The value; what JSON has no number for becomes text."""
+    """The value for JSON; infinities and NaN become text."""
     if isinstance(value, tuple):
         return [_json(element) for element in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value

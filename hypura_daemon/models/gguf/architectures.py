@@ -22,12 +22,12 @@ KNOWN = frozenset(
 
 NO_LANGUAGE_MODELS = {
     "clip": "a vision projector, which is a part of a model",
-    "wavtokenizer-dec": "a vocoder, which makes sound of codes",
+    "wavtokenizer-dec": "a vocoder, which turns codes into sound",
     "eagle3": "a draft model, which works only beside the model it was made for",
     "dflash": "a draft model, which works only beside the model it was made for",
     "gemma4-assistant": "a draft model, which works only beside the model it was made for",
 }
-"""What to say of GGUF files that cannot be run on their own."""
+"""What GGUF files are that cannot be run on their own."""
 
 ENCODERS = frozenset(
     """

@@ -1,14 +1,14 @@
-"""What a file is that is no GGUF file: told by its first bytes, with what to do about it. Pure."""
+"""What a file is if it is not a GGUF file, by its first bytes, and what to do about it. Pure."""
 
 import re
 
 START_BYTES = 512
-"""So many of a file's first bytes are looked at."""
+"""The number of a file's first bytes that are examined."""
 _CONVERT = "convert the model with llama.cpp's convert_hf_to_gguf.py, or download a GGUF version of it"
 _UNPACK = "unpack it, and give the GGUF file in it"
 _AGAIN = "download the file itself again, and see that the address and your access to it are right"
 _LFS_SIZE = re.compile(rb"\nsize (\d{1,19})")
-_LEGACY = "written for llama.cpp before August 2023, which reads it no longer; convert the model again"
+_LEGACY = "written for llama.cpp before August 2023, which no longer reads it; convert the model again"
 _STARTS: tuple[tuple[bytes, str], ...] = (
     (b"PK\x03\x04", f"as zip archives and PyTorch files do; {_CONVERT}, or unpack it if it is an archive"),
     (b"PK\x05\x06", "as empty zip archives do; download the model again"),
@@ -19,7 +19,7 @@ _STARTS: tuple[tuple[bytes, str], ...] = (
     (b"7z\xbc\xaf\x27\x1c", f"as 7z archives do; {_UNPACK}"),
     (b"Rar!", f"as RAR archives do; {_UNPACK}"),
     (b"\x89HDF", f"as HDF5 (Keras) files do; {_CONVERT}"),
-    (b"FUGG", "GGUF backwards: it is of a machine with the other byte order; convert it for little-endian machines"),
+    (b"FUGG", "GGUF backwards: it is for machines with the other byte order; convert it for little-endian machines"),
     (b"lmgg", f"as GGML files do, {_LEGACY}"),
     (b"ggml", f"as GGML files do, {_LEGACY}"),
     (b"fmgg", f"as GGMF files do, {_LEGACY}"),
@@ -40,18 +40,18 @@ _TEXTS: tuple[tuple[re.Pattern[str], str], ...] = (
 
 
 def what_it_is(start: bytes, size_bytes: int) -> str:
-    """What stands behind "is no GGUF file: " of a file that begins with `start`: what it is, and the remedy."""
+    """The end of the error "is not a GGUF file: ": what a file that begins with `start` is, and the remedy."""
     if size_bytes == 0:
         return "it is empty, the file ends at byte 0; download or copy it again"
     for kind in (_pointer, _safetensors, _pickle, _tar, _zeros):
-        if told := kind(start, size_bytes):
-            return told
+        if description := kind(start, size_bytes):
+            return description
     begin = f"it starts with {start[:4]!r}"
-    for magic, told in _STARTS:
+    for magic, description in _STARTS:
         if start.startswith(magic):
-            return f"{begin}, {told}"
-    if told := _text(start):
-        return told
+            return f"{begin}, {description}"
+    if description := _text(start):
+        return description
     return f"{begin}, not b'GGUF'; give a GGUF file"
 
 
@@ -73,7 +73,7 @@ def _safetensors(start: bytes, size_bytes: int) -> str:
 def _pickle(start: bytes, size_bytes: int) -> str:
     if len(start) < 2 or start[0] != 0x80 or not 2 <= start[1] <= 5:
         return ""
-    return f"it is a pickle of Python's, as older PyTorch files are; {_CONVERT}"
+    return f"it is a Python pickle, as older PyTorch files are; {_CONVERT}"
 
 
 def _tar(start: bytes, size_bytes: int) -> str:
@@ -84,19 +84,19 @@ def _zeros(start: bytes, size_bytes: int) -> str:
     if start.strip(b"\0"):
         return ""
     return (
-        "it begins with zeros, as downloads do that have only reserved their room; let the download end, or repeat it"
+        "it begins with zeros, as a download does that has only reserved its space; let the download end, or repeat it"
     )
 
 
 def _text(start: bytes) -> str:
-    """What a text file is; empty for one that is none."""
+    """What a text file is; empty for other files."""
     encoding = "utf-16" if start[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
     text = start.decode(encoding, "ignore").strip()
     if not text or not all(character.isprintable() or character in "\r\n\t" for character in text):
         return ""
     if len(start.decode(encoding, "replace")) > len(start.decode(encoding, "ignore")) + 1:
-        return ""  # More is undecodable than a character that was cut off at the end.
-    for pattern, told in _TEXTS:
+        return ""  # Not text: more is undecodable than a character cut off at the end.
+    for pattern, description in _TEXTS:
         if pattern.match(text):
-            return told
+            return description
     return f"it is text ({text.splitlines()[0][:60]!r}), perhaps a server's error message; {_AGAIN}"

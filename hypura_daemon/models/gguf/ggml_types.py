@@ -1,7 +1,7 @@
-"""ggml's tensor types: name, and how many values a block of how many bytes holds.
+"""ggml's tensor types: their names, and how many values a block of how many bytes holds.
 
-Source: ggml/include/ggml.h (enum ggml_type) and ggml/src/ggml-common.h, ggml 0.25. The numbers that
-are missing (4, 5, 31 to 33, 36 to 38) were types once, and llama.cpp refuses them as well.
+Source: ggml/include/ggml.h (enum ggml_type) and ggml/src/ggml-common.h, ggml 0.25. The missing numbers (4, 5, 31 to
+33, 36 to 38) are former types, which llama.cpp refuses as well.
 """
 
 from dataclasses import dataclass
@@ -92,4 +92,4 @@ FILE_TYPES: dict[int, str] = {
     40: "Q1_0",
     41: "Q2_0",
 }
-"""general.file_type: what most of a file's weights are (enum llama_ftype in llama.h)."""
+"""general.file_type: the type of most of a file's weights (enum llama_ftype in llama.h)."""

@@ -1,13 +1,13 @@
 """Reads the header of one GGUF file (version 2 or 3, little endian) without its long arrays.
 
     magic, version, number of tensors, number of keys
-    keys: name, type, value          long arrays and strings are gone past, not kept
+    keys: name, type, value          long arrays and strings are skipped, not kept
     tensors: name, dimensions, type, offset
     padding to general.alignment, then the tensors' data, each padded likewise
 
-Nothing that the file says is used before it is bounded: counts against the bytes that are left,
-lengths and offsets against the file's size. The rules are those of llama.cpp's own reader
-(ggml/src/gguf.cpp), so that what passes here does not fail there. Source: docs/gguf.md of ggml.
+Nothing from the file is used before it is bounded: counts by the bytes that are left, lengths and offsets by the
+file's size. The rules are those of llama.cpp's own reader (ggml/src/gguf.cpp), so that what passes here does not fail
+there. Source: docs/gguf.md of ggml.
 """
 
 import os
@@ -63,7 +63,7 @@ _TENSOR_ENDS = {count: struct.Struct(f"<{count}QIQ") for count in range(1, MAX_D
 
 @dataclass(frozen=True, slots=True)
 class LongArray:
-    """An array, or a string as an array of "byte", that was gone past: only its type and length are known."""
+    """An array that was skipped: only its type and length are known. A long string is an array of "byte"."""
 
     type: str
     count: int
@@ -87,7 +87,7 @@ class TensorInfo:
 
 @dataclass(frozen=True, slots=True)
 class Header:
-    """What a GGUF file says of itself, and what tells later whether it changed."""
+    """The header of a GGUF file, and the size, time and inode by which changes are noticed later."""
 
     path: Path
     version: int
@@ -110,16 +110,16 @@ def read_header(path: Path, file: int = 0) -> Header:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         if isinstance(error, FileNotFoundError) and path.is_symlink():
-            reason = f"it is a link to {path.readlink()}, which is not there"
+            reason = f"it is a link to {path.readlink()}, which does not exist"
         raise ModelFileError(f"{path} cannot be opened: {reason}; check the path and its permissions") from error
     try:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             kind = "a folder" if stat.S_ISDIR(status.st_mode) else "a pipe, socket or device"
-            raise ModelFileError(f"{path} is no regular file but {kind}; give the path of a GGUF file")
+            raise ModelFileError(f"{path} is {kind}, not a regular file; give the path of a GGUF file")
         start = os.pread(descriptor, START_BYTES, 0)
         if not start.startswith(_MAGIC[: max(1, len(start))]):
-            raise ModelFileError(f"{path} is no GGUF file: {what_it_is(start, status.st_size)}")
+            raise ModelFileError(f"{path} is not a GGUF file: {what_it_is(start, status.st_size)}")
         version, metadata, tensors = _Reader(descriptor, path, status.st_size, file).read()
     finally:
         os.close(descriptor)
@@ -189,7 +189,7 @@ class _Reader:
             self._window.skip(length, f"the text of {key!r}")
             return LongArray("byte", length)
         self._keep(length)
-        # Values are for people and templates; one bad byte in a licence text must not cost the model.
+        # Values are for people and templates; one bad byte in a licence text must not make the model unusable.
         return str(self._window.take(length, f"the text of {key!r}"), "utf-8", "replace")
 
     def _read_array(self, key: str) -> tuple[Scalar, ...] | LongArray:
@@ -286,7 +286,7 @@ class _Reader:
         except UnicodeDecodeError:
             text = "\0"
         if not text.isprintable():
-            raise self._bad(f"{what} is {raw[:80]!r}, which is no printable text")
+            raise self._bad(f"{what} is {raw[:80]!r}, which is not printable text")
         return text
 
     def _keep(self, count_bytes: int) -> None:
@@ -301,7 +301,7 @@ class _Reader:
             raise self._bad(f"it claims {count} {what}, more than its {self._size_bytes} bytes could hold")
 
     def _bad(self, what: str) -> ModelFileError:
-        return ModelFileError(f"{self._path} is no usable GGUF: {what}; {DAMAGED}")
+        return ModelFileError(f"{self._path} is not a usable GGUF: {what}; {DAMAGED}")
 
 
 def _up(value: int, step: int) -> int:

@@ -19,7 +19,7 @@ _MAX_HEADS = 1 << 16
 
 
 class Pooling(IntEnum):
-    """Which of its tokens' vectors makes that of a text (llama_pooling_type)."""
+    """How the vector of a text is made from those of its tokens (llama_pooling_type)."""
 
     NONE = 0
     MEAN = 1
@@ -34,9 +34,9 @@ class Hyperparameters:
 
     block_count counts the blocks for multi-token prediction (nextn_predict_layers) too. head_count and
     head_count_kv have one entry per block. feed_forward_length, expert_feed_forward_length and
-    expert_used_count are the largest of any block. sliding_window_layers says for each block whether it
-    sees the window alone; sliding_window_period says the same as "every n-th block sees everything".
-    Which of the two a file has, if any, is up to its architecture.
+    expert_used_count are the largest of any block. sliding_window_layers: for each block, whether it sees
+    only the window; sliding_window_period says the same as "every n-th block sees everything". Which of the two a file
+    has, if any, depends on its architecture.
     """
 
     block_count: int
@@ -77,14 +77,14 @@ class Hyperparameters:
 
     @property
     def computed_block_count(self) -> int:
-        """Blocks that a pass goes through: all but those for multi-token prediction."""
+        """The number of blocks in a pass: all but those for multi-token prediction."""
         return self.block_count - self.nextn_predict_layers
 
 
 def read_hyperparameters(
     path: Path, architecture: str, metadata: Mapping[str, MetadataValue], tensors: Sequence[TensorInfo]
 ) -> Hyperparameters:
-    """Raises ModelFileError, naming the key, for a value that is missing, of a wrong kind or out of range."""
+    """The hyperparameters. Raises ModelFileError for a value that is missing, of a wrong type or out of range."""
     keys = _Keys(path, architecture, metadata)
     blocks = keys.number("block_count", 1, MAX_LAYERS)
     embedding = keys.number("embedding_length", 1, _MAX_LENGTH)
@@ -138,7 +138,7 @@ def read_hyperparameters(
 
 
 def length_of(value: MetadataValue | None) -> int:
-    """How many elements an array has, kept or not; 0 for anything else."""
+    """The number of elements of an array, kept or not; 0 for anything else."""
     if isinstance(value, LongArray):
         return value.count
     return len(value) if isinstance(value, tuple) else 0
@@ -151,19 +151,19 @@ def _kv_lora_rank(keys: "_Keys") -> int:
 
 
 def _nextn_predict_layers(keys: "_Keys", architecture: str, blocks: int, tensors: Sequence[TensorInfo]) -> int:
-    """deepseek4's block_count has its prediction layers only where the file holds them (src/models/deepseek4.cpp)."""
+    """deepseek4's block_count includes its prediction layers only if the file has them (src/models/deepseek4.cpp)."""
     given = keys.number("nextn_predict_layers", 0, blocks, 0)
     held = any(tensor.name == f"blk.{blocks - given}.nextn.eh_proj.weight" for tensor in tensors)
     return given if held or architecture != "deepseek4" else 0
 
 
 def _pooling(given: int) -> Pooling:
-    """NONE for 4294967295, which is llama.cpp's "unspecified", and for numbers that no version of it has a name for."""
+    """The pooling; NONE for 4294967295, which is llama.cpp's "unspecified", and for unknown numbers."""
     return Pooling(given) if given <= max(Pooling) else Pooling.NONE
 
 
 def _vocabulary_tokens(keys: "_Keys", metadata: Mapping[str, MetadataValue], tensors: Sequence[TensorInfo]) -> int:
-    """The rows of the embedding first: they are what logits are computed for."""
+    """The size of the vocabulary; rather the rows of the embedding, since logits are computed for them."""
     rows = next((t.shape[1] for t in tensors if t.name == "token_embd.weight" and len(t.shape) > 1), 0)
     tokens = length_of(metadata.get("tokenizer.ggml.tokens"))
     return rows or tokens or keys.number("vocab_size", 0, _MAX_TOKENS, 0)
@@ -172,7 +172,7 @@ def _vocabulary_tokens(keys: "_Keys", metadata: Mapping[str, MetadataValue], ten
 def _expert_feed_forward(
     keys: "_Keys", blocks: int, experts: int, feed_forward: int, tensors: Sequence[TensorInfo]
 ) -> int:
-    """Mixtral and Grok say it as feed_forward_length; the tensors know best what is missing."""
+    """The expert's feed-forward length. Mixtral and Grok call it feed_forward_length; else the tensors show it."""
     if not experts:
         return 0
     if given := max(keys.per_block("expert_feed_forward_length", blocks, _MAX_LENGTH, (0,) * blocks)):
@@ -223,7 +223,7 @@ class _Keys:
         return 0 if isinstance(value, tuple) else self._checked(key, value, 0, MAX_LAYERS)
 
     def bad(self, key: str, value: object, wanted: str) -> ModelFileError:
-        """The error for a value that cannot be."""
+        """The error for a wrong value."""
         return ModelFileError(
             f"{self._path}: metadata key {self._architecture}.{key} is {value}, not {wanted}; "
             "the file is damaged or was converted wrongly"

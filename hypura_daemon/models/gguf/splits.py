@@ -1,4 +1,4 @@
-"""The files of a model that was cut into parts named NAME-00001-of-0000N.gguf."""
+"""The files of a model that is split into parts named NAME-00001-of-0000N.gguf."""
 
 import re
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ _PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf", re.ASCII | re.IGNORECASE | 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What a file's name says of the model that it is a part of; numbers start at 1."""
+    """A part of a model, as its file's name says; numbers start at 1."""
 
     prefix: str
     number: int
@@ -27,7 +27,7 @@ class Part:
 
 
 def part_of(name: str) -> Part | None:
-    """The part that a file name stands for; None for a model in one file."""
+    """The part that a file name stands for; None for a model in a single file."""
     match = _PART.fullmatch(name)
     if match is None:
         return None
@@ -58,7 +58,7 @@ def part_paths(path: Path) -> tuple[Path, ...]:
 
 
 def check_parts(headers: list[Header]) -> None:
-    """Raises ModelFileError unless the headers agree that these files are one model, in this order."""
+    """Check that the headers belong to one model, in this order. Raises ModelFileError."""
     first = headers[0]
     count = _number(first.metadata, "split.count", 1 if len(headers) == 1 else 0)
     if count != len(headers):
@@ -75,7 +75,7 @@ def check_parts(headers: list[Header]) -> None:
     for number, header in enumerate(headers):
         if (given := _number(header.metadata, "split.no", -1)) != number:
             raise ModelFileError(
-                f"{header.path} has split.no {given}, not {number}; the parts were mixed up, download them again"
+                f"{header.path} has split.no {given}, not {number}; the parts are mixed up, download them again"
             )
     tensors = sum(len(header.tensors) for header in headers)
     claimed = _number(first.metadata, "split.tensors.count", tensors)

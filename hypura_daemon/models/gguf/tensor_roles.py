@@ -1,4 +1,4 @@
-"""What a tensor does in the network, told from its name (LLM_TENSOR_NAMES in llama.cpp's llama-arch.cpp)."""
+"""The role of a tensor in the network, by its name (LLM_TENSOR_NAMES in llama.cpp's llama-arch.cpp)."""
 
 import re
 from enum import Enum
@@ -6,7 +6,7 @@ from functools import lru_cache
 
 
 class Role(Enum):
-    """A tensor's part in the network; see TensorRole in placement.proto."""
+    """A tensor's role in the network; see TensorRole in placement.proto."""
 
     EMBEDDING = "embedding"
     NORM = "norm"
@@ -24,13 +24,13 @@ _BLOCK = re.compile(r"blk\.(\d{1,6})\.(.+)", re.ASCII)
 _ENCODER_BLOCK = re.compile(r"(?:enc|dec)\.blk\.\d{1,6}\.(.+)", re.ASCII)
 _EXPERT_OF_OLD = re.compile(r"ffn_(?:gate|up|down)\.\d{1,6}", re.ASCII)
 
-# The first pattern that matches the name after its block, without ".weight", decides.
+# The first pattern decides that matches the name after its block, without ".weight".
 _RULES: tuple[tuple[re.Pattern[str], Role], ...] = tuple(
     (re.compile(pattern, re.ASCII), role)
     for pattern, role in (
         (r"ffn_(?:gate|up|down|gate_up)_exps", Role.ROUTED_EXPERT),
         (r"ffn_(?:gate|up|down|gate_up)_exps\.\w+", Role.EXPERT_VECTOR),
-        # One tensor per expert, as files of 2023 had it; llama.cpp no longer loads them.
+        # One tensor per expert, in files of 2023; llama.cpp no longer loads them.
         (r"ffn_(?:gate|up|down)\.\d{1,6}", Role.ROUTED_EXPERT),
         # Grovemoe's second bank is shared by the experts of a group, and not streamed.
         (r"ffn_(?:gate|up|down|gate_up)_(?:shexp|chexps)(?:\.\w+)?", Role.SHARED_EXPERT),
@@ -55,7 +55,7 @@ _OUTSIDE: tuple[tuple[re.Pattern[str], Role], ...] = tuple(
 
 @lru_cache(maxsize=65_536)
 def role_of(name: str) -> Role:
-    """The role of a tensor; OTHER for names that llama.cpp may know, but that have no part to play in placement."""
+    """The role of a tensor; OTHER for names that do not matter for placement, whether llama.cpp knows them or not."""
     block = _BLOCK.fullmatch(name)
     inner = block[2] if block else None
     if inner is None and (encoder := _ENCODER_BLOCK.fullmatch(name)):
@@ -66,12 +66,12 @@ def role_of(name: str) -> Role:
 
 
 def layer_of(name: str) -> int:
-    """The block that a tensor belongs to; -1 outside of any, and for separate encoder and decoder stacks."""
+    """The block of a tensor; -1 outside of blocks, and for separate encoder and decoder stacks."""
     block = _BLOCK.fullmatch(name)
     return int(block[1]) if block else -1
 
 
 def is_single_expert(name: str) -> bool:
-    """Whether a tensor holds one expert alone, as files of 2023 have it."""
+    """Whether a tensor holds a single expert, as in files of 2023."""
     block = _BLOCK.fullmatch(name)
     return block is not None and _EXPERT_OF_OLD.fullmatch(block[2].removesuffix(".weight")) is not None

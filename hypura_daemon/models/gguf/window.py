@@ -1,7 +1,7 @@
-"""A window that slides over the start of a file: bounded reads, whatever the file claims.
+"""A window that slides forward over the start of a file: reads are bounded, whatever the file claims.
 
-The file is read, not mapped: a mapped file that is cut while it is looked at kills the process
-with SIGBUS. Memory stays at one window, since what is skipped is never held.
+The file is read, not mapped: if a mapped file is cut short meanwhile, SIGBUS kills the process. Memory stays at one
+window, since skipped bytes are never kept.
 """
 
 import os
@@ -52,7 +52,7 @@ class Window:
         return taken
 
     def skip(self, count_bytes: int, what: str) -> None:
-        """Go past bytes without reading them."""
+        """Skip bytes without reading them."""
         if count_bytes > self.remaining_bytes:
             raise self._cut_off(count_bytes, what)
         self._at += count_bytes
@@ -60,7 +60,7 @@ class Window:
             self._start, self._data, self._at = self.position, b"", 0
 
     def skip_strings(self, count: int, what: str) -> None:
-        """Go past strings that have their length in 8 bytes in front: 300,000 of them in some 40 ms."""
+        """Skip strings, each with its length in the 8 bytes before it: 300,000 of them take about 40 ms."""
         unpack = _U64.unpack_from
         while count:
             self._hold(8, what)
@@ -72,7 +72,7 @@ class Window:
             self.skip(at - start, what)
 
     def _hold(self, count_bytes: int, what: str) -> None:
-        """Have so many bytes at hand."""
+        """Make so many bytes available in the window."""
         if self._at + count_bytes <= len(self._data):
             return
         if count_bytes > self.remaining_bytes:
@@ -92,6 +92,6 @@ class Window:
 
     def _cut_off(self, count_bytes: int, what: str) -> ModelFileError:
         return ModelFileError(
-            f"{self._path} is no usable GGUF: {what} takes {count_bytes} bytes at byte {self.position}, "
+            f"{self._path} is not a usable GGUF: {what} takes {count_bytes} bytes at byte {self.position}, "
             f"but the file ends at byte {self._size_bytes}; {DAMAGED}"
         )

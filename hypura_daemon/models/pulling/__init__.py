@@ -1,1 +1,1 @@
-"""Fetching models: from registries that speak Ollama's protocol, and from Hugging Face."""
+"""Fetching models: from registries with Ollama's protocol, and from Hugging Face."""

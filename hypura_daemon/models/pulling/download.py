@@ -26,16 +26,16 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 PARTIAL = ".partial"
 SPARE_BYTES = 256 << 20
-"""Left free on the drive."""
+"""Space that is left free on the drive."""
 _CHUNK_BYTES = 1 << 20
-_TELL_SECONDS = 0.1
+_REPORT_SECONDS = 0.1
 _RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(?:\d{1,18}|\*)", re.ASCII)
-_FLEETING = (408, 425, 429, 500, 502, 503, 504)
+_TRANSIENT_STATUSES = (408, 425, 429, 500, 502, 503, 504)
 
 
 @dataclass(frozen=True, slots=True)
 class Patience:
-    """How long to try: tries without a new byte, and seconds before the second, doubled for each further one."""
+    """How long to try: tries without a new byte, and the seconds before the second, doubled for each further try."""
 
     tries: int = 6
     first_seconds: float = 0.5
@@ -48,7 +48,7 @@ USUAL_PATIENCE = Patience()
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """A file that can be fetched. request(headers) opens the answer's stream; sha256 is empty if it is not known."""
+    """A file that can be fetched. request(headers) opens the response's stream; sha256 is empty if it is not known."""
 
     label: str
     request: "Callable[[Mapping[str, str]], AbstractAsyncContextManager[httpx.Response]]"
@@ -56,29 +56,29 @@ class Remote:
     sha256: str = ""
 
 
-class _Fleeting(Exception):
-    """It may work the next time."""
+class _Transient(Exception):
+    """A failure that the next try may not have."""
 
 
 class _Damaged(Exception):
-    """What is there is not what it should be."""
+    """The received bytes are not those of the file."""
 
 
 class Download:
-    """One file on its way to `target`."""
+    """The download of one file to `target`."""
 
-    def __init__(self, remote: Remote, target: Path, patience: Patience, tell: Callable[[int], None]) -> None:
+    def __init__(self, remote: Remote, target: Path, patience: Patience, report: Callable[[int], None]) -> None:
         self._remote = remote
         self._target = target
         self._partial = target.with_name(target.name + PARTIAL)
         self._patience = patience
-        self._tell = tell
-        self._told_seconds = 0.0
+        self._report = report
+        self._reported_seconds = 0.0
         self._done_bytes = 0
         self._hash = hashlib.sha256()
 
     async def run(self) -> None:
-        """Fetch it. Raises DownloadFailed; then, and when it is cancelled, what is there already is kept."""
+        """Fetch the file. Raises DownloadFailed. What was received is kept then, and when this is cancelled."""
         try:
             await self._run()
         except OSError as error:
@@ -92,7 +92,7 @@ class Download:
         tries = 0
         await in_thread(self._begin)
         resumed = self._done_bytes > 0
-        self._tell(self._done_bytes)
+        self._report(self._done_bytes)
         while True:
             before_bytes = self._done_bytes
             try:
@@ -104,13 +104,13 @@ class Download:
                 await in_thread(self._start_over)
                 if not resumed:
                     raise DownloadFailed(str(damaged)) from damaged
-                resumed = False  # What an earlier try left may be what was wrong.
-            except (httpx.RequestError, _Fleeting) as error:
+                resumed = False  # The damage may be in what an earlier try left.
+            except (httpx.RequestError, _Transient) as error:
                 tries = 0 if self._done_bytes > before_bytes else tries + 1
                 if tries >= self._patience.tries:
                     raise DownloadFailed(
-                        f"{self._remote.label} broke off at {self._done_bytes} of {self._remote.size_bytes} bytes: "
-                        f"{described(error)}; pull again to go on from there"
+                        f"{self._remote.label} stopped at {self._done_bytes} of {self._remote.size_bytes} bytes: "
+                        f"{described(error)}; pull again to continue from there"
                     ) from error
                 await asyncio.sleep(min(self._patience.first_seconds * 2**tries, self._patience.most_seconds))
 
@@ -121,16 +121,16 @@ class Download:
             headers["Range"] = f"bytes={self._done_bytes}-"
         async with self._remote.request(headers) as response:
             status = response.status_code
-            if status in _FLEETING:
-                raise _Fleeting(f"the server answered {status}")
+            if status in _TRANSIENT_STATUSES:
+                raise _Transient(f"the server answered {status}")
             if status == 200 and self._done_bytes:
-                await in_thread(self._start_over)  # It does not know ranges.
+                await in_thread(self._start_over)  # The server does not support ranges.
             elif status == 416:
-                raise _Damaged(f"{self._remote.label}: the server has less than what is here of it")
+                raise _Damaged(f"{self._remote.label}: the server's file is shorter than what was received before")
             elif status == 206:
                 match = _RANGE.fullmatch(response.headers.get("content-range", ""))
                 if match is None or int(match[1]) != self._done_bytes:
-                    raise _Fleeting("the server sent another part than was asked for")
+                    raise _Transient("the server sent another range than requested")
             elif status != 200:
                 raise DownloadFailed(f"{self._remote.label}: the server answered {status} {response.reason_phrase}")
             with await in_thread(_appended, self._partial) as stream:
@@ -139,28 +139,28 @@ class Download:
                     async for chunk in response.aiter_raw():
                         waiting += chunk
                         if self._done_bytes + len(waiting) > self._remote.size_bytes:
-                            raise _Damaged(f"{self._remote.label}: the server sent more bytes than it has said")
+                            raise _Damaged(f"{self._remote.label}: the server sent more bytes than it announced")
                         if len(waiting) >= _CHUNK_BYTES or self._is_due():
                             await in_thread(self._write, stream, waiting)
                             waiting = bytearray()
-                            self._say()
+                            self._report_progress()
                 finally:
-                    # What came before the connection broke, or the pull was given up, is kept.
+                    # What was received before the connection broke or the pull was cancelled is kept.
                     await in_thread(self._write, stream, waiting)
-            self._say()
+            self._report_progress()
         if self._done_bytes < self._remote.size_bytes:
-            raise _Fleeting("the connection was closed early")
+            raise _Transient("the connection was closed early")
 
     def _is_due(self) -> bool:
-        return time.monotonic() - self._told_seconds >= _TELL_SECONDS
+        return time.monotonic() - self._reported_seconds >= _REPORT_SECONDS
 
-    def _say(self) -> None:
+    def _report_progress(self) -> None:
         if self._is_due() or self._done_bytes == self._remote.size_bytes:
-            self._told_seconds = time.monotonic()
-            self._tell(self._done_bytes)
+            self._reported_seconds = time.monotonic()
+            self._report(self._done_bytes)
 
     def _begin(self) -> None:
-        """Take up what an earlier try has left."""
+        """Continue with what an earlier try left."""
         self._partial.parent.mkdir(parents=True, exist_ok=True)
         try:
             with self._partial.open("rb") as stream:
@@ -187,7 +187,7 @@ class Download:
         if self._remote.sha256 and found != self._remote.sha256:
             raise _Damaged(
                 f"{self._remote.label} has the digest {found[:12]}…, not {self._remote.sha256[:12]}…; "
-                "what was fetched is thrown away, pull again"
+                "what was received is deleted, pull again"
             )
         if not self._remote.size_bytes:
             self._partial.touch()
@@ -198,11 +198,11 @@ class Download:
             if self._partial.stat().st_size == 0:
                 self._partial.unlink()
         with contextlib.suppress(OSError):
-            self._partial.parent.rmdir()  # Works only if nothing is in it.
+            self._partial.parent.rmdir()  # Fails unless the folder is empty.
 
 
 async def in_thread(work: Callable[..., T], *arguments: Any) -> T:
-    """Run it in a thread; when cancelled, wait until the thread is done with the file before passing that on."""
+    """Run `work` in a thread. When cancelled, wait until the thread is done with the file before raising."""
     running = asyncio.ensure_future(DOWNLOADS(work, *arguments))
     try:
         return await asyncio.shield(running)
@@ -212,7 +212,7 @@ async def in_thread(work: Callable[..., T], *arguments: Any) -> T:
 
 
 def described(error: BaseException) -> str:
-    """The error in words; some of httpx's have none."""
+    """The error in words; some of httpx's errors have no text."""
     return str(error) or type(error).__name__
 
 
@@ -224,13 +224,13 @@ def check_room(folder: Path, needed_bytes: int) -> None:
     free_bytes = shutil.disk_usage(existing).free
     if needed_bytes and needed_bytes + SPARE_BYTES > free_bytes:
         raise DownloadFailed(
-            f"{needed_bytes / 1e9:.1f} GB are to be fetched, but {free_bytes / 1e9:.1f} GB are free in {existing}; "
-            "make room there"
+            f"{needed_bytes / 1e9:.1f} GB are needed, but {free_bytes / 1e9:.1f} GB are free in {existing}; "
+            "free some space there"
         )
 
 
 def synced_rename(written: Path, target: Path) -> None:
-    """Put a written file in its place so that a crash leaves either nothing or all of it."""
+    """Rename a written file to its place, so that after a crash it is there whole or not at all."""
     with written.open("rb") as stream:
         os.fsync(stream.fileno())
     written.replace(target)
@@ -247,7 +247,7 @@ def _appended(path: Path) -> BinaryIO:
 
 
 def _drive_error(path: Path, error: OSError) -> str:
-    remedy = "make room there" if error.errno == errno.ENOSPC else "check the drive and its permissions"
+    remedy = "free some space there" if error.errno == errno.ENOSPC else "check the drive and its permissions"
     return f"{path} cannot be written: {error.strerror or error}; {remedy}"
 
 
@@ -257,7 +257,7 @@ CONNECT_SECONDS = 20.0
 
 @asynccontextmanager
 async def web_client(patience: Patience) -> "AsyncIterator[httpx.AsyncClient]":
-    """A client; its library is loaded with the first pull, since an idle daemon needs none."""
+    """An HTTP client. httpx is imported with the first pull, since an idle daemon does not need it."""
     import httpx
 
     timeout = httpx.Timeout(patience.stall_seconds, connect=CONNECT_SECONDS)
@@ -271,8 +271,8 @@ async def web_client(patience: Patience) -> "AsyncIterator[httpx.AsyncClient]":
 
 
 def unreachable(host: str, error: BaseException) -> DownloadFailed:
-    """What is told when a host does not answer."""
+    """The error for a host that does not answer."""
     return DownloadFailed(
         f"{host} cannot be reached: {described(error)}; check the network, "
-        "or register a file that is here already with: hypuractl add PATH"
+        "or register a file that you already have with: hypuractl add PATH"
     )

@@ -1,7 +1,7 @@
 """Hugging Face repositories: which of their GGUF files a name means, and where these are fetched.
 
-huggingface_hub knows the hub: its addresses, its tokens, its endpoint (HF_ENDPOINT). The bytes come by
-download.py, which can be cancelled, resumes, and checks the digests that the hub tells.
+huggingface_hub knows the hub: its addresses, its tokens, its endpoint (HF_ENDPOINT). download.py fetches the files: it
+can be cancelled, resumes, and checks the digests from the hub.
 """
 
 import os
@@ -27,12 +27,12 @@ PREFERRED = (
     *("Q4_K_M", "Q4_K_XL", "UD-Q4_K_XL", "Q4_K_S", "Q4_K_L", "MXFP4", "MXFP4_MOE", "IQ4_NL", "IQ4_XS", "Q4_0", "Q4_1"),
     *("Q5_K_M", "Q5_K_S", "Q5_0", "Q6_K", "Q8_0", "Q3_K_M", "Q3_K_L", "Q3_K_S", "Q2_K", "BF16", "F16", "F32"),
 )
-"""Which quantization a name without one means: four bits first, then better ones, then worse."""
+"""The quantizations that a name without one stands for: first four bits, then more, then fewer."""
 
 
 @dataclass(frozen=True, slots=True)
 class HubFile:
-    """A file of a repository; sha256 is empty where the hub does not tell it."""
+    """A file of a repository; sha256 is empty if the hub does not give it."""
 
     path: PurePosixPath
     size_bytes: int
@@ -42,14 +42,14 @@ class HubFile:
 
 @dataclass(frozen=True, slots=True)
 class HubModel:
-    """What is to be fetched: a model's files in order, and with which headers."""
+    """What to fetch: a model's files in order, and the headers for the requests."""
 
     files: tuple[HubFile, ...]
     headers: Mapping[str, str]
 
 
 def hub_model(name: ModelName) -> HubModel:
-    """Ask the hub for the files that a name means. Blocks; raises ModelNotFound, DownloadFailed, InvalidRequest."""
+    """The files that a name means. Blocks; raises ModelNotFound, DownloadFailed, InvalidRequest."""
     from huggingface_hub import HfApi, constants, hf_hub_url
     from huggingface_hub.utils._headers import build_hf_headers
 
@@ -74,7 +74,7 @@ def hub_model(name: ModelName) -> HubModel:
 
 
 def chosen(files: Sequence[HubFile], name: ModelName) -> tuple[HubFile, ...]:
-    """The files of the model that a name's tag means, all its parts in order. Pure.
+    """The files of the model that a name's tag stands for, all its parts in order. Pure.
 
     Raises ModelNotFound if there is none, InvalidRequest for paths that lead elsewhere.
     """
@@ -91,7 +91,7 @@ def chosen(files: Sequence[HubFile], name: ModelName) -> tuple[HubFile, ...]:
     key = _key_for(name, tags)
     missing = [number for number in range(1, min(counts[key], MAX_PARTS) + 1) if number not in models[key]]
     if missing or counts[key] > MAX_PARTS:
-        raise ModelNotFound(f"{name} has no part {missing[:1]} of the {counts[key]} of {key}; name another file")
+        raise ModelNotFound(f"{name} lacks part {missing[:1]} of the {counts[key]} parts of {key}; name another file")
     return tuple(models[key][number] for number in sorted(models[key]))
 
 
@@ -114,7 +114,7 @@ def _key_for(name: ModelName, tags: Mapping[str, str]) -> str:
 
 
 def remote_file(client: "httpx.AsyncClient", file: HubFile, hub_headers: Mapping[str, str]) -> Remote:
-    """A repository's file as download.py takes it."""
+    """A repository's file as a Remote."""
 
     @asynccontextmanager
     async def request(headers: Mapping[str, str]) -> "AsyncIterator[httpx.Response]":
@@ -125,17 +125,19 @@ def remote_file(client: "httpx.AsyncClient", file: HubFile, hub_headers: Mapping
 
 
 def _explained(error: Exception, repository: str, endpoint: str) -> HypuraError:
-    """The hub's errors in our words."""
+    """The hub's errors as hypura's."""
     from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, HFValidationError, RepositoryNotFoundError
 
     host = endpoint.removeprefix("https://").removeprefix("http://")
     if isinstance(error, GatedRepoError):
-        return DownloadFailed(f"{repository} is open only to who asked {host} for access; log in there: hf auth login")
+        return DownloadFailed(
+            f"{repository} is open only to users with access; ask for access at {host}, and log in with: hf auth login"
+        )
     if isinstance(error, RepositoryNotFoundError):
         return ModelNotFound(f"{host} has no repository {repository}, or it is private; check its name")
     if isinstance(error, HFValidationError):
-        return InvalidRequest(f"{repository!r} is no repository's name: {error}")
+        return InvalidRequest(f"{repository!r} is not a valid repository name: {error}")
     if isinstance(error, HfHubHTTPError):
         first = str(error).strip().splitlines()[:1]
-        return DownloadFailed(f"{host} refused to tell of {repository}: {first[0] if first else error!r}")
+        return DownloadFailed(f"{host} gave no information about {repository}: {first[0] if first else error!r}")
     return unreachable(host, error)

@@ -1,6 +1,6 @@
-"""A registry that speaks Ollama's protocol, which is Docker's: GET /v2/NAME/manifests/TAG, /v2/NAME/blobs/DIGEST.
+"""A registry with Ollama's protocol, which is Docker's: GET /v2/NAME/manifests/TAG, /v2/NAME/blobs/DIGEST.
 
-A registry that wants a token says so with 401 and where to get one:
+A registry that needs a token answers 401 and says where to get one:
 https://distribution.github.io/distribution/spec/auth/token
 """
 
@@ -24,7 +24,7 @@ _PARAMETER = re.compile(r'(\w+)="([^"]*)"')
 
 
 class RegistryHost:
-    """One model of one registry. `insecure` lets it be spoken to without TLS."""
+    """One model of one registry. `insecure` allows connections without TLS."""
 
     def __init__(self, client: "httpx.AsyncClient", name: ModelName, *, insecure: bool) -> None:
         self.host = name.host or DEFAULT_HOST
@@ -36,7 +36,7 @@ class RegistryHost:
         self._token = ""
 
     async def manifest(self) -> tuple[bytes, Manifest]:
-        """The manifest as it came, and read. Raises ModelNotFound, DownloadFailed."""
+        """The manifest as received, and parsed. Raises ModelNotFound, DownloadFailed."""
         import httpx
 
         try:
@@ -72,20 +72,22 @@ class RegistryHost:
                         "or name a repository of Hugging Face as hf.co/OWNER/REPOSITORY"
                     )
                 if response.status_code != 200:
-                    told = f"{response.status_code} {response.reason_phrase}"
+                    status = f"{response.status_code} {response.reason_phrase}"
                     login = (
-                        "; it wants a login, which hypura does not have" if response.status_code in (401, 403) else ""
+                        "; it requires a login, which hypura does not support"
+                        if response.status_code in (401, 403)
+                        else ""
                     )
-                    raise DownloadFailed(f"{self.host} answered {told} for {self._name}{login}")
+                    raise DownloadFailed(f"{self.host} answered {status} for {self._name}{login}")
                 return await limited(response, MAX_MANIFEST_BYTES)
         except httpx.HTTPError as error:
             if isinstance(error, httpx.ConnectError) and self._insecure and self._scheme == "https":
-                raise  # A registry without TLS, perhaps.
+                raise  # Perhaps a registry without TLS.
             raise unreachable(self.host, error) from error
 
     @asynccontextmanager
     async def _opened(self, what: str, headers: Mapping[str, str]) -> "AsyncIterator[httpx.Response]":
-        """The answer to a GET, with a token if it wants one."""
+        """The response to a GET, with a token if the registry requires one."""
         url = f"{self._scheme}://{self.host}/v2/{self._path}/{what}"
         async with self._client.stream("GET", url, headers=self._with_token(headers)) as response:
             if response.status_code != 401:
@@ -103,17 +105,19 @@ class RegistryHost:
 
     def _check_scheme(self, response: "httpx.Response") -> None:
         if response.url.scheme != "https" and not self._insecure:
-            raise DownloadFailed(f"{self.host} led to {response.url.host} without TLS; allow that with --insecure")
+            raise DownloadFailed(
+                f"{self.host} redirects to {response.url.host} without TLS; allow that with --insecure"
+            )
 
     async def _fetched_token(self, challenge: str) -> str:
         """The token that a challenge, `Bearer realm="…",service="…",scope="…"`, leads to."""
-        asked = dict(_PARAMETER.findall(challenge))
-        realm = asked.pop("realm", "")
+        parameters = dict(_PARAMETER.findall(challenge))
+        realm = parameters.pop("realm", "")
         if not challenge.lower().startswith("bearer ") or not realm.startswith(("https://", "http://")):
-            raise DownloadFailed(f"{self.host} wants a login for {self._name}, which hypura does not have")
+            raise DownloadFailed(f"{self.host} requires a login for {self._name}, which hypura does not support")
         if realm.startswith("http://") and not self._insecure:
-            raise DownloadFailed(f"{self.host} wants a token fetched without TLS; allow that with --insecure")
-        wanted = {key: value for key, value in asked.items() if key in ("service", "scope")}
+            raise DownloadFailed(f"{self.host} requires a token fetched without TLS; allow that with --insecure")
+        wanted = {key: value for key, value in parameters.items() if key in ("service", "scope")}
         async with self._client.stream("GET", realm, params=wanted) as response:
             if response.status_code != 200:
                 raise DownloadFailed(
@@ -127,12 +131,14 @@ class RegistryHost:
 
 
 async def limited(response: "httpx.Response", most_bytes: int) -> bytes:
-    """The answer's body. Raises DownloadFailed if it is longer."""
+    """The response's body. Raises DownloadFailed if it is longer than most_bytes."""
     content = b""
     async for chunk in response.aiter_bytes():
         content += chunk
         if len(content) > most_bytes:
-            raise DownloadFailed(f"{response.url.host} sent more than {most_bytes} bytes where a short text was due")
+            raise DownloadFailed(
+                f"{response.url.host} sent more than {most_bytes} bytes where a short text was expected"
+            )
     return content
 
 

@@ -1,4 +1,4 @@
-"""How far a pull is, for any number of followers: stages in words, and one line for each file."""
+"""The progress of a pull, for any number of followers: stages in words, and one line for each file."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -7,14 +7,14 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """What is being done, in Ollama's words."""
+    """What the pull does now, in Ollama's words."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Transfer:
-    """How far one file is; `file` is its digest, as sha256:…, or its name."""
+    """The progress of one file; `file` is its digest, as sha256:…, or its name."""
 
     file: str
     total_bytes: int
@@ -25,7 +25,7 @@ PullEvent = Stage | Transfer
 
 
 class Report:
-    """What one pull has told so far; a file's line is replaced by its next, so that nothing piles up."""
+    """The events of one pull so far; a file's next event replaces its last, so that the list stays short."""
 
     def __init__(self) -> None:
         self._lines: list[tuple[int, PullEvent]] = []
@@ -35,11 +35,11 @@ class Report:
         self._changed = asyncio.Event()
 
     def stage(self, text: str) -> None:
-        """Tell a stage."""
+        """Add a stage."""
         self._add(Stage(text))
 
     def transfer(self, file: str, total_bytes: int, completed_bytes: int) -> None:
-        """Tell how far a file is."""
+        """Add or update a file's progress."""
         event = Transfer(file, total_bytes, completed_bytes)
         if file in self._files:
             self._version += 1
@@ -50,12 +50,12 @@ class Report:
             self._add(event)
 
     def close(self) -> None:
-        """Nothing more will be told."""
+        """End the report: no more events follow."""
         self._closed = True
         self._wake()
 
     async def follow(self) -> AsyncGenerator[PullEvent, None]:
-        """What was told and will be, until the end; of a file that moved on several times only where it is."""
+        """All events, past and future, until the end; of a file's events between two reads only the last."""
         seen = 0
         while True:
             changed, closed = self._changed, self._closed

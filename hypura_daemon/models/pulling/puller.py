@@ -1,8 +1,8 @@
-"""Pulls models: one download for all who ask for the same, and nothing listed before it is whole.
+"""Pulls models: one download for all requests of the same model, and no model is listed before it is complete.
 
 pull(name) ──► Report ◄── one task per model: manifest, blobs one after the other, manifest in place
                  │
-                 └──► every follower; when the last one goes, the task is cancelled
+                 └──► every follower; when the last one leaves, the task is cancelled
 """
 
 import asyncio
@@ -39,7 +39,7 @@ _log = structlog.get_logger()
 
 @dataclass(slots=True)
 class _Pull:
-    """One model on its way."""
+    """The pull of one model."""
 
     report: Report
     task: "asyncio.Task[None]"
@@ -57,17 +57,17 @@ class Puller:
         self._pulls: dict[str, _Pull] = {}
         self._files: WeakValueDictionary[Path, asyncio.Lock] = WeakValueDictionary()
         self.changing = asyncio.Lock()
-        """Held while files of finished models are put in place or deleted."""
+        """Held while the registry changes: files of complete models are put in place or deleted."""
 
     async def pull(self, name: str, *, insecure: bool = False) -> AsyncGenerator[PullEvent, None]:
-        """Fetch a model, or follow the fetching of it that runs already; done when it ends.
+        """Fetch a model, or follow the pull of it that is already running, to its end.
 
-        Raises InvalidModelName, InvalidRequest, ModelNotFound, DownloadFailed, ServerBusy. Closing it ends the
-        download, unless others follow it; what is there is kept for the next time.
+        Raises InvalidModelName, InvalidRequest, ModelNotFound, DownloadFailed, ServerBusy. Closing this generator
+        cancels the download, unless others follow it; what was received is kept for the next pull.
         """
         wanted = parse_name(name)
         if name.lower().startswith("http://") and not insecure:
-            raise InvalidRequest(f"{name} is to be fetched without TLS; allow that with insecure")
+            raise InvalidRequest(f"{name} would be fetched without TLS; allow that with insecure")
         key = str(wanted).lower()
         pull = await self._joined(key, wanted, insecure=insecure)
         pull.followers += 1
@@ -85,7 +85,7 @@ class Puller:
                     del self._pulls[key]
 
     async def _joined(self, key: str, wanted: ModelName, *, insecure: bool) -> _Pull:
-        """The pull of this model; one that is just being given up is waited for."""
+        """The running pull of this model, or a new one; waits for a pull that is being cancelled."""
         while (pull := self._pulls.get(key)) is not None:
             if not pull.task.done() and not pull.task.cancelling():
                 return pull
@@ -156,18 +156,18 @@ class Puller:
         report.stage("success")
 
     async def _fetch(self, remote: Remote, target: Path, report: Report, label: str) -> None:
-        """One file, unless it is there; two models that share one fetch it once."""
+        """Fetch one file, unless it exists. A file that two models share is fetched once."""
         lock = self._files.setdefault(target, asyncio.Lock())
         async with lock:
             if await in_thread(_is_whole, target, remote.size_bytes):
                 report.transfer(label, remote.size_bytes, remote.size_bytes)
                 return
 
-            def tell(done_bytes: int) -> None:
+            def report_progress(done_bytes: int) -> None:
                 report.transfer(label, remote.size_bytes, done_bytes)
 
             _log.info("fetching", file=label, size_bytes=remote.size_bytes)
-            await Download(remote, target, self._patience, tell).run()
+            await Download(remote, target, self._patience, report_progress).run()
 
     def _missing_bytes(self, layer: Layer) -> int:
         path = blob_path(self._home, layer.digest)

@@ -1,1 +1,1 @@
-"""Folders of models that others keep, or that pulls have filled: read in place, never written."""
+"""Folders of models that hypura reads in place: those of other programs, the demo model's, and those of pulls."""

@@ -15,7 +15,7 @@ _UNCONVERTED = (".safetensors", ".pth", ".pt", ".ckpt")
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A file or folder that holds no model for hypura, as text that can be sent on, and why.
+    """A file or folder without a usable model, as text that can be sent on, and the reason.
 
     is_part: it is a part of a model, so nothing is wrong with it.
     """
@@ -27,7 +27,7 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """What was found: first files, sorted, and what was left out."""
+    """The models found, as their first files in order, and what was left out."""
 
     models: tuple[Path, ...]
     left_out: tuple[LeftOut, ...]
@@ -51,7 +51,7 @@ def find_models(folder: Path) -> Scan:
         here = Path(name)
         folders[:] = sorted(entry for entry in folders if not entry.startswith("."))
         if len(here.relative_to(folder).parts) >= MAX_DEPTH and folders:
-            leave_out(here, f"has folders deeper than {MAX_DEPTH}; add them by themselves")
+            leave_out(here, f"has folders deeper than {MAX_DEPTH}; add those separately")
             folders.clear()
         seen += len(files) + len(folders)
         if seen > MAX_SEEN or len(models) > MAX_MODELS:
@@ -68,7 +68,7 @@ def find_models(folder: Path) -> Scan:
     if unconverted is not None and not models and not left_out:
         leave_out(
             unconverted,
-            "is no GGUF file, and no other is there; convert the model with llama.cpp's convert_hf_to_gguf.py, or "
+            "is not a GGUF file, and there is no other; convert the model with llama.cpp's convert_hf_to_gguf.py, or "
             "download a GGUF version of it",
         )
     return Scan(tuple(sorted(models)[:MAX_MODELS]), tuple(left_out))

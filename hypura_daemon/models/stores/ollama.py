@@ -1,6 +1,6 @@
-"""Ollama's store: manifests/HOST/NAMESPACE/NAME/TAG name the blobs that a model is made of, blobs/sha256-… hold them.
+"""Ollama's store: manifests/HOST/NAMESPACE/NAME/TAG names the blobs of a model, which are in blobs/sha256-…
 
-Hypura's own downloads lie in the same layout.
+Hypura's own downloads have the same layout.
 """
 
 import json
@@ -22,7 +22,7 @@ MAX_LAYERS = 1024
 LAYER = "application/vnd.ollama.image."
 _DIGEST = re.compile(r"sha256[:-]([0-9a-f]{64})", re.ASCII)
 _BARE_TEMPLATES = ("{{ .Prompt }}", "{{.Prompt}}")
-"""What Ollama writes where it knows no template: the file's own is better."""
+"""What Ollama writes if it knows no template: the file's own is then used."""
 
 
 class BadManifest(ValueError):
@@ -40,14 +40,14 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """What a model consists of."""
+    """The blobs of a model."""
 
     layers: tuple[Layer, ...]
     config: Layer | None
 
     @property
     def blobs(self) -> tuple[Layer, ...]:
-        """All blobs, the config included."""
+        """All blobs, including the config."""
         return (*self.layers, self.config) if self.config else self.layers
 
     def model(self) -> Layer:
@@ -55,12 +55,12 @@ class Manifest:
         if any(layer.kind == "adapter" for layer in self.layers):
             raise BadManifest(
                 "it has a LoRA adapter, which hypura does not apply; merge it into the model, or use the model that it "
-                "was made from"
+                "was created from"
             )
         models = [layer for layer in self.layers if layer.kind == "model"]
         if not models:
             raise BadManifest(
-                "it has no weights in the GGUF format: it runs in Ollama's cloud, or is of another format; pull "
+                "it has no weights in the GGUF format: it runs in Ollama's cloud, or has another format; pull "
                 "another version of it"
             )
         if len(models) != 1:
@@ -73,7 +73,7 @@ def parse_manifest(content: bytes) -> Manifest:
     try:
         data = json.loads(content)
     except (ValueError, RecursionError) as error:
-        raise BadManifest(f"it is no JSON: {error}") from error
+        raise BadManifest(f"it is not valid JSON: {error}") from error
     layers = data.get("layers") if isinstance(data, dict) else None
     if not isinstance(layers, list) or len(layers) > MAX_LAYERS:
         raise BadManifest("it has no list of layers")
@@ -86,18 +86,18 @@ def parse_manifest(content: bytes) -> Manifest:
 
 def _layer(item: Any) -> Layer:
     if not isinstance(item, dict):
-        raise BadManifest("a layer is no object")
+        raise BadManifest("a layer is not an object")
     kind, digest, size_bytes = item.get("mediaType"), item.get("digest"), item.get("size", 0)
     match = _DIGEST.fullmatch(digest) if isinstance(digest, str) else None
     if match is None:
-        raise BadManifest(f"the digest {str(digest)[:80]!r} is none of sha256")
+        raise BadManifest(f"the digest {str(digest)[:80]!r} is not a sha256 digest")
     if isinstance(size_bytes, bool) or not isinstance(size_bytes, int) or not 0 <= size_bytes < 1 << 50:
         raise BadManifest(f"the size {str(size_bytes)[:40]!r} is not possible")
     return Layer(str(kind).removeprefix(LAYER), match[1], size_bytes)
 
 
 class OllamaStore:
-    """See the module's description; `root` holds manifests and blobs."""
+    """A folder `root` with Ollama's layout of manifests and blobs."""
 
     def __init__(self, root: Path, source: Source = Source.OLLAMA) -> None:
         self.source = source
@@ -105,7 +105,7 @@ class OllamaStore:
         self._known: dict[Path, tuple[Stamp, Entry | None, str, Path | None]] = {}
 
     def scan(self) -> StoreScan:
-        """The models, by their manifests; those without a change are not read again."""
+        """The models, by their manifests; unchanged manifests are not read again."""
         scanner, blobs = FolderScanner(self._root / "manifests"), FolderScanner(self._root / "blobs")
         entries, kept = [], {}
         for path, name in self._manifests(scanner):
@@ -117,7 +117,7 @@ class OllamaStore:
                 found = (stamp, *self._read(path, name, scanner, blobs))
             _, entry, reason, blob = found
             if blob is not None and scanner.stamp(blob) is None:
-                entry, reason = None, f"{path}: {blob} is not there"
+                entry, reason = None, f"{path}: {blob} does not exist"
             if entry is not None:
                 entries.append(entry)
                 kept[path] = found
@@ -145,14 +145,14 @@ class OllamaStore:
     def _read(
         self, path: Path, name: ModelName, scanner: FolderScanner, blobs: FolderScanner
     ) -> tuple[Entry | None, str, Path | None]:
-        """The entry, or why there is none, and the blob that both depend on."""
+        """The entry, or the reason why there is none, and the blob that both depend on."""
         if not scanner.inside(path):
             return None, "", None
         try:
             manifest = parse_manifest(_content(path, MAX_MANIFEST_BYTES))
             blob = blob_path(self._root, manifest.model().digest)
             if stamp_of(blob) is None:
-                return None, f"{path}: {blob} is not there", blob
+                return None, f"{path}: {blob} does not exist", blob
             if not blobs.inside(blob):
                 return None, "", blob
             overrides = self._overrides(manifest, blobs)
@@ -182,7 +182,7 @@ class OllamaStore:
         )
 
     def _has_renderer(self, manifest: Manifest, blobs: FolderScanner) -> bool:
-        """Whether Ollama renders prompts by a program of its own, so that its template says nothing."""
+        """Whether Ollama renders the prompts with code of its own, so that the template is not the real one."""
         if manifest.config is None:
             return False
         try:
@@ -200,19 +200,19 @@ class OllamaStore:
 
 def _objects(value: Any) -> list[dict[str, Any]]:
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
-        raise BadManifest("its messages are no list of objects")
+        raise BadManifest("its messages are not a list of objects")
     return value
 
 
 def blob_path(root: Path, digest: str) -> Path:
-    """Where a blob lies; older versions of Ollama wrote sha256:… instead of sha256-…"""
+    """The path of a blob; older versions of Ollama wrote sha256:… instead of sha256-…"""
     path = root / "blobs" / f"sha256-{digest}"
     old = path.with_name(f"sha256:{digest}")
     return old if not path.exists() and old.exists() else path
 
 
 def manifest_path(root: Path, name: ModelName) -> Path:
-    """Where the manifest of a model lies."""
+    """The path of a model's manifest."""
     host, namespace = name.host or "registry.ollama.ai", name.namespace or "library"
     return root / "manifests" / host / namespace / name.name / name.tag
 

@@ -24,7 +24,7 @@ class DemoStore:
         self._root = root
 
     def scan(self) -> StoreScan:
-        """The one model, the last by name if an update left two."""
+        """The demo model; the last by name if an update left two files."""
         scanner = FolderScanner(self._root)
         names = [
             name for name in scanner.names(self._root) if name.startswith("hypura-demo") and name.endswith(".gguf")
@@ -33,7 +33,7 @@ class DemoStore:
 
 
 def stores_at(wanted: Sequence[str], environ: Mapping[str, str], user: Path) -> tuple[Store, ...]:
-    """The wanted of settings.STORES, and the demo model's; `user` is the user's home folder."""
+    """The wanted ones of settings.STORES, and the demo model's; `user` is the user's home folder."""
     stores: list[Store] = []
     if "ollama" in wanted:
         given = environ.get("OLLAMA_MODELS")
@@ -49,7 +49,7 @@ def stores_at(wanted: Sequence[str], environ: Mapping[str, str], user: Path) -> 
 
 
 def _hub_cache(environ: Mapping[str, str], user: Path) -> Path:
-    """As huggingface_hub finds it: https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables"""
+    """Found as huggingface_hub does: https://huggingface.co/docs/huggingface_hub/package_reference/environment_variables"""
     if given := environ.get("HF_HUB_CACHE") or environ.get("HUGGINGFACE_HUB_CACHE"):
         return _folder(given, user)
     if given := environ.get("HF_HOME"):

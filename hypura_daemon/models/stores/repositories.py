@@ -15,17 +15,17 @@ from hypura_daemon.models.stores.scanning import FolderScanner, StoreScan
 
 MAX_DEPTH = 3
 _HELPERS = ("mmproj", "imatrix")
-"""Vision encoders and calibration data, which lie beside the models that they belong to."""
+"""Vision encoders and calibration data, which are stored beside the models that they belong to."""
 
 
 def is_model_file(name: str) -> bool:
-    """Whether a file of this name is a language model, as far as a name can tell."""
+    """Whether a file of this name is a language model, as far as the name shows it."""
     lower = name.lower()
     return lower.endswith(".gguf") and not any(helper in lower for helper in _HELPERS)
 
 
 def repository_tag(path: Path, repository: Path) -> str:
-    """The tag of a repository's file: its quantization, which some name only in the folder that it is in."""
+    """The tag of a repository's file: its quantization, which some repositories name only in the folder's name."""
     tag = tag_for(path)
     if is_quantization(tag) or path.parent == repository:
         return tag
@@ -34,7 +34,7 @@ def repository_tag(path: Path, repository: Path) -> str:
 
 
 class RepositoryEntries:
-    """Collects entries; a name that is taken keeps what it stands for."""
+    """The entries of repositories; the first model of a name keeps it."""
 
     def __init__(self, scanner: FolderScanner, source: Source) -> None:
         self.entries: list[Entry] = []
@@ -53,7 +53,7 @@ class RepositoryEntries:
             if not self._scanner.inside(path):
                 outside.add(model)
             elif self._scanner.stamp(path) is None:
-                self._scanner.left_out.append(f"{path} is a link to a file that is not there")
+                self._scanner.left_out.append(f"{path} is a link to a file that does not exist")
             elif model not in models:
                 models.append(model)
         for model in models:
@@ -92,7 +92,7 @@ class HuggingFaceStore:
         self._root = root
 
     def scan(self) -> StoreScan:
-        """The GGUF files of every repository's current commit, and of older ones what that lacks."""
+        """The GGUF files of every repository's current commit, and those of older commits that it lacks."""
         scanner = FolderScanner(self._root)
         found = RepositoryEntries(scanner, self.source)
         for name in scanner.names(self._root):
@@ -105,7 +105,7 @@ class HuggingFaceStore:
 
 
 def _snapshots(scanner: FolderScanner, repository: Path) -> list[Path]:
-    """The folders of the commits, the one that `main` stands for first, then the newest."""
+    """The folders of the commits: first the one of `main`, then from new to old."""
     folder = repository / "snapshots"
     names = scanner.names(folder)
     main = repository / "refs" / "main"

@@ -55,8 +55,8 @@ def with_tensor(*tensors: Weights) -> bytes:
 BAD: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "ends at byte 0"),
     "magic alone": (b"GGUF", "ends at byte 4"),
-    "not a GGUF": (b"PK\x03\x04" + bytes(60), "no GGUF file: it starts with b'PK"),
-    "an old ggml file": (b"ggml" + bytes(60), "no GGUF file"),
+    "not a GGUF": (b"PK\x03\x04" + bytes(60), "not a GGUF file: it starts with b'PK"),
+    "an old ggml file": (b"ggml" + bytes(60), "not a GGUF file"),
     "header cut": (gguf_bytes()[:20], "ends at byte 20"),
     "keys cut": (gguf_bytes()[:60], "ends at byte 60|more than its 60 bytes could hold"),
     "tensors cut": (gguf_bytes()[:380], "ends at byte 380"),
@@ -65,15 +65,15 @@ BAD: dict[str, tuple[bytes, str]] = {
     "too many keys": (gguf_bytes(key_count=16_385), "claims 16385 metadata keys"),
     "endless keys": (gguf_bytes(key_count=HUGE), f"claims {HUGE} metadata keys"),
     "more keys than bytes": (gguf_bytes(key_count=16_000, missing_bytes=60_000), "could hold"),
-    "one key too many": (gguf_bytes(key_count=len(DENSE) + 1), "no usable GGUF"),
-    "one key too few": (gguf_bytes(key_count=len(DENSE) - 1), "no usable GGUF"),
+    "one key too many": (gguf_bytes(key_count=len(DENSE) + 1), "not a usable GGUF"),
+    "one key too few": (gguf_bytes(key_count=len(DENSE) - 1), "not a usable GGUF"),
     "too many tensors": (gguf_bytes(tensor_count=65_537), "claims 65537 tensors"),
     "endless tensors": (gguf_bytes(tensor_count=HUGE), f"claims {HUGE} tensors"),
-    "one tensor too many": (gguf_bytes(tensor_count=len(DENSE_TENSORS) + 1), "no usable GGUF"),
+    "one tensor too many": (gguf_bytes(tensor_count=len(DENSE_TENSORS) + 1), "not a usable GGUF"),
     "empty key": (with_key("", 1), "metadata key 7 has 0 bytes"),
     "long key": (with_key("k" * 65_536, 1), "has 65536 bytes"),
-    "key not UTF-8": (gguf_bytes([(b"\xff\xfe", 1)]), "no printable text"),
-    "key with a zero": (with_key("a\0b", 1), "no printable text"),
+    "key not UTF-8": (gguf_bytes([(b"\xff\xfe", 1)]), "not printable text"),
+    "key with a zero": (with_key("a\0b", 1), "not printable text"),
     "key twice": (gguf_bytes([("a", 1), ("a", 2)]), "'a' occurs twice"),
     "endless key": (b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, HUGE) + bytes(99), f"has {HUGE} bytes"),
     "unknown value type": (with_key("k", struct.pack("<II", 99, 0)), "unknown type 99"),
@@ -107,7 +107,7 @@ BAD: dict[str, tuple[bytes, str]] = {
     "ragged rows": (with_tensor(Weights("t", (31, 2), 2)), "rows of 31, but Q4_0 comes in 32s"),
     "tensor without a name": (with_tensor(Weights("")), "has 0 bytes"),
     "tensor name too long": (with_tensor(Weights("t" * 64)), "has 64 bytes"),
-    "tensor name with a zero": (with_tensor(Weights("a\0b")), "no printable text"),
+    "tensor name with a zero": (with_tensor(Weights("a\0b")), "not printable text"),
     "tensor twice": (with_tensor(Weights("t"), Weights("t")), "'t' occurs twice"),
     "offset unaligned": (with_tensor(Weights("t", offset_bytes=8)), "offset 8, not 0"),
     "offset leaves a gap": (with_tensor(Weights("a"), Weights("b", offset_bytes=512)), "offset 512, not 256"),
@@ -144,8 +144,8 @@ def test_what_is_no_readable_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")  # Opening one must not wait for a writer.
     (tmp_path / "circle").symlink_to("circle")
     for name, words in (
-        ("pipe", "no regular file"),
-        (".", "no regular file"),
+        ("pipe", "not a regular file"),
+        (".", "not a regular file"),
         ("absent", "cannot be opened: No such file"),
         ("circle", "cannot be opened: Too many levels"),
         ("a\0b", "cannot be opened"),
@@ -344,5 +344,5 @@ def test_what_is_given_for_a_model_is_named(tmp_path: Path, name: str) -> None:
 
 def test_a_link_to_nothing_is_named(tmp_path: Path) -> None:
     (tmp_path / "m.gguf").symlink_to("../blobs/gone")
-    with pytest.raises(ModelFileError, match=r"a link to \.\./blobs/gone, which is not there"):
+    with pytest.raises(ModelFileError, match=r"a link to \.\./blobs/gone, which does not exist"):
         read_header(tmp_path / "m.gguf")

@@ -105,7 +105,7 @@ def test_unusable_choices() -> None:
     name = parse_name("hf.co/o/r:Q4_0")
     with pytest.raises(ModelNotFound, match=r"has no Q4_0; it has Q2_K, Q8_0"):
         chosen([file("m-Q8_0.gguf"), file("m-Q2_K.gguf")], name)
-    with pytest.raises(ModelNotFound, match="no part"):
+    with pytest.raises(ModelNotFound, match="lacks part"):
         chosen([file("m-Q4_0-00001-of-00002.gguf")], name)
     for path in ("../m-Q4_0.gguf", "/etc/m-Q4_0.gguf", "a/../../m-Q4_0.gguf"):
         with pytest.raises(InvalidRequest, match="leads out"):

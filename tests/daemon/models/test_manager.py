@@ -118,7 +118,7 @@ async def test_bad_uploads_leave_nothing(desk: Desk, monkeypatch: pytest.MonkeyP
     for bad in ("sha256:../../etc/passwd", "sha256:" + "A" * 64, "md5:" + "0" * 64, ""):
         with pytest.raises(InvalidRequest, match="invalid digest"):
             await desk.upload(bad, WEIGHTS)
-    with pytest.raises(InvalidRequest, match="is not here"):
+    with pytest.raises(InvalidRequest, match="does not exist"):
         async for _ in desk.manager.create(creation_from_files("x", {"m.gguf": digest}, NO_OVERRIDES)):
             pass
     for files in ({}, {"a": digest, "b": digest}, {"model.safetensors": digest}, {"m-00001-of-00002.gguf": digest}):

@@ -136,8 +136,8 @@ def test_odd_but_sound_numbers(tmp_path: Path) -> None:
         (gguf_bytes({**MOE, "llama.expert_count": 8}, MOE_TENSORS), "does not fit the 8 experts"),
         (gguf_bytes(DENSE, MOE_TENSORS), "does not fit the 0 experts"),
         (gguf_bytes({"general.architecture": "llama"}), "no metadata key llama.block_count"),
-        (gguf_bytes({"general.name": "x"}), "does not say its general.architecture"),
-        (gguf_bytes({**DENSE, "general.architecture": 3}), "does not say its general.architecture"),
+        (gguf_bytes({"general.name": "x"}), "has no general.architecture"),
+        (gguf_bytes({**DENSE, "general.architecture": 3}), "has no general.architecture"),
         (gguf_bytes({**DENSE, "split.count": 2}), "one of 2 parts by its split.count"),
     ],
 )

@@ -68,7 +68,7 @@ def test_all_instructions() -> None:
         ("FROM", "line 1 .*FROM has no value"),
         ("FROM a\nFROM b", "line 2 .*second FROM"),
         ("FROM a\nADAPTER ./x", "line 2 .*LoRA.*merge"),
-        ("FROM a\nFLY high", "line 2 .*'FLY' is no instruction"),
+        ("FROM a\nFLY high", "line 2 .*'FLY' is not an instruction"),
         ("FROM a\nPARAMETER warmth 3", "unknown parameter 'warmth'"),
         ("FROM a\nPARAMETER temperature hot", "temperature is 'hot'; give a number"),
         ("FROM a\nPARAMETER top_k 1.5", "give a whole number"),

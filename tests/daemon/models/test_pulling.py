@@ -134,7 +134,7 @@ async def test_a_partial_of_an_earlier_try_is_resumed_and_a_wrong_one_replaced(h
 async def test_a_corrupt_blob_fails_and_lists_nothing(home: Path, web: Web) -> None:
     web.files[BLOB] = WEIGHTS[:-1] + b"\1"
     desk = Desk(home, web)
-    with pytest.raises(DownloadFailed, match=r"has the digest .* thrown away"):
+    with pytest.raises(DownloadFailed, match=r"has the digest .* is deleted"):
         await desk.pull()
     assert desk.registry.list() == []
     assert not [name for name in tree(home) if sha256(WEIGHTS) in name]
@@ -146,7 +146,7 @@ async def test_busy_servers_are_asked_again_and_dead_ones_given_up(home: Path, w
     web.add_model("library/n", [("config", b"{}"), ("model", WEIGHTS + b"\0")])
     web.failures = 10
     desk = Desk(home, web)
-    with pytest.raises(DownloadFailed, match="the server answered 503; pull again to go on"):
+    with pytest.raises(DownloadFailed, match="the server answered 503; pull again to continue"):
         await desk.pull(f"{host_of(web)}/library/n")
     assert [model.name for model in desk.registry.list()] == [f"{desk.name}:latest"]
 

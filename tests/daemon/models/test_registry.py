@@ -289,5 +289,5 @@ def test_a_folder_is_listed_without_being_registered_and_says_what_is_no_model(h
 
 def test_a_folder_of_weights_in_other_formats_is_named(home: Path, shelf: Path) -> None:
     (shelf / "model-00001-of-00002.safetensors").touch()
-    with pytest.raises(ModelFileError, match=r"is no GGUF file.*convert_hf_to_gguf"):
+    with pytest.raises(ModelFileError, match=r"is not a GGUF file.*convert_hf_to_gguf"):
         Registry(home).add(shelf)

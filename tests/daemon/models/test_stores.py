@@ -104,7 +104,7 @@ def test_broken_manifests_and_dangling_links_are_left_out(tmp_path: Path) -> Non
     scan = OllamaStore(tmp_path).scan()
     assert [entry.name for entry in scan.entries] == ["h/n/good:1"]
     told = "\n".join(scan.left_out)
-    for part in ("adapter", "no-weights", "bad-params", "bad messages", "bad-messages", "is not there", "leads out"):
+    for part in ("adapter", "no-weights", "bad-params", "bad messages", "bad-messages", "does not exist", "leads out"):
         assert part in told
 
 
@@ -261,7 +261,7 @@ def test_what_ollama_has_and_hypura_cannot_run_is_named(tmp_path: Path) -> None:
     named = {model.name: model.error for model in registry.unusable()}
     assert list(named) == ["cloud:120b", "tuned:latest"]
     assert "LoRA adapter" in named["tuned:latest"] and "merge it" in named["tuned:latest"]
-    with pytest.raises(ModelNotFound, match=r"tuned:latest is there, and cannot be used: .*LoRA adapter.*merge"):
+    with pytest.raises(ModelNotFound, match=r"tuned:latest exists, but cannot be used: .*LoRA adapter.*merge"):
         registry.open("tuned")
     registry.put("tuned", write_model(tmp_path / "m.gguf"))
     assert [model.name for model in registry.unusable()] == ["cloud:120b"]
