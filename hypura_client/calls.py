@@ -1,7 +1,4 @@
-"""Every call as plain data: method, request, type of the answer, and how long it may take.
-
-Both clients make their calls from these, so neither says anything twice.
-"""
+"""Every call as plain data: its method, its request, the type of its answer, and how long it may take."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -17,18 +14,18 @@ from hypura_client.errors import UnexpectedReply
 R = TypeVar("R", bound=Message)
 
 
-class Patience(Enum):
+class Timeout(Enum):
     """Seconds that a call may take; for streams, seconds between two messages."""
 
     QUICK = 30.0
     MEASURING = 300.0
     """The first profile or plan measures the drive and probes the devices."""
     LOADING = 1800.0
-    """Embed and tokenize load the model first, and tell nothing meanwhile."""
+    """Embed and tokenize load the model first, and report no progress."""
     STREAM = 600.0
-    """Loads and prompts report progress; waiting in the queue is silent."""
-    FOREVER = None
-    """Silence is what a watch is made of; a dead daemon ends the connection."""
+    """Loads and prompts report progress; a request that waits in the queue does not."""
+    NONE = None
+    """A watch is silent while nothing changes; the connection ends with the daemon."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,26 +35,26 @@ class Call(Generic[R]):
     method: str
     request: Message
     response: type[R]
-    patience: Patience = Patience.QUICK
+    timeout: Timeout = Timeout.QUICK
 
-    def seconds(self, timeout_seconds: float | None) -> float | None:
-        """The call's deadline; timeout_seconds is the caller's own, which goes before the usual."""
-        if self.patience is Patience.FOREVER:
+    def timeout_seconds(self, chosen_seconds: float | None) -> float | None:
+        """How long the call may take; chosen_seconds, if given, replaces the usual time. None for no limit."""
+        if self.timeout is Timeout.NONE:
             return None
-        return self.patience.value if timeout_seconds is None else timeout_seconds
+        return self.timeout.value if chosen_seconds is None else chosen_seconds
 
 
-def _control(name: str, request: Message, response: type[R], patience: Patience = Patience.QUICK) -> Call[R]:
-    return Call(f"/hypura.v1.ControlService/{name}", request, response, patience)
+def _control(name: str, request: Message, response: type[R], timeout: Timeout = Timeout.QUICK) -> Call[R]:
+    return Call(f"/hypura.v1.ControlService/{name}", request, response, timeout)
 
 
-def _inference(name: str, request: Message, response: type[R], patience: Patience) -> Call[R]:
-    return Call(f"/hypura.v1.InferenceService/{name}", request, response, patience)
+def _inference(name: str, request: Message, response: type[R], timeout: Timeout) -> Call[R]:
+    return Call(f"/hypura.v1.InferenceService/{name}", request, response, timeout)
 
 
 def profile(model: str, refresh: bool) -> Call[control.ProfileResponse]:
     request = control.ProfileRequest(model=model, refresh=refresh)
-    return _control("Profile", request, control.ProfileResponse, Patience.MEASURING)
+    return _control("Profile", request, control.ProfileResponse, Timeout.MEASURING)
 
 
 def models() -> Call[control.ListModelsResponse]:
@@ -66,7 +63,7 @@ def models() -> Call[control.ListModelsResponse]:
 
 def add(path: str, name: str, list_only: bool = False) -> Call[control.AddModelResponse]:
     request = control.AddModelRequest(path=path, name=name, list_only=list_only)
-    return _control("AddModel", request, control.AddModelResponse, Patience.MEASURING)
+    return _control("AddModel", request, control.AddModelResponse, Timeout.MEASURING)
 
 
 def remove(name: str) -> Call[control.RemoveModelResponse]:
@@ -81,12 +78,12 @@ def copy(source: str, destination: str) -> Call[control.CopyModelResponse]:
 
 def create(name: str, modelfile: str) -> Call[control.CreateModelResponse]:
     request = control.CreateModelRequest(name=name, modelfile=modelfile)
-    return _control("CreateModel", request, control.CreateModelResponse, Patience.LOADING)
+    return _control("CreateModel", request, control.CreateModelResponse, Timeout.LOADING)
 
 
 def pull(name: str, insecure: bool) -> Call[control.PullModelResponse]:
     request = control.PullModelRequest(name=name, insecure=insecure)
-    return _control("PullModel", request, control.PullModelResponse, Patience.STREAM)
+    return _control("PullModel", request, control.PullModelResponse, Timeout.STREAM)
 
 
 def pulled_model(last: control.PullModelResponse | None) -> control.ModelSummary:
@@ -112,17 +109,17 @@ def plan(
         drive_bytes_per_second=drive_bytes_per_second,
         beyond_budget=beyond_budget,
     )
-    return _control("Plan", request, control.PlanResponse, Patience.MEASURING)
+    return _control("Plan", request, control.PlanResponse, Timeout.MEASURING)
 
 
 def show_tuning(model: str) -> Call[control.ShowTuningResponse]:
     request = control.ShowTuningRequest(model=model)
-    return _control("ShowTuning", request, control.ShowTuningResponse, Patience.MEASURING)
+    return _control("ShowTuning", request, control.ShowTuningResponse, Timeout.MEASURING)
 
 
 def keep_tuning(model: str, tuning: control.Tuning) -> Call[control.KeepTuningResponse]:
     request = control.KeepTuningRequest(model=model, tuning=tuning)
-    return _control("KeepTuning", request, control.KeepTuningResponse, Patience.MEASURING)
+    return _control("KeepTuning", request, control.KeepTuningResponse, Timeout.MEASURING)
 
 
 def forget_tuning(model: str) -> Call[control.ForgetTuningResponse]:
@@ -131,7 +128,7 @@ def forget_tuning(model: str) -> Call[control.ForgetTuningResponse]:
 
 def load(model: str, options: control.LoadOptions | None) -> Call[control.LoadResponse]:
     request = control.LoadRequest(model=model, options=options)
-    return _control("Load", request, control.LoadResponse, Patience.STREAM)
+    return _control("Load", request, control.LoadResponse, Timeout.STREAM)
 
 
 def loaded_status(last: control.LoadResponse | None) -> control.ModelStatus:
@@ -143,7 +140,7 @@ def loaded_status(last: control.LoadResponse | None) -> control.ModelStatus:
 
 def unload(model: str) -> Call[control.UnloadResponse]:
     request = control.UnloadRequest(model=model)
-    return _control("Unload", request, control.UnloadResponse, Patience.MEASURING)
+    return _control("Unload", request, control.UnloadResponse, Timeout.MEASURING)
 
 
 def status() -> Call[control.StatusResponse]:
@@ -151,7 +148,7 @@ def status() -> Call[control.StatusResponse]:
 
 
 def watch() -> Call[control.WatchResponse]:
-    return _control("Watch", control.WatchRequest(), control.WatchResponse, Patience.FOREVER)
+    return _control("Watch", control.WatchRequest(), control.WatchResponse, Timeout.NONE)
 
 
 def shutdown(grace_seconds: float | None) -> Call[control.ShutdownResponse]:
@@ -172,7 +169,7 @@ def generate(
         request.prompt = prompt
     else:
         request.prompt_ids.CopyFrom(inference.TokenIds(ids=prompt))
-    return _inference("Generate", request, inference.GenerateResponse, Patience.STREAM)
+    return _inference("Generate", request, inference.GenerateResponse, Timeout.STREAM)
 
 
 def chat(
@@ -197,7 +194,7 @@ def chat(
         tool_choice=tool_choice,
         use=use,
     )
-    return _inference("Chat", request, inference.ChatResponse, Patience.STREAM)
+    return _inference("Chat", request, inference.ChatResponse, Timeout.STREAM)
 
 
 def embed(
@@ -211,9 +208,9 @@ def embed(
     request = inference.EmbedRequest(
         model=model, texts=texts, normalize=normalize, truncate=truncate, dimensions=dimensions, use=use
     )
-    return _inference("Embed", request, inference.EmbedResponse, Patience.LOADING)
+    return _inference("Embed", request, inference.EmbedResponse, Timeout.LOADING)
 
 
 def tokenize(model: str, text: str, add_special: bool) -> Call[inference.TokenizeResponse]:
     request = inference.TokenizeRequest(model=model, text=text, add_special=add_special)
-    return _inference("Tokenize", request, inference.TokenizeResponse, Patience.LOADING)
+    return _inference("Tokenize", request, inference.TokenizeResponse, Timeout.LOADING)

@@ -19,8 +19,8 @@ from hypura_client.errors import Cancelled, HypuraError, from_status, idle
 
 R = TypeVar("R", bound=Message)
 
-# Embeddings of many texts and plans of many tensors pass gRPC's usual 4 MB; an error that
-# quotes a dead worker's last words passes its usual 8 KB of metadata.
+# Embeddings of many texts and plans of many tensors exceed gRPC's usual 4 MB; an error that quotes the last lines of
+# a worker that died exceeds its usual 8 KB of metadata.
 OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.max_receive_message_length", 256 * 1024 * 1024),
     ("grpc.max_send_message_length", 256 * 1024 * 1024),
@@ -28,13 +28,13 @@ OPTIONS: tuple[tuple[str, int], ...] = (
     ("grpc.absolute_max_metadata_size", 128 * 1024),
     # The daemon is on this machine; http_proxy must not send the call elsewhere.
     ("grpc.enable_http_proxy", 0),
-    # A pool of its own: a shared one remembers a refused connection and waits before the next try.
+    # A pool of its own: a shared one remembers a refused connection and delays the next attempt.
     ("grpc.use_local_subchannel_pool", 1),
 )
 
 
 def target_of(where: Path | str) -> str:
-    """gRPC's name for a socket path (a Path, or text that starts with /) or an address such as host:port."""
+    """gRPC's target for a socket path (a Path, or text that starts with /) or an address such as host:port."""
     if isinstance(where, Path) or where.startswith("/"):
         return f"unix:{quote(str(Path(where).absolute()))}"
     return where
@@ -53,7 +53,7 @@ class AsyncStream(Generic[R]):
         return self
 
     async def __anext__(self) -> R:
-        """The next message. Raises the tree of errors.py, DeadlineExceeded after idle silence included."""
+        """The next message. Raises the errors of errors.py, also DeadlineExceeded after idle_seconds without one."""
         try:
             async with asyncio.timeout(self._idle_seconds):
                 message = await self._call.read()
@@ -99,14 +99,14 @@ class AsyncChannel:
             self._channel = None
 
     async def unary(self, call: Call[R]) -> R:
-        """The answer to a call. Raises the tree of errors.py."""
+        """The answer to a call. Raises the errors of errors.py."""
         send = self._open().unary_unary(
             call.method,
             request_serializer=type(call.request).SerializeToString,
             response_deserializer=call.response.FromString,
         )
         try:
-            answer: R = await send(call.request, timeout=call.seconds(self._timeout_seconds))
+            answer: R = await send(call.request, timeout=call.timeout_seconds(self._timeout_seconds))
             return answer
         except grpc.aio.AioRpcError as error:
             raise _translated(error, self._target) from None
@@ -118,7 +118,7 @@ class AsyncChannel:
             request_serializer=type(call.request).SerializeToString,
             response_deserializer=call.response.FromString,
         )
-        return AsyncStream(send(call.request), call.seconds(self._timeout_seconds), self._target)
+        return AsyncStream(send(call.request), call.timeout_seconds(self._timeout_seconds), self._target)
 
     def _open(self) -> grpc.aio.Channel:
         # Not in __init__: a channel belongs to the loop that it was made in.
@@ -141,10 +141,10 @@ class Stream(Generic[R]):
         return self
 
     def __next__(self) -> R:
-        """The next message. Raises the tree of errors.py, DeadlineExceeded after idle silence included."""
+        """The next message. Raises the errors of errors.py, also DeadlineExceeded after idle_seconds without one."""
         timer = None
         if self._idle_seconds is not None:
-            # gRPC's blocking streams have a deadline for the whole call alone.
+            # gRPC's blocking streams have a deadline for the whole call only.
             timer = threading.Timer(self._idle_seconds, self._expire)
             timer.daemon = True
             timer.start()
@@ -188,14 +188,14 @@ class Channel:
         self._channel.close()
 
     def unary(self, call: Call[R]) -> R:
-        """The answer to a call. Raises the tree of errors.py."""
+        """The answer to a call. Raises the errors of errors.py."""
         send = self._channel.unary_unary(
             call.method,
             request_serializer=type(call.request).SerializeToString,
             response_deserializer=call.response.FromString,
         )
         try:
-            answer: R = send(call.request, timeout=call.seconds(self._timeout_seconds))
+            answer: R = send(call.request, timeout=call.timeout_seconds(self._timeout_seconds))
             return answer
         except grpc.RpcError as error:
             raise _translated(error, self._target) from None
@@ -207,7 +207,7 @@ class Channel:
             request_serializer=type(call.request).SerializeToString,
             response_deserializer=call.response.FromString,
         )
-        return Stream(send(call.request), call.seconds(self._timeout_seconds), self._target)
+        return Stream(send(call.request), call.timeout_seconds(self._timeout_seconds), self._target)
 
 
 def _translated(error: grpc.RpcError, target: str) -> HypuraError:

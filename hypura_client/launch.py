@@ -1,7 +1,7 @@
 """Starting the daemon when none runs.
 
-probe ──serving──► done            spawned ──exit 3──► another one was faster: probe again
-  └─absent─► spawn ─► spawned      spawned ──other exit──► explain, with its last words
+probe ──serving──► done            spawned ──exit 3──► another daemon started first: probe again
+  └─absent─► spawn ─► spawned      spawned ──other exit──► error with the last lines of its log
 """
 
 import os
@@ -26,9 +26,9 @@ from hypura_client.errors import CannotConnect, DaemonSilent, DaemonStartFailed
 ALREADY_RUNNING_EXIT_CODE = 3
 START_SECONDS = 30.0
 SILENCE_SECONDS = 30.0
-"""How long a daemon may accept connections and not answer: a machine may be very busy."""
+"""How long a daemon may accept connections without answering: the machine may be very busy."""
 QUICK_SILENCE_SECONDS = 5.0
-"""The same for commands that answer at once, or say why not."""
+"""The same for commands that the daemon answers without work, so that they fail sooner."""
 _PROBE_SECONDS = 2.0
 _PAUSE_SECONDS = 0.05
 _RESPAWN_SECONDS = 0.5
@@ -37,8 +37,8 @@ _ROOM_BYTES = 64 * 1024
 """About what a daemon writes at its first start."""
 
 
-class Answer(Enum):
-    """What is at the socket."""
+class Probe(Enum):
+    """What a probe found at the socket."""
 
     ABSENT = "absent"
     NOT_SERVING = "not serving"
@@ -46,13 +46,13 @@ class Answer(Enum):
     SERVING = "serving"
 
 
-_ANSWERS = {grpc.StatusCode.UNAVAILABLE: Answer.ABSENT, grpc.StatusCode.DEADLINE_EXCEEDED: Answer.SILENT}
+_BY_STATUS = {grpc.StatusCode.UNAVAILABLE: Probe.ABSENT, grpc.StatusCode.DEADLINE_EXCEEDED: Probe.SILENT}
 
 
-def probe(socket_path: Path, timeout_seconds: float = _PROBE_SECONDS) -> Answer:
+def probe(socket_path: Path, timeout_seconds: float = _PROBE_SECONDS) -> Probe:
     """Asks the gRPC health service behind the socket."""
     if not socket_path.exists():
-        return Answer.ABSENT
+        return Probe.ABSENT
     with grpc.insecure_channel(target_of(socket_path), options=OPTIONS) as channel:
         check = channel.unary_unary(
             "/grpc.health.v1.Health/Check",
@@ -62,9 +62,9 @@ def probe(socket_path: Path, timeout_seconds: float = _PROBE_SECONDS) -> Answer:
         try:
             answer = check(health_pb2.HealthCheckRequest(), timeout=timeout_seconds)
         except grpc.RpcError as error:
-            return _ANSWERS.get(error.code(), Answer.NOT_SERVING)
+            return _BY_STATUS.get(error.code(), Probe.NOT_SERVING)
     serving = answer.status == health_pb2.HealthCheckResponse.SERVING
-    return Answer.SERVING if serving else Answer.NOT_SERVING
+    return Probe.SERVING if serving else Probe.NOT_SERVING
 
 
 def start_daemon(
@@ -78,10 +78,10 @@ def start_daemon(
 ) -> None:
     """Returns once a daemon serves at location, starting one unless HYPURA_NO_START is 1.
 
-    start_service: starts the installed service that serves there; then nothing is spawned beside it.
+    start_service: starts the installed service that serves there; no other daemon is spawned then.
     Raises what start_service raises, CannotConnect when none runs and none may be started, DaemonStartFailed when the
-    one that was started ends or does not serve within start_seconds, DaemonSilent when one that runs does not answer
-    for silence_seconds, and at once when it was stopped by a signal.
+    started daemon ends or does not serve within start_seconds, DaemonSilent when a running daemon does not answer for
+    silence_seconds, and at once when a signal has stopped it.
     """
     if not environ.get("HYPURA_SOCKET"):
         _check_owner(location.socket_path)
@@ -92,17 +92,17 @@ def start_daemon(
     silent_after = time.monotonic() + silence_seconds
     while True:
         answer = probe(location.socket_path, min(_PROBE_SECONDS, silence_seconds))
-        if answer is Answer.SERVING:
+        if answer is Probe.SERVING:
             return
-        if answer is Answer.SILENT and child is None:
+        if answer is Probe.SILENT and child is None:
             check_running(location)
             if time.monotonic() >= silent_after:
-                raise silence(location, silence_seconds)
-        if child is None and answer is Answer.ABSENT:
+                raise daemon_silent(location, silence_seconds)
+        if child is None and answer is Probe.ABSENT:
             if environ.get("HYPURA_NO_START") == "1":
                 raise CannotConnect(
                     f"no daemon answers at {location.socket_path}; start one with `hypurad`, "
-                    "or unset HYPURA_NO_START to have it started"
+                    "or unset HYPURA_NO_START so that hypuractl starts it"
                 )
             if start_service is not None:
                 on_spawn()
@@ -130,23 +130,23 @@ def check_running(location: Location) -> None:
     pid = _pid(location)
     if pid and _state(pid) in ("stopped", "tracing-stop"):
         raise DaemonSilent(
-            f"the daemon at {location.socket_path} (pid {pid}) is stopped, by a signal or a debugger, and answers "
-            f"nobody; let it go on with `kill -CONT {pid}`"
+            f"the daemon at {location.socket_path} (pid {pid}) was stopped by a signal or a debugger, and does "
+            f"not answer; continue it with `kill -CONT {pid}`"
         )
 
 
-def silence(location: Location, seconds: float) -> DaemonSilent:
-    """The error for a daemon that has not answered for so long."""
+def daemon_silent(location: Location, seconds: float) -> DaemonSilent:
+    """The error for a daemon that has not answered for these seconds."""
     pid = _pid(location)
     return DaemonSilent(
-        f"the daemon at {location.socket_path}{f' (pid {pid})' if pid else ''} accepts connections, and has not "
-        f"answered for {seconds:g} s: the machine is too busy, or it hangs; try again, "
+        f"the daemon at {location.socket_path}{f' (pid {pid})' if pid else ''} accepts connections but has not "
+        f"answered for {seconds:g} s: the machine is too busy, or the daemon hangs; try again, "
         f"or end it with `kill {pid or 'PID'}`"
     )
 
 
 def _pid(location: Location) -> int:
-    """The process that has the home, as it says itself; 0 where none does."""
+    """The process id that the daemon of this home has written down; 0 if there is none."""
     try:
         text = pid_path(location.home).read_text("ascii").strip()
     except (OSError, UnicodeDecodeError):
@@ -155,7 +155,7 @@ def _pid(location: Location) -> int:
 
 
 def _state(pid: int) -> str:
-    """What a process does, in psutil's words; empty for one that is not there."""
+    """A process's state by psutil's names; empty if there is no such process."""
     import psutil  # only here: it costs every other command its import
 
     try:
@@ -165,16 +165,17 @@ def _state(pid: int) -> str:
 
 
 def _check_owner(socket_path: Path) -> None:
-    """In a shared folder for temporary files, another user may have been there first, to be told what we ask."""
+    """Raises CannotConnect where another user owns the place: in a shared temporary folder, anybody may make it first
+    and read what is sent there."""
     for path in (socket_path, socket_path.parent, socket_path.parent.parent):
         if path.exists() and path.lstat().st_uid not in (os.getuid(), 0):
             raise CannotConnect(f"{path} belongs to another user; set HYPURA_SOCKET or HYPURA_HOME to a path of yours")
 
 
 def _spawn(location: Location, environ: Mapping[str, str]) -> tuple[subprocess.Popen[bytes], int]:
-    """Starts a daemon of its own session; returns it and the size of the log before."""
+    """Starts a daemon in a session of its own; returns it and the size of its log before."""
     child_environ = dict(environ)
-    # It runs elsewhere, so what is relative to this folder has to be said in full.
+    # The daemon runs in another folder, so relative paths are made absolute.
     if child_environ.get("HYPURA_HOME"):
         child_environ["HYPURA_HOME"] = str(location.home)
     if child_environ.get("HYPURA_SOCKET"):
@@ -191,7 +192,8 @@ def _spawn(location: Location, environ: Mapping[str, str]) -> tuple[subprocess.P
 
 
 def _check_room(home: Path) -> None:
-    """Raises OSError where the home has no room for what a daemon writes at its start: it could not say so itself."""
+    """Raises OSError where the home has no room for what a daemon writes at its start: the daemon itself has no place
+    to report that."""
     try:
         with tempfile.TemporaryFile(dir=home) as file:
             file.write(bytes(_ROOM_BYTES))
@@ -241,7 +243,7 @@ def _quoted(lines: list[str]) -> str:
 
 def _last_lines(path: Path, start_bytes: int) -> list[str]:
     if not path.exists():
-        return []  # A service's daemon may have nothing said yet.
+        return []  # A service's daemon may not have logged anything yet.
     with path.open("rb") as log:
         size_bytes = log.seek(0, os.SEEK_END)
         log.seek(max(start_bytes, size_bytes - 65536))

@@ -17,9 +17,9 @@ from hypura_client.channel import Channel, Stream
 class Client:
     """The daemon's calls, blocking; may be shared by threads, best with `with`.
 
-    where is the control socket's path or a gRPC address; timeout_seconds, where given, is the
-    deadline of every call and the longest silence of every stream but watch.
-    All methods raise the tree of errors.py and return the messages of hypura.v1.
+    where is the control socket's path or a gRPC address. timeout_seconds, if given, is the
+    deadline of every call and the longest pause between two messages of every stream but watch.
+    All methods raise the errors of errors.py and return the messages of hypura.v1.
     """
 
     def __init__(self, where: Path | str, *, timeout_seconds: float | None = None) -> None:
@@ -46,7 +46,7 @@ class Client:
         return self._channel.unary(calls.models())
 
     def add(self, path: Path | str, name: str = "", *, list_only: bool = False) -> control.AddModelResponse:
-        """Registers a GGUF file or a folder of them; list_only: only says what would be."""
+        """Registers a GGUF file or a folder of them; list_only: only lists what it would register."""
         return self._channel.unary(calls.add(str(path), name, list_only))
 
     def remove(self, name: str) -> control.RemoveModelResponse:
@@ -85,8 +85,8 @@ class Client:
         drive_bytes_per_second: float = 0.0,
         beyond_budget: bool = False,
     ) -> control.PlanResponse:
-        """How a model would be loaded. drive_bytes_per_second: its estimate for a drive that gives so much;
-        beyond_budget: for a process of one's own, which the daemon's budget does not limit."""
+        """How a model would be loaded. drive_bytes_per_second: estimate for a drive of this bandwidth;
+        beyond_budget: for a process outside the daemon, which the daemon's memory budget does not limit."""
         return self._channel.unary(calls.plan(model, options, drive_bytes_per_second, beyond_budget))
 
     def show_tuning(self, model: str) -> control.ShowTuningResponse:
@@ -139,7 +139,7 @@ class Client:
         suffix: str = "",
         use: inference.ModelUse | None = None,
     ) -> Stream[inference.GenerateResponse]:
-        """Continues a prompt, given as text or token ids; with a suffix it fills in what stands between."""
+        """Continues a prompt, given as text or token ids; with a suffix, generates what comes between the two."""
         return self._channel.stream(calls.generate(model, prompt, sampling, limits, suffix, use))
 
     def chat(
@@ -155,7 +155,7 @@ class Client:
         tool_choice: str = "",
         use: inference.ModelUse | None = None,
     ) -> Stream[inference.ChatResponse]:
-        """Answers a conversation: chunks of thinking and of content, and tool calls, each whole."""
+        """Answers a conversation: chunks of thinking and of content, and whole tool calls."""
         return self._channel.stream(
             calls.chat(model, messages, sampling, limits, think, think_level, tools_json, tool_choice, use)
         )
@@ -170,7 +170,7 @@ class Client:
         dimensions: int = 0,
         use: inference.ModelUse | None = None,
     ) -> inference.EmbedResponse:
-        """Turns texts into vectors, cut to so many dimensions if given."""
+        """Turns texts into vectors, cut to `dimensions` if given."""
         return self._channel.unary(calls.embed(model, texts, normalize, truncate, dimensions, use))
 
     def tokenize(self, model: str, text: str, *, add_special: bool = False) -> inference.TokenizeResponse:

@@ -1,1 +1,1 @@
-"""The benchmark: runs that can be compared, and what they show."""
+"""The benchmark: runs under the same conditions, and what they measure."""

@@ -1,8 +1,8 @@
-"""A memory cgroup of its own for one process, where the system lets us make one.
+"""A memory cgroup for one measured process, where the system allows it.
 
-v1   <memory mount>/<our cgroup>/hypura-bench-…       memory.limit_in_bytes
-v2   the nearest cgroup above that passes memory on   memory.max
-else a transient scope of the user's systemd          MemoryMax
+v1   <memory mount>/<our cgroup>/hypura-bench-…                memory.limit_in_bytes
+v2   the nearest parent that delegates the memory controller   memory.max
+else a transient scope of the user's systemd                   MemoryMax
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _ENTER = 'echo $$ > "$0/cgroup.procs" && exec "$@"'
 
 @dataclass(frozen=True, slots=True)
 class _Names:
-    """A memory controller's files. no_swap: what keeps the limit from being met by swapping, and its value."""
+    """A memory controller's files. no_swap: the file that forbids swapping, so that the limit holds, and its value."""
 
     limit: str
     peak: str
@@ -35,12 +35,12 @@ _V2 = _Names("memory.max", "memory.peak", ("memory.swap.max", "0"))
 
 
 class NoCgroup(Exception):
-    """None can be made here; the message says why."""
+    """No cgroup can be made here; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class MemoryCgroup:
-    """A cgroup with a memory limit. prefix: put before a command, has it run inside. kind, for people."""
+    """A cgroup with a memory limit. prefix: put before a command to run it inside. kind: for people."""
 
     kind: str
     prefix: tuple[str, ...]
@@ -48,16 +48,16 @@ class MemoryCgroup:
     peak_name: str = ""
 
     def peak_bytes(self) -> int | None:
-        """The most memory that was in use at once, page cache included; None where it is not told."""
+        """The most memory that was in use at once, page cache included; None if not known."""
         if self.folder is None:
             return None
         try:
             return int((self.folder / self.peak_name).read_text())
         except (OSError, ValueError):
-            return None  # memory.peak is younger than cgroup v2
+            return None  # The first kernels with cgroup v2 have no memory.peak.
 
     def remove(self) -> None:
-        """Remove it; the processes in it must have ended. One that stays busy is left to the system."""
+        """Removes it; the processes in it must have ended. A cgroup that stays busy is left behind."""
         if self.folder is None:
             return
         deadline = time.monotonic() + _REMOVE_SECONDS
@@ -70,16 +70,16 @@ class MemoryCgroup:
             except OSError:
                 if time.monotonic() > deadline:
                     return
-                time.sleep(_PAUSE_SECONDS)  # the kernel empties it a moment after its last process
+                time.sleep(_PAUSE_SECONDS)  # The kernel empties it a moment after its last process ended.
 
 
 def make(
     container_limit_bytes: int, process: Path = Path("/proc/self"), environ: dict[str, str] | None = None
 ) -> MemoryCgroup:
-    """A new cgroup that allows so much memory and no swap. Raises NoCgroup with the reasons."""
+    """A new cgroup that allows container_limit_bytes of memory and no swap. Raises NoCgroup with the reasons."""
     reasons: list[str] = []
     for names, parent in _parents(process):
-        _clear(parent)
+        _remove_leftovers(parent)
         folder = parent / f"{_NAME}{os.getpid()}-{uuid.uuid4().hex[:8]}"
         try:
             folder.mkdir()
@@ -105,8 +105,8 @@ def make(
     raise NoCgroup("; ".join(reasons) or "this system has no memory cgroups")
 
 
-def _clear(parent: Path) -> None:
-    """Remove what a benchmark that was killed has left; one whose processes still run stays."""
+def _remove_leftovers(parent: Path) -> None:
+    """Removes the cgroups that killed benchmarks left behind; those of running benchmarks are kept."""
     for folder in parent.glob(f"{_NAME}*-*"):
         number = folder.name.removeprefix(_NAME).partition("-")[0]
         if number.isdecimal() and not Path("/proc", number).exists():
@@ -115,7 +115,7 @@ def _clear(parent: Path) -> None:
 
 
 def _parents(process: Path) -> list[tuple[_Names, Path]]:
-    """Where a child with a memory limit may be made, the nearest first."""
+    """The cgroups in which a child with a memory limit may be made, the nearest first."""
     try:
         memberships = (process / "cgroup").read_text(errors="surrogateescape").splitlines()
         mounts = (process / "mountinfo").read_text(errors="surrogateescape").splitlines()
@@ -133,12 +133,12 @@ def _parents(process: Path) -> list[tuple[_Names, Path]]:
             if "memory" in controllers.split(",") and tail[0] == "cgroup" and "memory" in tail[2].split(","):
                 found.append((_V1, _levels(point, root, path)[0]))
             elif controllers == "" and tail[0] == "cgroup2":
-                # With processes of its own, a v2 cgroup cannot limit children: only those above can.
-                found += [(_V2, level) for level in _levels(point, root, path) if _passes_memory_on(level)]
+                # A v2 cgroup that has processes of its own cannot limit children; only its parents can.
+                found += [(_V2, level) for level in _levels(point, root, path) if _delegates_memory(level)]
     return found
 
 
-def _passes_memory_on(level: Path) -> bool:
+def _delegates_memory(level: Path) -> bool:
     try:
         return "memory" in (level / "cgroup.subtree_control").read_text().split()
     except OSError:
@@ -146,7 +146,7 @@ def _passes_memory_on(level: Path) -> bool:
 
 
 def _levels(point: Path, root: str, path: str) -> list[Path]:
-    """The folders of a cgroup and of all above it; a cgroup that is not mounted here is seen as the mount."""
+    """The folders of a cgroup and of its parents; for a cgroup that is not mounted here, the mount."""
     try:
         relative = PurePosixPath(path).relative_to(root)
     except ValueError:

@@ -15,7 +15,7 @@ MIB = 1 << 20
 QUICK = ((MIB, 1, 2), (MIB, 1, 4), (4 * MIB, 1, 4), (4 * MIB, 1, 8))
 """(block bytes, reads in flight per thread, threads) where drives reach their limit."""
 _QUICK_SECONDS = 0.5
-_PATIENCE = 10.0
+_END_SECONDS = 10.0
 
 
 class DriveUnreadable(HypuraError):
@@ -34,7 +34,7 @@ class Reading:
 
 
 def sweep(file: Path, points: Sequence[tuple[int, int, int]], seconds: float) -> Iterator[Reading]:
-    """Each point's reading as it is measured, `seconds` long each. Raises DriveUnreadable."""
+    """Yields each point's reading as it is measured, for `seconds` each. Raises DriveUnreadable."""
     asked = [part for point in points for part in ("--point", ":".join(map(str, point)))]
     command = [sys.executable, "-P", "-m", "hypura_worker.tools.drive", str(file), "--seconds", f"{seconds:g}", *asked]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -46,7 +46,7 @@ def sweep(file: Path, points: Sequence[tuple[int, int, int]], seconds: float) ->
                 yield Reading(**found)
         finally:
             process.terminate()
-            process.wait(_PATIENCE)
+            process.wait(_END_SECONDS)
 
 
 def bandwidth(file: Path) -> float | None:

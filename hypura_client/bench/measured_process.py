@@ -1,4 +1,4 @@
-"""A process that is measured: started in its cgroup, heard with deadlines, ended with its group, its death told."""
+"""A measured process: started in its cgroup, read with deadlines, ended with its process group, its end explained."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from hypura_client.errors import HypuraError, WorkerDied, WorkerFailed
 
 _GRACE_SECONDS = 10.0
 _DEATH_SECONDS = 30.0
-_LAST_WORDS_BYTES = 2000
+_LAST_LINES_BYTES = 2000
 _READ_BYTES = 65536
 
 
 class Killed(HypuraError):
-    """It died of SIGKILL that we did not send: its memory limit was exceeded."""
+    """A SIGKILL that we did not send ended it: it exceeded its memory limit."""
 
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """What the process, and the whole machine's processors, had used at one moment; None: not told here."""
+    """What the process, and the whole machine's processors, had used at one moment; None: not known here."""
 
     seconds: float
     system_seconds: float
@@ -46,27 +46,27 @@ class Usage:
         return min(1.0, max(0.0, others / there)) if there > 0 else 0.0
 
 
-class BenchProcess:
+class MeasuredProcess:
     """`python -m module`, ended by leaving `with`. prefix: what puts it into its cgroup; environment: added to ours.
 
-    folder is its own, for a socket, and removed with it.
+    folder belongs to it, for a socket, and is removed with it.
     """
 
     def __init__(self, module: str, prefix: Sequence[str], environment: Mapping[str, str]) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="hypura-"))
-        self._heard = b""
-        self._words = (self.folder / "stderr").open("w+b")
+        self._buffered = b""
+        self._stderr = (self.folder / "stderr").open("w+b")
         self._process = subprocess.Popen(
             [*prefix, sys.executable, "-P", "-m", module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._words,
+            stderr=self._stderr,
             env={**os.environ, "GGML_NO_BACKTRACE": "1", **environment},
             start_new_session=True,
         )
 
     def send(self, data: bytes) -> None:
-        """Write to its standard input, which stays open: its end is the process's end. Raises what death() gives."""
+        """Writes to its standard input, which stays open: closing it ends the process. Raises what death() returns."""
         if self._process.stdin is None:
             raise WorkerFailed("the process was started without pipes")
         try:
@@ -76,19 +76,19 @@ class BenchProcess:
             raise self.death() from error
 
     def line(self, seconds: float) -> bytes:
-        """The next line that it says. Raises TimeoutError after so many seconds, and what death() gives."""
+        """The next line of its standard output. Raises TimeoutError after `seconds`, and what death() returns."""
         if self._process.stdout is None:
             raise WorkerFailed("the process was started without pipes")
         deadline = time.monotonic() + seconds
-        while b"\n" not in self._heard:
+        while b"\n" not in self._buffered:
             ready, _, _ = select.select([self._process.stdout], [], [], max(0.0, deadline - time.monotonic()))
             if not ready:
                 raise TimeoutError
             more = os.read(self._process.stdout.fileno(), _READ_BYTES)
             if not more:
                 raise self.death()
-            self._heard += more
-        line, _, self._heard = self._heard.partition(b"\n")
+            self._buffered += more
+        line, _, self._buffered = self._buffered.partition(b"\n")
         return line
 
     @property
@@ -96,7 +96,7 @@ class BenchProcess:
         return self._process.poll() is not None
 
     def usage(self) -> Usage:
-        """What it has used by now. Raises what death() gives."""
+        """What it has used so far. Raises what death() returns."""
         import psutil  # only here: it costs every other command its import
 
         try:
@@ -116,21 +116,21 @@ class BenchProcess:
         )
 
     def death(self) -> HypuraError:
-        """How it ended; it gets a moment to be gone."""
+        """The error that says how it ended; waits a moment for its end."""
         try:
             status = self._process.wait(_DEATH_SECONDS)
         except subprocess.TimeoutExpired:
-            return WorkerFailed(f"process {self._process.pid} runs but answers no more")
+            return WorkerFailed(f"process {self._process.pid} runs but does not answer")
         if status in (-signal.SIGKILL, 128 + signal.SIGKILL):
-            return Killed(f"process {self._process.pid} was killed: its memory ran out")
-        size = self._words.seek(0, os.SEEK_END)
-        self._words.seek(max(0, size - _LAST_WORDS_BYTES))
-        words = self._words.read().decode(errors="replace").strip()
+            return Killed(f"process {self._process.pid} was killed: it ran out of memory")
+        size = self._stderr.seek(0, os.SEEK_END)
+        self._stderr.seek(max(0, size - _LAST_LINES_BYTES))
+        last_lines = self._stderr.read().decode(errors="replace").strip()
         how = f"signal {-status}" if status < 0 else f"code {status}"
-        return WorkerDied(f"process {self._process.pid} ended with {how}; its last words: {words or 'none'}")
+        return WorkerDied(f"process {self._process.pid} ended with {how}; its last lines: {last_lines or 'none'}")
 
     def close(self) -> None:
-        """End it, and its whole process group."""
+        """Ends it with its process group: SIGTERM, a grace time, SIGKILL."""
         if self._process.stdin is not None:
             self._process.stdin.close()
         try:
@@ -141,17 +141,17 @@ class BenchProcess:
             self._process.wait(_GRACE_SECONDS)
         if self._process.stdout is not None:
             self._process.stdout.close()
-        self._words.close()
+        self._stderr.close()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def _signal(self, number: signal.Signals) -> None:
-        """To its group, unless it has been collected: its id may be another's then."""
+        """Signals its group, unless the process has been collected: its id may belong to another then."""
         if self._process.returncode is not None:
             return
         try:
             os.killpg(self._process.pid, number)
         except (ProcessLookupError, PermissionError):
-            pass  # macOS answers EPERM for a group of zombies alone
+            pass  # macOS answers EPERM for a group that has only zombies.
 
     def __enter__(self) -> Self:
         return self

@@ -1,6 +1,6 @@
-"""A worker process of the benchmark's own: the one that a daemon runs, but in a cgroup and closely watched.
+"""A measured worker: the worker process that a daemon runs, but in a cgroup and with its counters read.
 
-bench ──stdin: length, WorkerBootstrap──► worker in its cgroup (stays open: its end is the worker's end)
+bench ──stdin: length, WorkerBootstrap──► worker in its cgroup (closing stdin ends the worker)
       ◄──stdout: {"address": "unix:…"}──
       ──gRPC: Load, Tokenize, Generate, Statistics──►
 """
@@ -21,8 +21,8 @@ from typing import Any, Self
 import grpc
 
 from hypura.v1 import inference_pb2, placement_pb2, worker_pb2, worker_pb2_grpc
-from hypura_client.bench.measured_process import BenchProcess, Usage
-from hypura_client.bench.runs import Bounds, Question, Run, less
+from hypura_client.bench.measured_process import MeasuredProcess, Usage
+from hypura_client.bench.runs import Run, TimeLimits, Workload, less
 from hypura_client.channel import OPTIONS, target_of
 from hypura_client.errors import HypuraError, WorkerFailed, from_status
 
@@ -33,19 +33,19 @@ _LENGTH = struct.Struct("<I")
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """The worker's counters and the process's, about the moment `seconds`."""
+    """The worker's counters and the process's, at the time `seconds`."""
 
     seconds: float
     statistics: worker_pb2.WorkerStatisticsResponse
     usage: Usage
 
 
-class BenchWorker:
-    """A worker, asked through gRPC. Every call raises Killed when memory ran out, WorkerDied when
-    it died otherwise, and the tree of errors.py for what the worker itself answers.
+class MeasuredWorker:
+    """A worker, called through gRPC. Every call raises Killed when memory ran out, WorkerDied when
+    the process ended otherwise, and the errors of errors.py that the worker itself reports.
     """
 
-    def __init__(self, process: BenchProcess) -> None:
+    def __init__(self, process: MeasuredProcess) -> None:
         self._process = process
         bootstrap = worker_pb2.WorkerBootstrap(
             socket_path=str(process.folder / "worker.s"), model="bench", log_level="warning"
@@ -62,7 +62,7 @@ class BenchWorker:
         self._stub = worker_pb2_grpc.WorkerServiceStub(self._channel)  # type: ignore[no-untyped-call]
 
     def load(self, plan: placement_pb2.Plan, seconds: float) -> worker_pb2.LoadedModel:
-        """Load the model as the plan says."""
+        """Loads the model as planned."""
         with self._explained():
             for message in self._stub.Load(worker_pb2.WorkerLoadRequest(plan=plan), timeout=seconds):
                 if message.HasField("loaded"):
@@ -76,19 +76,19 @@ class BenchWorker:
             request = worker_pb2.WorkerTokenizeRequest(text=text, add_special=True)
             return list(self._stub.Tokenize(request, timeout=_SHORT_SECONDS).token_ids)
 
-    def ask(self, question: Question, bounds: Bounds, load_seconds: float) -> Run:
-        """Continue the prompt until the tokens or the seconds are over, and say what it took."""
+    def generate(self, workload: Workload, limits: TimeLimits, load_seconds: float) -> Run:
+        """Continues the prompt until the tokens or the time run out. Returns what that took."""
         request = worker_pb2.WorkerGenerateRequest(
             request_id="bench",
-            prompt_ids=inference_pb2.TokenIds(ids=question.prompt_ids),
+            prompt_ids=inference_pb2.TokenIds(ids=workload.prompt_ids),
             sampling=inference_pb2.Sampling(
-                temperature=question.temperature, top_k=0, top_p=1.0, repeat_penalty=1.0, seed=question.seed
+                temperature=workload.temperature, top_k=0, top_p=1.0, repeat_penalty=1.0, seed=workload.seed
             ),
-            limits=inference_pb2.Limits(max_tokens=question.max_tokens, ignore_eos=True),
+            limits=inference_pb2.Limits(max_tokens=workload.max_tokens, ignore_eos=True),
         )
         began = time.monotonic()
         call = self._stub.Generate(request)
-        clock = _Clock(call, bounds.prefill_seconds)
+        clock = _Clock(call, limits.prefill_seconds)
         tokens: list[int] = []
         first: _Reading | None = None
         first_tokens, last = 0, began
@@ -103,11 +103,11 @@ class BenchWorker:
                         last = time.monotonic()
                         tokens += message.chunk.token_ids
                         if first is None:
-                            clock.restart(bounds.decode_seconds)
+                            clock.restart(limits.decode_seconds)
                             first, first_tokens = self._read(last), len(tokens)
             cut = False
         except HypuraError:
-            if not clock.over:
+            if not clock.expired:
                 raise
             cut = True
         finally:
@@ -115,7 +115,7 @@ class BenchWorker:
         run = Run(
             cut=cut,
             load_seconds=load_seconds,
-            prompt_tokens=len(question.prompt_ids),
+            prompt_tokens=len(workload.prompt_ids),
             token_ids=tuple(tokens),
             ttft_seconds=first.seconds - began if first is not None else None,
         )
@@ -124,7 +124,7 @@ class BenchWorker:
         return _measured(run, first, self._read(last), len(tokens) - first_tokens, finished)
 
     def close(self) -> None:
-        """Close the connection; the process is its owner's to end."""
+        """Closes the connection; the process's owner ends the process."""
         self._channel.close()
 
     def __enter__(self) -> Self:
@@ -152,11 +152,11 @@ class BenchWorker:
 
 
 class _Clock:
-    """Cancels a call when its time is over."""
+    """Cancels a call when its time has run out."""
 
     def __init__(self, call: Any, seconds: float) -> None:
         self._call = call
-        self.over = False
+        self.expired = False
         self._timer = self._start(seconds)
 
     def restart(self, seconds: float) -> None:
@@ -173,14 +173,14 @@ class _Clock:
         return timer
 
     def _expire(self) -> None:
-        self.over = True
+        self.expired = True
         self._call.cancel()
 
 
 def _measured(
     run: Run, first: _Reading, last: _Reading, decoded: int, finished: inference_pb2.RequestStatistics | None
 ) -> Run:
-    """The run with its decoding split up, from the readings at its first token and its last."""
+    """The run with its decoding time divided up, from the readings at its first and last token."""
     before, after = first.statistics, last.statistics
     passes = max(1, after.passes - before.passes)
     stall = (after.stall_seconds - before.stall_seconds) / passes
@@ -208,5 +208,5 @@ def _measured(
 
 
 def _wasted_bytes(statistics: worker_pb2.WorkerStatisticsResponse) -> int:
-    """Read ahead on a guess, and not used."""
+    """Bytes that were prefetched and not used."""
     return max(0, statistics.prefetched_bytes - statistics.prefetched_used_bytes)

@@ -1,4 +1,4 @@
-"""A campaign as one JSON object, and as a table for people. No effects."""
+"""A contest's results as one JSON object, and as a table for people. No effects."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from hypura.sizes import size_text
 from hypura.v1 import placement_pb2 as placement
-from hypura_client.bench.contest import Order, Results
+from hypura_client.bench.contest import Results, Setup
 from hypura_client.bench.runs import Run, agreement, middle, repetition, roofline_seconds, spread
 
 _FIGURES: dict[str, Callable[[Run], float | None]] = {
@@ -33,14 +33,14 @@ _BUSY_SHARE = 0.1
 
 def report(
     plan: placement.Plan,
-    order: Order,
+    setup: Setup,
     results: Results,
     notes: Sequence[str],
     predict: Callable[[float], float] | None = None,
 ) -> dict[str, Any]:
     """The JSON object of `hypuractl bench`; "hypura" is the first contender, "resident" the all-resident run.
 
-    predict: the planner's tok/s for a drive that gives so many bytes per second; the plan's own without it.
+    predict: the planner's tok/s for a drive of that many bytes per second; without it the plan's own estimate.
     """
     ours = results.runs["hypura"]
     made = _contender(ours)
@@ -49,14 +49,14 @@ def report(
     resident_seconds = middle(resident, lambda run: run.token_seconds)
     speed, computing = made["decode_tok_per_second"], made["compute_seconds_per_token"]
     resident_counts = resident_seconds is not None and resident_seconds <= (computing or resident_seconds)
-    # A disturbed resident run must not lower the bar: what we computed in less time can be computed in less.
+    # A disturbed resident run must not lower the roofline: what we computed in less time can be computed in less.
     compute = resident_seconds if resident_counts else computing
     used = made["used_bytes_per_token"] or 0.0 if plan.streamed_bytes else 0.0
     rate = made["drive_bytes_per_second"]
     predicted = predict(rate) if predict is not None and rate else plan.estimate.tok_per_second
     floor = None if compute is None else roofline_seconds(compute, used, made["drive_bytes_per_second"])
     if results.no_cgroup:
-        notes = [*notes, f"no memory cgroup could be made, so nothing enforced the limit: {results.no_cgroup}"]
+        notes = [*notes, f"no memory cgroup could be made, so the limit was not enforced: {results.no_cgroup}"]
     shares = [run.others_share for runs in results.runs.values() for run in runs if run.others_share is not None]
     if shares and max(shares) > _BUSY_SHARE:
         notes = [*notes, f"other programs took up to {max(shares):.0%} of the processor: the figures are too low"]
@@ -65,10 +65,10 @@ def report(
         notes = [
             *notes,
             f"touching {size_text(slowest.size_bytes)} of memory took {slowest.seconds:.1f} s before a run: this "
-            "machine's host gives memory only then; loads wait for it where no benchmark has touched it",
+            "machine's host gives memory only then, so loads wait for memory that nothing has touched yet",
         ]
     if repetition(token_ids) > _REPETITIVE:
-        notes = [*notes, "the text goes in circles, which makes hit rates higher than real text would"]
+        notes = [*notes, "the output repeats itself, which makes hit rates higher than those of real text"]
     baselines = {
         name: _baseline(name, results, ours, speed)
         for name in ("mmap", "no_mmap")
@@ -90,7 +90,7 @@ def report(
         "same_tokens_in_all_runs": all(run.token_ids == ours[0].token_ids for run in ours if not run.killed),
         "baselines": baselines,
         "prompt_tokens": len(results.prompt_ids),
-        "sampling": {"temperature": order.temperature, "top_k": 0, "top_p": 1.0, "seed": order.seed},
+        "sampling": {"temperature": setup.temperature, "top_k": 0, "top_p": 1.0, "seed": setup.seed},
         "repetition": repetition(token_ids),
         "threads": plan.threads,
         "ubatch_tokens": plan.ubatch_tokens,
@@ -159,7 +159,7 @@ def _row(title: str, entry: dict[str, Any]) -> tuple[str, ...]:
 
 
 def facts(made: dict[str, Any]) -> list[tuple[str, str]]:
-    """What else people want to know, one pair a line."""
+    """Further facts for people, one pair a line."""
     split = [
         f"{_milliseconds(made[f'{part}_seconds_per_token'])} {text}"
         for part, text in (("compute", "computing"), ("stall", "waiting for reads"), ("overhead", "beside both"))

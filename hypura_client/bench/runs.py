@@ -1,4 +1,4 @@
-"""What runs are asked, what they measured, and what follows from it: medians, spread, and the roofline. No effects."""
+"""Runs: what they compute, what they measured, and what follows: medians, spread and the roofline. No effects."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from statistics import median
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
-    """The longest that a run may load, read its prompt, and decode."""
+class TimeLimits:
+    """The longest times that a run may load, read its prompt, and decode."""
 
     load_seconds: float
     prefill_seconds: float
@@ -17,11 +17,11 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """What every run is asked: the same prompt, the same dice.
+class Workload:
+    """What every run computes: the same prompt, sampled with the same seed.
 
-    following_ids: what llama.cpp goes on with, whatever it would choose: another choice, for a last
-    bit that differs, would have it compute something else.
+    following_ids: the tokens with which llama.cpp continues, whatever it would choose: another choice,
+    because a last bit differs, would change what it computes.
     """
 
     prompt_ids: tuple[int, ...]
@@ -35,9 +35,9 @@ class Question:
 class Run:
     """One run. Seconds and bytes of decoding are per token; None: not known.
 
-    killed: it died of a signal, as memory ran out; cut: its time was over before its tokens.
-    used_bytes: of the bytes read, those that were computed with. others_share: of the processor's
-    time while decoding, what other programs took, 0 to 1.
+    killed: a signal killed it because memory ran out; cut: its time ended before its tokens did.
+    used_bytes: the bytes read that were used in computing. others_share: share of the processor's
+    time while decoding that other programs took, 0 to 1.
     """
 
     killed: bool = False
@@ -68,7 +68,7 @@ class Run:
 
     @property
     def overhead_seconds(self) -> float | None:
-        """Of a token's time, what is neither computing nor waiting for reads."""
+        """The part of a token's time that is neither computing nor waiting for reads."""
         if self.token_seconds is None or self.compute_seconds is None or self.stall_seconds is None:
             return None
         return max(0.0, self.token_seconds - self.compute_seconds - self.stall_seconds)
@@ -76,7 +76,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """The middle of several runs' figures, and their extremes."""
+    """The median of several runs' figures, and their extremes."""
 
     median: float
     low: float
@@ -84,7 +84,7 @@ class Spread:
 
 
 def spread(runs: Sequence[Run], figure: Callable[[Run], float | None]) -> Spread | None:
-    """Of a figure over the runs that have it; None when none does."""
+    """A figure's spread over the runs that have it; None when none does."""
     values = [value for value in map(figure, runs) if value is not None]
     return Spread(median(values), min(values), max(values)) if values else None
 
@@ -108,13 +108,13 @@ def roofline_seconds(
 
 
 def agreement(one: Sequence[int], other: Sequence[int]) -> float | None:
-    """Share of the places that both have where they chose the same token, 0 to 1."""
+    """Share of the positions where both chose the same token, 0 to 1."""
     pairs = list(zip(one, other, strict=False))
     return sum(mine == theirs for mine, theirs in pairs) / len(pairs) if pairs else None
 
 
 def repetition(tokens: Sequence[int], length: int = 4) -> float:
-    """Share of runs of `length` tokens that occurred before, 0 to 1: near 1, the text goes in circles."""
+    """Share of runs of `length` tokens that occurred before, 0 to 1: near 1, the output repeats itself."""
     grams = [tuple(tokens[i : i + length]) for i in range(len(tokens) - length + 1)]
     return 1 - len(set(grams)) / len(grams) if grams else 0.0
 

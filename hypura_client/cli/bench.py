@@ -10,11 +10,11 @@ from hypura.sizes import size_text
 from hypura.v1 import control_pb2 as control
 from hypura.v1 import placement_pb2 as placement
 from hypura_client.bench import cgroup
-from hypura_client.bench.contest import Contender, Order, contest, fits
+from hypura_client.bench.contest import Contender, Setup, contest, fits
 from hypura_client.bench.drive_sweep import MIB, Reading, sweep
 from hypura_client.bench.plots import drive_plot
 from hypura_client.bench.report import COLUMNS, facts, report, rows
-from hypura_client.bench.runs import Bounds
+from hypura_client.bench.runs import TimeLimits
 from hypura_client.bench.stock import Stock
 from hypura_client.cli.connection import connected, is_path, registered
 from hypura_client.cli.options import Context, Exact, Json, Memory, Model, WeightCacheLimit, load_options
@@ -24,12 +24,12 @@ from hypura_client.errors import InvalidRequest
 _LOAD_SECONDS = 1800.0
 _PREFILL_SECONDS = 600.0
 _SAFE_SHARE = 0.9
-"""Of the available memory: what is left keeps the system answering."""
+"""Share of the available memory that a run may take: the rest keeps the system responsive."""
 _BLOCKS = (64 << 10, 256 << 10, MIB, 4 * MIB)
 _DEPTHS = (1, 4, 16)
 _THREADS = (1, 2, 4, 8)
 _MOST_BYTES = 256 * MIB
-"""Buffers of one point: larger ones measure memory."""
+"""Largest buffers of one point: larger ones would measure memory."""
 _LEAST_POINT_SECONDS = 0.05
 
 
@@ -49,22 +49,22 @@ def bench(
         float, typer.Option("--seconds", metavar="S", min=1, max=86_400, help="Longest decoding of one run.")
     ] = 60.0,
     temperature: Annotated[
-        float, typer.Option("--temperature", metavar="T", min=0, max=100, help="0 may send the text in circles.")
+        float, typer.Option("--temperature", metavar="T", min=0, max=100, help="At 0 the output may repeat itself.")
     ] = 1.0,
-    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, max=2**32 - 1, help="Of the dice.")] = 1,
+    seed: Annotated[int, typer.Option("--seed", metavar="N", min=0, max=2**32 - 1, help="Sampling seed.")] = 1,
     context: Context = None,
     weight_cache: WeightCacheLimit = None,
     exact: Exact = False,
-    force: Annotated[bool, typer.Option("--force", help="Run what may exhaust the machine's memory.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Run even if the machine may run out of memory.")] = False,
     json_output: Json = False,
 ) -> None:
-    """Measure a model: speed, what a token's time is spent on, and how near it comes to what the hardware allows.
+    """Measure a model: its speed, what a token's time is spent on, and how near that is to what the hardware allows.
 
-    Every run has a worker process of its own, on Linux in a memory cgroup of the size that
-    --memory says, with the page cache emptied and its memory touched before (hosts of virtual
-    machines can be slow to give it). All continue the same page of English with the same dice
-    (temperature 1, a fixed seed), so that no text that goes in circles flatters a cache. Runs
-    alternate; figures are medians.
+    Every run has a worker process of its own, on Linux in a memory cgroup of the size of
+    --memory, with the page cache emptied and its memory touched before (hosts of virtual
+    machines can be slow to give it). All runs continue the same page of English at temperature 1
+    with the same seed: output that repeats itself would make a cache look better than it is.
+    Runs alternate; figures are medians.
 
     \b
     Examples:
@@ -83,17 +83,22 @@ def bench(
         repacks = machine.extra_buffers_work
         busy = [entry.name for entry in client.status().models if entry.state == control.MODEL_STATE_READY]
     if busy:
-        notes.append(f"the daemon holds {', '.join(busy)} in memory, which may disturb; `hypuractl unload` it first")
+        notes.append(f"the daemon has {', '.join(busy)} loaded, which may disturb; `hypuractl unload` it first")
     import psutil  # only here: it costs every other command its import
 
     available_bytes: int = psutil.virtual_memory().available
-    # What the daemon chooses by itself leaves the rest of the system its reserve.
-    _refuse_what_harms(plan, int(available_bytes * (1.0 if memory is None else _SAFE_SHARE)), force)
+    # A limit that the daemon chooses leaves a reserve for the rest of the system.
+    _refuse_too_large(plan, int(available_bytes * (1.0 if memory is None else _SAFE_SHARE)), force)
     contenders = [Contender("hypura", plan, memory)]
     if baseline:
         contenders += _baselines(plan, memory, available_bytes, repacks, force, notes)
-    order = Order(
-        prompt_tokens, tokens, temperature, seed, runs, Bounds(_LOAD_SECONDS, max(_PREFILL_SECONDS, seconds), seconds)
+    setup = Setup(
+        prompt_tokens,
+        tokens,
+        temperature,
+        seed,
+        runs,
+        TimeLimits(_LOAD_SECONDS, max(_PREFILL_SECONDS, seconds), seconds),
     )
 
     def predict(drive_bytes_per_second: float) -> float:
@@ -102,7 +107,7 @@ def bench(
             found = client.plan(name, wanted, drive_bytes_per_second=drive_bytes_per_second, beyond_budget=True)
         return found.plan.estimate.tok_per_second
 
-    made = report(plan, order, contest(contenders, order, note), notes, predict)
+    made = report(plan, setup, contest(contenders, setup, note), notes, predict)
     if json_output:
         print_json(made)
         return
@@ -113,9 +118,9 @@ def bench(
 def iobench(
     model: Annotated[str, typer.Argument(metavar="MODEL|PATH", help="A registered model, or a large file.")],
     seconds: Annotated[
-        float, typer.Option("--seconds", metavar="S", min=2, max=3600, help="For the whole sweep.")
+        float, typer.Option("--seconds", metavar="S", min=2, max=3600, help="Time of the whole sweep.")
     ] = 20.0,
-    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Draw it too, as .png or .svg.")] = None,
+    plot: Annotated[Path | None, typer.Option("--plot", metavar="FILE", help="Plot it too, as .png or .svg.")] = None,
     json_output: Json = False,
 ) -> None:
     """Measure direct reads from the drive that holds a model: block size × queue depth × threads.
@@ -141,21 +146,21 @@ def iobench(
         return
     _print_readings(readings, best)
     if plot is not None:
-        note(f"drawn to {plot}")
+        note(f"plot written to {plot}")
 
 
-def _refuse_what_harms(plan: placement.Plan, spare_bytes: int, force: bool) -> None:
+def _refuse_too_large(plan: placement.Plan, spare_bytes: int, force: bool) -> None:
     if plan.memory_limit_bytes > spare_bytes and not force:
         raise InvalidRequest(
-            f"{size_text(plan.memory_limit_bytes)} of memory are asked for and only {size_text(spare_bytes)} can be "
-            "spared now; close other programs, ask for less with --memory, or insist with --force"
+            f"{size_text(plan.memory_limit_bytes)} of memory are requested and only {size_text(spare_bytes)} can be "
+            "spared now; close other programs, request less with --memory, or run it all the same with --force"
         )
 
 
 def _baselines(
     plan: placement.Plan, memory: int | None, available_bytes: int, repacks: bool, force: bool, notes: list[str]
 ) -> list[Contender]:
-    """Stock llama.cpp as it may safely be run here; what is left out is said in notes."""
+    """The runs of stock llama.cpp that are safe here; adds to notes what is left out."""
     made = [Contender("mmap", plan, memory, Stock(mmap=True, extra_buffers=False))]
     roomy = fits(plan, available_bytes)
     # Without a limit of its own, a model that does not fit would take all memory of the machine.
@@ -163,11 +168,11 @@ def _baselines(
     if roomy or force or _can_limit():
         made.append(Contender("no_mmap", plan, limit, Stock(mmap=False, extra_buffers=repacks)))
     else:
-        notes.append("llama.cpp without mmap was left out: the model does not fit and no cgroup can hold it")
+        notes.append("llama.cpp without mmap was left out: the model does not fit, and no cgroup can limit it")
     if plan.streamed_bytes and roomy:
         made.append(Contender("resident", plan, None, Stock(mmap=False, extra_buffers=False)))
     elif plan.streamed_bytes:
-        notes.append("the model does not fit into memory here, so the roofline takes the time that ours computes")
+        notes.append("the model does not fit into memory here, so the roofline uses the time that hypura computes")
     return made
 
 
@@ -180,11 +185,11 @@ def _can_limit() -> bool:
 
 
 def _file_of(model: str) -> Path:
-    """The file that stands for a MODEL argument: the largest of a model's, so that reads are spread."""
+    """The file to read for a MODEL argument: a model's largest, so that reads are spread."""
     if is_path(model):
         path = Path(model).expanduser().absolute()
         if not path.is_file():
-            raise InvalidRequest(f"{path} is no file; name a large file on the drive that you want to measure")
+            raise InvalidRequest(f"{path} is not a file; name a large file on the drive that you want to measure")
         return path
     with connected() as client:
         files = client.show(model).files
@@ -228,6 +233,6 @@ def _print_readings(readings: list[Reading], best: Reading) -> None:
                 f"{size_text(best.bytes_per_second)}/s in blocks of {size_text(best.block_bytes)}, "
                 f"{best.queue_depth} in flight per thread, {best.threads} threads",
             ),
-            ("reads", "direct" if best.direct else "through the page cache, which may flatter"),
+            ("reads", "direct" if best.direct else "through the page cache, which may be faster than the drive"),
         )
     )

@@ -1,4 +1,4 @@
-"""A command's connection to the daemon, and what its MODEL argument means there."""
+"""A command's connection to the daemon, and which model its MODEL argument means."""
 
 import os
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ _MOST_NAMED = 12
 
 
 class Connection:
-    """The way to this environment's daemon, which is started where none runs, and again where it has ended."""
+    """A connection to this environment's daemon, which is started if none runs, and again if it has ended."""
 
     def __init__(self, silence_seconds: float) -> None:
         self._location = locate(os.environ)
@@ -26,7 +26,7 @@ class Connection:
         self._pid = 0
 
     def renew(self) -> bool:
-        """Connect anew; whether it is another daemon than the one before. Raises what starting and asking raise."""
+        """Connects again. Returns whether the daemon is another process than before. Raises the errors of errors.py."""
         self.client.close()
         self.client = self._opened()
         before, self._pid = self._pid, self.client.status().daemon.pid
@@ -45,7 +45,7 @@ class Connection:
 
 @contextmanager
 def connection(*, quick: bool = False) -> Iterator[Connection]:
-    """This environment's daemon. quick: the command is one that answers at once, or says why not."""
+    """This environment's daemon. quick: the daemon needs no time for the command, so give up sooner."""
     found = Connection(QUICK_SILENCE_SECONDS if quick else SILENCE_SECONDS)
     try:
         yield found
@@ -63,8 +63,8 @@ def connected(*, quick: bool = False) -> Iterator[Client]:
 def is_path(model: str) -> bool:
     """Whether a MODEL argument means a file or folder, not a name.
 
-    A folder counts only when written with a slash: one that happens to be called as a model
-    is must not hide it.
+    A folder counts only when written with a slash: a folder that has a model's name must not
+    hide the model.
     """
     path = Path(model).expanduser()
     return path.suffix.lower() == ".gguf" or path.is_file() or (os.sep in model and path.exists())
@@ -81,7 +81,7 @@ def registered(client: Client, model: str) -> str:
 
 
 def passed_over_text(file: control.PassedOver) -> str:
-    """A file that was not registered, and why: the reason names it, as a rule."""
+    """A file that was not registered, and why; most reasons name the file already."""
     return file.reason if file.path in file.reason else f"{file.path}: {file.reason}"
 
 

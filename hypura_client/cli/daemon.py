@@ -23,16 +23,16 @@ from hypura_client.cli.output import (
 )
 from hypura_client.discovery import locate
 from hypura_client.errors import DeadlineExceeded
-from hypura_client.launch import QUICK_SILENCE_SECONDS, Answer, check_running, probe, silence
+from hypura_client.launch import QUICK_SILENCE_SECONDS, Probe, check_running, daemon_silent, probe
 from hypura_client.sync import Client
 
-# Workers get a grace time of their own after the answers', before they are killed.
+# After the answers' grace time the workers have one of their own, before they are killed.
 _STOP_MARGIN_SECONDS = 30.0
 _STOP_PAUSE_SECONDS = 0.05
 
 
 def status(json_output: Json = False) -> None:
-    """Say what is loaded and how it does.
+    """Show the daemon and its loaded models.
 
     \b
     Examples:
@@ -73,11 +73,11 @@ def status(json_output: Json = False) -> None:
 def stop(
     grace: Annotated[
         float | None,
-        typer.Option("--grace", metavar="SECONDS", min=0, max=86400, help="How long answers may go on."),
+        typer.Option("--grace", metavar="SECONDS", min=0, max=86400, help="How long running answers may continue."),
     ] = None,
     json_output: Json = False,
 ) -> None:
-    """End the daemon, and its workers with it; does nothing when none runs.
+    """Stop the daemon and its workers; does nothing when none runs.
 
     \b
     Examples:
@@ -87,11 +87,11 @@ def stop(
     location = locate(os.environ)
     socket_path = location.socket_path
     answer = probe(socket_path)
-    was_running = answer is not Answer.ABSENT
-    if answer is Answer.SILENT:
+    was_running = answer is not Probe.ABSENT
+    if answer is Probe.SILENT:
         check_running(location)
-        if probe(socket_path, QUICK_SILENCE_SECONDS) is Answer.SILENT:
-            raise silence(location, QUICK_SILENCE_SECONDS)
+        if probe(socket_path, QUICK_SILENCE_SECONDS) is Probe.SILENT:
+            raise daemon_silent(location, QUICK_SILENCE_SECONDS)
     if was_running:
         with Client(socket_path) as client:
             pid = client.status().daemon.pid
@@ -104,7 +104,7 @@ def stop(
 
 
 def version(json_output: Json = False) -> None:
-    """Say which version this is; asks no daemon.
+    """Show the installed version; needs no daemon.
 
     \b
     Examples:
@@ -128,7 +128,7 @@ def model_dict(model: control.ModelStatus) -> dict[str, Any]:
 
 
 def _measuring_text(measuring: control.MeasuringStatus) -> str:
-    """What is not known of the machine yet, and whether that changes by itself; empty when all is known."""
+    """What is being measured, what failed, and what is not known of the machine yet; empty when all is known."""
     parts = []
     if measuring.what:
         parts.append(f"measuring {measuring.what} for {measuring.seconds:.0f} s")
@@ -172,7 +172,7 @@ def _wait_for_end(pid: int, seconds: float) -> None:
         while process.is_running() and process.status() != psutil.STATUS_ZOMBIE:
             if time.monotonic() > deadline:
                 raise DeadlineExceeded(
-                    f"the daemon (pid {pid}) was told to end and still runs after {seconds:g} s; "
+                    f"the daemon (pid {pid}) was asked to stop and still runs after {seconds:g} s; "
                     f"end it with `kill {pid}`"
                 )
             time.sleep(_STOP_PAUSE_SECONDS)

@@ -1,4 +1,4 @@
-"""hypuractl's entry: the table of commands, and what becomes of their errors."""
+"""hypuractl's entry point: the table of commands, and how errors become messages and exit codes."""
 
 import os
 import sys
@@ -12,8 +12,8 @@ from hypura_client.cli.output import note, print_json, safe
 from hypura_client.cli.stdio import (
     EXIT_BROKEN_PIPE,
     EXIT_OUTPUT_FAILED,
+    OutputClosed,
     OutputFailed,
-    ReaderGone,
     give_up_output,
     set_up,
 )
@@ -36,7 +36,7 @@ app = typer.Typer(
 @app.callback(
     epilog=(
         "Exit codes: 0 done, 1 the daemon refused, 2 wrong usage, 3 no daemon can be reached, "
-        "74 stdout cannot be written, 130 interrupted, 141 stdout's reader has gone. "
+        "74 stdout cannot be written, 130 interrupted, 141 the reader of stdout closed it. "
         "With --json an error is one object on stdout too: "
         '{"error": {"type", "message"}}.'
     )
@@ -45,7 +45,7 @@ def hypuractl() -> None:
     """Run language models larger than memory.
 
     A daemon is started when none runs, unless HYPURA_NO_START=1. HYPURA_SOCKET and HYPURA_HOME
-    say which daemon is meant.
+    select the daemon.
 
     \b
     Examples:
@@ -83,8 +83,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         code = _run(arguments)
         sys.stdout.flush()
-    except ReaderGone:
-        # The reader has gone (hypuractl … | head), and that is no failure to speak of.
+    except OutputClosed:
+        # The reader closed the pipe (hypuractl … | head), which is not a failure to report.
         give_up_output()
         code = EXIT_BROKEN_PIPE
     except OutputFailed as error:
@@ -103,16 +103,16 @@ def _run(arguments: Sequence[str]) -> int:
     except _USAGE_ERROR as error:
         return _report(error, "UsageError", _usage(error), EXIT_USAGE, wants_json)
     except UnicodeEncodeError as error:
-        # What is sent to the daemon is UTF-8, and the system's file names and arguments need not be.
+        # The daemon's messages are in UTF-8; the system's file names and arguments need not be.
         given = safe(error.object.encode("utf-8", "surrogateescape").decode("utf-8", "replace"))
-        message = f"{given[:200]!r} is not in UTF-8, which names and paths must be; rename the file, or write it anew"
+        message = f"{given[:200]!r} is not in UTF-8, as names and paths must be; rename the file or correct it"
         return _report(error, "UsageError", message, EXIT_USAGE, wants_json)
     except (KeyboardInterrupt, typer.Abort):
         code = EXIT_INTERRUPTED
-    except (ReaderGone, OutputFailed):
+    except (OutputClosed, OutputFailed):
         raise
     except OSError as error:
-        # A path of the command line that may not be looked at, is too long, or a working directory that has gone.
+        # A path that is too long or may not be read, or a working folder that was removed.
         where = f"{safe(os.fsdecode(error.filename))[:200]}: " if error.filename is not None else ""
         return _report(error, type(error).__name__, f"{where}{error.strerror or error}", EXIT_REFUSED, wants_json)
     except Exception as error:

@@ -42,7 +42,7 @@ from hypura_client.errors import InvalidRequest, UnexpectedReply
 from hypura_client.sync import Client
 
 EXIT_PASSED_OVER = 1
-"""A folder's models are registered, and not all of its files are models."""
+"""The folder's models are registered, but not all of its files are models that can be run."""
 MAX_MODELFILE_BYTES = 16 << 20
 _FROM = re.compile(r"(?im)^([ \t]*FROM[ \t]+)(\"?)([^\n\"]+?)(\"?[ \t]*\r?)$")
 _SHOWN_DIGEST_CHARACTERS = 12
@@ -68,13 +68,13 @@ def list_models(json_output: Json = False) -> None:
 
 def add(
     path: Annotated[Path, typer.Argument(help="A GGUF file, any part of a split one, or a folder.")],
-    name: Annotated[str, typer.Option("--name", help="Its name; made from the file's if left out.")] = "",
+    name: Annotated[str, typer.Option("--name", help="Its name; by default made from the file's name.")] = "",
     json_output: Json = False,
 ) -> None:
     """Register a GGUF file, or a folder of them.
 
-    What a folder holds beside models that can be run is named on stderr with why, and the exit code is 1 where a file
-    is damaged or cannot be read; the models are registered all the same.
+    Files of a folder that are not models that can be run are listed on stderr with the reason. The exit code is 1 if
+    one of them is damaged or cannot be read; the models are registered all the same.
 
     \b
     Examples:
@@ -105,7 +105,7 @@ def remove(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A registered name.")],
     json_output: Json = False,
 ) -> None:
-    """Forget a model. Files that were pulled for it are deleted, your own are left alone.
+    """Remove a model from the list. Files that were pulled for it are deleted; your own files are kept.
 
     \b
     Examples:
@@ -117,7 +117,7 @@ def remove(
     if json_output:
         print_json({"removed": name})
     else:
-        print_line(f"{name} is removed; files that hypura did not fetch itself are left alone")
+        print_line(f"removed {name}; files that hypura did not download itself are kept")
 
 
 def copy(
@@ -136,17 +136,17 @@ def copy(
     if json_output:
         print_json(as_dict(model))
     else:
-        print_line(f"{model.name} is {source}")
+        print_line(f"{model.name} is now another name of {source}")
 
 
 def create(
     name: Annotated[str, typer.Argument(metavar="NAME", help="The name of the new model.")],
     file: Annotated[
-        str, typer.Option("--file", "-f", metavar="PATH", help="The Modelfile; - reads it from stdin.")
+        str, typer.Option("--file", "-f", metavar="PATH", help="The Modelfile; - reads stdin.")
     ] = "Modelfile",
     json_output: Json = False,
 ) -> None:
-    """Make a model out of another, with a Modelfile: FROM, PARAMETER, TEMPLATE, SYSTEM, MESSAGE, LICENSE.
+    """Create a model from another, with a Modelfile: FROM, PARAMETER, TEMPLATE, SYSTEM, MESSAGE, LICENSE.
 
     FROM names a model, or a GGUF file, which stays where it is. The text may be in UTF-8, or UTF-16 with its byte
     order mark.
@@ -158,19 +158,19 @@ def create(
     """
     text, folder = _modelfile(file)
     with connected(quick=True) as client:
-        model = client.create(name, with_whole_paths(text, folder)).model
+        model = client.create(name, with_absolute_paths(text, folder)).model
     if json_output:
         print_json(as_dict(model))
     else:
-        print_line(f"{model.name} is made; talk to it with: hypuractl run {model.name}")
+        print_line(f"created {model.name}; run it with: hypuractl run {model.name}")
 
 
 def pull(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="What to fetch; see the examples.")],
-    insecure: Annotated[bool, typer.Option("--insecure", help="Let the registry be spoken to without TLS.")] = False,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="What to download; see the examples.")],
+    insecure: Annotated[bool, typer.Option("--insecure", help="Allow a registry without TLS.")] = False,
     json_output: Json = False,
 ) -> None:
-    """Download a model. One that was broken off goes on where it was.
+    """Download a model. An interrupted download continues where it stopped.
 
     \b
     Examples:
@@ -184,13 +184,13 @@ def pull(
     if json_output:
         print_json(as_dict(model))
     else:
-        print_line(f"{model.name} is here: {size_text(model.size_bytes)}, {model.quantization or model.error}")
+        print_line(f"pulled {model.name}: {size_text(model.size_bytes)}, {model.quantization or model.error}")
 
 
 def show(
     model: Model,
     tensors: Tensors = False,
-    modelfile: Annotated[bool, typer.Option("--modelfile", help="Print a Modelfile that makes it.")] = False,
+    modelfile: Annotated[bool, typer.Option("--modelfile", help="Print a Modelfile that creates it.")] = False,
     json_output: Json = False,
 ) -> None:
     """Describe a model.
@@ -240,7 +240,7 @@ def show(
 
 
 def pull_with_progress(client: Client, name: str, *, insecure: bool) -> control.ModelSummary:
-    """Downloads a model with bars on stderr, or a line per stage and file where stderr is no terminal."""
+    """Downloads a model with bars on stderr, or with a line per stage and file where stderr is not a terminal."""
     last = None
     console = stderr_console()
     progress = Progress(
@@ -273,8 +273,8 @@ def pull_with_progress(client: Client, name: str, *, insecure: bool) -> control.
     return pulled_model(last)
 
 
-def with_whole_paths(text: str, folder: Path) -> str:
-    """The Modelfile with what FROM names as an absolute path, where that is a file seen from `folder`."""
+def with_absolute_paths(text: str, folder: Path) -> str:
+    """The Modelfile, with FROM's path made absolute where it names a file relative to `folder`."""
 
     def replaced(match: re.Match[str]) -> str:
         given = match[3].strip()
@@ -313,7 +313,7 @@ def _metadata(text: str) -> object:
     try:
         return json.loads(text or "{}")
     except ValueError as error:
-        raise UnexpectedReply(f"the daemon's metadata is no JSON: {error}") from error
+        raise UnexpectedReply(f"the daemon's metadata is not valid JSON: {error}") from error
 
 
 def _print_models(models: Iterable[control.ModelSummary]) -> None:
@@ -334,7 +334,7 @@ def _print_models(models: Iterable[control.ModelSummary]) -> None:
 
 
 def _modelfile(file: str) -> tuple[str, Path]:
-    """The Modelfile's text, and the folder that its paths start from."""
+    """The Modelfile's text, and the folder that its paths are relative to."""
     path = Path(file).expanduser()
     name = "standard input" if file == "-" else str(path)
     try:
@@ -344,7 +344,7 @@ def _modelfile(file: str) -> tuple[str, Path]:
             with path.open("rb") as stream:
                 content, folder = stream.read(MAX_MODELFILE_BYTES + 1), path.absolute().parent
         if len(content) > MAX_MODELFILE_BYTES:
-            raise InvalidRequest(f"{name} has more than {MAX_MODELFILE_BYTES} bytes; it is no Modelfile")
+            raise InvalidRequest(f"{name} is larger than {MAX_MODELFILE_BYTES} bytes, too large for a Modelfile")
         return decoded(content, name, None), folder
     except OSError as error:
         raise InvalidRequest(f"{path} cannot be read: {error.strerror}; name a Modelfile with -f") from error
@@ -353,6 +353,6 @@ def _modelfile(file: str) -> tuple[str, Path]:
 
 
 def _short(file: str) -> str:
-    """What is told of a file: a digest's start, or the name."""
+    """How a file is shown: by the start of its digest, or by its name."""
     digest = file.removeprefix("sha256:")
     return f"pulling {digest[:_SHOWN_DIGEST_CHARACTERS] if digest != file else file}"

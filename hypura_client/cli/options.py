@@ -54,12 +54,12 @@ Memory = Annotated[
         "--memory",
         metavar="SIZE",
         parser=_parser(parse_size, "size"),
-        help="Limit of the worker's whole memory, as 4GB or 1.5GiB; what the daemon can spare if left out.",
+        help="Limit of the worker's whole memory, such as 4GB or 1.5GiB; by default what the daemon can spare.",
     ),
 ]
 Context = Annotated[
     int | None,
-    typer.Option("--context", metavar="TOKENS", min=1, max=2**32 - 1, help="Tokens of context to make room for."),
+    typer.Option("--context", metavar="TOKENS", min=1, max=2**32 - 1, help="Length of the context in tokens."),
 ]
 WeightCacheLimit = Annotated[
     WeightCache | None,
@@ -67,7 +67,7 @@ WeightCacheLimit = Annotated[
         "--weight-cache",
         metavar="SIZE|PERCENT",
         parser=_parser(parse_weight_cache, "size or percentage"),
-        help="How much of the streamable weights may stay in memory, as 4GB or 25%.",
+        help="How much of the streamable weights may stay in memory, such as 4GB or 25%.",
     ),
 ]
 KeepAlive = Annotated[
@@ -76,7 +76,7 @@ KeepAlive = Annotated[
         "--keep-alive",
         metavar="TIME",
         parser=_parser(parse_duration, "time"),
-        help="How long it stays loaded after its last request, as 10m, 1h30m or 0; -1 is for ever.",
+        help="How long it stays loaded after its last request, such as 10m, 1h30m or 0; -1 is for ever.",
     ),
 ]
 Exact = Annotated[bool, typer.Option("--exact", help="Make the result independent of the memory limit, bit for bit.")]
@@ -91,7 +91,7 @@ def load_options(
     pin: bool = False,
     keep_alive_seconds: float | None = None,
 ) -> control.LoadOptions:
-    """The options as the daemon takes them."""
+    """The options as the daemon's message."""
     return control.LoadOptions(
         memory_limit_bytes=memory_limit_bytes or 0,
         context_tokens=context_tokens or 0,

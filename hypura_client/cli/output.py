@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from hypura.v1 import placement_pb2 as placement
-from hypura_client.cli.stdio import can_say
+from hypura_client.cli.stdio import can_encode
 
 PIPE_COLUMNS = 200
 
@@ -44,14 +44,14 @@ def safe(text: str) -> str:
 def print_json(value: dict[str, Any]) -> None:
     """The command's one object on stdout."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False)
-    if not can_say(text, sys.stdout):
+    if not can_encode(text, sys.stdout):
         text = json.dumps(value, allow_nan=False)
     sys.stdout.write(text + "\n")
     sys.stdout.flush()
 
 
 def stdout_console() -> Console:
-    """Where it is no terminal, rich would fold names at 80 columns: a pipe has no width."""
+    """stdout for tables. A pipe has no width; rich would fold names at 80 columns there."""
     return Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_COLUMNS)
 
 

@@ -90,7 +90,7 @@ def plan(
     tensors: Tensors = False,
     json_output: Json = False,
 ) -> None:
-    """Say how a model would be loaded, and how fast it should be.
+    """Show how a model would be loaded, and how fast it should run.
 
     \b
     Examples:
@@ -100,15 +100,15 @@ def plan(
     options = load_options(memory, context, weight_cache, exact)
     with connected(quick=True) as client:
         answer = client.plan(registered(client, model), options)
-    made = answer.plan
+    planned = answer.plan
     if json_output:
-        described = as_dict(made, without=() if tensors else ("tensors",))
+        described = as_dict(planned, without=() if tensors else ("tensors",))
         print_json({**described, "limiting_budget_bytes": answer.memory_budget_bytes or None})
         return
-    print_facts(_plan_facts(made, _limit_text(answer.memory_budget_bytes, memory or 0)))
-    print_table(("MEMORY", ">SIZE"), ((item.name, size_text(item.size_bytes)) for item in made.memory))
+    print_facts(_plan_facts(planned, _limit_text(answer.memory_budget_bytes, memory or 0)))
+    print_table(("MEMORY", ">SIZE"), ((item.name, size_text(item.size_bytes)) for item in planned.memory))
     if tensors:
-        print_tensors(made.tensors)
+        print_tensors(planned.tensors)
 
 
 def load(
@@ -158,7 +158,7 @@ def unload(model: Model, json_output: Json = False) -> None:
 
 
 def load_with_progress(client: Client, model: str, options: control.LoadOptions) -> control.ModelStatus:
-    """Loads a model with a bar on stderr, or a line per stage where stderr is no terminal."""
+    """Loads a model with a bar on stderr, or with a line per stage where stderr is not a terminal."""
     last = None
     console = stderr_console()
     progress = Progress(
@@ -190,7 +190,7 @@ def _gpu_memory(gpu: placement.GpuDevice) -> str:
 
 
 def _speeds(profile: placement.HardwareProfile) -> str:
-    """Of the types that most models are made of."""
+    """Products per type, for the types that most models use."""
     return ", ".join(
         f"{speed.type} {size_text(speed.bytes_per_second)}/s"
         for speed in profile.type_speeds
@@ -209,7 +209,7 @@ def _drive(drive: placement.DriveProfile) -> str:
 
 
 def _numbers(layers: Sequence[int]) -> str:
-    """Neighbours as a range, others one by one as far as a line goes."""
+    """Consecutive layers as a range; others one by one, as many as fit on a line."""
     if len(layers) > 1 and list(layers) == list(range(layers[0], layers[-1] + 1)):
         return f"{layers[0]}-{layers[-1]}"
     if len(layers) > _MOST_LISTED:
@@ -217,13 +217,14 @@ def _numbers(layers: Sequence[int]) -> str:
     return ", ".join(map(str, layers))
 
 
-def _limit_text(budget_bytes: int, asked_bytes: int) -> str:
-    """Why a plan keeps to less than what was asked for."""
-    if not budget_bytes:
+def _limit_text(memory_budget_bytes: int, requested_bytes: int) -> str:
+    """Why a plan keeps to less memory than requested; empty if it does not."""
+    if not memory_budget_bytes:
         return ""
     return (
-        f"the daemon's budget for all models is {size_text(budget_bytes)}, less than the {size_text(asked_bytes)} of "
-        "--memory, so that it is the limit; `hypurad --memory` or HYPURA_MEMORY sets it"
+        f"the daemon's budget for all models is {size_text(memory_budget_bytes)}, less than the "
+        f"{size_text(requested_bytes)} of --memory, so the budget is the limit; "
+        "set it with `hypurad --memory` or HYPURA_MEMORY"
     )
 
 
@@ -269,7 +270,7 @@ def _plan_facts(made: placement.Plan, limit: str) -> Iterable[tuple[str, str]]:
     yield "tuned", f"{', '.join(made.tuned)} (`hypuractl tune {made.model} --show`)" if made.tuned else ""
     yield (
         "estimate",
-        f"{estimate.tok_per_second:.2f} tok/s, limited by {bound or 'nothing known'}; "
+        f"{estimate.tok_per_second:.2f} tok/s, limited by {bound or 'an unknown bound'}; "
         f"{estimate.ttft_seconds:.1f} s to the first token of 512; hit rate {estimate.hit_rate:.1%}; "
         f"{size_text(estimate.bytes_read_per_token)} read per token",
     )

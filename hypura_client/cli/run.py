@@ -10,7 +10,7 @@ from hypura.v1 import control_pb2 as control
 from hypura.v1 import inference_pb2 as inference
 from hypura_client.cli.connection import Connection, connection, registered
 from hypura_client.cli.dialogue.answer import Display, answer_dict, print_summary, write_text, write_thinking
-from hypura_client.cli.dialogue.conversation import Conversation, Wishes
+from hypura_client.cli.dialogue.conversation import AnswerOptions, Conversation
 from hypura_client.cli.dialogue.terminal import Dialogue
 from hypura_client.cli.options import (
     Context,
@@ -29,7 +29,11 @@ from hypura_client.sync import Client
 MaxTokens = Annotated[
     int | None,
     typer.Option(
-        "--max-tokens", metavar="N", min=1, max=2**31 - 1, help="Stop after N tokens; else at the end of context."
+        "--max-tokens",
+        metavar="N",
+        min=1,
+        max=2**31 - 1,
+        help="Stop after N tokens; by default where the context ends.",
     ),
 ]
 Temperature = Annotated[
@@ -40,11 +44,11 @@ Seed = Annotated[
     int | None,
     typer.Option("--seed", min=0, max=2**32 - 1, metavar="N", help="The same seed gives the same answer."),
 ]
-IgnoreEos = Annotated[bool, typer.Option("--ignore-eos", help="Go on where the model would end; for measuring.")]
+IgnoreEos = Annotated[bool, typer.Option("--ignore-eos", help="Continue where the model would end; for measuring.")]
 System = Annotated[str | None, typer.Option("--system", metavar="TEXT", help="Instructions for a chat model.")]
 Think = Annotated[
     bool | None,
-    typer.Option("--think/--no-think", help="Whether to think first; the model's default if left out."),
+    typer.Option("--think/--no-think", help="Whether to think first; by default as the model does."),
 ]
 ThinkLevel = Annotated[
     str, typer.Option("--think-level", metavar="LEVEL", help="How hard to think: low, medium, high or max.")
@@ -57,7 +61,7 @@ Tools = Annotated[
 MAX_TOOLS_BYTES = 1 << 20
 
 
-def _nothing(text: str) -> None:
+def _discard(text: str) -> None:
     pass
 
 
@@ -104,7 +108,7 @@ def run(
     if json_output and prompt is None:
         raise typer.BadParameter("--json needs a prompt", param_hint="PROMPT")
     options = load_options(memory, context, weight_cache, exact)
-    wishes = Wishes(
+    answer_options = AnswerOptions(
         inference.Sampling(temperature=temperature, seed=seed),
         inference.Limits(max_tokens=max_tokens, ignore_eos=ignore_eos),
         think,
@@ -112,7 +116,7 @@ def run(
         _tools_json(tools) if tools is not None else "",
     )
     display = Display(
-        _nothing if json_output else write_text, _nothing if json_output or hide_thinking else write_thinking
+        _discard if json_output else write_text, _discard if json_output or hide_thinking else write_thinking
     )
 
     def load(connection: Connection, model: str) -> tuple[str, bool, control.ModelStatus]:
@@ -127,7 +131,7 @@ def run(
     with connection() as found:
         started_seconds = time.time()
         name, chats, status = load(found, model)
-        conversation = Conversation(name, chats, wishes, system, display)
+        conversation = Conversation(name, chats, answer_options, system, display)
         if prompt is None:
             Dialogue(found, conversation, load, status).run()
             return
@@ -157,7 +161,7 @@ def _tools_json(path: Path) -> str:
 
 
 def _ready(client: Client, name: str, options: control.LoadOptions) -> control.ModelStatus:
-    """The model's status once it is loaded. Without options a loaded model is taken as it is."""
+    """The model's status once it is loaded. Without options, a model that is loaded already is used as it is."""
     if options == control.LoadOptions():
         for status in client.status().models:
             if status.name == name and status.state == control.MODEL_STATE_READY:

@@ -1,4 +1,4 @@
-"""The standard streams: set up so that no closed, full or ASCII terminal, pipe or file ends in a traceback."""
+"""The standard streams, set up so that a closed pipe, a full disk or an ASCII terminal never causes a traceback."""
 
 import errno
 import io
@@ -7,17 +7,17 @@ import sys
 from typing import IO, TextIO
 
 EXIT_OUTPUT_FAILED = 74
-"""EX_IOERR of sysexits.h: what was to be printed could not be."""
+"""EX_IOERR of sysexits.h: standard output could not be written."""
 EXIT_BROKEN_PIPE = 141
-"""What shells report of a program that SIGPIPE ended: 128 + 13."""
+"""What shells report for a program that SIGPIPE ended: 128 + 13."""
 
 
-class ReaderGone(Exception):
-    """Whoever read standard output has gone. No OSError: click and rich end the program at those."""
+class OutputClosed(Exception):
+    """The reader of standard output has closed it. Not an OSError: click and rich end the program on those."""
 
 
 class OutputFailed(OSError):
-    """Standard output cannot be written, for another reason than that its reader has gone."""
+    """Standard output cannot be written, for another reason than that its reader has closed it."""
 
     def __str__(self) -> str:
         remedy = "make room there" if self.errno in (errno.ENOSPC, errno.EDQUOT) else "send it elsewhere"
@@ -25,19 +25,19 @@ class OutputFailed(OSError):
 
 
 class _Output(io.FileIO):
-    """Standard output, whose failures are told from those of other files."""
+    """Standard output. Its failures raise errors of their own, apart from those of other files."""
 
     def write(self, data: object) -> int | None:  # type: ignore[override]
         try:
             return super().write(data)  # type: ignore[arg-type]
         except BrokenPipeError as error:
-            raise ReaderGone from error
+            raise OutputClosed from error
         except OSError as error:
             raise OutputFailed(error.errno, error.strerror) from error
 
 
 class _Messages(io.FileIO):
-    """Standard error: where a message cannot be written, nobody can be told, and the command goes on without it."""
+    """Standard error. A message that cannot be written is dropped, and the command continues."""
 
     def write(self, data: object) -> int | None:  # type: ignore[override]
         try:
@@ -47,8 +47,8 @@ class _Messages(io.FileIO):
 
 
 def set_up() -> None:
-    """Make all three streams usable: open where they are closed, and encoding whatever text there is."""
-    # In this order: the system gives the lowest free number, and a socket must not become standard output.
+    """Makes all three streams usable: opens closed ones, and lets each encode any text."""
+    # In this order: the system assigns the lowest free number, and a socket must not become standard output.
     for number, stream in ((0, sys.stdin), (1, sys.stdout), (2, sys.stderr)):
         if stream is None:
             _open_null(number)
@@ -62,13 +62,13 @@ def set_up() -> None:
 
 
 def give_up_output() -> None:
-    """Send what standard output still holds nowhere: Python writes it at its end, and would complain."""
+    """Discards what standard output still holds: Python would write it at exit, and report the failure."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)
     os.close(null)
 
 
-def can_say(text: str, stream: TextIO) -> bool:
+def can_encode(text: str, stream: TextIO) -> bool:
     """Whether the stream's encoding has all of these characters."""
     try:
         text.encode(stream.encoding or "ascii")
@@ -78,7 +78,7 @@ def can_say(text: str, stream: TextIO) -> bool:
 
 
 def _open_null(number: int) -> None:
-    """Open the null device under the number, for reading alone: writing to what was closed has to fail."""
+    """Opens the null device as this descriptor, for reading only: writing to a closed stream must fail."""
     try:
         os.fstat(number)
     except OSError:
@@ -89,7 +89,7 @@ def _open_null(number: int) -> None:
 
 
 def _has_number(stream: IO[str], number: int) -> bool:
-    """Whether the stream is that of the process, and not one that a test or a program around this put there."""
+    """Whether the stream is the process's own, and not one that a test or an embedding program put in its place."""
     try:
         return isinstance(stream, io.TextIOWrapper) and stream.fileno() == number
     except (OSError, ValueError):

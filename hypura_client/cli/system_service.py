@@ -1,4 +1,4 @@
-"""hypuractl service …: hypurad kept running by the system."""
+"""hypuractl service …: hypurad as a service of launchd or systemd."""
 
 import os
 import subprocess
@@ -21,9 +21,9 @@ app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 @app.callback()
 def service() -> None:
-    """Keep hypurad running: from login on, and again after a failure.
+    """Keep hypurad running: start it at login, and again after a failure.
 
-    By launchd on macOS, by systemd's user manager on Linux. Settings stay in config.toml in hypura's home folder.
+    launchd does that on macOS, systemd's user manager on Linux. Settings stay in config.toml in hypura's home folder.
 
     \b
     Examples:
@@ -35,59 +35,59 @@ def service() -> None:
 
 @app.command()
 def install(json_output: Json = False) -> None:
-    """Have hypurad run now and at every login; again after a changed `http` in config.toml, or an upgrade."""
+    """Run hypurad now and at every login. Repeat it after an upgrade, or a change of `http` in config.toml."""
     changed = current().install(_definition(locate(os.environ)))
-    _tell(json_output, changed, "installed: hypurad runs now, and from every login on", "installed already")
+    _print_change(json_output, changed, "installed: hypurad runs now and at every login", "already installed")
 
 
 @app.command()
 def uninstall(json_output: Json = False) -> None:
-    """End hypurad and take it out of the system; models and settings stay."""
-    _tell(json_output, current().uninstall(), "uninstalled", "it was not installed")
+    """Stop hypurad and remove the service; models and settings are kept."""
+    _print_change(json_output, current().uninstall(), "uninstalled", "it was not installed")
 
 
 @app.command()
 def start(json_output: Json = False) -> None:
-    """Run it now."""
+    """Start it."""
     current().start()
-    _tell(json_output, True, "started", "")
+    _print_change(json_output, True, "started", "")
 
 
 @app.command()
 def stop(json_output: Json = False) -> None:
-    """End it until it is started, or until the next login; running answers get the daemon's grace time."""
+    """Stop it until it is started, or until the next login; running answers have the daemon's grace time."""
     current().stop()
-    _tell(json_output, True, "stopped", "")
+    _print_change(json_output, True, "stopped", "")
 
 
 @app.command()
 def restart(json_output: Json = False) -> None:
-    """End it and run it again."""
+    """Stop it and start it again."""
     current().restart()
-    _tell(json_output, True, "restarted", "")
+    _print_change(json_output, True, "restarted", "")
 
 
 @app.command()
 def status(json_output: Json = False) -> None:
-    """Say whether it is installed and running; for what is loaded: hypuractl status."""
-    told = current().status()
-    files = [str(path) for path in told.files]
+    """Show whether it is installed and running; `hypuractl status` shows what is loaded."""
+    found = current().status()
+    files = [str(path) for path in found.files]
     if json_output:
         print_json(
             {
-                "installed": told.installed,
-                "running": told.running,
-                "pid": told.pid or None,
-                "detail": told.detail,
+                "installed": found.installed,
+                "running": found.running,
+                "pid": found.pid or None,
+                "detail": found.detail,
                 "files": files,
             }
         )
         return
     print_facts(
         (
-            ("installed", "yes" if told.installed else "no; `hypuractl service install` does that"),
-            ("running", f"yes, pid {told.pid}" if told.running else "no"),
-            ("state", told.detail),
+            ("installed", "yes" if found.installed else "no; `hypuractl service install` does that"),
+            ("running", f"yes, pid {found.pid}" if found.running else "no"),
+            ("state", found.detail),
             ("files", "\n".join(files)),
         )
     )
@@ -96,9 +96,9 @@ def status(json_output: Json = False) -> None:
 @app.command()
 def logs(
     lines: Annotated[int, typer.Option("--lines", "-n", min=1, help="How many of the last lines.")] = 50,
-    follow: Annotated[bool, typer.Option("--follow", "-f", help="Go on with what comes, until Ctrl-C.")] = False,
+    follow: Annotated[bool, typer.Option("--follow", "-f", help="Follow the log until Ctrl-C.")] = False,
 ) -> None:
-    """Show what it logged."""
+    """Show its log."""
     manager: ServiceManager = current()
     raise typer.Exit(subprocess.run(manager.log_command(lines, follow=follow)).returncode)
 
@@ -122,7 +122,7 @@ def _http(location: Location) -> tuple[str, int]:
     return (address.host, address.port) if address is not None else ("", 0)
 
 
-def _tell(json_output: bool, changed: bool, done: str, already: str) -> None:
+def _print_change(json_output: bool, changed: bool, done: str, already: str) -> None:
     if json_output:
         print_json({"changed": changed})
     else:

@@ -1,4 +1,4 @@
-"""hypuractl trace: recorded routings, and what each replacement policy makes of them."""
+"""hypuractl trace: records which experts a model uses, and replays that with each replacement policy."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ from hypura_client.errors import DeadlineExceeded, InvalidRequest, UnexpectedRep
 
 _REPLAY_SECONDS = 3600.0
 _END_SECONDS = 60.0
-_REPLAYED_BELOW = "hypura_worker.tools.replay"
+_REPLAY_MODULE = "hypura_worker.tools.replay"
 
 app = typer.Typer(help="Record which experts a model routes to, and replay it against cache policies.")
 
@@ -34,7 +34,7 @@ def replay(
     ],
     json_output: Json = False,
 ) -> None:
-    """Say what share of a trace's experts each policy would have found in memory while decoding.
+    """Show which share of a trace's experts each policy would have found in memory while decoding.
 
     Belady's policy knows the future: no other can find more.
 
@@ -45,7 +45,7 @@ def replay(
     """
     if not json_output:
         note(f"replaying {file} …")
-    found = _answer([_REPLAYED_BELOW, str(file), "--cache-mib", repr(cache_mib)], _REPLAY_SECONDS)
+    found = _answer([_REPLAY_MODULE, str(file), "--cache-mib", repr(cache_mib)], _REPLAY_SECONDS)
     if json_output:
         print_json(found)
         return
@@ -65,7 +65,7 @@ def replay(
     print_facts(
         (
             ("slots", f"{found['slots']} of {size_text(found['expert_bytes'])}"),
-            ("a token's demand", f"fits {found['tokens_held']:.2f} times"),
+            ("a token's experts", f"fit {found['tokens_held']:.2f} times"),
             ("replayed", f"{found['decode_visits']} visits of layers while decoding"),
         )
     )
@@ -96,7 +96,7 @@ def record(
         plan = client.plan(name, load_options(memory, context, weight_cache, exact), beyond_budget=True).plan
     if tokens >= plan.context_tokens:
         raise InvalidRequest(
-            f"{tokens} tokens do not fit the context of {plan.context_tokens}; ask for fewer, or raise --context"
+            f"{tokens} tokens do not fit the context of {plan.context_tokens}; request fewer, or raise --context"
         )
     done = _recorded(plan, out.expanduser().absolute(), tokens)
     if json_output:
@@ -106,17 +106,17 @@ def record(
 
 
 def _recorded(plan: placement.Plan, out: Path, tokens: int) -> dict[str, Any]:
-    """What the recorder says at its end; shows how far it is."""
+    """Runs the recorder, shows its progress, and returns what it reports at its end."""
     command = [sys.executable, "-P", "-m", "hypura_worker.tools.record", "--tokens", str(tokens), "--out", str(out)]
     with (
-        tempfile.TemporaryFile() as words,
-        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=words) as process,
+        tempfile.TemporaryFile() as stderr,
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=stderr) as process,
         stderr_console().status("loading the model …") as waiting,
     ):
         try:
             if process.stdin is None or process.stdout is None:
                 raise UnexpectedReply("the recorder was started without pipes")
-            with contextlib.suppress(BrokenPipeError):  # its exit code tells
+            with contextlib.suppress(BrokenPipeError):  # Its exit code is reported below.
                 for part in (plan.SerializeToString(), PASSAGE.encode()):
                     process.stdin.write(struct.pack("<I", len(part)) + part)
                 process.stdin.close()
@@ -130,25 +130,25 @@ def _recorded(plan: placement.Plan, out: Path, tokens: int) -> dict[str, Any]:
             code = process.wait(_END_SECONDS)
         finally:
             process.terminate()
-        words.seek(0)
-        last = words.read().decode(errors="replace").strip().splitlines()
-    raise UnexpectedReply(f"the recorder ended with code {code}: {last[-1] if last else 'it said nothing'}")
+        stderr.seek(0)
+        last = stderr.read().decode(errors="replace").strip().splitlines()
+    raise UnexpectedReply(f"the recorder ended with code {code}: {last[-1] if last else 'no message'}")
 
 
 def _answer(command: list[str], seconds: float) -> dict[str, Any]:
-    """The JSON object that a module of the worker prints. Raises InvalidRequest with its reason if it refuses."""
+    """Runs a module of the worker and returns the JSON object that it prints. Raises InvalidRequest if it refuses."""
     try:
         ended = subprocess.run(
             [sys.executable, "-P", "-m", *command], capture_output=True, text=True, timeout=seconds, check=False
         )
     except subprocess.TimeoutExpired as error:
-        raise DeadlineExceeded(f"it was not done after {seconds:g} s; use a shorter trace") from error
+        raise DeadlineExceeded(f"the replay did not end within {seconds:g} s; use a shorter trace") from error
     try:
         found: dict[str, Any] = json.loads(ended.stdout)
     except ValueError as error:
-        words = ended.stderr.strip().splitlines()
+        lines = ended.stderr.strip().splitlines()
         raise UnexpectedReply(
-            f"{command[0]} ended with code {ended.returncode}: {words[-1] if words else ''}"
+            f"{command[0]} ended with code {ended.returncode}: {lines[-1] if lines else 'no message'}"
         ) from error
     if "error" in found:
         raise InvalidRequest(str(found["error"]))

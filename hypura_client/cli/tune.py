@@ -1,4 +1,4 @@
-"""hypuractl tune: which settings make a model faster here, measured."""
+"""hypuractl tune: measures which settings make a model faster on this machine, and keeps them."""
 
 import math
 import time
@@ -17,7 +17,7 @@ from hypura_client.cli.options import Context, Json, Memory, Model, WeightCacheL
 from hypura_client.cli.output import as_dict, mode_text, note, print_facts, print_json, print_line, print_table
 from hypura_client.errors import InvalidRequest, ServerBusy
 from hypura_client.sync import Client
-from hypura_client.tuning.axes import Axis, Figure, Ground, Settings, axes
+from hypura_client.tuning.axes import Axis, Figure, Planned, Settings, axes
 from hypura_client.tuning.campaign import Found, campaign
 from hypura_client.tuning.decision import LEAST_PAIRS, Gain, Verdict
 from hypura_client.tuning.trial import Trials, to_proto
@@ -50,26 +50,26 @@ def tune(
     ] = LEAST_PAIRS,
     only: Annotated[
         list[Setting] | None,
-        typer.Option("--only", help="Try this setting alone; may be given again. The others are the planner's then."),
+        typer.Option("--only", help="Try only this setting; may be repeated. The others stay the planner's."),
     ] = None,
-    show: Annotated[bool, typer.Option("--show", help="Say what is kept, and measure nothing.")] = False,
+    show: Annotated[bool, typer.Option("--show", help="Show what is kept, and measure nothing.")] = False,
     reset: Annotated[bool, typer.Option("--reset", help="Forget what is kept.")] = False,
     json_output: Json = False,
 ) -> None:
     """Find the settings with which a model runs fastest on this machine, and keep them for later loads.
 
-    Tries numbers of threads for decoding and for prompts, how long idle threads look for
-    work, reads in flight and the size of a read, one at a time, each in turns with the best
-    so far: the model is loaded anew for every run and continues the same page of English.
-    A value counts when it is at least 2 % faster and by more than the runs differ among
-    themselves. What is left is measured once more against no tuning before it is kept.
+    Tries numbers of threads for decoding and for prompts, how long idle threads spin, reads
+    in flight and the size of a read, one at a time, each in turns with the best so far. Every
+    run loads the model again and continues the same page of English. A value counts if it is
+    at least 2 % faster, and by more than the runs differ among themselves. The better values
+    together are measured once more against the planner's choice before they are kept.
 
-    Settings that cannot change the output must not; threads can change last bits, as they
-    do in llama.cpp, so loads with --exact never use tuned threads. Memory is not tuned: it
-    is what --memory says. The result is used for the mode (resident, expert-streaming,
+    Threads can change the last bits of a result, as they do in llama.cpp, so loads with
+    --exact never use tuned threads; the other settings must not change the output. Memory is
+    not tuned: --memory gives it. The result is used for the mode (resident, expert-streaming,
     dense-streaming) it was measured in, until the hardware, llama-cpp-python or the file changes.
 
-    The model cannot be used by others meanwhile, and is unloaded at the end.
+    Nobody else can use the model meanwhile, and it is unloaded at the end.
 
     \b
     Examples:
@@ -105,12 +105,12 @@ def _tune(
     trials = Trials(client, name, options, seconds / (2 * pairs))
     began = time.monotonic()
     try:
-        note("loading the model as the planner says …")
+        note("loading the model as planned …")
         plan = trials.prepare()
-        tried = tuple(axis for axis in axes(_ground(machine, plan)) if not only or Setting(axis.name) in only)
+        tried = tuple(axis for axis in axes(_planned(machine, plan)) if not only or Setting(axis.name) in only)
         if not tried:
             raise InvalidRequest(f"there is nothing to try: {name} runs {mode_text(plan.mode)} on this machine")
-        # A run loads the model and reads the prompt, too; preparing was such a run.
+        # A run also loads the model and reads the prompt; preparing was such a run.
         most_seconds = (time.monotonic() - began) * 2 * pairs * (1 + sum(len(axis.values) for axis in tried))
         note(f"{sum(len(axis.values) for axis in tried)} values to try, {math.ceil(most_seconds / 60)} minutes at most")
         found = campaign(trials.run, tried, pairs, note)
@@ -144,18 +144,18 @@ def _tune(
 
 
 def _others(client: Client, name: str) -> list[str]:
-    """Notes about what is loaded. Raises ServerBusy while the model answers."""
+    """Notes about other loaded models. Raises ServerBusy while the model answers requests."""
     notes = []
     for entry in client.status().models:
         if entry.name == name and entry.statistics.active_requests:
-            raise ServerBusy(f"{name} answers requests now, and tuning would end them; tune it when it is idle")
+            raise ServerBusy(f"{name} is answering requests, which tuning would end; tune it when it is idle")
         if entry.name != name and entry.state == control.MODEL_STATE_READY:
-            notes.append(f"{entry.name} was in memory, which may disturb; `hypuractl unload` it first")
+            notes.append(f"{entry.name} was loaded, which may disturb the measurement; `hypuractl unload` it first")
     return notes
 
 
-def _ground(machine: placement.HardwareProfile, plan: placement.Plan) -> Ground:
-    return Ground(
+def _planned(machine: placement.HardwareProfile, plan: placement.Plan) -> Planned:
+    return Planned(
         physical_cores=machine.physical_cores,
         usable_cores=machine.usable_cores,
         threads=plan.threads,
@@ -223,8 +223,8 @@ def _kept(found: Found) -> str:
     if not found.kept:
         return "nothing: the planner's choice is as good"
     chosen = {name: value for name, value in _settings(found.settings).items() if value is not None}
-    said = ", ".join(f"{name} {_value_text(name, value)}" for name, value in chosen.items())
-    return f"{said}: decoding {found.gain(Figure.DECODE):+.1%}, prompts {found.gain(Figure.PROMPT):+.1%}"
+    chosen_text = ", ".join(f"{name} {_value_text(name, value)}" for name, value in chosen.items())
+    return f"{chosen_text}: decoding {found.gain(Figure.DECODE):+.1%}, prompts {found.gain(Figure.PROMPT):+.1%}"
 
 
 def _show(answer: control.ShowTuningResponse, json_output: bool) -> None:
@@ -232,7 +232,7 @@ def _show(answer: control.ShowTuningResponse, json_output: bool) -> None:
         print_json(as_dict(answer))
         return
     if not answer.tunings:
-        print_line(f"{answer.model} was never tuned; `hypuractl tune {answer.model}` does")
+        print_line(f"{answer.model} was never tuned; `hypuractl tune {answer.model}` does that")
         return
     print_table(
         ("MODE", "SETTINGS", ">DECODING", ">PROMPTS", ">MEMORY", "MEASURED", "USED"),
@@ -257,4 +257,8 @@ def _reset(name: str, was_kept: bool, json_output: bool) -> None:
     if json_output:
         print_json({"model": name, "was_kept": was_kept})
     else:
-        print_line(f"{name}: forgotten; the next load is the planner's" if was_kept else f"{name} had no tuning")
+        print_line(
+            f"{name}: tuning forgotten; the next load uses the planner's settings"
+            if was_kept
+            else f"{name} had no tuning"
+        )

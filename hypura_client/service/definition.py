@@ -15,8 +15,11 @@ _TEMPLATES = "hypura_service_files"
 
 @dataclass(frozen=True, slots=True)
 class Definition:
-    """arguments: the program and its arguments; host and port: where the gateway listens, port 0 for no socket of
-    the service manager's; log_path: what is written before the daemon's own log is open."""
+    """What the service manager runs.
+
+    arguments: the program and its arguments. host, port: where the gateway listens; port 0: the service manager opens
+    no socket. log_path: for what is written before the daemon's own log is open.
+    """
 
     arguments: tuple[str, ...]
     host: str
@@ -55,7 +58,7 @@ def _unit_quoted(argument: str) -> str:
 
 
 def _filled(name: str, values: Mapping[str, str]) -> str:
-    """The template; its comments keep the names of what is filled in."""
+    """The filled-in template; its comments keep the names of the placeholders."""
     lines = _template(name).splitlines(keepends=True)
     for key, value in values.items():
         lines = [line if line.startswith("#") else line.replace(key, value) for line in lines]
@@ -66,8 +69,8 @@ def _template(name: str) -> str:
     return resources.files(_TEMPLATES).joinpath(name).read_text("utf-8")
 
 
-def written(path: Path, content: bytes) -> bool:
-    """Have the file hold the content, replaced at once and whole; False when it did already."""
+def write_file(path: Path, content: bytes) -> bool:
+    """Writes the content to the file atomically. Returns False when the file had it already."""
     if path.is_file() and path.read_bytes() == content:
         return False
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -12,7 +12,7 @@ from hypura_client.service.systemd import Systemd
 
 
 def current() -> ServiceManager:
-    """This system's."""
+    """The service manager of this system."""
     if sys.platform == "darwin":
         return Launchd(run_command, Path.home() / "Library" / "LaunchAgents", os.getuid())
     config = os.environ.get("XDG_CONFIG_HOME") or Path.home() / ".config"
@@ -22,13 +22,13 @@ def current() -> ServiceManager:
 def service_starter(
     manager: ServiceManager, location: Location, environ: Mapping[str, str]
 ) -> Callable[[], None] | None:
-    """What starts the service that serves this location; None where none is installed, or it serves another home."""
+    """A function that starts the service for this location; None where no service is installed, or for another home."""
     arguments = manager.installed_arguments()
     return manager.start if arguments and _serves(arguments, location, environ) else None
 
 
 def _serves(arguments: Sequence[str], location: Location, environ: Mapping[str, str]) -> bool:
-    """The service has a home of its own or the platform's, and no socket but that home's. Pure."""
+    """Whether the service serves this location: it has a home, and no socket but that home's. Pure."""
     if environ.get("HYPURA_SOCKET"):
         return False
     if "--home" in arguments[:-1]:

@@ -14,7 +14,7 @@ COMMAND_SECONDS = 60.0
 
 @dataclass(frozen=True, slots=True)
 class ServiceStatus:
-    """What the service manager says of hypurad. pid: 0 when it does not run; detail: the manager's own words."""
+    """hypurad's state as a service. pid: 0 when it does not run; detail: as the service manager reports it."""
 
     installed: bool
     running: bool
@@ -24,28 +24,28 @@ class ServiceStatus:
 
 
 class ServiceManager(Protocol):
-    """launchd or systemd. Every method raises ServiceFailed with the manager's words; all may be repeated."""
+    """launchd or systemd. Every method raises ServiceFailed with the manager's message; all may be repeated."""
 
     def install(self, definition: Definition) -> bool:
-        """Write the definition and have hypurad run now and at every login; False when all was so already."""
+        """Writes the definition and runs hypurad now and at every login; False when it was installed so already."""
 
     def uninstall(self) -> bool:
-        """End hypurad and forget it; False when it was not installed."""
+        """Stops hypurad and removes the service; False when it was not installed."""
 
     def start(self) -> None:
-        """Run it now."""
+        """Starts hypurad."""
 
     def stop(self) -> None:
-        """End it, answers that run included, until it is started or the user logs in again."""
+        """Stops hypurad, running answers included, until it is started or the user logs in again."""
 
     def restart(self) -> None:
-        """End it and run it again."""
+        """Stops hypurad and starts it again."""
 
     def status(self) -> ServiceStatus:
-        """How it is."""
+        """Whether hypurad is installed and runs."""
 
     def installed_arguments(self) -> Sequence[str]:
-        """The program and its arguments, as installed; empty when it is not installed. Asks nobody but the files."""
+        """The program and its arguments, as installed; empty when it is not installed. Only reads files."""
 
     def log_command(self, lines: int, *, follow: bool) -> Sequence[str]:
         """The command that shows the log."""
@@ -60,8 +60,8 @@ class Outcome:
     err: str
 
     @property
-    def said(self) -> str:
-        """Its words, for people."""
+    def message(self) -> str:
+        """What the command reported, for people: its last line."""
         return (self.err.strip() or self.out.strip() or f"it ended with code {self.code}").splitlines()[-1]
 
 
@@ -69,7 +69,7 @@ Runner = Callable[[Sequence[str]], Outcome]
 
 
 def run_command(arguments: Sequence[str]) -> Outcome:
-    """Run it to its end. Raises ServiceFailed when it is not there, or does not end."""
+    """Runs a command to its end. Raises ServiceFailed when it does not exist, or does not end."""
     try:
         ended = subprocess.run(
             list(arguments),
@@ -81,7 +81,7 @@ def run_command(arguments: Sequence[str]) -> Outcome:
         )
     except FileNotFoundError as error:
         raise ServiceFailed(
-            f"{arguments[0]} is not there, so this system has no service manager that hypura knows; "
+            f"{arguments[0]} does not exist, so this system has no service manager that hypura knows; "
             "run `hypurad` by other means"
         ) from error
     except subprocess.TimeoutExpired as error:
@@ -89,9 +89,9 @@ def run_command(arguments: Sequence[str]) -> Outcome:
     return Outcome(ended.returncode, ended.stdout, ended.stderr)
 
 
-def must(run: Runner, *arguments: str) -> Outcome:
-    """Run it. Raises ServiceFailed with its words when it fails."""
+def run_checked(run: Runner, *arguments: str) -> Outcome:
+    """Runs a command. Raises ServiceFailed with its message when it fails."""
     outcome = run(arguments)
     if outcome.code != 0:
-        raise ServiceFailed(f"`{' '.join(arguments)}` failed: {outcome.said}")
+        raise ServiceFailed(f"`{' '.join(arguments)}` failed: {outcome.message}")
     return outcome

@@ -1,1 +1,1 @@
-"""Tuning: settings tried in turns with the best so far, and what is better by more than noise."""
+"""Tuning: settings are tried in turns with the best so far; what is faster by more than noise is kept."""

@@ -1,8 +1,8 @@
-"""A campaign: every value of every setting against the best so far, in turns; then all that was better against nothing.
+"""A campaign: each value of each setting in turns with the best so far; then all that was better against the plan.
 
-threads=4     base trial · trial base · base trial      the order changes, so that neither gains by being later
-spin_count=0  base trial · trial base                   ended: it cannot be better any more
-all           planner's tuned · tuned planner's · …     fresh runs: what was better by luck among many falls here
+threads=4     base trial · trial base · base trial      the order alternates, so that neither gains by being second
+spin_count=0  base trial · trial base                   stopped: it cannot become better any more
+all           planner's tuned · tuned planner's · …     fresh runs: values that were better by chance fail here
 """
 
 from __future__ import annotations
@@ -15,17 +15,17 @@ from hypura_client.tuning.axes import Axis, Figure, Settings
 from hypura_client.tuning.decision import Outcome, Pair, Sample, Verdict, hopeless, judge
 
 Run = Callable[[Settings], Sample]
-Tell = Callable[[str], None]
-_OF_THE_TRIAL = (BudgetTooSmall, InvalidRequest, WorkerDied, WorkerFailed)
+Note = Callable[[str], None]
+_TRIAL_ERRORS = (BudgetTooSmall, InvalidRequest, WorkerDied, WorkerFailed)
 
 
 class TrialFailed(Exception):
-    """The base ran and the trial did not."""
+    """The base ran, but the trial did not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """One value of one setting, and what came of it."""
+    """One value of one setting, and its verdict."""
 
     axis: Axis
     value: int
@@ -34,7 +34,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """settings: what to keep. confirmed: all that had been better, against the planner's choice; by figure."""
+    """settings: what to keep. confirmed: verdicts on the better settings together, by figure."""
 
     settings: Settings
     trials: tuple[Trial, ...]
@@ -45,7 +45,7 @@ class Found:
         return self.settings != Settings()
 
     def gain(self, figure: Figure) -> float:
-        """What the kept settings bring; 0 when nothing is kept."""
+        """How much faster the kept settings are; 0 when nothing is kept."""
         for known, verdict in self.confirmed.items():
             measured = verdict.gain if known is figure else verdict.other
             if self.kept and measured is not None:
@@ -53,37 +53,37 @@ class Found:
         return 0.0
 
 
-def campaign(run: Run, axes: Sequence[Axis], pairs: int, tell: Tell) -> Found:
-    """Try them all. Raises what running the planner's choice raises."""
+def campaign(run: Run, axes: Sequence[Axis], pairs: int, note: Note) -> Found:
+    """Tries all values. Raises what running the planner's choice raises."""
     best, adopted, trials = Settings(), list[Axis](), list[Trial]()
     for axis in axes:
         for value in axis.values:
-            tell(f"{axis.name} {value}")
+            note(f"{axis.name} {value}")
             trial = replace(best, **{axis.name: value})
-            verdict = _tried(run, best, trial, axis, pairs)
-            tell(f"  {told(verdict)}")
+            verdict = _try(run, best, trial, axis, pairs)
+            note(f"  {verdict_text(verdict)}")
             trials.append(Trial(axis, value, verdict))
             if verdict.outcome is Outcome.BETTER:
                 best = trial
                 adopted = [*(other for other in adopted if other is not axis), axis]
     if not adopted:
         return Found(Settings(), tuple(trials), {})
-    tell("all that was better, against the planner's choice")
+    note("all settings that were faster, against the planner's choice")
     confirmed = _confirmed(run, best, adopted, pairs)
     for figure, verdict in confirmed.items():
-        tell(f"  {figure.value}: {told(verdict)}")
+        note(f"  {figure.value}: {verdict_text(verdict)}")
     lost = [axis for axis in adopted if confirmed[axis.figure].outcome is not Outcome.BETTER]
     return Found(replace(best, **{axis.name: None for axis in lost}), tuple(trials), confirmed)
 
 
-def told(verdict: Verdict) -> str:
+def verdict_text(verdict: Verdict) -> str:
     """A verdict for people."""
     if verdict.gain is None:
         return f"{verdict.outcome.value}: {verdict.message}"
     return f"{verdict.gain.middle:+.1%} in {verdict.pairs} pairs: {verdict.outcome.value}"
 
 
-def _tried(run: Run, base: Settings, trial: Settings, axis: Axis, pairs: int) -> Verdict:
+def _try(run: Run, base: Settings, trial: Settings, axis: Axis, pairs: int) -> Verdict:
     done: list[Pair] = []
     try:
         while len(done) < pairs and not hopeless(done, pairs, axis.figure, must_be_same=axis.same_tokens):
@@ -104,7 +104,7 @@ def _confirmed(run: Run, best: Settings, adopted: Sequence[Axis], pairs: int) ->
 
 
 def _pair(run: Run, base: Settings, trial: Settings, *, trial_first: bool) -> Pair:
-    """Both, one right after the other. Raises TrialFailed."""
+    """Runs both, one right after the other. Raises TrialFailed."""
     early = _run_trial(run, trial) if trial_first else None
     based = run(base)
     return Pair(based, early if early is not None else _run_trial(run, trial))
@@ -113,5 +113,5 @@ def _pair(run: Run, base: Settings, trial: Settings, *, trial_first: bool) -> Pa
 def _run_trial(run: Run, trial: Settings) -> Sample:
     try:
         return run(trial)
-    except _OF_THE_TRIAL as error:
+    except _TRIAL_ERRORS as error:
         raise TrialFailed(str(error)) from error

@@ -16,11 +16,11 @@ from hypura_client.tuning.axes import Figure
 
 LEAST_PAIRS = 3
 LEAST_GAIN = 0.02
-"""Less is not worth a setting that another version or drive may turn into a loss."""
+"""Less is not worth a setting that may cost speed with another version or drive."""
 MOST_COST = 0.05
-"""Of the figure that the setting was not meant for."""
-_FORLORN_LOSS = 0.2
-"""Not tried again after such a loss: where noise is as large as this, nothing can be found anyway."""
+"""The largest loss of the figure that the setting is not meant for."""
+_HOPELESS_LOSS = 0.2
+"""A value that lost so much is not tried again: where noise is as large as this, no gain can be found anyway."""
 _T_95 = {2: 2.920, 3: 2.353, 4: 2.132, 5: 2.015, 6: 1.943, 7: 1.895, 8: 1.860, 9: 1.833}
 """Student's t by degrees of freedom, one-sided, 95 %; for more, that of 9, which is on the safe side."""
 
@@ -54,14 +54,14 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """Of several pairs. low: the mean's lower confidence bound; -infinity for fewer than two pairs."""
+    """The gain of several pairs. low: the mean's lower confidence bound; -infinity for fewer than two pairs."""
 
     middle: float
     low: float
 
 
 class Outcome(Enum):
-    """What becomes of a trial."""
+    """The result of a trial."""
 
     BETTER = "better"
     NOISE = "no gain beyond noise"
@@ -72,7 +72,7 @@ class Outcome(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """gain: of the figure that was to gain; cost: the other's, as a gain; None where nothing was measured."""
+    """gain: of the figure that the setting is meant for; other: of the other figure; None: not measured."""
 
     outcome: Outcome
     gain: Gain | None = None
@@ -83,17 +83,17 @@ class Verdict:
 
 
 def gain_of(gains: Sequence[float]) -> Gain:
-    """The middle of at least one gain, and how low it may really be."""
+    """The median of at least one gain, and its lower confidence bound."""
     if len(gains) < 2:
         return Gain(median(gains), -math.inf)
     factor = _T_95[min(len(gains) - 1, max(_T_95))] if len(gains) > 2 else math.inf
     spread = stdev(gains)
-    mean = min(fmean(gains), max(gains))  # of equal gains, rounding may make it another
+    mean = min(fmean(gains), max(gains))  # Rounding can make the mean of equal gains larger than they are.
     return Gain(median(gains), mean - (factor * spread / math.sqrt(len(gains)) if spread else 0.0))
 
 
 def judge(pairs: Sequence[Pair], figure: Figure, *, must_be_same: bool) -> Verdict:
-    """The verdict of at least one pair. must_be_same: other tokens than the base's are a defect."""
+    """The verdict on at least one pair. must_be_same: the trial must give the base's tokens."""
     gain, other = gain_of([p.gain(figure) for p in pairs]), gain_of([p.gain(figure.other) for p in pairs])
     same = all(pair.same_tokens for pair in pairs)
     if must_be_same and not same:
@@ -106,13 +106,13 @@ def judge(pairs: Sequence[Pair], figure: Figure, *, must_be_same: bool) -> Verdi
 
 
 def hopeless(pairs: Sequence[Pair], planned_pairs: int, figure: Figure, *, must_be_same: bool) -> bool:
-    """Whether no further pair can make it better: most of what is planned gained too little, one lost very much,
-    or the output is another."""
+    """Whether no further pair can make the trial better: most of the planned pairs gained too little, one lost very
+    much, or the output differs."""
     gains = [pair.gain(figure) for pair in pairs]
     # The median of 2 n pairs lies between the middle two, so as many as half may be below.
     too_little = sum(gain < LEAST_GAIN for gain in gains) > planned_pairs // 2
     return (
         too_little
-        or any(gain < -_FORLORN_LOSS for gain in gains)
+        or any(gain < -_HOPELESS_LOSS for gain in gains)
         or (must_be_same and not all(pair.same_tokens for pair in pairs))
     )

@@ -1,4 +1,4 @@
-"""Runs of a campaign, through the daemon: the model loaded anew with a run's settings, the same page continued."""
+"""A campaign's runs through the daemon: each loads the model again with its settings, and continues the same page."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from hypura_client.tuning.decision import Sample
 _PROMPT_TOKENS = 256
 _LEAST_TOKENS = 8
 _KEEP_ALIVE_SECONDS = 60.0
-"""Of a model that a killed campaign leaves behind."""
+"""How long a model stays loaded that a killed campaign left behind."""
 
 
 class Disturbed(HypuraError):
-    """Something else changed between two runs, so that they cannot be compared."""
+    """Something else changed between two runs, so they cannot be compared."""
 
 
 class Trials:
-    """`prepare`, then runs, then `close`, which unloads the model."""
+    """Runs on one model: `prepare` once, `run` for each sample, `close` to unload the model."""
 
     def __init__(self, client: Client, model: str, options: control.LoadOptions, run_seconds: float) -> None:
         self._client = client
@@ -42,9 +42,9 @@ class Trials:
         return len(self._prompt_ids)
 
     def prepare(self) -> placement.Plan:
-        """Load it as the planner says, and see how many tokens a run may decode in its time; the plan.
+        """Loads the model as planned, and measures how many tokens a run can decode in its time. Returns the plan.
 
-        The model's file and statistics are then as every later run finds them.
+        The model's file and statistics are then in the same state as for every later run.
         """
         self._plan = self._load(Settings())
         room = self._plan.context_tokens
@@ -56,7 +56,7 @@ class Trials:
                 f"a context of {room} tokens is too short to tune in; ask for more with --context, such as 1024"
             )
         began, count = None, 0
-        with self._ask(most) as events:
+        with self._generate(most) as events:
             for event in events:
                 if event.WhichOneof("event") != "chunk":
                     continue
@@ -69,16 +69,16 @@ class Trials:
 
     def run(self, settings: Settings) -> Sample:
         """One run. Raises Disturbed, and the daemon's errors."""
-        self._client.unload(self._model)  # also forgets the prompt, which would not be read again
+        self._client.unload(self._model)  # Also drops the cached prompt, which would not be read again.
         plan = self._load(settings)
         if self._plan is None or _shape(plan) != _shape(self._plan):
             raise Disturbed(
-                f"the plan of {self._model} changed between two runs, as the memory that can be spared did; "
-                "unload other models, or say how much it may take with --memory"
+                f"the plan of {self._model} changed between two runs, because the memory that can be spared did; "
+                "unload other models, or give a limit with --memory"
             )
         tokens: list[int] = []
         finished: inference.Finished | None = None
-        with self._ask(self.tokens) as events:
+        with self._generate(self.tokens) as events:
             for event in events:
                 kind = event.WhichOneof("event")
                 if kind == "chunk":
@@ -91,7 +91,7 @@ class Trials:
         return Sample(1 / figures.tok_per_second, figures.prefill_seconds, tuple(tokens))
 
     def close(self) -> None:
-        """Unload the model: the next request loads it as it is kept."""
+        """Unloads the model; the next request loads it with the settings that were kept."""
         self._client.unload(self._model)
 
     def _load(self, settings: Settings) -> placement.Plan:
@@ -102,7 +102,7 @@ class Trials:
         options.settings.CopyFrom(to_proto(settings))
         return self._client.load(self._model, options).plan
 
-    def _ask(self, max_tokens: int) -> Stream[inference.GenerateResponse]:
+    def _generate(self, max_tokens: int) -> Stream[inference.GenerateResponse]:
         return self._client.generate(
             self._model,
             self._prompt_ids,
@@ -112,7 +112,7 @@ class Trials:
 
 
 def to_proto(settings: Settings) -> placement.RunSettings:
-    """The message of some settings."""
+    """The settings as the daemon's message."""
     return placement.RunSettings(**{f.name: getattr(settings, f.name) for f in fields(Settings)})
 
 

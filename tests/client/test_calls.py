@@ -59,6 +59,6 @@ def test_an_empty_prompt_is_text_all_the_same(prompt: str) -> None:
 
 
 def test_deadlines() -> None:
-    assert calls.status().seconds(None) == 30
-    assert calls.status().seconds(2) == 2
-    assert calls.watch().seconds(2) is None
+    assert calls.status().timeout_seconds(None) == 30
+    assert calls.status().timeout_seconds(2) == 2
+    assert calls.watch().timeout_seconds(2) is None

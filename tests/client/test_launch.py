@@ -14,7 +14,7 @@ import pytest
 
 from hypura_client.discovery import Location
 from hypura_client.errors import CannotConnect, DaemonSilent, DaemonStartFailed
-from hypura_client.launch import Answer, probe, start_daemon
+from hypura_client.launch import Probe, probe, start_daemon
 from hypura_client.sync import Client
 from tests.client.conftest import REPOSITORY, TIMEOUT_SECONDS, Hypuractl, clean_environ
 
@@ -62,7 +62,7 @@ def test_hypuractl_starts_a_daemon_and_stops_it(place: Location, tmp_path: Path)
     assert "ready" in place.log_path.read_text()
     assert hypuractl("stop", "--json").json == {"was_running": True}
     assert not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-    assert probe(place.socket_path) is Answer.ABSENT
+    assert probe(place.socket_path) is Probe.ABSENT
 
 
 def test_clients_that_race_find_one_daemon(place: Location, tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_a_daemon_that_hangs_is_given_up_after_seconds(place: Location, tmp_path
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(place.socket_path))
         listener.listen()
-        with pytest.raises(DaemonSilent, match=r"accepts connections, and has not answered for 1 s"):
+        with pytest.raises(DaemonSilent, match=r"accepts connections but has not answered for 1 s"):
             start_daemon(place, environ_with(SERVES, place, tmp_path), silence_seconds=1.0)
         outcome = Hypuractl(environ_with(SERVES, place, tmp_path / "stop"), tmp_path)("stop")
         assert (outcome.code, outcome.stderr.count("\n")) == (3, 1)

@@ -10,11 +10,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from hypura_client.errors import ModelNotFound, WorkerDied
-from hypura_client.tuning.axes import Axis, Figure, Ground, Settings, axes
+from hypura_client.tuning.axes import Axis, Figure, Planned, Settings, axes
 from hypura_client.tuning.campaign import campaign
 from hypura_client.tuning.decision import LEAST_GAIN, Outcome, Pair, Sample, gain_of, hopeless, judge
 
-GROUND = Ground(8, 16, 16, 16, 4, 4 << 20, streams=True)
+PLANNED = Planned(8, 16, 16, 16, 4, 4 << 20, streams=True)
 SPIN = Axis("spin_count", Figure.DECODE, (0, 1000), same_tokens=True)
 PROMPTS = Axis("batch_threads", Figure.PROMPT, (8,), same_tokens=False)
 _seconds = st.floats(1e-4, 10)
@@ -89,8 +89,8 @@ def test_what_is_given_up_for_too_little_could_not_have_been_better(planned: int
 )
 def test_what_is_tried_can_be_had(physical: int, usable: int, depth: int, chunk: int, streams: bool) -> None:
     """Keeps out candidates that the daemon refuses, alone or together."""
-    ground = Ground(physical, usable, usable, usable, depth, chunk, streams)
-    tried = {axis.name: axis.values for axis in axes(ground)}
+    planned = Planned(physical, usable, usable, usable, depth, chunk, streams)
+    tried = {axis.name: axis.values for axis in axes(planned)}
     for name in ("threads", "batch_threads"):
         assert all(1 <= count < usable for count in tried.get(name, ()))
     depths, chunks = tried.get("queue_depth", ()), tried.get("chunk_bytes", ())

@@ -27,7 +27,7 @@ Events = Stream[inference.ChatResponse] | Stream[inference.GenerateResponse]
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A whole answer. interrupted answers have no figures."""
+    """A finished or interrupted answer; an interrupted one has no figures."""
 
     text: str
     thinking: str
@@ -42,7 +42,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Display:
-    """Where the parts of an answer are shown as they come."""
+    """Where the parts of an answer are shown as they arrive."""
 
     text: Callable[[str], None]
     thinking: Callable[[str], None]
@@ -50,7 +50,7 @@ class Display:
 
 @dataclass(slots=True)
 class _Received:
-    """The parts that have come so far."""
+    """The parts that have arrived so far."""
 
     text: list[str] = field(default_factory=list)
     thinking: list[str] = field(default_factory=list)
@@ -87,7 +87,7 @@ class _Received:
 
 
 def receive(events: Events, display: Display) -> Answer:
-    """Reads a stream to its end and shows it as it comes; Ctrl-C ends the answer, not the program."""
+    """Reads a stream to its end and shows it meanwhile; Ctrl-C ends the answer, not the program."""
     received = _Received()
     console = stderr_console()
     interruption = Interruption()
@@ -110,7 +110,7 @@ def receive(events: Events, display: Display) -> Answer:
                     waiting.stop()
                     received.tool_call(event.tool_call, display)
     except HypuraError:
-        if interruption.came:
+        if interruption.pressed:
             return received.answer(None)
         if received.any:
             display.text("\n")
@@ -121,14 +121,18 @@ def receive(events: Events, display: Display) -> Answer:
 
 
 class Interruption:
-    """Whether Ctrl-C came."""
+    """Whether Ctrl-C was pressed."""
 
-    came = False
+    pressed = False
 
 
 @contextmanager
 def cancelling(cancel: Callable[[], None]) -> Iterator[Interruption]:
-    """Have Ctrl-C call `cancel` instead of raising; where it is ignored, or in another thread, nothing changes."""
+    """Makes Ctrl-C call `cancel`, which ends the stream where gRPC is ready for it.
+
+    A KeyboardInterrupt inside gRPC's own locking left the channel so that the next call never ended. Changes nothing
+    where Ctrl-C is ignored, or outside the main thread.
+    """
     interruption = Interruption()
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or before is signal.SIG_IGN:
@@ -136,7 +140,7 @@ def cancelling(cancel: Callable[[], None]) -> Iterator[Interruption]:
         return
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        interruption.came = True
+        interruption.pressed = True
         # In a thread of its own: the interrupted code may hold the locks that cancelling needs.
         threading.Thread(target=cancel, daemon=True).start()
 
@@ -148,13 +152,13 @@ def cancelling(cancel: Callable[[], None]) -> Iterator[Interruption]:
 
 
 def write_text(text: str) -> None:
-    """A piece of the answer, at once on stdout."""
+    """Writes a piece of the answer to stdout at once."""
     sys.stdout.write(safe(text) if sys.stdout.isatty() else text)
     sys.stdout.flush()
 
 
 def write_thinking(text: str) -> None:
-    """A piece of the thinking, dimmed on stderr: stdout has the answer alone."""
+    """Writes a piece of the thinking to stderr, dimmed: stdout has the answer only."""
     dimmed = f"\x1b[2m{safe(text)}\x1b[0m" if sys.stderr.isatty() else text
     sys.stderr.write(dimmed)
     sys.stderr.flush()

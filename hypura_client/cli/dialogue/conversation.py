@@ -1,4 +1,4 @@
-"""A conversation: what was said so far, how answers shall be, and the next question."""
+"""A conversation: its messages, how answers are generated, and the next question."""
 
 import json
 from collections.abc import Callable
@@ -12,8 +12,8 @@ _TEXT_MARK = '"""'
 
 
 @dataclass(slots=True)
-class Wishes:
-    """How answers shall be."""
+class AnswerOptions:
+    """How answers are generated."""
 
     sampling: inference.Sampling = field(default_factory=inference.Sampling)
     limits: inference.Limits = field(default_factory=inference.Limits)
@@ -25,48 +25,48 @@ class Wishes:
 
 @dataclass(slots=True)
 class Conversation:
-    """The messages are kept here, so a daemon that ends takes none of them along.
+    """The messages are kept here, so that they survive the daemon.
 
-    chats: the model has a chat template; without one it continues each prompt by itself.
+    chats: the model has a chat template; a model without one continues each prompt by itself.
     """
 
     model: str
     chats: bool
-    wishes: Wishes
+    options: AnswerOptions
     system: str
     display: Display
     messages: list[inference.ChatMessage] = field(default_factory=list)
 
     def ask(self, client: Client, prompt: str) -> Answer:
-        """The answer to the next prompt. Raises the tree of errors.py; then the prompt is not part of it."""
-        wishes = self.wishes
-        use = inference.ModelUse(context_tokens=wishes.context_tokens)
+        """The answer to the next prompt. Raises the errors of errors.py; the prompt is not kept then."""
+        options = self.options
+        use = inference.ModelUse(context_tokens=options.context_tokens)
         if not self.chats:
-            events = client.generate(self.model, prompt, sampling=wishes.sampling, limits=wishes.limits, use=use)
+            events = client.generate(self.model, prompt, sampling=options.sampling, limits=options.limits, use=use)
             return receive(events, self.display)
-        asked = inference.ChatMessage(role="user", content=prompt)
+        question = inference.ChatMessage(role="user", content=prompt)
         system = [inference.ChatMessage(role="system", content=self.system)] if self.system else []
         chat = client.chat(
             self.model,
-            [*system, *self.messages, asked],
-            sampling=wishes.sampling,
-            limits=wishes.limits,
-            think=wishes.think,
-            think_level=wishes.think_level,
-            tools_json=wishes.tools_json,
+            [*system, *self.messages, question],
+            sampling=options.sampling,
+            limits=options.limits,
+            think=options.think,
+            think_level=options.think_level,
+            tools_json=options.tools_json,
             use=use,
         )
         answer = receive(chat, self.display)
-        self.messages += [asked, _said(answer)]
+        self.messages += [question, _answer_message(answer)]
         return answer
 
     def modelfile(self) -> str:
-        """A Modelfile that makes the model with this conversation in it. Raises ValueError for text it cannot hold."""
+        """A Modelfile for the model with this conversation. Raises ValueError for text that it cannot hold."""
         lines = [f"FROM {self.model}"]
         if self.system:
             lines.append(f"SYSTEM {_quoted(self.system)}")
-        lines += [f"PARAMETER {name} {value}" for name, value in set_parameters(self.wishes)]
-        lines += [f"MESSAGE {said.role} {_quoted(said.content)}" for said in self.messages if said.content]
+        lines += [f"PARAMETER {name} {value}" for name, value in set_parameters(self.options)]
+        lines += [f"MESSAGE {message.role} {_quoted(message.content)}" for message in self.messages if message.content]
         return "\n".join(lines) + "\n"
 
 
@@ -83,39 +83,39 @@ _SAMPLING: dict[str, Callable[[str], float]] = {
     "seed": int,
 }
 PARAMETERS = (*_SAMPLING, "num_predict", "num_ctx", "stop")
-"""What can be set, by Ollama's names."""
+"""The names of the parameters that can be set, as Ollama has them."""
 
 
-def set_parameter(wishes: Wishes, name: str, values: list[str]) -> None:
-    """Set one of PARAMETERS. Raises ValueError for another, or a value that it cannot have."""
+def set_parameter(options: AnswerOptions, name: str, values: list[str]) -> None:
+    """Sets one of PARAMETERS. Raises ValueError for another name, or an unusable value."""
     try:
         if name == "stop":
-            del wishes.limits.stop[:]
-            wishes.limits.stop.extend(values)
+            del options.limits.stop[:]
+            options.limits.stop.extend(values)
         elif len(values) != 1:
             raise ValueError
         elif name == "num_predict":
-            wishes.limits.max_tokens = int(values[0])
+            options.limits.max_tokens = int(values[0])
         elif name == "num_ctx":
-            wishes.context_tokens = inference.ModelUse(context_tokens=int(values[0])).context_tokens
+            options.context_tokens = inference.ModelUse(context_tokens=int(values[0])).context_tokens
         elif name in _SAMPLING:
-            setattr(wishes.sampling, name, _SAMPLING[name](values[0]))
+            setattr(options.sampling, name, _SAMPLING[name](values[0]))
         else:
             raise LookupError
     except LookupError:
         raise ValueError(f"there is no parameter {name!r} to set; there are {', '.join(PARAMETERS)}") from None
     except (ValueError, OverflowError):
-        raise ValueError(f"{' '.join(values)!r} is no value for {name}") from None
+        raise ValueError(f"{' '.join(values)!r} is not a value for {name}") from None
 
 
-def set_parameters(wishes: Wishes) -> list[tuple[str, str]]:
-    """Names and values of what was set."""
-    found = [(name, str(getattr(wishes.sampling, name))) for name in _SAMPLING if wishes.sampling.HasField(name)]
-    if wishes.limits.HasField("max_tokens"):
-        found.append(("num_predict", str(wishes.limits.max_tokens)))
-    if wishes.context_tokens:
-        found.append(("num_ctx", str(wishes.context_tokens)))
-    return found + [("stop", _quoted(text)) for text in wishes.limits.stop]
+def set_parameters(options: AnswerOptions) -> list[tuple[str, str]]:
+    """The names and values of the parameters that were set."""
+    found = [(name, str(getattr(options.sampling, name))) for name in _SAMPLING if options.sampling.HasField(name)]
+    if options.limits.HasField("max_tokens"):
+        found.append(("num_predict", str(options.limits.max_tokens)))
+    if options.context_tokens:
+        found.append(("num_ctx", str(options.context_tokens)))
+    return found + [("stop", _quoted(text)) for text in options.limits.stop]
 
 
 def _quoted(text: str) -> str:
@@ -124,8 +124,8 @@ def _quoted(text: str) -> str:
     return f"{_TEXT_MARK}{text}{_TEXT_MARK}"
 
 
-def _said(answer: Answer) -> inference.ChatMessage:
-    """The assistant's turn, for the next one."""
+def _answer_message(answer: Answer) -> inference.ChatMessage:
+    """The answer as a message of the conversation."""
     calls = [
         {"id": call.id, "function": {"name": call.name, "arguments": call.arguments_json}} for call in answer.tool_calls
     ]

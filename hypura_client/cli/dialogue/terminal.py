@@ -1,4 +1,4 @@
-"""A conversation at a terminal: lines are read, commands carried out, questions asked, until Ctrl-D or /bye.
+"""A conversation at a terminal: reads lines, carries out commands and asks questions, until Ctrl-D or /bye.
 
     >>> line          a question, or a command (commands.py)
     >>> \"\"\"line      a question of several lines
@@ -20,7 +20,7 @@ from hypura.locations import home_path
 from hypura.v1 import control_pb2 as control
 from hypura_client.cli.connection import Connection
 from hypura_client.cli.dialogue.answer import print_summary, write_text
-from hypura_client.cli.dialogue.commands import Commands, Outcome, is_command
+from hypura_client.cli.dialogue.commands import Commands, NextStep, is_command
 from hypura_client.cli.dialogue.conversation import Conversation
 from hypura_client.cli.output import note
 from hypura_client.cli.prompt import readable
@@ -32,13 +32,13 @@ _MARK = '"""'
 
 
 class Loader(Protocol):
-    """Loads a model, named or by its path; its name, whether it chats, and its status."""
+    """Loads a model by its name or path. Returns its name, whether it has a chat template, and its status."""
 
     def __call__(self, connection: Connection, model: str) -> tuple[str, bool, control.ModelStatus]: ...
 
 
 class Dialogue:
-    """See the module's description."""
+    """One conversation from its first line to its last; see the module's docstring."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Dialogue:
         self._lines = Lines(home_path(os.environ) / "history")
 
     def run(self) -> None:
-        """Until it ends."""
+        """Runs the conversation until the user ends it."""
         self._connection.renew()
         note("Type /? for help. Ctrl-C ends an answer, Ctrl-D or /bye the conversation.")
         while True:
@@ -75,12 +75,12 @@ class Dialogue:
                 note(f"error: {error}")
 
     def _turn(self, line: str) -> bool:
-        """Whether the conversation has ended. Raises the tree of errors.py; what was said before is kept."""
+        """Handles one line. Returns whether the conversation has ended. Raises the errors of errors.py."""
         if is_command(line):
-            outcome = self._commands.carry_out(line, self._client)
-            if outcome is Outcome.LOAD:
+            step = self._commands.carry_out(line, self._client)
+            if step is NextStep.LOAD:
                 self._change_model(self._commands.wanted_model)
-            return outcome is Outcome.END
+            return step is NextStep.END
         question = _unmarked(line)
         if not question.strip():
             return False
@@ -93,9 +93,9 @@ class Dialogue:
         return False
 
     def _client(self) -> Client:
-        """A client of a daemon that runs, with the model loaded as it was: it may have ended since the last turn."""
+        """A client of a running daemon with the model loaded: the daemon may have ended since the last turn."""
         if self._connection.renew():
-            note("The daemon had ended, and runs again; the conversation is kept.")
+            note("The daemon had ended and was started again; the conversation is kept.")
             _, _, self._status = self._load(self._connection, self._conversation.model)
         return self._connection.client
 
@@ -106,13 +106,13 @@ class Dialogue:
         talk.messages.clear()
         if talk.system and not talk.chats:
             talk.system = ""
-        note(f"{talk.model} is loaded; the conversation begins anew.")
+        note(f"{talk.model} is loaded; a new conversation starts.")
 
 
 class Lines:
     """Messages typed at the terminal, with line editing and the history of earlier conversations.
 
-    kept: whether what is typed is written to the history's file, which only its owner may read.
+    kept: whether typed lines are written to the history file, which only its owner may read.
     """
 
     def __init__(self, file: Path) -> None:
@@ -152,7 +152,7 @@ class Lines:
                 return text
 
     def _input(self, prompt: str) -> str:
-        if not sys.stdout.isatty():  # The answers go elsewhere, and the prompt is none of them.
+        if not sys.stdout.isatty():  # The answers go elsewhere; the prompt does not belong to them.
             sys.stderr.write(prompt)
             prompt = ""
         try:
@@ -170,11 +170,11 @@ class Lines:
                 stream.write(line.replace("\n", " ") + "\n")
         except OSError as error:
             self._never_kept = True
-            note(f"note: what is typed is not kept: {self._file} cannot be written: {error.strerror}")
+            note(f"note: the history is not kept: {self._file} cannot be written: {error.strerror}")
 
 
 class _Typed:
-    """What stood in the line when Ctrl-C came; readline has cleared it by the time the exception arrives."""
+    """The line's text when Ctrl-C was pressed; readline has cleared it by the time the exception arrives."""
 
     def __init__(self, readline: ModuleType | None) -> None:
         self._readline = readline
@@ -194,7 +194,7 @@ class _Typed:
 
 
 def _readline() -> ModuleType | None:
-    """The line editor, where Python has one: importing it gives input() its editing."""
+    """The line editor, if Python has it: importing it gives input() its editing keys."""
     try:
         import readline
     except ImportError:
@@ -203,7 +203,7 @@ def _readline() -> ModuleType | None:
 
 
 def _kept_lines(file: Path) -> list[str]:
-    """The last lines of the history; a long file is cut to them."""
+    """The last lines of the history; a long file is shortened to them."""
     try:
         lines = file.read_text("utf-8", "replace").splitlines()
         if len(lines) > 2 * MAX_KEPT_LINES:
@@ -218,7 +218,7 @@ def _kept_lines(file: Path) -> list[str]:
 
 
 def _is_open(text: str) -> bool:
-    """Whether a block of several lines has begun and not ended: as a message, or as what /set system sets."""
+    """Whether a block of several lines is not finished: a message, or the text of /set system."""
     start = text.lstrip()
     if start.startswith("/set"):
         words = start.split(maxsplit=2)
@@ -230,7 +230,7 @@ def _is_open(text: str) -> bool:
 
 
 def _unmarked(text: str) -> str:
-    """The message without the marks of a block."""
+    """The message without the quotes around a block."""
     stripped = text.strip()
     if stripped.startswith(_MARK) and stripped.endswith(_MARK) and len(stripped) >= 2 * len(_MARK):
         return stripped[len(_MARK) : -len(_MARK)].strip("\n")

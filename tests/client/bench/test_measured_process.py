@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from hypura_client.bench.measured_process import BenchProcess
+from hypura_client.bench.measured_process import MeasuredProcess
 
 
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, int]]:
@@ -30,7 +30,7 @@ def module(folder: Path, text: str) -> dict[str, str]:
 
 def test_one_that_has_ended_is_not_signalled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     signals = sent(monkeypatch)
-    with BenchProcess("measured", (), module(tmp_path, "")) as process:
+    with MeasuredProcess("measured", (), module(tmp_path, "")) as process:
         while not process.ended:
             time.sleep(0.01)
     assert signals == []
@@ -38,6 +38,6 @@ def test_one_that_has_ended_is_not_signalled(tmp_path: Path, monkeypatch: pytest
 
 def test_one_that_runs_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     signals = sent(monkeypatch)
-    with BenchProcess("measured", (), module(tmp_path, "import time\nprint(flush=True)\ntime.sleep(60)")) as process:
+    with MeasuredProcess("measured", (), module(tmp_path, "import time\nprint(flush=True)\ntime.sleep(60)")) as process:
         process.line(20)
     assert [number for _, number in signals] == [signal.SIGTERM]

@@ -18,7 +18,7 @@ import pytest
 from hypura.v1 import inference_pb2 as inference
 from hypura_client.cli.dialogue.answer import Display
 from hypura_client.cli.dialogue.commands import is_command
-from hypura_client.cli.dialogue.conversation import Conversation, Wishes, set_parameter
+from hypura_client.cli.dialogue.conversation import AnswerOptions, Conversation, set_parameter
 from hypura_client.sync import Client
 from hypura_daemon.models.modelfile import parse_modelfile
 from tests.client.conftest import TIMEOUT_SECONDS, Hypuractl
@@ -137,22 +137,22 @@ def test_commands_are_not_asked_of_the_model(terminal: Terminal) -> None:
         "/set system Be brief.": "is set",
         "/set parameter temperature 0": "temperature is 0",
         "/set parameter stop a 'b c'": "stop is a, b c",
-        "/set parameter temperature hot": "no value for temperature",
+        "/set parameter temperature hot": "not a value for temperature",
         "/set parameter warmth 3": "there is no parameter 'warmth'",
-        "/set parameter num_ctx 99999999999999": "no value for num_ctx",
+        "/set parameter num_ctx 99999999999999": "not a value for num_ctx",
         "/set format json": "in JSON",
-        "/set format {": "is no format",
+        "/set format {": "is not a format",
         "/set noformat": "any form",
         "/set think high": "first, high",
-        "/set quiet": "No figures",
-        "/set verbose": "Figures",
+        "/set quiet": "No statistics",
+        "/set verbose": "Statistics",
         "/set colour": "There is no /set colour",
         "/show info": "quantization",
         "/show system": "Be brief.",
         "/show template": "{{ messages }}",
         "/show parameters": "temperature",
         "/show": "/show info",
-        "/save kept": "kept is made",
+        "/save kept": "created kept",
         "/load other": "other is loaded",
         "/load missing": "error: no model missing",
         "/load": "needs a name",
@@ -271,10 +271,10 @@ def test_a_daemon_that_dies_does_not_end_it(place, tmp_path: Path) -> None:  # t
 
 
 def test_what_was_said_and_set_is_a_modelfile() -> None:
-    wishes = Wishes()
+    options = AnswerOptions()
     for name, values in (("seed", ["4294967295"]), ("temperature", ["0.123456789"]), ("stop", ["<end>", 'a "b"'])):
-        set_parameter(wishes, name, values)
-    talk = Conversation("m:latest", True, wishes, "Be brief.", Display(print, print))
+        set_parameter(options, name, values)
+    talk = Conversation("m:latest", True, options, "Be brief.", Display(print, print))
     talk.messages = [inference.ChatMessage(role="user", content="one\ntwo")]
     made = parse_modelfile(talk.modelfile())
     assert (made.base, made.overrides.system) == ("m:latest", "Be brief.")

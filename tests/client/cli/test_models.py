@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from hypura_client.cli.models import with_whole_paths
+from hypura_client.cli.models import with_absolute_paths
 from hypura_client.client import AsyncClient
 from hypura_client.errors import ModelNotFound, UnexpectedReply
 from hypura_client.sync import Client
@@ -27,7 +27,7 @@ async def test_calls(daemon_socket: Path) -> None:
 
 def test_pull(hypuractl: Hypuractl) -> None:
     outcome = hypuractl("pull", "qwen3")
-    assert (outcome.code, outcome.stdout) == (0, "qwen3 is here: 1.0 kB, Q4_K_M\n")
+    assert (outcome.code, outcome.stdout) == (0, "pulled qwen3: 1.0 kB, Q4_K_M\n")
     assert outcome.stderr.count("pulling abababababab") == 1  # A pipe gets a line per file, no bar.
     assert hypuractl("pull", "qwen3", "--json").json["quantization"] == "Q4_K_M"
     failed = hypuractl("pull", "missing", "--json")
@@ -82,7 +82,7 @@ def test_a_modelfile_in_no_known_encoding_is_refused(hypuractl: Hypuractl) -> No
 )
 def test_paths_are_made_whole_where_the_user_is(tmp_path: Path, text: str, sent: str) -> None:
     (tmp_path / "blob").write_bytes(b"")
-    assert with_whole_paths(text, tmp_path) == sent.format(folder=tmp_path, parent=tmp_path.parent)
+    assert with_absolute_paths(text, tmp_path) == sent.format(folder=tmp_path, parent=tmp_path.parent)
 
 
 @pytest.mark.parametrize("command", ["pull", "cp", "create", "rm"])

@@ -9,7 +9,7 @@ import pytest
 
 from hypura_client.errors import ServiceFailed
 from hypura_client.service.definition import LABEL, Definition
-from hypura_client.service.launchd import SETTLE_SECONDS, Launchd
+from hypura_client.service.launchd import STATE_SECONDS, Launchd
 from hypura_client.service.manager import Outcome
 
 TARGET = f"gui/501/{LABEL}"
@@ -116,7 +116,7 @@ def test_a_bootstrap_that_never_works_is_explained(tmp_path: Path) -> None:
     fake = FakeLaunchd(bootstrap_fails=True)
     with pytest.raises(ServiceFailed, match="Input/output error"):
         service(fake, tmp_path).install(definition(tmp_path))
-    assert fake.seconds > SETTLE_SECONDS
+    assert fake.seconds > STATE_SECONDS
 
 
 def test_stop_is_a_clean_end_that_is_waited_for(tmp_path: Path) -> None:
