@@ -122,7 +122,7 @@ def test_starts_again_after_kill_9(home: Path) -> None:
     [
         (("--memory", "lots"), "--memory is 'lots': give a size such as 4GB"),
         (("--http", "here"), "--http is 'here': give HOST:PORT"),
-        (("--socket", "/" + "s" * 200), "longer than 100 bytes"),
+        (("--socket", "/" + "s" * 200), "201 bytes long"),
         (("--nonsense",), "unrecognized arguments: --nonsense"),
     ],
 )
