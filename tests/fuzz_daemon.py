@@ -23,6 +23,7 @@ from hypura_client.errors import DaemonError
 from hypura_client.launch import start_daemon
 from hypura_client.sync import Client
 from tests.fuzz_headers import mutations, sample_model, split_header
+from tests.hardware import measure_nothing
 
 HANG_SECONDS = 5.0
 MEMORY_BYTES = 200_000_000
@@ -42,6 +43,7 @@ def fuzz(folder: Path, count: int, seed: int) -> int:
     """Damage a model in `folder` count times; 0 when the daemon bore it."""
     environment = os.environ | {"HYPURA_HOME": str(folder / "home"), "HYPURA_HTTP": "127.0.0.1:0"}
     environment.pop("HYPURA_SOCKET", None)
+    measure_nothing(folder / "home")
     location = locate(environment)
     start_daemon(location, environment)
     path = folder / "model.gguf"

@@ -2,64 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 
-from tests.models.writer import write_synthetic_model
+from tests.home import Home
 
-CONTROL = [sys.executable, "-m", "hypura_client.cli.main"]
 ANSWER_SECONDS = 120
 GREEDY = ("--max-tokens", "24", "--temperature", "0", "--ignore-eos", "--exact")
 
 
-class Home:
-    """One daemon's home; its commands run in its environment."""
-
-    def __init__(self, folder: Path, models: Path) -> None:
-        self.folder, self.models = folder, models
-        self.environment = os.environ | {"HYPURA_HOME": str(folder), "HYPURA_HTTP": "127.0.0.1:0"}
-        self.environment.pop("HYPURA_SOCKET", None)
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        """A hypuractl command under way."""
-        return subprocess.Popen(
-            [*CONTROL, *arguments],
-            env=self.environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        )  # fmt: skip
-
-    def call(self, *arguments: str, code: int = 0) -> dict[str, Any]:
-        """The JSON object that a command prints."""
-        process = self.start(*arguments, "--json")
-        out, err = process.communicate(timeout=ANSWER_SECONDS)
-        assert process.returncode == code, (out, err)
-        answer: dict[str, Any] = json.loads(out)
-        return answer
-
-    def state(self, name: str) -> dict[str, Any]:
-        """The model's entry in the status."""
-        return next(m for m in self.call("status")["models"] if m["name"] == name)
-
-
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
-    models = tmp_path_factory.mktemp("models")
-    for shape in ("tiny-moe", "tiny-dense"):
-        write_synthetic_model(shape, models / f"{shape}.gguf")
-    home = Home(tmp_path_factory.mktemp("home"), models)
-    try:
-        yield home
-    finally:
-        home.start("stop").communicate(timeout=60)
+    home = Home(tmp_path_factory.mktemp("daemon"))
+    home.write_tiny_models()
+    yield home
+    home.stop()
 
 
 @pytest.mark.parametrize(("shape", "mode"), [("tiny-moe", "expert-streaming"), ("tiny-dense", "dense-streaming")])
@@ -83,13 +46,13 @@ def test_streamed_tokens_are_the_resident_ones(home: Home, shape: str, mode: str
 
 
 def test_the_default_sampling_and_sequences_stream_too(home: Home) -> None:
-    answer = home.call("run", str(home.models / "tiny-moe.gguf"), "hello", "--weight-cache", "30%", "--max-tokens", "8")
+    answer = home.call("run", home.moe, "hello", "--weight-cache", "30%", "--max-tokens", "8")
     assert answer["mode"] == "expert-streaming"
 
 
 def test_a_worker_that_is_killed_is_named_and_replaced(home: Home) -> None:
-    path = str(home.models / "tiny-moe.gguf")
-    other = home.call("run", str(home.models / "tiny-dense.gguf"), "hello", "--max-tokens", "2")
+    path = home.moe
+    other = home.call("run", home.dense, "hello", "--max-tokens", "2")
     home.call("run", path, "hello", "--weight-cache", "20%", "--max-tokens", "2")
     before = home.state("tiny-moe:latest")
     answering = home.start("run", path, "hello", "--ignore-eos", "--max-tokens", "3000")
@@ -108,7 +71,7 @@ def test_a_worker_that_is_killed_is_named_and_replaced(home: Home) -> None:
 
 
 def test_no_worker_outlives_a_killed_daemon(home: Home) -> None:
-    home.call("load", str(home.models / "tiny-moe.gguf"), "--weight-cache", "20%")
+    home.call("load", home.moe, "--weight-cache", "20%")
     status = home.call("status")
     workers = [psutil.Process(m["worker_pid"]) for m in status["models"] if m["worker_pid"]]
     assert workers
@@ -121,7 +84,7 @@ def test_no_worker_outlives_a_killed_daemon(home: Home) -> None:
 
 
 def test_status_plan_and_profile_carry_their_figures(home: Home) -> None:
-    path = str(home.models / "tiny-moe.gguf")
+    path = home.moe
     status = home.call("status")
     assert status["daemon"]["pid"] > 0 and status["daemon"]["version"]
     plan = home.call("plan", path, "--memory", "1GB", "--weight-cache", "20%", "--tensors")
@@ -150,11 +113,11 @@ def test_the_least_that_is_named_really_runs(home: Home, shape: str, extra: tupl
 
 
 def test_a_home_whose_path_is_no_uri(tmp_path_factory: pytest.TempPathFactory, home: Home) -> None:
-    odd = Home(tmp_path_factory.mktemp("hö me%20x"), home.models)
+    odd = Home(tmp_path_factory.mktemp("hö me%20x"))
     try:
-        assert odd.call("run", str(home.models / "tiny-moe.gguf"), "hello", "--max-tokens", "2")["output_tokens"] <= 2
+        assert odd.call("run", home.moe, "hello", "--max-tokens", "2")["output_tokens"] <= 2
     finally:
-        odd.start("stop").communicate(timeout=60)
+        odd.stop()
 
 
 BAD_RUNS = {

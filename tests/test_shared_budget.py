@@ -10,8 +10,9 @@ from collections.abc import Iterator
 import pytest
 
 from hypura_client.bench import cgroup
+from tests.home import Home
 from tests.models.writer import write_synthetic_model
-from tests.test_end_to_end import CONTROL, GREEDY, Home
+from tests.test_end_to_end import GREEDY
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -32,22 +33,21 @@ def cage() -> Iterator[cgroup.MemoryCgroup]:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, cage: cgroup.MemoryCgroup) -> Iterator[Home]:
-    models = tmp_path_factory.mktemp("models")
+    home = Home(tmp_path_factory.mktemp("daemon"))
     for name, (shape, layers, seed) in MODELS.items():
-        write_synthetic_model(shape, models / f"{name}.gguf", layers=layers, seed=seed)
-    home = Home(tmp_path_factory.mktemp("home"), models)
+        write_synthetic_model(shape, home.models / f"{name}.gguf", layers=layers, seed=seed)
     home.environment |= {"HYPURA_MEMORY": str(BUDGET_BYTES), "HYPURA_HTTP": "off", "HYPURA_NO_START": "1"}
     daemon = subprocess.Popen([*cage.prefix, sys.executable, "-m", "hypura_daemon"], env=home.environment)
     try:
-        while not (home.folder / "hypura.sock").exists() and daemon.poll() is None:
-            if subprocess.run([*CONTROL, "status"], env=home.environment, capture_output=True).returncode == 0:
+        while daemon.poll() is None:
+            if home.run("status").returncode == 0:
                 break
-        home.call("add", str(models))
+        home.call("add", str(home.models))
         yield home
     finally:
-        home.start("stop").communicate(timeout=60)
+        home.stop()
         daemon.wait(timeout=60)
-        for path in models.iterdir():
+        for path in home.models.iterdir():
             path.unlink()
 
 

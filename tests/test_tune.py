@@ -4,47 +4,24 @@ from __future__ import annotations
 
 import json
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from hypura.v1 import control_pb2 as control
 from hypura.v1 import placement_pb2 as placement
 from hypura_client.sync import Client
+from tests.home import Home
 
 STREAMED = ("--weight-cache", "25%", "--memory", "500MB")
-SECONDS = 240
-
-
-class Home:
-    """A daemon of its own, and hypuractl in its environment."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.environment = os.environ | {"HYPURA_HOME": str(folder), "HYPURA_HTTP": "127.0.0.1:0"}
-        self.environment.pop("HYPURA_SOCKET", None)
-
-    def run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "hypura_client.cli.main", *arguments]
-        return subprocess.run(command, capture_output=True, text=True, env=self.environment, timeout=SECONDS)
-
-    def call(self, *arguments: str, code: int = 0) -> dict[str, Any]:
-        """The JSON object that a command prints."""
-        ended = self.run(*arguments, "--json")
-        assert ended.returncode == code, (ended.stdout, ended.stderr)
-        found: dict[str, Any] = json.loads(ended.stdout)
-        return found
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     made = Home(tmp_path_factory.mktemp("tune"))
     yield made
-    made.run("stop", "--grace", "0")
+    made.stop()
 
 
 def test_a_model_is_tuned_and_told(home: Home) -> None:

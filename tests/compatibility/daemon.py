@@ -14,6 +14,7 @@ from pathlib import Path
 
 from hypura_client.errors import CannotConnect
 from hypura_client.sync import Client
+from tests.hardware import measure_nothing
 
 START_SECONDS = 60
 
@@ -31,6 +32,7 @@ def running_daemon() -> Iterator[RunningDaemon]:
     """It ends with the block, and its home goes."""
     with tempfile.TemporaryDirectory(prefix="hyp") as name:
         home = Path(name)
+        measure_nothing(home)
         stores = {key: str(home / "none") for key in ("OLLAMA_MODELS", "HF_HOME", "HF_HUB_CACHE", "HYPURA_LM_STUDIO")}
         kept = {key: value for key, value in os.environ.items() if not key.startswith(("HYPURA_", "OLLAMA_", "HF_"))}
         environment = {**kept, **stores, "HYPURA_HOME": name, "HYPURA_HTTP": "127.0.0.1:0", "HOME": name}

@@ -17,6 +17,7 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from hypura.v1 import control_pb2, control_pb2_grpc
+from tests.hardware import measure_nothing
 
 COMMAND = (sys.executable, "-m", "hypura_daemon")
 START_SECONDS = 30
@@ -28,7 +29,10 @@ def home() -> Iterator[Path]:
         yield Path(name)
 
 
-def environment(home: Path) -> dict[str, str]:
+def environment(home: Path, *, measured: bool = True) -> dict[str, str]:
+    """Of a daemon in this home, which knows the machine's figures unless it has to measure them."""
+    if measured:
+        measure_nothing(home)
     kept = {key: value for key, value in os.environ.items() if not key.startswith("HYPURA_")}
     return {**kept, "HYPURA_HOME": str(home), "HYPURA_HTTP": "127.0.0.1:0"}
 

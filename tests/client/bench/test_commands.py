@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,39 +13,15 @@ import pytest
 from hypura_client.bench.drive_sweep import DriveUnreadable, Reading, bandwidth, sweep
 from hypura_client.bench.plots import drive_plot, policies_plot, speed_plot, split_plot
 from hypura_client.errors import InvalidRequest
-from tests.models.writer import write_synthetic_model
-
-SECONDS = 240
-
-
-class Home:
-    """A folder with tiny models, and hypuractl with a daemon of its own."""
-
-    def __init__(self, path: Path) -> None:
-        self.moe, self.dense = path / "tiny-moe.gguf", path / "tiny-dense.gguf"
-        for file in (self.moe, self.dense):
-            write_synthetic_model(file.stem, file)
-        self._environment = {**os.environ, "HYPURA_HOME": str(path / "home"), "HYPURA_HTTP": "127.0.0.1:0"}
-
-    def call(self, *arguments: str, code: int = 0) -> dict[str, Any]:
-        """The JSON object that a command prints."""
-        ended = subprocess.run(
-            [sys.executable, "-m", "hypura_client.cli.main", *arguments, "--json"],
-            capture_output=True,
-            text=True,
-            env=self._environment,
-            timeout=SECONDS,
-        )
-        assert ended.returncode == code, (ended.stdout, ended.stderr)
-        found: dict[str, Any] = json.loads(ended.stdout)
-        return found
+from tests.home import Home
 
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Home]:
     made = Home(tmp_path_factory.mktemp("bench"))
+    made.write_tiny_models()
     yield made
-    made.call("stop", "--grace", "0")
+    made.stop()
 
 
 SHORT = ("--tokens", "8", "--prompt-tokens", "16", "--runs", "2", "--memory", "1GB")
@@ -56,7 +29,7 @@ SHORT = ("--tokens", "8", "--prompt-tokens", "16", "--runs", "2", "--memory", "1
 
 def test_a_streamed_model_and_its_baselines(home: Home) -> None:
     """Keeps out baselines of other tokens, and a campaign that leaves a field of its report empty."""
-    made = home.call("bench", str(home.moe), *SHORT, "--weight-cache", "25%", "--baseline", "--exact")
+    made = home.call("bench", home.moe, *SHORT, "--weight-cache", "25%", "--baseline", "--exact")
     assert made["mode"] == "expert-streaming" and made["killed"] is False and made["runs"] == 2
     for name in (
         "decode_tok_per_second", "prefill_tok_per_second", "ttft_seconds", "load_seconds", "drive_bytes_per_second",
@@ -74,25 +47,25 @@ def test_a_streamed_model_and_its_baselines(home: Home) -> None:
 
 
 def test_a_model_that_fits(home: Home) -> None:
-    made = home.call("bench", str(home.dense), *SHORT, "--runs", "1")
+    made = home.call("bench", home.dense, *SHORT, "--runs", "1")
     assert made["mode"] == "resident" and made["hit_rate"] is None and made["baselines"] == {}
     assert made["decode_tok_per_second"] > 0 and made["token_ids"]
 
 
 def test_what_cannot_be_is_refused(home: Home) -> None:
     """Keeps out a benchmark that takes the machine down, or one that fails without saying why."""
-    huge = home.call("bench", str(home.moe), "--memory", "100TB", code=1)
+    huge = home.call("bench", home.moe, "--memory", "100TB", code=1)
     assert huge["error"]["type"] == "InvalidRequest" and "--force" in huge["error"]["message"]
-    long = home.call("bench", str(home.moe), "--memory", "1GB", "--context", "256", "--prompt-tokens", "300", code=1)
+    long = home.call("bench", home.moe, "--memory", "1GB", "--context", "256", "--prompt-tokens", "300", code=1)
     assert "--prompt-tokens" in long["error"]["message"]
     assert home.call("bench", "no-such-model", code=1)["error"]["type"] == "ModelNotFound"
-    assert home.call("bench", str(home.moe), "--runs", "0", code=2)["error"]["type"] == "UsageError"
+    assert home.call("bench", home.moe, "--runs", "0", code=2)["error"]["type"] == "UsageError"
 
 
 def test_a_recorded_trace_is_of_experts_not_of_slots(home: Home, tmp_path: Path) -> None:
     """Keeps out a recorder that sees the ids after they became slot numbers."""
     streamed, resident = tmp_path / "streamed.csv", tmp_path / "resident.csv"
-    common = ("trace", "record", str(home.moe), "--tokens", "6", "--exact", "--memory", "1GB")
+    common = ("trace", "record", home.moe, "--tokens", "6", "--exact", "--memory", "1GB")
     done = home.call(*common, "--weight-cache", "30%", "--out", str(streamed))
     home.call(*common, "--out", str(resident))
     assert done["tokens"] == 6 and done["choices"] == len(rows(streamed))
@@ -100,7 +73,7 @@ def test_a_recorded_trace_is_of_experts_not_of_slots(home: Home, tmp_path: Path)
     replayed = home.call("trace", "replay", str(streamed), "--cache-mib", "4")
     rates = replayed["policies"]
     assert replayed["default"] in rates and max(rates.values()) == rates["belady"]
-    refused = home.call("trace", "record", str(home.dense), "--out", str(tmp_path / "none.csv"), code=1)
+    refused = home.call("trace", "record", home.dense, "--out", str(tmp_path / "none.csv"), code=1)
     assert "no routed experts" in refused["error"]["message"] and not list(tmp_path.glob("none*"))
 
 
@@ -113,10 +86,10 @@ def rows(trace: Path) -> list[tuple[str, ...]]:
 def test_the_drive_is_read_in_every_way(home: Home, tmp_path: Path) -> None:
     """Keeps out a sweep that skips a point, or that counts what never arrived."""
     points = [(4096, 1, 1), (65536, 4, 2), (1 << 20, 1, 3), (1 << 28, 1, 1)]
-    found = list(sweep(home.moe, points, 0.05))
+    found = list(sweep(Path(home.moe), points, 0.05))
     assert [(r.block_bytes, r.queue_depth, r.threads) for r in found] == points[:3], "larger than the file: left out"
     assert all(0 < reading.bytes_per_second < 1e12 for reading in found)
-    assert (bandwidth(home.moe) or 0) > 0
+    assert (bandwidth(Path(home.moe)) or 0) > 0
     small = tmp_path / "small.bin"
     small.write_bytes(b"x" * 5000)
     assert bandwidth(small) is None
@@ -125,7 +98,7 @@ def test_the_drive_is_read_in_every_way(home: Home, tmp_path: Path) -> None:
 
 
 def test_iobench_says_what_is_best(home: Home, tmp_path: Path) -> None:
-    made = home.call("iobench", str(home.moe), "--seconds", "2", "--plot", str(tmp_path / "drive.svg"))
+    made = home.call("iobench", home.moe, "--seconds", "2", "--plot", str(tmp_path / "drive.svg"))
     assert made["best"] in made["points"] and len(made["points"]) > 10
     assert (tmp_path / "drive.svg").read_text().lstrip().startswith("<?xml")
     assert "smaller" in home.call("iobench", __file__, "--seconds", "2", code=1)["error"]["message"]
@@ -151,13 +124,7 @@ def test_a_bench_that_is_killed_takes_its_worker_along(home: Home) -> None:
     """Keeps out workers that outlive a benchmark: they hold the memory that its cgroup limits."""
     import psutil
 
-    command = [sys.executable, "-m", "hypura_client.cli.main", "bench", str(home.moe), "--memory", "1GB"]
-    bench = subprocess.Popen(
-        [*command, "--weight-cache", "25%", "--tokens", "3000"],
-        env=home._environment,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    bench = home.start("bench", home.moe, "--memory", "1GB", "--weight-cache", "25%", "--tokens", "3000")
     assert bench.stderr is not None
     for line in bench.stderr:
         if "loaded in" in line:

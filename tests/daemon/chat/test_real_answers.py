@@ -23,6 +23,7 @@ from hypura_daemon.models.registry import Registry
 from hypura_daemon.planning.load_planner import LoadPlanner
 from hypura_daemon.residency.supervisor import Supervisor
 from hypura_daemon.workers.process import WorkerDeadlines, WorkerProcess
+from tests.hardware import measure_nothing
 from tests.models.writer import write_synthetic_model
 
 BODY = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}<|im_start|>assistant\n"
@@ -81,6 +82,7 @@ def home() -> Iterator[Path]:
 
 @asynccontextmanager
 async def serving(home: Path) -> AsyncIterator[Served]:
+    await asyncio.to_thread(measure_nothing, home)
     registry = Registry(home)
     planner = LoadPlanner(registry, HardwareStore(home), context_tokens=512, sequences=1)
 
