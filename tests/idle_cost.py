@@ -104,7 +104,7 @@ async def _by_http(port: int, path: str, requests: int) -> None:
 
 async def _by_grpc(home: Path, requests: int) -> None:
     async with grpc.aio.insecure_channel(f"unix:{home}/run/control.sock") as channel:
-        control = control_pb2_grpc.ControlServiceStub(channel)  # type: ignore[no-untyped-call]
+        control = control_pb2_grpc.ControlServiceStub(channel)
         for _ in range(requests):
             await control.Status(control_pb2.StatusRequest())
 

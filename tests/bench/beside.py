@@ -69,7 +69,7 @@ def _read_on(path: Path, rate: Any, read: Any) -> None:
     """Until the process ends: rate (bytes per second) is looked at, and read told, by each of the threads."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECT)
     blocks = (path.stat().st_size - _READ_BYTES) // _BLOCK
-    room = memoryview(Pool(_READERS * _READ_BYTES * _PLACES).bytes)
+    room = memoryview(Pool(_READERS * _READ_BYTES * _PLACES).bytes.data)
 
     def work(number: int) -> None:
         random, due = Random(number), time.monotonic()

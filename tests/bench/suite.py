@@ -108,7 +108,7 @@ class Suite:
 
     def replay(self, trace: Path, cache_mib: Sequence[int]) -> None:
         """Compare the policies on a recorded trace, per cache size."""
-        rates = {
+        rates: dict[float, Any] = {
             mib: self._hypuractl("trace", "replay", str(trace), "--cache-mib", str(mib), "--json")["policies"]
             for mib in cache_mib
         }

@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -74,15 +74,17 @@ class Hypuractl:
         self, *arguments: str | bytes, stdin: str | bytes | int = subprocess.PIPE, stdout: int = subprocess.PIPE
     ) -> subprocess.Popen[str]:
         """A command under way; stdin is what it reads there, a descriptor, or open until it is closed."""
-        given = tempfile.TemporaryFile() if isinstance(stdin, str | bytes) else None  # noqa: SIM115 - closed below
-        if given is not None:
+        given: IO[bytes] | None = None
+        if isinstance(stdin, str | bytes):
+            given = tempfile.TemporaryFile()  # noqa: SIM115 - closed below
             given.write(stdin.encode() if isinstance(stdin, str) else stdin)
             given.seek(0)
+            stdin = given.fileno()
         process = subprocess.Popen(
             [sys.executable, "-m", "hypura_client.cli.main", *arguments],
             cwd=self.folder,
             env=self.environ,
-            stdin=stdin if given is None else given,
+            stdin=stdin,
             stdout=stdout,
             stderr=subprocess.PIPE,
             text=True,

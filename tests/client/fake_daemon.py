@@ -268,7 +268,7 @@ async def serve(socket_path: str) -> None:
     control = Control(socket_path)
     control_pb2_grpc.add_ControlServiceServicer_to_server(control, server)
     inference_pb2_grpc.add_InferenceServiceServicer_to_server(Inference(control), server)
-    checks = health.aio.HealthServicer()
+    checks = health.aio.HealthServicer()  # type: ignore[attr-defined]
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     await checks.set("", health_pb2.HealthCheckResponse.SERVING)
     server.add_insecure_port(target_of(socket_path))

@@ -1,11 +1,13 @@
 """The table of calls names each rpc of the protos with its own types."""
 
+from typing import Any
+
 import pytest
 
 from hypura.v1 import control_pb2, inference_pb2
 from hypura_client import calls
 
-MADE = [
+MADE: list[calls.Call[Any]] = [
     calls.profile("", False),
     calls.models(),
     calls.add("/x", ""),

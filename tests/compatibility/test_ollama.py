@@ -129,7 +129,8 @@ def test_embeddings(client: ollama.Client) -> None:
 
 
 def test_embedding_nothing_loads_the_model(client: ollama.Client) -> None:
-    for empty in ("", []):
+    nothing: tuple[str | list[str], ...] = ("", [])
+    for empty in nothing:
         client.generate(MODEL, keep_alive=0)
         assert client.embed(MODEL, empty, keep_alive="10m").embeddings == []
         [running] = [m for m in client.ps().models if m.model == f"{MODEL}:latest"]

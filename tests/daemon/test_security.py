@@ -40,8 +40,8 @@ def test_what_is_listened_on(running: tuple[int, str, Path]) -> None:
     pid, address, home = running
     found = [c for c in psutil.Process(pid).net_connections(kind="all") if c.status == psutil.CONN_LISTEN]
     assert [f"{c.laddr.ip}:{c.laddr.port}" for c in found] == [address] and address.startswith("127.0.0.1:")
-    held = {c.laddr for c in psutil.Process(pid).net_connections(kind="unix") if c.laddr}
-    assert {path for path in held if str(path).startswith(str(home))} == {f"{home}/run/control.sock"}
+    held = {str(c.laddr) for c in psutil.Process(pid).net_connections(kind="unix") if c.laddr}
+    assert {path for path in held if path.startswith(str(home))} == {f"{home}/run/control.sock"}
     for path, mode in ((home / "run", 0o700), (home / "run/control.sock", 0o600), (home / "run/daemon.pid", 0o600)):
         assert stat.S_IMODE(path.stat().st_mode) == mode, path
 

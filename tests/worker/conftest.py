@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import llama_cpp  # noqa: F401 - before numpy
 import pytest
@@ -74,7 +75,7 @@ class Running:
     engine: Engine
     broken: list[Exception]
 
-    def ask(self, prompt: list[int], max_tokens: int = 16, **sampling: float) -> tuple[Request, Answer]:
+    def ask(self, prompt: list[int], max_tokens: int = 16, **sampling: Any) -> tuple[Request, Answer]:
         """Submit a greedy request (unless sampling says otherwise) that ignores end tokens."""
         limits = inference_pb2.Limits(max_tokens=max_tokens, ignore_eos=True)
         return self.ask_with(prompt, limits, **sampling)
@@ -84,7 +85,7 @@ class Running:
         prompt: list[int],
         limits: inference_pb2.Limits,
         constraint: worker_pb2.Constraint | None = None,
-        **sampling: object,
+        **sampling: Any,
     ) -> tuple[Request, Answer]:
         """Submit a request with these limits, bound by the constraint."""
         answer = Answer()

@@ -14,6 +14,7 @@ import random
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import llama_cpp  # noqa: F401 - before numpy
 import numpy as np
@@ -86,7 +87,7 @@ def _dense_plans(path: Path) -> Iterator[tuple[str, pb.Plan, int]]:
                     yield f"{kind}, ring {depth}, pinned {pinned}", plan, 0
 
 
-def _direct_alignment(path: Path) -> dict[str, int | bool]:
+def _direct_alignment(path: Path) -> dict[str, Any]:
     """4096 works for every file system that has direct reads at all."""
     flags = os.O_RDONLY | getattr(os, "O_DIRECT", 0)
     try:

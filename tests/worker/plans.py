@@ -25,7 +25,7 @@ def _field(reader: GGUFReader, key: str, default: int = 0) -> int:
 
 def make_plan(
     path: Path,
-    mode: int,
+    mode: pb.Mode,
     *,
     slots: int | None = None,
     ring_depth: int = 2,
@@ -51,6 +51,7 @@ def make_plan(
     output too."""
     reader = GGUFReader(path)
     architecture_field = reader.get_field("general.architecture")
+    assert architecture_field is not None
     architecture = bytes(architecture_field.parts[architecture_field.data[0]]).decode()
     status = path.stat()
     plan = pb.Plan(
@@ -144,5 +145,5 @@ def make_plan(
     return plan
 
 
-def _group(layers: list[int], slots: int, all_experts: int) -> pb.ExpertGroup:
+def _group(layers: list[int], slots: int | None, all_experts: int) -> pb.ExpertGroup:
     return pb.ExpertGroup(layers=layers, slots=slots or all_experts, most_slots=slots or all_experts)

@@ -15,7 +15,6 @@ from hypura.v1 import placement_pb2 as pb
 from hypura_worker.engine.request import EmbedRequest
 from hypura_worker.errors import ModelFileChanged
 from hypura_worker.model import LlamaModel
-from hypura_worker.streaming import model_files
 from hypura_worker.streaming.model_files import ModelFiles
 from tests.models.random_architectures import write_random_model
 from tests.worker.conftest import Running, running
@@ -80,10 +79,10 @@ def plan_of(path: Path, kind: str) -> pb.Plan:
         case "layers":
             return make_plan(path, pb.MODE_DENSE_STREAMING, everything=True, exact=False)
         case "rows":
-            kept = {"kept": lambda name: not name.startswith("blk.0.ffn_up"), "everything": True}
             return make_plan(
-                path, pb.MODE_DENSE_STREAMING, ring_depth=1, embedding_cache_bytes=ROWS_BYTES, exact=False, **kept
-            )
+                path, pb.MODE_DENSE_STREAMING, ring_depth=1, embedding_cache_bytes=ROWS_BYTES, exact=False,
+                kept=lambda name: not name.startswith("blk.0.ffn_up"), everything=True,
+            )  # fmt: skip
         case "mmap":
             return make_plan(path, pb.MODE_MMAP, exact=False)
     raise ValueError(kind)
@@ -208,9 +207,9 @@ def test_whole_seconds_are_waited_out(tmp_path: Path, monkeypatch: pytest.Monkey
             self.st_mode, self.st_uid, self.st_gid = status.st_mode, status.st_uid, status.st_gid
             self.st_mtime_ns = self.st_ctime_ns = stamp
 
-    monkeypatch.setattr(model_files.os, "fstat", lambda descriptor: Whole(real(descriptor)))
-    monkeypatch.setattr(model_files.time, "time_ns", lambda: stamp + 5 * 10**8 + int(sum(slept) * 10**9) + next(clock))
-    monkeypatch.setattr(model_files.time, "sleep", slept.append)
+    monkeypatch.setattr(os, "fstat", lambda descriptor: Whole(real(descriptor)))
+    monkeypatch.setattr(time, "time_ns", lambda: stamp + 5 * 10**8 + int(sum(slept) * 10**9) + next(clock))
+    monkeypatch.setattr(time, "sleep", slept.append)
     path = tmp_path / "file"
     path.write_bytes(b"bytes")
     planned = _planned(path, stamp)
@@ -223,7 +222,7 @@ def test_a_file_from_the_future_is_not_waited_for(tmp_path: Path, monkeypatch: p
     path = tmp_path / "file"
     path.write_bytes(b"bytes")
     planned, real = _planned(path, path.stat().st_mtime_ns), time.time_ns
-    monkeypatch.setattr(model_files.time, "time_ns", lambda: real() - 3600 * 10**9)
+    monkeypatch.setattr(time, "time_ns", lambda: real() - 3600 * 10**9)
     began = time.monotonic()
     ModelFiles([planned], direct=False).close()
     assert time.monotonic() - began < 1

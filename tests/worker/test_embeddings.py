@@ -75,7 +75,7 @@ def test_rows_are_where_llama_cpp_looks_for_them(tmp_path: Path, row_bytes: int,
 
 
 @pytest.mark.parametrize("mode", [pb.MODE_EXPERT_STREAMING, pb.MODE_DENSE_STREAMING])
-def test_answers_are_those_of_resident_embeddings(moe_model: Path, dense_model: Path, mode: int) -> None:
+def test_answers_are_those_of_resident_embeddings(moe_model: Path, dense_model: Path, mode: pb.Mode) -> None:
     model = moe_model if mode == pb.MODE_EXPERT_STREAMING else dense_model
     prompts = [[3 + 7 * i, 5 + i, 60 - i] for i in range(6)]
     with running(make_plan(model, mode, slots=12, sequences=4)) as resident:
@@ -90,7 +90,7 @@ def test_answers_are_those_of_resident_embeddings(moe_model: Path, dense_model: 
 
 
 @pytest.mark.parametrize("mode", [pb.MODE_EXPERT_STREAMING, pb.MODE_DENSE_STREAMING])
-def test_embeddings_that_are_the_output_too_are_refused(tmp_path: Path, mode: int) -> None:
+def test_embeddings_that_are_the_output_too_are_refused(tmp_path: Path, mode: pb.Mode) -> None:
     """A plan that is wrong about them must not compute logits from rows that are not there."""
     path, moe = tmp_path / "tied.gguf", mode == pb.MODE_EXPERT_STREAMING
     write_random_model("qwen3moe" if moe else "llama", moe, path, layers=2, tied=True)

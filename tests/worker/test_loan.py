@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -127,12 +128,12 @@ def test_the_cache_is_found_and_its_pages_are_counted(dense_model: Path, unfused
     )
     model = LlamaModel(plan)
     try:
-        assert model.streamer is not None
+        streamer: Any = model.streamer
         memory = KvMemory()
-        model.streamer.learning = memory.handle
+        streamer.learning = memory.handle
         with pytest.raises(Exception, match="aborted"):
             model.ready().decode([BatchToken(5, 0, 0, True)])
-        model.streamer.learning = None
+        streamer.learning = None
         model.ready().cut(0, 0)
         assert memory.size_bytes == CONTEXT * memory.token_bytes > 0
         assert len(memory._tensors) == (1 if unfused else 2) * sum("attn_k.weight" in t.name for t in plan.tensors)

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import llama_cpp  # noqa: F401 - before numpy
 import numpy as np
@@ -40,7 +41,7 @@ def _compare(path: Path, kind: str) -> None:
     assert set(cases.values()) == {"equal"}, cases
 
 
-def _cases() -> list[object]:
+def _cases() -> list[Any]:
     cases = []
     for architecture, moe in list_architectures():
         marks = () if architecture in COMMON else (pytest.mark.slow,)
@@ -60,7 +61,7 @@ def test_streamed_logits_equal_resident_logits(architecture: str, moe: bool, kin
     _compare(path, kind)
 
 
-def _predicting() -> list[object]:
+def _predicting() -> list[Any]:
     cases = []
     for architecture, moe in list_predicting():
         slow = () if architecture in ("glm4moe", "qwen35") else (pytest.mark.slow,)

@@ -27,7 +27,8 @@ def test_committed_memory_is_there_and_keeps_what_it_held() -> None:
     size = 200 << 20
     first, second = Pool(size), Pool(size)
     first.bytes[12345] = 7
-    before, told = _resident_bytes(), []
+    told: list[float] = []
+    before = _resident_bytes()
     assert commit([(first, size), (second, size // 2)], told.append)
     assert 290 << 20 < _resident_bytes() - before < 330 << 20, "all of one and half of the other"
     assert first.bytes[12345] == 7

@@ -25,7 +25,7 @@ from tests.worker.process import load, start, worker
 GREEDY = inference_pb2.Sampling(temperature=0)
 
 
-def _ask(prompt: list[int], max_tokens: int = 8, **limits: object) -> worker_pb2.WorkerGenerateRequest:
+def _ask(prompt: list[int], max_tokens: int = 8, **limits: Any) -> worker_pb2.WorkerGenerateRequest:
     return worker_pb2.WorkerGenerateRequest(
         request_id="r",
         prompt_ids=inference_pb2.TokenIds(ids=prompt),
@@ -35,7 +35,8 @@ def _ask(prompt: list[int], max_tokens: int = 8, **limits: object) -> worker_pb2
 
 
 def _class_of(error: grpc.RpcError) -> str:
-    return dict(error.trailing_metadata())["hypura-error"]
+    trailers: Any = error.trailing_metadata()
+    return str(dict(trailers)["hypura-error"])
 
 
 def test_load_answer_and_statistics(moe_model: Path, tmp_path: Path) -> None:

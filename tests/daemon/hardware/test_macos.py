@@ -1,13 +1,13 @@
 """macOS's side, by what it asks the system's tools and makes of their answers."""
 
 import os
+import select
 import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from hypura_daemon.hardware import macos
 from hypura_daemon.hardware.macos import MacOS, run_tool
 from hypura_daemon.hardware.platform import Alignment, Memory, Mount, Pressure
 
@@ -152,8 +152,8 @@ def test_the_end_of_a_child_is_watched_by_a_kernel_queue(
     error: OSError | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     queue = Queue(error)
-    monkeypatch.setattr(macos.select, "kqueue", lambda: queue, raising=False)
-    monkeypatch.setattr(macos.select, "kevent", lambda *event: event, raising=False)
+    monkeypatch.setattr(select, "kqueue", lambda: queue, raising=False)
+    monkeypatch.setattr(select, "kevent", lambda *event: event, raising=False)
     MacOS().await_exit(4711)
     # EVFILT_PROC, EV_ADD with EV_ONESHOT, NOTE_EXIT
     assert queue.watched == [(4711, -5, 0x11, 0x80000000)]

@@ -139,6 +139,7 @@ def test_parameters_as_json_and_as_text() -> None:
     assert [line.split(maxsplit=1) for line in lines] == [
         ["stop", '"a"'], ["stop", '"q\\""'], ["temperature", "0.5"], ["use_mmap", "true"],
     ]  # fmt: skip
-    for bad in ([], {"stop": 3}, {"seed": [1]}, {"seed": {}}):
+    refused: list[object] = [[], {"stop": 3}, {"seed": [1]}, {"seed": {}}]
+    for bad in refused:
         with pytest.raises(InvalidRequest):
             parameter_pairs(bad)

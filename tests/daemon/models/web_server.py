@@ -45,7 +45,7 @@ class Web:
             digest = sha256(content)
             self.files[f"/v2/{name}/blobs/sha256:{digest}"] = content
             layers.append({"mediaType": OLLAMA + kind, "digest": f"sha256:{digest}", "size": len(content)})
-        config, *rest = sorted(layers, key=lambda layer: not layer["mediaType"].endswith("config"))
+        config, *rest = sorted(layers, key=lambda layer: not str(layer["mediaType"]).endswith("config"))
         manifest = {"schemaVersion": 2, "config": config, "layers": rest}
         self.files[f"/v2/{name}/manifests/{tag}"] = json.dumps(manifest).encode()
         return [str(layer["digest"]) for layer in layers]

@@ -165,7 +165,7 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
 async def serve(socket_path: str, mode: str) -> None:
     server = grpc.aio.server()
     worker_pb2_grpc.add_WorkerServiceServicer_to_server(Worker(mode), server)
-    healthy = health.aio.HealthServicer()
+    healthy = health.aio.HealthServicer()  # type: ignore[attr-defined]
     await healthy.set("", health_pb2.HealthCheckResponse.SERVING)
     health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
     server.add_insecure_port(f"unix:{socket_path}")

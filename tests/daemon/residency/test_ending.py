@@ -38,7 +38,7 @@ async def test_a_grpc_stream_gets_a_status_that_says_so(tmp_path: Path) -> None:
         server.add_insecure_port(f"unix:{tmp_path}/t.sock")
         await server.start()
         async with grpc.aio.insecure_channel(f"unix:{tmp_path}/t.sock") as channel:
-            stub: Any = inference_pb2_grpc.InferenceServiceStub(channel)  # type: ignore[no-untyped-call]
+            stub: Any = inference_pb2_grpc.InferenceServiceStub(channel)
             call = stub.Generate(inference_pb2.GenerateRequest(model="m", prompt="a b"))
             await call.read()
             home.supervisor.end()
@@ -49,4 +49,5 @@ async def test_a_grpc_stream_gets_a_status_that_says_so(tmp_path: Path) -> None:
             await stopping
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     assert "hypurad has ended" in (caught.value.details() or "")
-    assert (METADATA_KEY, "ShuttingDown") in tuple(caught.value.trailing_metadata() or ())
+    trailers: Any = caught.value.trailing_metadata()
+    assert (METADATA_KEY, "ShuttingDown") in tuple(trailers)

@@ -191,7 +191,7 @@ async def test_watch_tells_every_state_until_ready() -> None:
         watch = desk.stub.Watch(control_pb2.WatchRequest())
         assert list((await watch.read()).status.models) == []
         await desk.load()
-        states = []
+        states: list[int] = []
         while not states or states[-1] != control_pb2.MODEL_STATE_READY:
             states += [model.state for model in (await watch.read()).status.models]
         assert states[0] == control_pb2.MODEL_STATE_LOADING

@@ -13,7 +13,6 @@ from hypura_daemon.gateway.errors import http_status, message_of
 from hypura_daemon.hardware.linux import Linux
 from hypura_daemon.hardware.macos import MacOS
 from hypura_daemon.rpc.errors import status_of
-from hypura_daemon.system import descriptors
 from hypura_daemon.system.descriptors import divided, raise_limit, refused_for_want
 
 
@@ -59,8 +58,8 @@ class Limits:
 )
 def test_the_limit_is_raised(monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, system: int, given: int) -> None:
     limits = Limits(soft, hard)
-    monkeypatch.setattr(descriptors.resource, "getrlimit", limits.get)
-    monkeypatch.setattr(descriptors.resource, "setrlimit", limits.set)
+    monkeypatch.setattr(resource, "getrlimit", limits.get)
+    monkeypatch.setattr(resource, "setrlimit", limits.set)
     mac = MacOS(run=lambda command: f"{system}\n")
     assert mac.most_descriptors() == system
     assert raise_limit(mac) == given
@@ -69,8 +68,8 @@ def test_the_limit_is_raised(monkeypatch: pytest.MonkeyPatch, soft: int, hard: i
 
 def test_a_limit_that_cannot_be_raised_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     limits = Limits(256, resource.RLIM_INFINITY, refused=True)
-    monkeypatch.setattr(descriptors.resource, "getrlimit", limits.get)
-    monkeypatch.setattr(descriptors.resource, "setrlimit", limits.set)
+    monkeypatch.setattr(resource, "getrlimit", limits.get)
+    monkeypatch.setattr(resource, "setrlimit", limits.set)
     assert raise_limit(MacOS(run=lambda command: "10240")) == 256
 
 

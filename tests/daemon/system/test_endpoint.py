@@ -102,7 +102,7 @@ def test_a_file_in_the_sockets_place_is_left_alone(folder: Path) -> None:
 @pytest.fixture
 def drive(folder: Path) -> Iterator[Callable[[str], Path]]:
     """Mounts a file system of 64 KiB, or of few inodes, or one that cannot be written."""
-    mounted = []
+    mounted: list[Path] = []
 
     def mount(options: str) -> Path:
         place = folder / f"drive-{len(mounted)}"

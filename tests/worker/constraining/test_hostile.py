@@ -61,7 +61,9 @@ class Stream:
         self._thread.join()
 
 
-def _request(seed: int, constraint: worker_pb2.Constraint | None = None, max_tokens: int = 12, temperature: float = 0):
+def _request(
+    seed: int, constraint: worker_pb2.Constraint | None = None, max_tokens: int = 12, temperature: float = 0
+) -> worker_pb2.WorkerGenerateRequest:
     return worker_pb2.WorkerGenerateRequest(
         request_id=f"r{seed}",
         prompt=f"<|im_start|>user\nTell me about number {seed}.<|im_end|>\n<|im_start|>assistant\n",

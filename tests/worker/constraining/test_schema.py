@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 
 from tests.worker.constraining.grammar_check import GrammarCheck, Refused, of_schema
 
-STRING, INTEGER = {"type": "string"}, {"type": "integer"}
+STRING: dict[str, Any] = {"type": "string"}
+INTEGER: dict[str, Any] = {"type": "integer"}
 PERSON = {
     "title": "Person",
     "type": "object",

@@ -33,12 +33,12 @@ KEYS = worker_pb2.Constraint(
 )
 
 
-def make_plan(path: Path, mode: int, **options: Any) -> pb.Plan:
+def make_plan(path: Path, mode: pb.Mode, **options: Any) -> pb.Plan:
     """With one thread: two on a busy machine wait for each other at every node."""
     return plans.make_plan(path, mode, threads=1, **options)
 
 
-def _generate(engine: Running, **limits: object) -> tuple[Answer, Finished, int]:
+def _generate(engine: Running, **limits: Any) -> tuple[Answer, Finished, int]:
     """The answer, its end, and the passes that it took."""
     before = engine.engine.counters.passes
     bounds = inference_pb2.Limits(**({"max_tokens": 200} | limits))
@@ -47,7 +47,7 @@ def _generate(engine: Running, **limits: object) -> tuple[Answer, Finished, int]
 
 
 @pytest.mark.parametrize(("mode", "slots"), [(pb.MODE_RESIDENT, 0), (pb.MODE_EXPERT_STREAMING, 64)])
-def test_keys_take_no_passes_of_their_own(mode: int, slots: int) -> None:
+def test_keys_take_no_passes_of_their_own(mode: pb.Mode, slots: int) -> None:
     with running(make_plan(DEMO, mode, slots=slots, ubatch_tokens=16)) as engine:
         answer, end, passes = _generate(engine)
         value = json.loads(answer.text)

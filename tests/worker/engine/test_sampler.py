@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,7 @@ from hypura_worker.errors import RequestError
 
 
 @pytest.mark.parametrize("limits", [{"json_schema": "{}"}, {"grammar": 'root ::= "a"'}], ids=str)
-def test_the_form_of_an_answer_is_said_by_a_constraint(limits: dict[str, str]) -> None:
+def test_the_form_of_an_answer_is_said_by_a_constraint(limits: dict[str, Any]) -> None:
     with pytest.raises(RequestError, match="but a constraint"):
         Limits.from_proto(inference_pb2.Limits(**limits))
 
@@ -25,7 +26,7 @@ def test_the_form_of_an_answer_is_said_by_a_constraint(limits: dict[str, str]) -
     ],
     ids=str,
 )  # fmt: skip
-def test_values_out_of_range(sampling: dict[str, object]) -> None:
+def test_values_out_of_range(sampling: dict[str, Any]) -> None:
     with pytest.raises(RequestError):
         Sampling.from_proto(inference_pb2.Sampling(**sampling))
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from hypura_worker.streaming.replacement import POLICIES, default, make
 from hypura_worker.streaming.replacement.policy import Policy, Shape
-from hypura_worker.streaming.replacement.trace import BadTrace, Visit, read_routes
-from hypura_worker.tools.replay import Routes, belady, compare, hit_rate
+from hypura_worker.streaming.replacement.trace import BadTrace, Routes, Visit, read_routes
+from hypura_worker.tools.replay import belady, compare, hit_rate
 
 HEAD = (
     "# route_trace v1\n# model=m arch=qwen3moe n_layer=2 n_expert=4 n_expert_used=1\n# layer=0 expert_bytes=1048576\n"

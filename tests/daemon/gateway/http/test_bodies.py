@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -201,11 +202,12 @@ OPTIONS = st.dictionaries(
 @given(st.dictionaries(FIELDS, JSON, max_size=6), OPTIONS)
 def test_nothing_but_a_typed_error_comes_of_any_json(value: dict[str, object], options: dict[str, object]) -> None:
     body = json.dumps({**value, "options": options}).encode()
-    for shape, made in ((ChatRequest, chat_request), (GenerateRequest, as_chat)):
+    kinds: list[tuple[Any, Any]] = [(ChatRequest, chat_request), (GenerateRequest, as_chat)]
+    for shape, made in kinds:
         try:
             asked = shaped(body, shape)
             if isinstance(asked, GenerateRequest):
                 check_generate(asked)
-            made(asked)  # type: ignore[operator]
+            made(asked)
         except HypuraError:
             pass

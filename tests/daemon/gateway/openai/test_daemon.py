@@ -83,7 +83,7 @@ def test_a_prompt_that_is_too_long_is_refused_by_all(http: httpx.Client) -> None
     told = posted(http, "/v1/embeddings", input=[whole, "w1"])
     assert len(told["data"]) == 2 and told["usage"]["prompt_tokens"] < 40_000
     long = "w1 " * 40_000
-    bodies = {
+    bodies: dict[str, dict[str, object]] = {
         "/v1/chat/completions": {"messages": [{"role": "user", "content": long}]},
         "/v1/completions": {"prompt": long},
         "/v1/responses": {"input": long},

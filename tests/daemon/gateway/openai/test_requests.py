@@ -15,7 +15,10 @@ from hypura_daemon.errors import InvalidRequest
 from hypura_daemon.gateway.openai.requests import ChatCompletionRequest, chat_requests
 
 USER = {"role": "user", "content": "hi"}
-TOOL = {"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}
+TOOL: dict[str, Any] = {
+    "type": "function",
+    "function": {"name": "f", "description": "d", "parameters": {"type": "object"}},
+}
 OTHER = {"type": "function", "function": {"name": "g"}}
 
 

@@ -16,8 +16,8 @@ from tests.daemon.gateway.scripted import BODY_LIMIT_BYTES, STUCK, serving
 from tests.daemon.models.files import write_model
 
 HI = [{"role": "user", "content": "hi"}]
-CHAT = {"model": "m", "messages": HI}
-REQUESTS = {
+CHAT: dict[str, object] = {"model": "m", "messages": HI}
+REQUESTS: dict[str, dict[str, object]] = {
     "/v1/chat/completions": CHAT,
     "/v1/completions": {"model": "m", "prompt": "hi"},
     "/v1/responses": {"model": "m", "input": "hi"},
