@@ -248,8 +248,8 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
             statistics.expert_hits = counters.stream.hits
             statistics.expert_misses = counters.stream.misses
             statistics.stall_seconds = counters.stream.stall_seconds
-            statistics.prefetched_bytes = counters.stream.ahead_bytes
-            statistics.prefetched_used_bytes = counters.stream.ahead_used_bytes
+            statistics.prefetched_bytes = counters.stream.prefetched_bytes
+            statistics.prefetched_used_bytes = counters.stream.prefetched_used_bytes
             if self._model.streamer is not None:
                 statistics.slots = self._model.streamer.places
         return statistics

@@ -1,4 +1,4 @@
-"""The state of expert streaming as the compiled hook sees it: mirrors of hook.h, and the memory behind them."""
+"""The state of expert streaming as the compiled hook sees it: mirrors of its structs, and the memory behind them."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hypura_worker.llama.library import mirrors
-from hypura_worker.streaming.prediction import EVIDENCE, Certainty
+from hypura_worker.streaming.prediction import EVIDENCE, Confidence
 from hypura_worker.streaming.reader import Batch
 
-MAX_WEIGHTS, MAX_PARTS, MAX_GUESSES = 4, 12, 32
-LOOKS = 2
+MAX_WEIGHTS, MAX_PARTS, MAX_PREDICTED = 4, 12, 32
+LOOKAHEADS = 2
 READ_FAILED, GUARD, NO_SLOTS, NO_EXPERT, NO_MEMORY, MISREAD, NOT_COMPUTED = range(1, 8)
 
 
@@ -42,10 +42,10 @@ class Slot(ctypes.Structure):
     _fields_ = (
         ("layer", c_int32),
         ("expert", c_int32),
-        ("used", c_uint64),
-        ("ahead", c_int32),
+        ("last_used", c_uint64),
+        ("prefetched", c_int32),
         ("reading", c_int32),
-        ("own", c_int32),
+        ("demand_parts", c_int32),
         ("reserved", c_int32),
         ("parts", Batch * MAX_WEIGHTS),
     )
@@ -80,20 +80,20 @@ class Router(ctypes.Structure):
     )
 
 
-@mirrors("hypura_foresight")
-class Foresight(ctypes.Structure):
-    """hypura_foresight: what was foreseen of a layer's next choice, and how well that goes."""
+@mirrors("hypura_lookahead")
+class Lookahead(ctypes.Structure):
+    """hypura_lookahead: a layer's router applied to an earlier hidden state, and what that predicts."""
 
     _fields_ = (
         ("logits", c_void_p),
-        ("shift", c_void_p),
-        ("lessons", c_int32),
+        ("logit_shift", c_void_p),
+        ("shift_tokens", c_int32),
         ("fresh", c_int32),
         ("reserved", c_int32),
-        ("guesses", c_int32),
-        ("guess", c_int32 * MAX_GUESSES),
-        ("evidence", c_float * EVIDENCE * MAX_GUESSES),
-        ("certainty", Certainty),
+        ("predicted_count", c_int32),
+        ("predicted", c_int32 * MAX_PREDICTED),
+        ("evidence", c_float * EVIDENCE * MAX_PREDICTED),
+        ("confidence", Confidence),
     )
 
 
@@ -103,20 +103,20 @@ class Layer(ctypes.Structure):
 
     _fields_ = (
         ("experts", c_int32),
-        ("turn", c_int32),
-        ("next", c_int32),
-        ("guessed", c_int32),
+        ("streamed_index", c_int32),
+        ("next_streamed", c_int32),
+        ("may_hold_prefetches", c_int32),
         ("slot_of", c_void_p),
         ("group", ctypes.POINTER(Group)),
         ("expert_bytes", c_int64),
         ("weight_count", c_int32),
         ("part_count", c_int32),
         ("parts", Part * MAX_PARTS),
-        ("order", c_int32 * MAX_WEIGHTS),
-        ("asked", c_int32),
-        ("quiet", c_int32),
+        ("read_order", c_int32 * MAX_WEIGHTS),
+        ("ordered_count", c_int32),
+        ("tokens_since_miss", c_int32),
         ("router", Router),
-        ("foresight", Foresight * LOOKS),
+        ("lookahead", Lookahead * LOOKAHEADS),
     )
 
 
@@ -127,8 +127,8 @@ class Figures(ctypes.Structure):
     _fields_ = (
         ("hits", c_uint64),
         ("misses", c_uint64),
-        ("ahead_bytes", c_uint64),
-        ("ahead_used_bytes", c_uint64),
+        ("prefetched_bytes", c_uint64),
+        ("prefetched_used_bytes", c_uint64),
         ("hook_ns", c_uint64),
         ("rows_apart", c_uint64),
         ("failed", c_int32),
@@ -151,7 +151,7 @@ class Experts(ctypes.Structure):
         ("layer_count", c_int32),
         ("streamed_count", c_int32),
         ("per_token", c_int32),
-        ("between", c_int32),
+        ("layer_outputs_known", c_int32),
         ("likelihood", c_void_p),
         ("coactivation", c_void_p),
         ("products", c_void_p),
@@ -176,29 +176,29 @@ class Experts(ctypes.Structure):
         ("input", c_void_p),
         ("state_capacity", c_int64),
         ("votes", c_void_p),
-        ("list", c_void_p),
+        ("to_read", c_void_p),
         ("candidates", c_void_p),
-        ("wanted", c_void_p),
-        ("ahead_least", c_float),
-        ("busy", c_float),
+        ("is_chosen", c_void_p),
+        ("least_confidence", c_float),
+        ("drive_busy", c_float),
         ("paced_at_ns", c_uint64),
         ("paced_busy_ns", c_uint64),
-        ("voted", c_int32),
-        ("unvoted_seen", c_float),
-        ("unvoted_true", c_float),
+        ("voted_layer", c_int32),
+        ("unvoted_count", c_float),
+        ("unvoted_chosen", c_float),
     )
 
 
 class Scratch:
-    """Room for what the hook works out during one visit; candidates are 8 bytes each."""
+    """Memory for what the hook computes during one visit; candidates are 8 bytes each."""
 
     def __init__(self, experts: int) -> None:
         self._integers: npt.NDArray[np.int32] = np.zeros((6, experts), np.int32)
         self._floats: npt.NDArray[np.float32] = np.zeros((2, experts), np.float32)
-        self._wanted = np.zeros(experts, np.uint8)
+        self._is_chosen = np.zeros(experts, np.uint8)
 
     def attach(self, state: Experts) -> None:
         """Have the state point here; this object must outlive it."""
-        state.chosen, state.votes, state.list, state.candidates = (self._integers[i].ctypes.data for i in range(4))
+        state.chosen, state.votes, state.to_read, state.candidates = (self._integers[i].ctypes.data for i in range(4))
         state.scores, state.lift = (self._floats[i].ctypes.data for i in range(2))
-        state.wanted = self._wanted.ctypes.data
+        state.is_chosen = self._is_chosen.ctypes.data

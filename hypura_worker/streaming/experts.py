@@ -27,14 +27,14 @@ from hypura_worker.streaming import embedding_rows
 from hypura_worker.streaming import expert_state as state
 from hypura_worker.streaming.geometry import FusedTensor, Slices, lay_out, lay_out_slots
 from hypura_worker.streaming.pool import Pool, commit
-from hypura_worker.streaming.prediction import Certainty, Coactivation, Likelihood, load_likelihood, save_likelihood
+from hypura_worker.streaming.prediction import Coactivation, Confidence, Likelihood, load_likelihood, save_likelihood
 from hypura_worker.streaming.reader import Alignment, Batch, Reader, describe_error
 from hypura_worker.streaming.streamed_tensors import StreamedTensor
 from hypura_worker.streaming.streamer import StreamCounters
 
 _WORTH_KEEPING_PASSES = 32
-_AHEAD_LEAST = 0.5
-"""Guesses are read from ranks that come true at least this often, until it is known how busy the drive is."""
+_LEAST_CONFIDENCE = 0.5
+"""Of a prediction, to read for it, until it is known how busy the drive is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,11 +96,12 @@ class ExpertStreamer:
             if here := [t for t in tensors if t.layer in set(group.layers)]:
                 self._add_group(group, here)
         streamed = [number for number in range(layer_count) if self._layers[number].experts]
-        for turn, number in enumerate(streamed):
-            self._layers[number].turn = turn
-            for foresight in self._layers[number].foresight:
-                foresight.certainty = Certainty.unlearned()
-            self._layers[number].next = streamed[turn + 1] if turn + 1 < len(streamed) else -1
+        for index, number in enumerate(streamed):
+            layer = self._layers[number]
+            layer.streamed_index = index
+            layer.next_streamed = streamed[index + 1] if index + 1 < len(streamed) else -1
+            for lookahead in layer.lookahead:
+                lookahead.confidence = Confidence.unlearned()
         self.likelihood = Likelihood(layer_count, experts, self._per_token)
         self._coactivation = Coactivation(layer_count, experts, self._per_token)
         self._scratch = state.Scratch(experts)
@@ -117,10 +118,10 @@ class ExpertStreamer:
             coactivation=ctypes.addressof(self._coactivation.state),
             products=self._products.handle,
             current=-1,
-            ahead_least=_AHEAD_LEAST,
-            voted=-1,
-            unvoted_seen=2.0,
-            unvoted_true=1.0,
+            least_confidence=_LEAST_CONFIDENCE,
+            voted_layer=-1,
+            unvoted_count=2.0,
+            unvoted_chosen=1.0,
         )
         self._scratch.attach(self._state)
         self._statistics = Path(plan.experts.statistics_path) if plan.experts.statistics_path else None
@@ -213,8 +214,8 @@ class ExpertStreamer:
             misses=figures.misses,
             bytes_read=read.bytes,
             stall_seconds=read.wait_ns / 1e9,
-            ahead_bytes=figures.ahead_bytes,
-            ahead_used_bytes=figures.ahead_used_bytes,
+            prefetched_bytes=figures.prefetched_bytes,
+            prefetched_used_bytes=figures.prefetched_used_bytes,
             drive_seconds=read.busy_ns / 1e9,
             hook_seconds=figures.hook_ns / 1e9,
         )
@@ -367,7 +368,7 @@ class ExpertStreamer:
         layer.group = ctypes.pointer(group.shared)
         layer.weight_count, layer.part_count = len(weights), len(own)
         layer.expert_bytes = sum(slices.slice_bytes for slices in weights)
-        layer.order[:] = range(state.MAX_WEIGHTS)
+        layer.read_order[:] = range(state.MAX_WEIGHTS)
         for index, (tensor, slices) in enumerate(own):
             pool, stride = group.pools[tensor.component], group.stride_bytes[tensor.component]
             rows = self._rows.get(tensor.address)

@@ -124,14 +124,14 @@ class Coactivation:
         )
 
 
-@mirrors("hypura_certainty")
-class Certainty(ctypes.Structure):
-    """hypura_certainty."""
+@mirrors("hypura_confidence")
+class Confidence(ctypes.Structure):
+    """hypura_confidence."""
 
     _fields_ = (("weights", c_float * EVIDENCE), ("squares", c_float * EVIDENCE))
 
     @classmethod
-    def unlearned(cls) -> Certainty:
+    def unlearned(cls) -> Confidence:
         """Of a layer about which nothing is known yet."""
         return cls(_UNLEARNED)
 

@@ -1,4 +1,4 @@
-"""What every kind of streaming offers to the engine."""
+"""The interface of every kind of streaming to the engine."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ from hypura_worker.llama.context import PassHook
 
 @dataclass(frozen=True, slots=True)
 class StreamCounters:
-    """Since the load. hits and misses: routed experts that a layer's visit found in memory
-    or had to read, or, where layers are streamed, tensors; stall_seconds: computing waited
-    that long for reads; ahead_bytes: read on a guess, and of these the ones used; drive_seconds:
-    with a read under way; hook_seconds: our own work between the nodes."""
+    """Since the load.
+
+    hits, misses: routed experts (or streamed tensors of layers) that a pass found in memory or had to read.
+    stall_seconds: time that computing waited for reads; drive_seconds: with a read under way; hook_seconds: processor
+    time of the hook between nodes. prefetched_bytes: read before the router chose; prefetched_used_bytes: of these,
+    experts that it then chose.
+    """
 
     hits: int
     misses: int
     bytes_read: int
     stall_seconds: float
-    ahead_bytes: int = 0
-    ahead_used_bytes: int = 0
+    prefetched_bytes: int = 0
+    prefetched_used_bytes: int = 0
     drive_seconds: float = 0.0
     hook_seconds: float = 0.0
 

@@ -50,10 +50,11 @@ SOURCES = ROOT / "hypura_worker" / "llama" / "csrc"
 
 def _fields_of_headers() -> dict[str, list[str]]:
     """The structures of the headers, as text: {name: fields in order}."""
-    text = "".join((SOURCES / name).read_text() for name in ("prediction.h", "reader.h", "hook.h"))
+    text = "".join(path.read_text() for path in sorted(SOURCES.glob("*.h")))
     text = re.sub(r"/\*.*?\*/", "", text, flags=re.DOTALL)
     found: dict[str, list[str]] = {}
-    for body, name in re.findall(r"typedef struct \{(.*?)\}\s*(\w+);", text, flags=re.DOTALL):
+    for before, body, after in re.findall(r"struct (hypura_\w+ )?\{(.*?)\}\s*(\w*);", text, flags=re.DOTALL):
+        name = after or before.strip()
         found[name] = []
         for declaration in filter(None, (" ".join(part.split()) for part in body.split(";"))):
             pointer = re.match(r".*\(\*(\w+)\)\(", declaration)

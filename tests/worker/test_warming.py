@@ -59,10 +59,11 @@ def warmed(tmp_path: Path) -> Iterator[Warmed]:
         slots.append((state.Slot * EXPERTS)(*(state.Slot(layer=-1) for _ in range(EXPERTS))))
         groups.append(state.Group(slots=EXPERTS, usable=EXPERTS, classes=1, slot=slots[-1]))
         layer = layers[number]
-        layer.experts, layer.turn, layer.next = EXPERTS, number, number + 1 if number + 1 < LAYERS else -1
+        layer.experts, layer.streamed_index = EXPERTS, number
+        layer.next_streamed = number + 1 if number + 1 < LAYERS else -1
         layer.slot_of, layer.group = slot_of[number].ctypes.data, ctypes.pointer(groups[-1])
         layer.weight_count = layer.part_count = PARTS
-        layer.order[:] = range(state.MAX_WEIGHTS)
+        layer.read_order[:] = range(state.MAX_WEIGHTS)
         for part in range(PARTS):
             layer.parts[part] = state.Part(
                 pool=pool.address, stride_bytes=SLICE_BYTES, slice_bytes=SLICE_BYTES, step_bytes=1, fd=descriptor
@@ -77,7 +78,7 @@ def warmed(tmp_path: Path) -> Iterator[Warmed]:
         likelihood=ctypes.addressof(likelihood.state),
         coactivation=ctypes.addressof(coactivation.state),
         current=-1,
-        voted=-1,
+        voted_layer=-1,
     )
     scratch.attach(experts)
     numbers, ids = (n.astype(np.int32) for n in np.divmod(np.arange(LAYERS * EXPERTS), EXPERTS))

@@ -1,13 +1,13 @@
 /* Per-node callback for streamed layers.
  *
  * A unit is one streamed tensor. Every node that uses one is a stop: the call before it waits
- * for the unit's weights, the call after it lets the next be read into its memory. This knows
- * no architecture: it looks only at which tensors a node uses.
+ * for the unit's weights, the call after it lets the next be read into its memory. This does
+ * not depend on the architecture: only which tensors a node uses matters.
  *
  * In a learning pass no node is a stop, so that llama.cpp asks about all nodes before it
- * computes the first of them, and is then told to abort: the order of use, for nothing.
+ * computes the first of them, and then aborts: this shows the order of use without computing.
  */
-#include "hook.h"
+#include "dense.h"
 
 static int32_t unit_of(const hypura_dense *dense, const struct ggml_tensor *tensor) {
     uint32_t mask = (uint32_t)dense->table_length - 1;
@@ -71,7 +71,7 @@ HYPURA_API bool hypura_dense_eval(struct ggml_tensor *node, bool ask, void *cont
         if (node->src[i] == NULL) {
             continue;
         }
-        const struct ggml_tensor *root = node->src[i]->view_src ? node->src[i]->view_src : node->src[i];
+        const struct ggml_tensor *root = hypura_root_of(node->src[i]);
         if (!hypura_in_arena(dense->arena, root)) {
             continue;
         }

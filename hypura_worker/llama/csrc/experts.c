@@ -2,8 +2,8 @@
  *
  *   … top-k ids ─► ffn_moe_weights-L (stop) ─► MUL_MAT_ID up ─► MUL_MAT_ID gate ─► MUL_MAT_ID down
  *                     │ reads what is missing,    └ waits for its own part alone; while another
- *                     │ then what the next layer    part is still being read, llama.cpp computes
- *                     │ will likely choose          this node before it asks about the next
+ *                     │ then prefetches for the     part is still being read, llama.cpp computes
+ *                     │ next layer                  this node before it asks about the next
  *                     └ ids become slot numbers, in place
  *
  * The guard: a node that indexes by expert must find "its weights are streamed" equal to
@@ -11,7 +11,8 @@
  * operation becomes NONE) and the decode fails, since either half alone reads wrong weights.
  */
 #define _POSIX_C_SOURCE 200809L /* clock_gettime */
-#include "hook.h"
+#include "experts.h"
+#include "prefetch.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -20,7 +21,7 @@
 #include <time.h>
 
 static const char WEIGHTS[] = "ffn_moe_weights-";
-static const char EMBEDDING[] = "embd", LEAVING[] = "l_out-";
+static const char EMBEDDING[] = "embd", LAYER_OUTPUT[] = "l_out-";
 
 /* The layer of a node that gathers the gate weights of the chosen experts, or -1. Later
  * nodes carry the same name and a suffix such as " (reshaped)". */
@@ -37,32 +38,32 @@ static int32_t weights_layer(const hypura_experts *experts, const struct ggml_te
 }
 
 /* The layer to which this node brings the hidden state of a single token, or -1. */
-static int32_t layer_behind(const hypura_experts *experts, const struct ggml_tensor *node) {
+static int32_t layer_after(const hypura_experts *experts, const struct ggml_tensor *node) {
     if (node->type != HYPURA_TYPE_F32 || node->ne[1] != 1 || node->ne[2] != 1) {
         return -1;
     }
     if (node->op == experts->ggml->op_get_rows && strcmp(node->name, EMBEDDING) == 0) {
         return 0;
     }
-    if (memcmp(node->name, LEAVING, sizeof(LEAVING) - 1) != 0 || !hypura_on_host(experts->ggml, node)) {
+    if (memcmp(node->name, LAYER_OUTPUT, sizeof(LAYER_OUTPUT) - 1) != 0 || !hypura_on_host(experts->ggml, node)) {
         return -1;
     }
     char *end;
-    long layer = strtol(node->name + sizeof(LEAVING) - 1, &end, 10);
+    long layer = strtol(node->name + sizeof(LAYER_OUTPUT) - 1, &end, 10);
     return *end == '\0' && layer >= 0 && layer < experts->layer_count ? (int32_t)layer + 1 : -1;
 }
 
-/* Of this thread's own work: waiting for reads, and for a processor, is not counted. */
+/* Processor time of this thread: waiting for reads, and for a processor, is not counted. */
 static uint64_t work_ns(void) {
     struct timespec t;
     clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
     return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-static void look(hypura_experts *experts, int32_t index, const struct ggml_tensor *hidden) {
+static void look_ahead(hypura_experts *experts, int32_t index, const struct ggml_tensor *hidden) {
     uint64_t start = work_ns();
     if (!experts->figures.failed && hypura_on_host(experts->ggml, hidden)) {
-        hypura_guesses_read_between(experts, index, hidden);
+        hypura_prefetch_from_hidden(experts, index, hidden);
     }
     experts->figures.hook_ns += work_ns() - start;
 }
@@ -109,7 +110,7 @@ static bool reserve_ids(hypura_experts *experts, int64_t count) {
     return true;
 }
 
-/* ids[token][k] between the tensor, whose rows may be strided, and the scratch. */
+/* Copies ids[token][k] from the tensor, whose rows may be strided, to the scratch; or back. */
 static void copy_ids(hypura_experts *experts, struct ggml_tensor *ids, int64_t per_token, int64_t tokens, bool back) {
     bool host = experts->ggml->buffer_is_host(ids->view_src ? ids->view_src->buffer : ids->buffer);
     size_t row_bytes = (size_t)per_token * sizeof(int32_t);
@@ -129,11 +130,11 @@ static void copy_ids(hypura_experts *experts, struct ggml_tensor *ids, int64_t p
     }
 }
 
-/* Fills chosen with the distinct experts of the visit, and list with those that are missing. */
-static int32_t sort_out(hypura_experts *experts, int32_t index, int64_t count) {
+/* Fills chosen with the distinct experts of the visit, and to_read with those that are not in memory. */
+static int32_t find_missing(hypura_experts *experts, int32_t index, int64_t count) {
     hypura_layer *layer = &experts->layers[index];
     int32_t missing = 0;
-    memset(experts->wanted, 0, (size_t)layer->experts);
+    memset(experts->is_chosen, 0, (size_t)layer->experts);
     experts->chosen_count = 0;
     for (int64_t i = 0; i < count; i++) {
         int32_t id = experts->ids[i];
@@ -141,17 +142,17 @@ static int32_t sort_out(hypura_experts *experts, int32_t index, int64_t count) {
             experts->figures.failed = HYPURA_NO_EXPERT;
             return 0;
         }
-        if (experts->wanted[id]) {
+        if (experts->is_chosen[id]) {
             continue;
         }
-        experts->wanted[id] = 1;
+        experts->is_chosen[id] = 1;
         experts->chosen[experts->chosen_count++] = id;
-        int32_t slot = hypura_cache_find(experts, index, id);
+        int32_t slot = hypura_slots_find(experts, index, id);
         if (slot >= 0) {
-            layer->group->slot[slot].used = experts->clock;
-            layer->group->slot[slot].own = 0;
+            layer->group->slot[slot].last_used = experts->clock;
+            layer->group->slot[slot].demand_parts = 0;
         } else {
-            experts->list[missing++] = id;
+            experts->to_read[missing++] = id;
         }
     }
     experts->figures.hits += (uint64_t)(experts->chosen_count - missing);
@@ -159,38 +160,40 @@ static int32_t sort_out(hypura_experts *experts, int32_t index, int64_t count) {
     return missing;
 }
 
-static void serve(hypura_experts *experts, int32_t index, const struct ggml_tensor *node, int64_t per_token,
-                  int64_t tokens) {
+/* The ids of the visit are known: has what they name in memory or being read, and learns from them. */
+static void serve_visit(hypura_experts *experts, int32_t index, const struct ggml_tensor *node, int64_t per_token,
+                        int64_t tokens) {
     experts->visit_tokens = (int32_t)tokens;
-    experts->layers[index].asked = 0;
+    experts->layers[index].ordered_count = 0;
     if (experts->learning) {
         hypura_routers_input(experts, index, node);
         return;
     }
     experts->clock++;
-    int32_t missing = sort_out(experts, index, per_token * tokens);
+    int32_t missing = find_missing(experts, index, per_token * tokens);
     if (experts->figures.failed) {
         return;
     }
-    bool found = hypura_cache_settle_guesses(experts, index);
-    experts->layers[index].quiet = missing > 0 || found ? 0 : experts->layers[index].quiet + (tokens == 1);
+    bool prefetched = hypura_slots_resolve_prefetches(experts, index);
+    hypura_layer *layer = &experts->layers[index];
+    layer->tokens_since_miss = missing > 0 || prefetched ? 0 : layer->tokens_since_miss + (tokens == 1);
     const struct ggml_tensor *input = hypura_routers_input(experts, index, node);
     const float *probabilities = hypura_routers_probabilities(experts, index, node);
     hypura_likelihood_visit(experts->likelihood, index, experts->ids, (int32_t)per_token, (int32_t)tokens,
                             probabilities);
     hypura_routers_learn(experts, index, probabilities);
     hypura_coactivation *coactivation = experts->coactivation;
-    bool in_turn = coactivation->last >= 0 && experts->layers[coactivation->last].next == index;
+    bool in_turn = coactivation->last >= 0 && experts->layers[coactivation->last].next_streamed == index;
     hypura_coactivation_visit(coactivation, index, in_turn, experts->ids, (int32_t)per_token, (int32_t)tokens);
-    if (missing > 0 && !hypura_cache_read(experts, index, experts->list, missing, HYPURA_DEMAND, INFINITY)) {
+    if (missing > 0 && !hypura_slots_read(experts, index, experts->to_read, missing, HYPURA_DEMAND, INFINITY)) {
         experts->figures.failed = HYPURA_NO_SLOTS;
         return;
     }
-    hypura_guesses_judge(experts, index);
-    hypura_guesses_read(experts, index, input);
-    if (experts->layers[index].next < 0) {
+    hypura_prefetch_learn(experts, index);
+    hypura_prefetch_after_choice(experts, index, input);
+    if (layer->next_streamed < 0) { /* once per token */
         hypura_likelihood_learn(experts->likelihood);
-        hypura_guesses_pace(experts);
+        hypura_prefetch_pace(experts);
     }
 }
 
@@ -206,7 +209,7 @@ static void visit(hypura_experts *experts, int32_t index, struct ggml_tensor *no
     }
     if (!experts->figures.failed) {
         copy_ids(experts, ids, per_token, tokens, false);
-        serve(experts, index, node, per_token, tokens);
+        serve_visit(experts, index, node, per_token, tokens);
     }
     /* After a failure the ids must still index inside the pool: the nodes up to the one
      * where llama.cpp notices the abort are computed all the same. */
@@ -218,10 +221,10 @@ static void visit(hypura_experts *experts, int32_t index, struct ggml_tensor *no
     experts->figures.hook_ns += work_ns() - start;
 }
 
-/* Before a node that multiplies with streamed experts: have its part of them, or have it computed by rows as
- * they arrive. True to be called when it is computed: there is something to wait for before the next. */
+/* Before a node that multiplies with streamed experts: waits for its part of them, or has it computed by rows as they
+ * arrive. True to be called again once it is computed, because the next node has something to wait for. */
 static bool await_part(hypura_experts *experts, struct ggml_tensor *node) {
-    const struct ggml_tensor *weights = node->src[0]->view_src ? node->src[0]->view_src : node->src[0];
+    const struct ggml_tensor *weights = hypura_root_of(node->src[0]);
     if (node->op != experts->ggml->op_mul_mat_id || experts->current < 0 || experts->figures.failed ||
         !hypura_in_arena(experts->arena, weights)) {
         return false;
@@ -229,22 +232,23 @@ static bool await_part(hypura_experts *experts, struct ggml_tensor *node) {
     hypura_layer *layer = &experts->layers[experts->current];
     for (int32_t p = 0; p < layer->weight_count; p++) {
         if (layer->parts[p].tensor == weights) {
-            if (layer->asked < layer->weight_count) {
-                /* The order of use is the order in which to read. */
-                int32_t was = layer->asked;
-                while (was < layer->weight_count - 1 && layer->order[was] != p) {
+            if (layer->ordered_count < layer->weight_count) {
+                /* Weights are read in the order in which the graph uses them. */
+                int32_t was = layer->ordered_count;
+                while (was < layer->weight_count - 1 && layer->read_order[was] != p) {
                     was++;
                 }
-                layer->order[was] = layer->order[layer->asked];
-                layer->order[layer->asked++] = p;
+                layer->read_order[was] = layer->read_order[layer->ordered_count];
+                layer->read_order[layer->ordered_count++] = p;
             }
             if (experts->learning) {
                 return false;
             }
-            if (hypura_cache_waits_for(experts, experts->current, p) && hypura_products_skip(experts, node, p)) {
+            if (hypura_slots_part_pending(experts, experts->current, p) && hypura_products_skip(experts, node, p)) {
                 return true;
             }
-            return hypura_cache_wait(experts, experts->current, p) && hypura_cache_waits(experts, experts->current);
+            return hypura_slots_wait(experts, experts->current, p) &&
+                   hypura_slots_any_pending(experts, experts->current);
         }
     }
     snprintf(experts->figures.guard, sizeof(experts->figures.guard), "%s of %s", node->name, weights->name);
@@ -252,7 +256,7 @@ static bool await_part(hypura_experts *experts, struct ggml_tensor *node) {
     return false;
 }
 
-/* Rows of products that are left must be there before a node may use them, or reuse what they are made from. */
+/* Computes the rows of products that are left, before a node may use them or overwrite their inputs. */
 static void close_products(hypura_experts *experts, const struct ggml_tensor *node) {
     if (experts->products != NULL && experts->products->count > 0 && !hypura_moves_no_bytes(experts->ggml, node->op) &&
         !hypura_products_joins(experts, node)) {
@@ -276,10 +280,10 @@ HYPURA_API bool hypura_experts_eval(struct ggml_tensor *node, bool ask, void *co
             node->op = ggml->op_none;
             return false;
         }
-        int32_t behind = layer_behind(experts, node);
-        if (behind >= 0) {
-            experts->between |= behind > 0;
-            bool pause = hypura_guesses_pause(experts, behind) && hypura_guesses_pause(experts, behind + 1);
+        int32_t next = layer_after(experts, node);
+        if (next >= 0) {
+            experts->layer_outputs_known |= next > 0;
+            bool pause = hypura_prefetch_pauses(experts, next) && hypura_prefetch_pauses(experts, next + 1);
             return !experts->learning && !pause;
         }
         if (op != ggml->op_mul_mat_id && op != ggml->op_get_rows && op != ggml->op_add_id) {
@@ -299,8 +303,8 @@ HYPURA_API bool hypura_experts_eval(struct ggml_tensor *node, bool ask, void *co
     int32_t layer = weights_layer(experts, node);
     if (layer >= 0) {
         visit(experts, layer, node);
-    } else if (layer_behind(experts, node) >= 0) {
-        look(experts, layer_behind(experts, node), node);
+    } else if (layer_after(experts, node) >= 0) {
+        look_ahead(experts, layer_after(experts, node), node);
     }
     return true;
 }
@@ -310,10 +314,10 @@ HYPURA_API bool hypura_experts_abort(void *context) {
     return ((hypura_experts *)context)->figures.failed != 0;
 }
 
-/* Before a pass. learning, if not NULL: it shows the hook the routers, the order of things and the KV cache, with no
- * expert read. */
+/* Before a pass. learning, if not NULL: the pass only shows the hook the routers, the order in which weights are used
+ * and the KV cache; no expert is read. */
 HYPURA_API void hypura_experts_begin(hypura_experts *experts, hypura_kv *learning) {
-    hypura_cache_stop_warming(experts);
+    hypura_slots_stop_warming(experts);
     experts->learning = learning;
     experts->figures.failed = 0;
     experts->rewritten = NULL;
@@ -324,17 +328,19 @@ HYPURA_API void hypura_experts_begin(hypura_experts *experts, hypura_kv *learnin
     }
 }
 
-/* Fills empty slots with these experts, the first first, until the next pass begins. */
+/* Fills empty slots with these experts, in this order, until the next pass begins. */
 HYPURA_API void hypura_experts_warm(hypura_experts *experts, const int32_t *layers, const int32_t *ids, int32_t count) {
     for (int32_t i = 0; i < count; i++) {
-        if (layers[i] >= 0 && layers[i] < experts->layer_count && ids[i] >= 0 && ids[i] < experts->layers[layers[i]].experts) {
-            hypura_cache_warm(experts, layers[i], ids[i]);
+        bool layer_exists = layers[i] >= 0 && layers[i] < experts->layer_count;
+        if (layer_exists && ids[i] >= 0 && ids[i] < experts->layers[layers[i]].experts) {
+            hypura_slots_warm(experts, layers[i], ids[i]);
         }
     }
 }
 
+/* Empties the group's slots from usable on, and leaves them unused. */
 HYPURA_API void hypura_experts_drop_from(hypura_experts *experts, hypura_group *group, int32_t usable) {
-    hypura_cache_empty(experts, group, usable);
+    hypura_slots_empty(experts, group, usable);
     group->usable = usable;
 }
 

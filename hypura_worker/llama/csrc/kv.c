@@ -6,17 +6,17 @@
  */
 #define _DEFAULT_SOURCE
 #define _DARWIN_C_SOURCE
-#include "hook.h"
+#include "kv.h"
 
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-#define MOST_PAGES 4096 /* looked at in one call */
+#define MOST_PAGES 4096 /* in one call of mincore */
 
-/* Remember the tensor that this one shows, if it is of the cache, by its name, and not yet known. */
+/* Remember the tensor that this one is a view of, if its name says that it is of the cache and it is not known yet. */
 static void note(hypura_kv *kv, const struct ggml_tensor *shown, const char *name) {
-    const struct ggml_tensor *root = shown->view_src ? shown->view_src : shown;
+    const struct ggml_tensor *root = hypura_root_of(shown);
     bool passed = root->op != kv->ggml->op_none || strncmp(root->name, name, strlen(name)) != 0 ||
                  !hypura_on_host(kv->ggml, root);
     for (int32_t t = 0; t < kv->count; t++) {
@@ -28,7 +28,6 @@ static void note(hypura_kv *kv, const struct ggml_tensor *shown, const char *nam
     }
 }
 
-/* In a pass that only shows the graph: remember what the node attends to and lies token by token. */
 void hypura_kv_note(hypura_kv *kv, const struct ggml_tensor *node) {
     if (node->op == kv->ggml->op_flash_attn_ext) {
         note(kv, node->src[1], "cache_");
@@ -47,7 +46,7 @@ static size_t pages_of(const hypura_kv_tensor *tensor, uint8_t **first) {
     return end > start ? (end - start) / page : 0;
 }
 
-/* Give back all pages, whose content is lost; false where the system has no way to. */
+/* Give back all pages, whose content is lost; false where the system cannot do so. */
 HYPURA_API bool hypura_kv_release(hypura_kv *kv) {
 #ifdef __linux__
     size_t page = (size_t)sysconf(_SC_PAGESIZE);

@@ -1,8 +1,30 @@
-/* Where the fields of the structs lie that Python lays out too, for the check of its mirrors: library.py.
+/* Where the fields of structs lie, for the checks in llama/library.py: of ggml's tensor, whose layout is upstream's,
+ * and of the hook's own structs, which Python lays out too.
  *
- * A field that is missing here, or in a mirror, is found by tests/worker/test_library.py, which reads the headers.
+ * tests/worker/test_library.py reads the headers and finds a field that is missing here or in a mirror.
  */
 #include "hook.h"
+
+/* A tensor as ggml_mirror.h lays it out, for the comparison with a real one. */
+HYPURA_API void hypura_describe(const struct ggml_tensor *tensor, int64_t *ne, uint64_t *nb, int32_t *type_op,
+                                const void **pointers, const char **name) {
+    for (int i = 0; i < GGML_MAX_DIMS; i++) {
+        ne[i] = tensor->ne[i];
+        nb[i] = tensor->nb[i];
+    }
+    type_op[0] = tensor->type;
+    type_op[1] = tensor->op;
+    pointers[0] = tensor->src[0];
+    pointers[1] = tensor->src[1];
+    pointers[2] = tensor->view_src;
+    pointers[3] = tensor->data;
+    pointers[4] = tensor->buffer;
+    *name = tensor->name;
+}
+
+HYPURA_API size_t hypura_tensor_size(void) {
+    return sizeof(struct ggml_tensor);
+}
 
 typedef struct {
     const char *structure, *field; /* field: NULL for the structure itself */
@@ -23,8 +45,8 @@ static const layout LAYOUTS[] = {
     FIELD(hypura_coactivation, last_per_token), FIELD(hypura_coactivation, pairs), FIELD(hypura_coactivation, leads),
     FIELD(hypura_coactivation, follows), FIELD(hypura_coactivation, tokens), FIELD(hypura_coactivation, ids),
     FIELD(hypura_coactivation, ids_capacity),
-    STRUCT(hypura_certainty),
-    FIELD(hypura_certainty, weights), FIELD(hypura_certainty, squares),
+    STRUCT(hypura_confidence),
+    FIELD(hypura_confidence, weights), FIELD(hypura_confidence, squares),
     STRUCT(hypura_read),
     FIELD(hypura_read, fd), FIELD(hypura_read, tag), FIELD(hypura_read, offset), FIELD(hypura_read, length_bytes),
     FIELD(hypura_read, required_bytes), FIELD(hypura_read, dest), FIELD(hypura_read, copy_dest),
@@ -53,8 +75,9 @@ static const layout LAYOUTS[] = {
     FIELD(hypura_part, shift_bytes), FIELD(hypura_part, slice_bytes), FIELD(hypura_part, offset_bytes),
     FIELD(hypura_part, step_bytes), FIELD(hypura_part, rows), FIELD(hypura_part, fd), FIELD(hypura_part, bounce),
     STRUCT(hypura_slot),
-    FIELD(hypura_slot, layer), FIELD(hypura_slot, expert), FIELD(hypura_slot, used), FIELD(hypura_slot, ahead),
-    FIELD(hypura_slot, reading), FIELD(hypura_slot, own), FIELD(hypura_slot, reserved), FIELD(hypura_slot, parts),
+    FIELD(hypura_slot, layer), FIELD(hypura_slot, expert), FIELD(hypura_slot, last_used),
+    FIELD(hypura_slot, prefetched), FIELD(hypura_slot, reading), FIELD(hypura_slot, demand_parts),
+    FIELD(hypura_slot, reserved), FIELD(hypura_slot, parts),
     STRUCT(hypura_group),
     FIELD(hypura_group, slots), FIELD(hypura_group, usable), FIELD(hypura_group, classes),
     FIELD(hypura_group, reserved), FIELD(hypura_group, slot),
@@ -62,19 +85,19 @@ static const layout LAYOUTS[] = {
     FIELD(hypura_router, weights), FIELD(hypura_router, rows), FIELD(hypura_router, scales),
     FIELD(hypura_router, logit_bias), FIELD(hypura_router, choice_bias), FIELD(hypura_router, norm),
     FIELD(hypura_router, width), FIELD(hypura_router, gating),
-    STRUCT(hypura_foresight),
-    FIELD(hypura_foresight, logits), FIELD(hypura_foresight, shift), FIELD(hypura_foresight, lessons),
-    FIELD(hypura_foresight, fresh), FIELD(hypura_foresight, reserved), FIELD(hypura_foresight, guesses),
-    FIELD(hypura_foresight, guess), FIELD(hypura_foresight, evidence), FIELD(hypura_foresight, certainty),
+    STRUCT(hypura_lookahead),
+    FIELD(hypura_lookahead, logits), FIELD(hypura_lookahead, logit_shift), FIELD(hypura_lookahead, shift_tokens),
+    FIELD(hypura_lookahead, fresh), FIELD(hypura_lookahead, reserved), FIELD(hypura_lookahead, predicted_count),
+    FIELD(hypura_lookahead, predicted), FIELD(hypura_lookahead, evidence), FIELD(hypura_lookahead, confidence),
     STRUCT(hypura_layer),
-    FIELD(hypura_layer, experts), FIELD(hypura_layer, turn), FIELD(hypura_layer, next), FIELD(hypura_layer, guessed),
-    FIELD(hypura_layer, slot_of), FIELD(hypura_layer, group), FIELD(hypura_layer, expert_bytes),
-    FIELD(hypura_layer, weight_count), FIELD(hypura_layer, part_count), FIELD(hypura_layer, parts),
-    FIELD(hypura_layer, order), FIELD(hypura_layer, asked), FIELD(hypura_layer, quiet), FIELD(hypura_layer, router),
-    FIELD(hypura_layer, foresight),
+    FIELD(hypura_layer, experts), FIELD(hypura_layer, streamed_index), FIELD(hypura_layer, next_streamed),
+    FIELD(hypura_layer, may_hold_prefetches), FIELD(hypura_layer, slot_of), FIELD(hypura_layer, group),
+    FIELD(hypura_layer, expert_bytes), FIELD(hypura_layer, weight_count), FIELD(hypura_layer, part_count),
+    FIELD(hypura_layer, parts), FIELD(hypura_layer, read_order), FIELD(hypura_layer, ordered_count),
+    FIELD(hypura_layer, tokens_since_miss), FIELD(hypura_layer, router), FIELD(hypura_layer, lookahead),
     STRUCT(hypura_experts_figures),
     FIELD(hypura_experts_figures, hits), FIELD(hypura_experts_figures, misses),
-    FIELD(hypura_experts_figures, ahead_bytes), FIELD(hypura_experts_figures, ahead_used_bytes),
+    FIELD(hypura_experts_figures, prefetched_bytes), FIELD(hypura_experts_figures, prefetched_used_bytes),
     FIELD(hypura_experts_figures, hook_ns), FIELD(hypura_experts_figures, rows_apart),
     FIELD(hypura_experts_figures, failed), FIELD(hypura_experts_figures, failed_layer),
     FIELD(hypura_experts_figures, failed_expert), FIELD(hypura_experts_figures, error),
@@ -85,7 +108,7 @@ static const layout LAYOUTS[] = {
     STRUCT(hypura_experts),
     FIELD(hypura_experts, ggml), FIELD(hypura_experts, arena), FIELD(hypura_experts, reader),
     FIELD(hypura_experts, layers), FIELD(hypura_experts, layer_count), FIELD(hypura_experts, streamed_count),
-    FIELD(hypura_experts, per_token), FIELD(hypura_experts, between), FIELD(hypura_experts, likelihood),
+    FIELD(hypura_experts, per_token), FIELD(hypura_experts, layer_outputs_known), FIELD(hypura_experts, likelihood),
     FIELD(hypura_experts, coactivation), FIELD(hypura_experts, products), FIELD(hypura_experts, figures),
     FIELD(hypura_experts, clock), FIELD(hypura_experts, current), FIELD(hypura_experts, visit_tokens),
     FIELD(hypura_experts, learning), FIELD(hypura_experts, warming), FIELD(hypura_experts, unused),
@@ -93,10 +116,10 @@ static const layout LAYOUTS[] = {
     FIELD(hypura_experts, chosen), FIELD(hypura_experts, chosen_count), FIELD(hypura_experts, reserved),
     FIELD(hypura_experts, probabilities), FIELD(hypura_experts, probabilities_capacity), FIELD(hypura_experts, scores),
     FIELD(hypura_experts, lift), FIELD(hypura_experts, state), FIELD(hypura_experts, input),
-    FIELD(hypura_experts, state_capacity), FIELD(hypura_experts, votes), FIELD(hypura_experts, list),
-    FIELD(hypura_experts, candidates), FIELD(hypura_experts, wanted), FIELD(hypura_experts, ahead_least),
-    FIELD(hypura_experts, busy), FIELD(hypura_experts, paced_at_ns), FIELD(hypura_experts, paced_busy_ns),
-    FIELD(hypura_experts, voted), FIELD(hypura_experts, unvoted_seen), FIELD(hypura_experts, unvoted_true),
+    FIELD(hypura_experts, state_capacity), FIELD(hypura_experts, votes), FIELD(hypura_experts, to_read),
+    FIELD(hypura_experts, candidates), FIELD(hypura_experts, is_chosen), FIELD(hypura_experts, least_confidence),
+    FIELD(hypura_experts, drive_busy), FIELD(hypura_experts, paced_at_ns), FIELD(hypura_experts, paced_busy_ns),
+    FIELD(hypura_experts, voted_layer), FIELD(hypura_experts, unvoted_count), FIELD(hypura_experts, unvoted_chosen),
     STRUCT(hypura_dense_tensor),
     FIELD(hypura_dense_tensor, tensor), FIELD(hypura_dense_tensor, unit), FIELD(hypura_dense_tensor, reserved),
     STRUCT(hypura_dense),

@@ -1,19 +1,17 @@
 /* Products of streamed experts, row by row as the experts arrive.
  *
  *   MUL_MAT_ID up     [x x . x x x . x]  two of the chosen experts are still being read: llama.cpp
- *   MUL_MAT_ID gate   [x x . x x x . x]  is made to skip the node, and what is there is computed here;
- *   GLU               the rest follows as it arrives, when a node asks for it
+ *   MUL_MAT_ID gate   [x x . x x x . x]  skips the node, and the rows that are ready are computed here;
+ *   GLU               the others follow as their experts arrive, before a node needs them
  *
  * For single tokens alone. A row is one expert's product with one input and is computed from nothing else, so
- * its bits are those of the whole node; of several tokens llama.cpp computes rows together, in other ways.
+ * its bits are those of the whole node; for several tokens llama.cpp computes rows together, in other ways.
  */
-#include "hook.h"
+#include "products.h"
+
+#include "experts.h"
 
 #include <stdlib.h>
-
-static const struct ggml_tensor *root_of(const struct ggml_tensor *tensor) {
-    return tensor->view_src ? tensor->view_src : tensor;
-}
 
 static hypura_slot *slot_of_row(const hypura_experts *experts, int32_t row) {
     return &experts->layers[experts->current].group->slot[experts->ids[row]];
@@ -47,8 +45,8 @@ bool hypura_products_joins(const hypura_experts *experts, const struct ggml_tens
     const hypura_products *products = experts->products;
     for (int32_t i = 0; i < products->count; i++) {
         const struct ggml_tensor *open = products->open[i].node;
-        if (node->op != open->op || root_of(node->src[1]) != root_of(open->src[1]) ||
-            root_of(node->src[2]) != root_of(open->src[2])) {
+        if (node->op != open->op || hypura_root_of(node->src[1]) != hypura_root_of(open->src[1]) ||
+            hypura_root_of(node->src[2]) != hypura_root_of(open->src[2])) {
             return false;
         }
     }
@@ -77,12 +75,12 @@ static void add_rows(hypura_experts *experts, const hypura_product *product, int
     products->calls.add_node(products->calls.graph, &view->node);
 }
 
-/* Takes out of product what has arrived; neighbouring rows are one node. */
+/* Adds nodes for the rows whose experts have arrived; neighbouring rows are one node. */
 static void add_arrived(hypura_experts *experts, hypura_product *product) {
     for (int32_t row = 0; row < experts->per_token;) {
         int32_t end = row;
         while (end < experts->per_token && (product->left >> end & 1) != 0 &&
-               !hypura_cache_awaits(experts, experts->current, experts->ids[end], product->part)) {
+               !hypura_slots_pending(experts, experts->current, experts->ids[end], product->part)) {
             product->left &= ~(UINT64_C(1) << end);
             end++;
         }
@@ -93,7 +91,7 @@ static void add_arrived(hypura_experts *experts, hypura_product *product) {
     }
 }
 
-/* Computes the rows whose experts are there; false if there are none. */
+/* Computes the rows whose experts are in memory; false if there are none. */
 static bool compute_arrived(hypura_experts *experts) {
     hypura_products *products = experts->products;
     products->view_count = 0;
@@ -105,7 +103,7 @@ static bool compute_arrived(hypura_experts *experts) {
         return false;
     }
     for (int32_t i = 0; i < products->count; i++) {
-        if (!hypura_cache_sound(experts, experts->current, products->open[i].part)) {
+        if (!hypura_slots_check(experts, experts->current, products->open[i].part)) {
             return true;
         }
     }

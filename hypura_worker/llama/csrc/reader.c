@@ -1,10 +1,9 @@
 /* Threads that read extents of files.
  *
- * Two queues of chunks, each first come first served: demand, and what is read ahead while
- * there is no demand and at most ahead_limit threads are at it, so that demand finds the
- * others free. A thread takes a chunk, reads it whole (a read may return less than it was
- * asked for), and counts it off its batch. Waiting is for a batch. Reads never write to the
- * drive.
+ * Two queues of chunks, each first in, first out: demand reads, and prefetches, which are taken while there is no
+ * demand read and at most prefetch_limit threads are prefetching, so that a demand read finds the others free. A thread
+ * takes a chunk, reads it whole (a system call may return less than requested), and counts it off its batch. Callers
+ * wait for a batch. Nothing is ever written to the drive.
  */
 #define _GNU_SOURCE
 #include "reader.h"
@@ -18,8 +17,8 @@
 
 #define BOUNCE_ALIGNMENT 65536
 #define CHUNK_STEP 65536 /* chunks are multiples of it */
-#define PIECE_NS 500000u   /* what is ahead is cut where a chunk takes longer … */
-#define RATED_NS 50000000u /* … by the last so much reading */
+#define PIECE_NS 500000u   /* prefetches are cut in halves where a chunk takes longer … */
+#define RATED_NS 50000000u /* … measured over so much reading */
 
 typedef struct {
     hypura_read read;
@@ -41,15 +40,15 @@ struct hypura_reader {
     int32_t threads;
     int32_t idle;         /* threads that wait for work */
     int32_t waiting;      /* callers of hypura_reader_wait … */
-    hypura_batch *awaited; /* … and the batch of the last to come; NULL: not known */
+    hypura_batch *awaited; /* … and the batch of the last caller; NULL: not known */
     int32_t active;       /* chunks being read */
-    int32_t active_ahead; /* of them, ahead */
-    int32_t ahead_limit;
+    int32_t active_prefetches; /* of them, prefetches */
+    int32_t prefetch_limit;
     pthread_t *ids;
     hypura_reader_figures figures;
     uint64_t busy_since_ns;
-    uint64_t rated_bytes, rated_ns; /* of the figures, when the drive's speed was last looked at … */
-    bool swift;            /* … and a chunk took less than PIECE_NS */
+    uint64_t rated_bytes, rated_ns; /* of the figures, when the drive's speed was last measured … */
+    bool fast_drive;            /* … and a chunk took less than PIECE_NS */
     int32_t delay_ms;      /* for tests: each read is this late */
 };
 
@@ -85,7 +84,7 @@ static bool put(queue *q, const job *next) {
 static bool take(hypura_reader *reader, job *next, hypura_urgency *urgency) {
     for (int32_t u = HYPURA_DEMAND; u < HYPURA_URGENCIES; u++) {
         queue *q = &reader->queues[u];
-        if (q->count > 0 && (u == HYPURA_DEMAND || reader->active_ahead < reader->ahead_limit)) {
+        if (q->count > 0 && (u == HYPURA_DEMAND || reader->active_prefetches < reader->prefetch_limit)) {
             *next = *at(q, 0);
             q->head = (q->head + 1) % q->capacity;
             q->count--;
@@ -130,8 +129,8 @@ static int32_t run(const hypura_read *read, uint8_t *bounce, uint64_t *bytes) {
     return error;
 }
 
-/* With the lock held: so many chunks of the batch need no longer be waited for. Whoever waits for another
- * batch is left asleep: waking takes the processors' time from computing. */
+/* With the lock held: so many chunks of the batch are done. Callers that wait for another batch are left asleep:
+ * waking them takes processor time from computing. */
 static void finish(hypura_reader *reader, hypura_batch *batch, int32_t chunks) {
     __atomic_store_n(&batch->pending, batch->pending - chunks, __ATOMIC_RELEASE);
     bool elsewhere = reader->waiting == 0 || (reader->waiting == 1 && reader->awaited != NULL && reader->awaited != batch);
@@ -145,33 +144,33 @@ static int32_t idle_for(const hypura_reader *reader, int64_t chunks) {
     return chunks < reader->idle ? (int32_t)chunks : reader->idle;
 }
 
-/* Better without the lock: who is woken needs it at once. */
+/* Better without the lock: a thread that is woken needs it at once. */
 static void wake(hypura_reader *reader, int32_t threads) {
     for (int32_t i = 0; i < threads; i++) {
         pthread_cond_signal(&reader->work);
     }
 }
 
-/* With the lock held: looks at the drive's speed now and then. */
-static void rate(hypura_reader *reader) {
+/* With the lock held: measures the drive's speed now and then. */
+static void measure_speed(hypura_reader *reader) {
     uint64_t ns = reader->figures.busy_ns - reader->rated_ns, bytes = reader->figures.bytes - reader->rated_bytes;
     if (ns >= RATED_NS) {
-        reader->swift = (double)reader->chunk_bytes * (double)ns < (double)bytes * PIECE_NS;
+        reader->fast_drive = (double)reader->chunk_bytes * (double)ns < (double)bytes * PIECE_NS;
         reader->rated_ns += ns;
         reader->rated_bytes += bytes;
     }
 }
 
-/* With the lock held, after or before a thread's chunk. */
+/* With the lock held, before (change 1) or after (-1) a thread reads a chunk. */
 static void count_active(hypura_reader *reader, int32_t change, hypura_urgency urgency) {
     if (reader->active == 0) {
         reader->busy_since_ns = now_ns();
     }
     reader->active += change;
-    reader->active_ahead += urgency == HYPURA_AHEAD ? change : 0;
+    reader->active_prefetches += urgency == HYPURA_PREFETCH ? change : 0;
     if (reader->active == 0) {
         reader->figures.busy_ns += now_ns() - reader->busy_since_ns;
-        rate(reader);
+        measure_speed(reader);
     }
 }
 
@@ -216,7 +215,7 @@ static void *work(void *argument) {
             next.batch->failed_tag = next.read.tag;
         }
         finish(reader, next.batch, 1);
-        if (urgency == HYPURA_AHEAD && reader->queues[HYPURA_AHEAD].count > 0) {
+        if (urgency == HYPURA_PREFETCH && reader->queues[HYPURA_PREFETCH].count > 0) {
             pthread_cond_signal(&reader->work); /* a thread may have been held back by the limit */
         }
     }
@@ -225,13 +224,13 @@ static void *work(void *argument) {
     return NULL;
 }
 
-HYPURA_API hypura_reader *hypura_reader_new(int32_t threads, int32_t ahead_limit, int64_t chunk_bytes) {
+HYPURA_API hypura_reader *hypura_reader_new(int32_t threads, int32_t prefetch_limit, int64_t chunk_bytes) {
     hypura_reader *reader = calloc(1, sizeof(*reader));
     if (reader == NULL) {
         return NULL;
     }
     reader->chunk_bytes = chunk_bytes;
-    reader->ahead_limit = ahead_limit;
+    reader->prefetch_limit = prefetch_limit;
     reader->ids = calloc((size_t)threads, sizeof(pthread_t));
     if (reader->ids == NULL) {
         free(reader);
@@ -250,11 +249,11 @@ HYPURA_API int32_t hypura_reader_threads(const hypura_reader *reader) {
     return reader->threads;
 }
 
-/* What is ahead is read in halves of a chunk: demand then waits less for those under way, and more of a wrong guess
- * can be taken back. Where a whole one takes no time, the processors' work of reading two costs more. */
+/* Prefetches are read in halves of a chunk: demand reads then wait less for those under way, and more of a wrong
+ * prefetch can be cancelled. Where a whole chunk takes hardly any time, the processor time of two reads costs more. */
 static int64_t chunk_of(const hypura_reader *reader, hypura_urgency urgency) {
     int64_t half = reader->chunk_bytes / 2 / CHUNK_STEP * CHUNK_STEP;
-    return urgency == HYPURA_AHEAD && half > 0 && !reader->swift ? half : reader->chunk_bytes;
+    return urgency == HYPURA_PREFETCH && half > 0 && !reader->fast_drive ? half : reader->chunk_bytes;
 }
 
 /* With the lock held: splits a read into chunks. A bounced read is cut so that the pieces it copies join. */
@@ -315,7 +314,7 @@ HYPURA_API void hypura_reader_submit(hypura_reader *reader, const hypura_read *r
 
 void hypura_reader_promote(hypura_reader *reader, hypura_batch *batch) {
     pthread_mutex_lock(&reader->lock);
-    queue *q = &reader->queues[HYPURA_AHEAD];
+    queue *q = &reader->queues[HYPURA_PREFETCH];
     int64_t kept = 0;
     for (int64_t i = 0; i < q->count; i++) {
         job next = *at(q, i);
@@ -331,7 +330,7 @@ void hypura_reader_promote(hypura_reader *reader, hypura_batch *batch) {
 
 void hypura_reader_drop_unwanted(hypura_reader *reader) {
     pthread_mutex_lock(&reader->lock);
-    queue *q = &reader->queues[HYPURA_AHEAD];
+    queue *q = &reader->queues[HYPURA_PREFETCH];
     int64_t kept = 0;
     for (int64_t i = 0; i < q->count; i++) {
         job next = *at(q, i);
@@ -386,7 +385,7 @@ HYPURA_API void hypura_reader_delay(hypura_reader *reader, int32_t milliseconds)
     pthread_mutex_unlock(&reader->lock);
 }
 
-/* Reads that were not begun are dropped; those under way are waited for. */
+/* Drops reads that were not begun, and waits for those under way. */
 HYPURA_API void hypura_reader_free(hypura_reader *reader) {
     pthread_mutex_lock(&reader->lock);
     reader->ending = true;

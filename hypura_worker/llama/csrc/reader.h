@@ -1,4 +1,4 @@
-/* Threads that read extents of files: see reader.c. They know neither llama.cpp nor slots. */
+/* Threads that read extents of files. They know neither ggml nor slots. See reader.c. */
 #ifndef HYPURA_READER_H
 #define HYPURA_READER_H
 
@@ -13,7 +13,7 @@ typedef struct {
     int32_t fd;
     int32_t tag;            /* the caller's; reported when the read fails */
     int64_t offset;         /* in the file */
-    int64_t length_bytes;   /* asked for; may pass the end of the file */
+    int64_t length_bytes;   /* requested; may pass the end of the file */
     int64_t required_bytes; /* fewer is a failure */
     uint8_t *dest;
     uint8_t *copy_dest;
@@ -21,7 +21,7 @@ typedef struct {
     int64_t copy_bytes;
 } hypura_read;
 
-/* Reads that are waited for together. Zeroed by the caller; must outlive them. */
+/* Reads that are waited for together. Zeroed by the caller; must outlive its reads. */
 typedef struct {
     int32_t pending; /* written under the reader's lock; 0 is seen without it */
     int32_t error;   /* errno of the first failure; -1: the file ended early; 0: none */
@@ -35,8 +35,8 @@ typedef struct {
     hypura_batch *batch;
 } hypura_request;
 
-/* Demand is read first; what is ahead only while there is no demand, and it can be taken back. */
-typedef enum { HYPURA_DEMAND, HYPURA_AHEAD, HYPURA_URGENCIES } hypura_urgency;
+/* Demand reads come first; prefetches are read only while there are none, and can be cancelled. */
+typedef enum { HYPURA_DEMAND, HYPURA_PREFETCH, HYPURA_URGENCIES } hypura_urgency;
 
 typedef struct hypura_reader hypura_reader;
 
@@ -49,12 +49,12 @@ typedef struct {
 /* Queues reads, each of a batch of its own. */
 void hypura_reader_submit_each(hypura_reader *reader, const hypura_request *requests, int32_t count,
                                hypura_urgency urgency);
-/* Makes what is still queued of an AHEAD batch DEMAND. */
+/* Makes demand reads of what is still queued of a prefetch. */
 void hypura_reader_promote(hypura_reader *reader, hypura_batch *batch);
-/* Drops what is still queued of the AHEAD batches that are marked unwanted, in one walk of the queue, and counts it in
- * each; what a thread has taken goes on. Marks are the caller's to set and to take off. */
+/* Drops what is still queued of the prefetches that are marked unwanted, in one walk of the queue, and counts it in
+ * each; chunks that a thread has taken are read all the same. The caller sets the marks and takes them off. */
 void hypura_reader_drop_unwanted(hypura_reader *reader);
-/* The same of one batch; says how many chunks. */
+/* The same for one batch; returns how many chunks were dropped. */
 int32_t hypura_reader_cancel(hypura_reader *reader, hypura_batch *batch);
 int32_t hypura_reader_wait(hypura_reader *reader, hypura_batch *batch);
 void hypura_reader_read_figures(hypura_reader *reader, hypura_reader_figures *figures);

@@ -2,11 +2,13 @@
  *
  *   gate input ─► MUL_MAT router ─► (+ bias) ─► softmax or sigmoid ─► (+ bias) ─► top-k ─► ids
  *
- * A router can be asked about any state of its width: guesses.c asks it about what leaves the layers before, or about
- * their gate inputs.
- * What the attention in between will add to the logits is much the same from token to token, so it is learned.
+ * A router can be applied to any state of its width: prefetch.c applies it to what leaves earlier layers, or to their
+ * gate inputs. What the attention in between will add to the logits is much the same from token to token, so it is
+ * learned.
  */
-#include "hook.h"
+#include "routers.h"
+
+#include "experts.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -14,7 +16,7 @@
 #define CHAIN 16 /* nodes between the ids and the router's product, at most */
 #define INPUT_STEPS 1023
 #define LEAST_PROBABILITY 1e-9f
-#define LESSONS 10 /* tokens that a shift is the average of, the last ones counting most */
+#define SHIFT_TOKENS 10 /* tokens that a shift is the average of, the last ones counting most */
 #define MAX_WIDTH 16384
 
 static const float *leaf_vector(const hypura_experts *experts, const struct ggml_tensor *tensor, int64_t length) {
@@ -23,7 +25,7 @@ static const float *leaf_vector(const hypura_experts *experts, const struct ggml
     return fits ? tensor->data : NULL;
 }
 
-/* From the chosen ids, or the probabilities, back to the router's product; NULL if it is not found. */
+/* Walks back from the chosen ids, or the probabilities, to the router's product; NULL if it is not found. */
 static struct ggml_tensor *product_before(const hypura_experts *experts, struct ggml_tensor *node, int64_t count,
                                           hypura_router *router) {
     const hypura_ggml *ggml = experts->ggml;
@@ -61,18 +63,18 @@ static bool reserve_state(hypura_experts *experts, int64_t width) {
     return true;
 }
 
-/* The 8-bit copy of the layer's router. */
-static void shorten(hypura_layer *layer) {
+/* Makes the 8-bit copy of the layer's router. */
+static void quantise(hypura_layer *layer) {
     hypura_router *router = &layer->router;
     size_t width = (size_t)router->width, count = (size_t)layer->experts;
     router->rows = router->width <= MAX_WIDTH ? malloc(count * width) : NULL;
     router->scales = malloc(count * sizeof(float));
     bool complete = router->rows != NULL && router->scales != NULL;
-    for (int32_t look = 0; look < HYPURA_LOOKS; look++) {
-        hypura_foresight *foresight = &layer->foresight[look];
-        foresight->logits = calloc(count, sizeof(float));
-        foresight->shift = calloc(count, sizeof(float));
-        complete = complete && foresight->logits != NULL && foresight->shift != NULL;
+    for (int32_t i = 0; i < HYPURA_LOOKAHEADS; i++) {
+        hypura_lookahead *lookahead = &layer->lookahead[i];
+        lookahead->logits = calloc(count, sizeof(float));
+        lookahead->logit_shift = calloc(count, sizeof(float));
+        complete = complete && lookahead->logits != NULL && lookahead->logit_shift != NULL;
     }
     if (!complete) {
         free(router->rows);
@@ -113,7 +115,7 @@ const struct ggml_tensor *hypura_routers_input(hypura_experts *experts, int32_t 
         router.norm = input->op == experts->ggml->op_mul ? leaf_vector(experts, input->src[1], router.width) : NULL;
         hypura_routers_free(layer);
         layer->router = router;
-        shorten(layer);
+        quantise(layer);
     }
     return product->src[1];
 }
@@ -122,12 +124,12 @@ void hypura_routers_free(hypura_layer *layer) {
     free(layer->router.rows);
     free(layer->router.scales);
     layer->router = (hypura_router){0};
-    for (int32_t look = 0; look < HYPURA_LOOKS; look++) {
-        hypura_foresight *foresight = &layer->foresight[look];
-        free(foresight->logits);
-        free(foresight->shift);
-        foresight->logits = foresight->shift = NULL;
-        foresight->lessons = foresight->fresh = 0;
+    for (int32_t i = 0; i < HYPURA_LOOKAHEADS; i++) {
+        hypura_lookahead *lookahead = &layer->lookahead[i];
+        free(lookahead->logits);
+        free(lookahead->logit_shift);
+        lookahead->logits = lookahead->logit_shift = NULL;
+        lookahead->shift_tokens = lookahead->fresh = 0;
     }
 }
 
@@ -159,15 +161,15 @@ HYPURA_WIDE static float scale_state(hypura_experts *experts, const float *state
     float step = isfinite(largest) && largest > 0 ? largest / INPUT_STEPS : 1, steps = 1 / step;
     for (int32_t i = 0; i < width; i++) {
         float value = weighted[i] * steps;
-        value = value > -INPUT_STEPS ? value : -INPUT_STEPS; /* also what is no number */
+        value = value > -INPUT_STEPS ? value : -INPUT_STEPS; /* also NaN */
         value = value < INPUT_STEPS ? value : INPUT_STEPS;
         input[i] = (int16_t)(value + (value < 0 ? -0.5f : 0.5f));
     }
     return step;
 }
 
-/* What a norm before the router divides by. */
-HYPURA_WIDE static float size_of(const float *state, int32_t width) {
+/* What an RMS norm before the router divides by. */
+HYPURA_WIDE static float root_mean_square(const float *state, int32_t width) {
     float squares = 0;
 #pragma omp simd reduction(+ : squares)
     for (int32_t i = 0; i < width; i++) {
@@ -176,7 +178,7 @@ HYPURA_WIDE static float size_of(const float *state, int32_t width) {
     return squares > 0 && isfinite(squares) ? sqrtf(squares / (float)width) : 1;
 }
 
-/* The router's product, biased; false where it cannot be made. */
+/* The router's product, biased; false where it cannot be computed. */
 static bool find_logits(hypura_experts *experts, const hypura_layer *layer, const float *state, int64_t width,
                         bool hidden, float *logits) {
     const hypura_router *router = &layer->router;
@@ -184,7 +186,7 @@ static bool find_logits(hypura_experts *experts, const hypura_layer *layer, cons
         return false;
     }
     float step = scale_state(experts, state, hidden ? router->norm : NULL, router->width);
-    step /= hidden ? size_of(state, router->width) : 1;
+    step /= hidden ? root_mean_square(state, router->width) : 1;
     multiply(router, layer->experts, experts->input, logits);
     for (int32_t e = 0; e < layer->experts; e++) {
         logits[e] = logits[e] * step + (router->logit_bias ? router->logit_bias[e] : 0);
@@ -192,10 +194,10 @@ static bool find_logits(hypura_experts *experts, const hypura_layer *layer, cons
     return true;
 }
 
-/* From logits to what orders the choice. */
+/* Turns logits into the scores by which experts are chosen. */
 static void gate(const hypura_router *router, int32_t experts, float *scores) {
     if (router->choice_bias == NULL) {
-        return; /* both gating functions keep the order */
+        return; /* both gating functions keep the order of the logits */
     }
     float highest = -INFINITY, total = 0;
     for (int32_t e = 0; e < experts; e++) {
@@ -223,21 +225,21 @@ bool hypura_routers_score(hypura_experts *experts, int32_t index, const float *g
     return true;
 }
 
-bool hypura_routers_foresee(hypura_experts *experts, int32_t index, hypura_foresight *foresight, const float *state,
+bool hypura_routers_predict(hypura_experts *experts, int32_t index, hypura_lookahead *lookahead, const float *state,
                             int64_t width, bool hidden) {
     const hypura_layer *layer = &experts->layers[index];
-    if (!find_logits(experts, layer, state, width, hidden, foresight->logits)) {
+    if (!find_logits(experts, layer, state, width, hidden, lookahead->logits)) {
         return false;
     }
-    foresight->fresh = 1;
+    lookahead->fresh = 1;
     for (int32_t e = 0; e < layer->experts; e++) {
-        experts->scores[e] = foresight->logits[e] + foresight->shift[e];
+        experts->scores[e] = lookahead->logits[e] + lookahead->logit_shift[e];
     }
     gate(&layer->router, layer->experts, experts->scores);
     return true;
 }
 
-/* Logits but for a constant: softmax does not tell it, and nothing depends on it. */
+/* The logit of a probability; of a softmax but for a constant, which does not matter. */
 static float logit_of(const hypura_router *router, float probability) {
     float p = fmaxf(probability, LEAST_PROBABILITY);
     return router->gating == HYPURA_SIGMOID ? logf(p / fmaxf(1 - p, LEAST_PROBABILITY)) : logf(p);
@@ -245,14 +247,14 @@ static float logit_of(const hypura_router *router, float probability) {
 
 void hypura_routers_learn(hypura_experts *experts, int32_t index, const float *probabilities) {
     hypura_layer *layer = &experts->layers[index];
-    for (int32_t look = 0; look < HYPURA_LOOKS; look++) {
-        hypura_foresight *foresight = &layer->foresight[look];
-        bool learns = foresight->fresh && probabilities != NULL && experts->visit_tokens == 1;
-        foresight->fresh = 0;
-        foresight->lessons += learns && foresight->lessons < LESSONS;
+    for (int32_t i = 0; i < HYPURA_LOOKAHEADS; i++) {
+        hypura_lookahead *lookahead = &layer->lookahead[i];
+        bool learns = lookahead->fresh && probabilities != NULL && experts->visit_tokens == 1;
+        lookahead->fresh = 0;
+        lookahead->shift_tokens += learns && lookahead->shift_tokens < SHIFT_TOKENS;
         for (int32_t e = 0; learns && e < layer->experts; e++) {
-            float more = logit_of(&layer->router, probabilities[e]) - foresight->logits[e];
-            foresight->shift[e] += (more - foresight->shift[e]) / (float)foresight->lessons;
+            float more = logit_of(&layer->router, probabilities[e]) - lookahead->logits[e];
+            lookahead->logit_shift[e] += (more - lookahead->logit_shift[e]) / (float)lookahead->shift_tokens;
         }
     }
 }
@@ -270,7 +272,7 @@ const float *hypura_routers_probabilities(hypura_experts *experts, int32_t index
     if (layer->router.gating != HYPURA_NO_GATING) {
         return values;
     }
-    /* This architecture gathers logits: make probabilities of them. */
+    /* This architecture gathers logits: turn them into probabilities. */
     if (count > experts->probabilities_capacity) {
         float *grown = realloc(experts->probabilities, (size_t)count * sizeof(float));
         if (grown == NULL) {

@@ -1,13 +1,15 @@
 /* Which experts are in which slots.
  *
- *   empty ─read─► being read, part by part ─► there ─give way─► empty
- *                    └ a guess that nobody confirmed is taken back while it is queued
+ *   empty ─► being read, part by part ─► in memory ─replaced─► empty
+ *               └ a prefetch that the router did not choose is cancelled while it is queued
  *
- * Who gives way: the one whose likelihood of being chosen, over the time its slot is held
- * until it can be (its layer's next visit, and once around), is least. What the visit under
- * way chose never does, nor a slot that is being read into.
+ * Replaced is the expert of the least worth: its likelihood of being chosen, divided by the visits for which it holds
+ * its slot until it can be chosen (until its layer's next visit, and once around). An expert that the current visit
+ * chose is never replaced, nor one that is being read.
  */
-#include "hook.h"
+#include "slots.h"
+
+#include "experts.h"
 
 #include <math.h>
 #include <string.h>
@@ -38,43 +40,44 @@ static bool has_error(const hypura_slot *slot) {
     return false;
 }
 
-void hypura_cache_drop(hypura_experts *experts, hypura_group *group, int32_t index) {
+void hypura_slots_drop(hypura_experts *experts, hypura_group *group, int32_t index) {
     hypura_slot *slot = &group->slot[index];
     if (slot->layer >= 0) {
         experts->layers[slot->layer].slot_of[slot->expert] = -1;
         slot->layer = -1;
     }
-    slot->ahead = 0;
-    slot->used = 0;
+    slot->prefetched = 0;
+    slot->last_used = 0;
 }
 
-int32_t hypura_cache_find(hypura_experts *experts, int32_t layer, int32_t expert) {
+int32_t hypura_slots_find(hypura_experts *experts, int32_t layer, int32_t expert) {
     hypura_group *group = experts->layers[layer].group;
     int32_t index = experts->layers[layer].slot_of[expert];
     if (index >= 0 && !being_read(&group->slot[index]) && has_error(&group->slot[index])) {
-        hypura_cache_drop(experts, group, index); /* a guess whose read failed: demand will tell whether it fails again */
+        hypura_slots_drop(experts, group, index); /* a prefetch that failed: a demand read may succeed */
         return -1;
     }
     return index;
 }
 
-/* Use of the slot's time, until its expert's layer comes and once around. */
+/* Likelihood per visit that the slot is held: until its expert's layer comes, and once around. */
 static float worth_of(const hypura_experts *experts, const hypura_slot *slot) {
     int32_t streamed = experts->streamed_count;
-    int32_t now = experts->current >= 0 ? experts->layers[experts->current].turn : streamed - 1;
-    int32_t distance = (experts->layers[slot->layer].turn - now - 1 + streamed) % streamed;
+    int32_t now = experts->current >= 0 ? experts->layers[experts->current].streamed_index : streamed - 1;
+    int32_t distance = (experts->layers[slot->layer].streamed_index - now - 1 + streamed) % streamed;
     const hypura_likelihood *l = experts->likelihood;
-    return l->likelihood[(size_t)slot->layer * (size_t)l->experts + (size_t)slot->expert] / (float)(distance + 1 + streamed);
+    float likelihood = l->likelihood[(size_t)slot->layer * (size_t)l->experts + (size_t)slot->expert];
+    return likelihood / (float)(distance + 1 + streamed);
 }
 
-/* Up to count slots of this class that may be given away for something worth `limit`, the least worth
- * first. Guesses that are still to be confirmed only where there is need. */
-static int32_t choose(hypura_experts *experts, hypura_group *group, int32_t class, int32_t count, float limit,
-                      bool need, candidate *found) {
+/* Up to count slots of this class whose experts may be replaced by something worth `limit`, the least worth first.
+ * Prefetches that the router may still choose only where there is need. */
+static int32_t find_victims(hypura_experts *experts, hypura_group *group, int32_t class, int32_t count, float limit,
+                            bool need, candidate *found) {
     int32_t held = 0;
     for (int32_t s = class; s < group->usable && count > 0; s += group->classes) {
         hypura_slot *slot = &group->slot[s];
-        if (slot->layer >= 0 && (slot->used == experts->clock || (slot->ahead && !need))) {
+        if (slot->layer >= 0 && (slot->last_used == experts->clock || (slot->prefetched && !need))) {
             continue;
         }
         float worth = slot->layer < 0 ? -1.0f : worth_of(experts, slot);
@@ -90,7 +93,7 @@ static int32_t choose(hypura_experts *experts, hypura_group *group, int32_t clas
     return held;
 }
 
-/* Marks are for all slots in question before the queue of reads is walked once. */
+/* All slots whose reads are to be cancelled are marked first, so that the queue of reads is walked only once. */
 static void mark_unwanted(hypura_slot *slot, int32_t unwanted) {
     for (int32_t p = 0; p < HYPURA_MAX_WEIGHTS; p++) {
         slot->parts[p].unwanted = unwanted;
@@ -106,12 +109,12 @@ static int32_t chunks_dropped(const hypura_slot *slot) {
     return dropped;
 }
 
-/* Empties every step-th slot in which nothing is that the visit under way uses (with `reading`: into which something
- * is being read, besides); waits for reads that cannot be taken back. */
+/* Empties every step-th slot, or, with `reading`, those of them that are being read and that the current visit does not
+ * use; waits for reads that cannot be cancelled. */
 static void empty_slots(hypura_experts *experts, hypura_group *group, int32_t from, int32_t step, bool reading) {
     for (int32_t s = from; s < group->usable; s += step) {
         hypura_slot *slot = &group->slot[s];
-        mark_unwanted(slot, !reading || (being_read(slot) && slot->used != experts->clock));
+        mark_unwanted(slot, !reading || (being_read(slot) && slot->last_used != experts->clock));
     }
     hypura_reader_drop_unwanted(experts->reader);
     for (int32_t s = from; s < group->usable; s += step) {
@@ -121,16 +124,16 @@ static void empty_slots(hypura_experts *experts, hypura_group *group, int32_t fr
             for (int32_t p = 0; p < HYPURA_MAX_WEIGHTS; p++) {
                 hypura_reader_wait(experts->reader, &slot->parts[p]);
             }
-            hypura_cache_drop(experts, group, s);
+            hypura_slots_drop(experts, group, s);
         }
     }
 }
 
-void hypura_cache_empty(hypura_experts *experts, hypura_group *group, int32_t from) {
+void hypura_slots_empty(hypura_experts *experts, hypura_group *group, int32_t from) {
     empty_slots(experts, group, from, 1, false);
 }
 
-/* Mirrors geometry.py's Slices.reads for one expert. */
+/* The same as Slices.reads of streaming/geometry.py, for one expert. */
 static hypura_request request_of(const hypura_part *part, hypura_slot *slot, int32_t slot_index, hypura_batch *batch) {
     int64_t step = part->step_bytes;
     int64_t start = part->offset_bytes + (int64_t)slot->expert * part->slice_bytes;
@@ -153,19 +156,20 @@ static hypura_request request_of(const hypura_part *part, hypura_slot *slot, int
     return (hypura_request){read, batch};
 }
 
-/* All at once, or REQUESTS at a time: every call wakes readers, which takes the processors' time from computing. */
+/* Submits the reads of these experts, REQUESTS at a time: every call wakes readers, which takes processor time from
+ * computing. */
 static void fill(hypura_experts *experts, int32_t index, const int32_t *list, int32_t count, hypura_urgency urgency) {
     hypura_layer *layer = &experts->layers[index];
     hypura_group *group = layer->group;
     hypura_request requests[REQUESTS];
     int32_t held = 0;
-    /* Demand: one part of all experts, then the next, as the layer computes. Ahead: one whole
-     * expert after the other, so that what is taken back leaves whole ones. */
+    /* Demand reads: one part of all experts, then the next, as the layer computes. Prefetches: one whole expert after
+     * the other, so that cancelling leaves whole ones. */
     bool by_part = urgency == HYPURA_DEMAND;
     int32_t outer = by_part ? layer->weight_count : count, inner = by_part ? count : layer->weight_count;
     for (int32_t i = 0; i < outer; i++) {
         for (int32_t j = 0; j < inner; j++) {
-            int32_t part = by_part ? layer->order[i] : layer->order[j];
+            int32_t part = by_part ? layer->read_order[i] : layer->read_order[j];
             int32_t slot = layer->slot_of[list[by_part ? j : i]];
             if (slot < 0) {
                 continue;
@@ -191,7 +195,7 @@ static void fill(hypura_experts *experts, int32_t index, const int32_t *list, in
     }
 }
 
-bool hypura_cache_read(hypura_experts *experts, int32_t index, const int32_t *list, int32_t count,
+bool hypura_slots_read(hypura_experts *experts, int32_t index, const int32_t *list, int32_t count,
                        hypura_urgency urgency, float limit) {
     hypura_layer *layer = &experts->layers[index];
     hypura_group *group = layer->group;
@@ -203,10 +207,10 @@ bool hypura_cache_read(hypura_experts *experts, int32_t index, const int32_t *li
         for (int32_t i = 0; i < count; i++) {
             wanted += list[i] % group->classes == class;
         }
-        int32_t held = choose(experts, group, class, wanted, limit, false, found);
+        int32_t held = find_victims(experts, group, class, wanted, limit, false, found);
         if (demand && held < wanted) {
-            empty_slots(experts, group, class, group->classes, true); /* what was read ahead */
-            held = choose(experts, group, class, wanted, limit, true, found);
+            empty_slots(experts, group, class, group->classes, true); /* of prefetches */
+            held = find_victims(experts, group, class, wanted, limit, true, found);
         }
         room = room && held == wanted;
         for (int32_t i = 0; i < count && given < held; i++) {
@@ -214,18 +218,18 @@ bool hypura_cache_read(hypura_experts *experts, int32_t index, const int32_t *li
                 continue;
             }
             int32_t s = found[given++].slot;
-            hypura_cache_drop(experts, group, s);
+            hypura_slots_drop(experts, group, s);
             hypura_slot *slot = &group->slot[s];
             memset(slot->parts, 0, sizeof(slot->parts));
             slot->layer = index;
             slot->expert = list[i];
-            slot->used = demand ? experts->clock : 0;
-            slot->ahead = !demand;
+            slot->last_used = demand ? experts->clock : 0;
+            slot->prefetched = !demand;
             slot->reading = 1;
-            slot->own = demand ? ~0 : 0;
+            slot->demand_parts = demand ? ~0 : 0;
             layer->slot_of[list[i]] = s;
             if (!demand) {
-                experts->figures.ahead_bytes += (uint64_t)layer->expert_bytes;
+                experts->figures.prefetched_bytes += (uint64_t)layer->expert_bytes;
             }
         }
     }
@@ -233,21 +237,21 @@ bool hypura_cache_read(hypura_experts *experts, int32_t index, const int32_t *li
     return room;
 }
 
-bool hypura_cache_warm(hypura_experts *experts, int32_t layer, int32_t expert) {
+bool hypura_slots_warm(hypura_experts *experts, int32_t layer, int32_t expert) {
     if (experts->layers[layer].slot_of[expert] >= 0) {
         return true;
     }
-    uint64_t before = experts->figures.ahead_bytes;
-    bool room = hypura_cache_read(experts, layer, &expert, 1, HYPURA_AHEAD, 0); /* empty slots only */
+    uint64_t before = experts->figures.prefetched_bytes;
+    bool room = hypura_slots_read(experts, layer, &expert, 1, HYPURA_PREFETCH, 0); /* empty slots only */
     if (room) {
-        experts->layers[layer].group->slot[experts->layers[layer].slot_of[expert]].ahead = 0;
+        experts->layers[layer].group->slot[experts->layers[layer].slot_of[expert]].prefetched = 0;
     }
-    experts->figures.ahead_bytes = before;
+    experts->figures.prefetched_bytes = before;
     experts->warming = 1;
     return room;
 }
 
-void hypura_cache_stop_warming(hypura_experts *experts) {
+void hypura_slots_stop_warming(hypura_experts *experts) {
     bool warming = experts->warming != 0;
     experts->warming = 0;
     for (int32_t l = 0; l < experts->layer_count && warming; l++) {
@@ -268,24 +272,24 @@ void hypura_cache_stop_warming(hypura_experts *experts) {
             if (s >= 0) {
                 mark_unwanted(&layer->group->slot[s], 0);
                 if (chunks_dropped(&layer->group->slot[s]) > 0) {
-                    hypura_cache_drop(experts, layer->group, s);
+                    hypura_slots_drop(experts, layer->group, s);
                 }
             }
         }
     }
 }
 
-bool hypura_cache_settle_guesses(hypura_experts *experts, int32_t index) {
+bool hypura_slots_resolve_prefetches(hypura_experts *experts, int32_t index) {
     hypura_layer *layer = &experts->layers[index];
     hypura_group *group = layer->group;
-    bool right = false;
-    for (int32_t s = 0; s < group->usable && layer->guessed > 0; s++) {
+    bool any_used = false;
+    for (int32_t s = 0; s < group->usable && layer->may_hold_prefetches > 0; s++) {
         hypura_slot *slot = &group->slot[s];
-        if (slot->layer != index || !slot->ahead) {
+        if (slot->layer != index || !slot->prefetched) {
             continue;
         }
-        bool used = slot->used == experts->clock, complete = true;
-        right = right || used;
+        bool used = slot->last_used == experts->clock, complete = true;
+        any_used = any_used || used;
         for (int32_t p = 0; p < layer->weight_count && slot->reading; p++) {
             hypura_batch *batch = &slot->parts[p];
             if (!hypura_pending(batch)) {
@@ -295,36 +299,36 @@ bool hypura_cache_settle_guesses(hypura_experts *experts, int32_t index) {
                 hypura_reader_promote(experts->reader, batch);
             } else if (hypura_reader_cancel(experts->reader, batch) > 0) {
                 complete = false;
-                experts->figures.ahead_bytes -= (uint64_t)layer->parts[p].slice_bytes;
+                experts->figures.prefetched_bytes -= (uint64_t)layer->parts[p].slice_bytes;
             }
         }
-        slot->ahead = 0;
+        slot->prefetched = 0;
         if (used) {
-            experts->figures.ahead_used_bytes += (uint64_t)layer->expert_bytes;
+            experts->figures.prefetched_used_bytes += (uint64_t)layer->expert_bytes;
         } else if (!complete) {
-            hypura_cache_drop(experts, group, s);
+            hypura_slots_drop(experts, group, s);
         }
     }
-    layer->guessed = 0;
-    return right;
+    layer->may_hold_prefetches = 0;
+    return any_used;
 }
 
-void hypura_cache_take_back(hypura_experts *experts, int32_t index, int32_t expert) {
+void hypura_slots_cancel_prefetch(hypura_experts *experts, int32_t index, int32_t expert) {
     hypura_layer *layer = &experts->layers[index];
     int32_t s = layer->slot_of[expert], cancelled = 0;
     hypura_slot *slot = s >= 0 ? &layer->group->slot[s] : NULL;
-    for (int32_t p = 0; slot != NULL && slot->ahead && slot->reading && p < layer->weight_count; p++) {
+    for (int32_t p = 0; slot != NULL && slot->prefetched && slot->reading && p < layer->weight_count; p++) {
         if (hypura_reader_cancel(experts->reader, &slot->parts[p]) > 0) {
-            experts->figures.ahead_bytes -= (uint64_t)layer->parts[p].slice_bytes;
+            experts->figures.prefetched_bytes -= (uint64_t)layer->parts[p].slice_bytes;
             cancelled++;
         }
     }
     if (cancelled > 0) {
-        hypura_cache_drop(experts, layer->group, s);
+        hypura_slots_drop(experts, layer->group, s);
     }
 }
 
-/* After a failure: no chosen expert keeps a slot that was not filled. */
+/* After a failure: empties the slots of chosen experts that could not be read. */
 static void forget_failed(hypura_experts *experts, hypura_layer *layer) {
     for (int32_t i = 0; i < experts->chosen_count; i++) {
         int32_t s = layer->slot_of[experts->chosen[i]];
@@ -332,35 +336,35 @@ static void forget_failed(hypura_experts *experts, hypura_layer *layer) {
             hypura_reader_wait(experts->reader, &layer->group->slot[s].parts[p]);
         }
         if (s >= 0 && has_error(&layer->group->slot[s])) {
-            hypura_cache_drop(experts, layer->group, s);
+            hypura_slots_drop(experts, layer->group, s);
         }
     }
 }
 
-bool hypura_cache_awaits(hypura_experts *experts, int32_t index, int32_t slot_index, int32_t part) {
+bool hypura_slots_pending(hypura_experts *experts, int32_t index, int32_t slot_index, int32_t part) {
     const hypura_layer *layer = &experts->layers[index];
     hypura_slot *slot = &layer->group->slot[slot_index];
     hypura_batch *batch = &slot->parts[part];
     if (hypura_pending(batch)) {
         return true;
     }
-    if (batch->error == 0 || (slot->own >> part & 1) != 0) {
+    if (batch->error == 0 || (slot->demand_parts >> part & 1) != 0) {
         return false;
     }
     *batch = (hypura_batch){0};
-    slot->own |= 1 << part;
+    slot->demand_parts |= 1 << part;
     slot->reading = 1;
     hypura_request again = request_of(&layer->parts[part], slot, slot_index, batch);
     hypura_reader_submit_each(experts->reader, &again, 1, HYPURA_DEMAND);
     return true;
 }
 
-bool hypura_cache_sound(hypura_experts *experts, int32_t index, int32_t part) {
+bool hypura_slots_check(hypura_experts *experts, int32_t index, int32_t part) {
     hypura_layer *layer = &experts->layers[index];
     for (int32_t i = 0; i < experts->chosen_count; i++) {
         const hypura_slot *slot = &layer->group->slot[layer->slot_of[experts->chosen[i]]];
         const hypura_batch *batch = &slot->parts[part];
-        if (!hypura_pending(batch) && batch->error != 0 && (slot->own >> part & 1) != 0) {
+        if (!hypura_pending(batch) && batch->error != 0 && (slot->demand_parts >> part & 1) != 0) {
             experts->figures.failed = HYPURA_READ_FAILED;
             experts->figures.failed_layer = index;
             experts->figures.failed_expert = batch->failed_tag;
@@ -372,29 +376,29 @@ bool hypura_cache_sound(hypura_experts *experts, int32_t index, int32_t part) {
     return true;
 }
 
-bool hypura_cache_wait(hypura_experts *experts, int32_t index, int32_t part) {
+bool hypura_slots_wait(hypura_experts *experts, int32_t index, int32_t part) {
     const hypura_layer *layer = &experts->layers[index];
     for (int32_t i = 0; i < experts->chosen_count; i++) {
         int32_t slot = layer->slot_of[experts->chosen[i]];
-        while (hypura_cache_awaits(experts, index, slot, part)) {
+        while (hypura_slots_pending(experts, index, slot, part)) {
             hypura_reader_wait(experts->reader, &layer->group->slot[slot].parts[part]);
         }
     }
-    return hypura_cache_sound(experts, index, part);
+    return hypura_slots_check(experts, index, part);
 }
 
-bool hypura_cache_waits_for(hypura_experts *experts, int32_t index, int32_t part) {
+bool hypura_slots_part_pending(hypura_experts *experts, int32_t index, int32_t part) {
     for (int32_t i = 0; i < experts->chosen_count; i++) {
-        if (hypura_cache_awaits(experts, index, experts->layers[index].slot_of[experts->chosen[i]], part)) {
+        if (hypura_slots_pending(experts, index, experts->layers[index].slot_of[experts->chosen[i]], part)) {
             return true;
         }
     }
     return false;
 }
 
-bool hypura_cache_waits(hypura_experts *experts, int32_t index) {
+bool hypura_slots_any_pending(hypura_experts *experts, int32_t index) {
     for (int32_t p = 0; p < experts->layers[index].weight_count; p++) {
-        if (hypura_cache_waits_for(experts, index, p)) {
+        if (hypura_slots_part_pending(experts, index, p)) {
             return true;
         }
     }

@@ -1,12 +1,12 @@
 /* A buffer type whose tensors have addresses but no bytes.
  *
- * llama.cpp's loader is handed this type for every streamed tensor. Allocating reserves
- * address space without access, so that a tensor which nobody pointed at real memory
- * faults instead of reading zeros. init_tensor renames each tensor, so that the loader,
- * which finds a tensor's file position by its name, skips it.
+ * llama.cpp's loader gets this type for every streamed tensor. Allocating reserves address
+ * space without access, so that a tensor that was never pointed at real memory faults
+ * instead of reading zeros. init_tensor renames each tensor, so that the loader, which finds
+ * a tensor's file position by its name, skips it.
  */
 #define _GNU_SOURCE
-#include "hook.h"
+#include "arena.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,7 +64,7 @@ struct hypura_arena {
     buffer_type type;
     const struct ggml_tensor *gathered[MAX_GATHERED];
     int32_t gathered_count;
-    const int32_t *tokens; /* of the pass under way, in rising order */
+    const int32_t *tokens; /* of the current pass, in rising order */
     int32_t token_count;
     const hypura_ggml *ggml;
     hypura_arrival *arrivals;
@@ -215,11 +215,11 @@ HYPURA_API void hypura_arena_free(hypura_arena *arena) {
 }
 
 bool hypura_in_arena(const hypura_arena *arena, const struct ggml_tensor *tensor) {
-    const struct ggml_tensor *root = tensor->view_src ? tensor->view_src : tensor;
+    const struct ggml_tensor *root = hypura_root_of(tensor);
     return root->buffer != NULL && root->buffer->type == &arena->type;
 }
 
-/* From now on, rows of this tensor are in memory only for the tokens of the pass under way; false: too many such. */
+/* From now on, rows of this tensor are in memory only for the tokens of the current pass. False: too many tensors. */
 HYPURA_API bool hypura_arena_gather(hypura_arena *arena, const struct ggml_tensor *tensor) {
     if (arena->gathered_count == MAX_GATHERED) {
         return false;
@@ -247,7 +247,7 @@ static bool is_expected(const hypura_arena *arena, int32_t token) {
     return low < arena->token_count && arena->tokens[low] == token;
 }
 
-/* Some architectures have inputs with the pass's tokens that bear no name: these are told by what is in them. */
+/* Some architectures have unnamed inputs with the pass's tokens: these are recognised by their values. */
 static bool holds_tokens(const hypura_arena *arena, const struct ggml_tensor *ids) {
     if (strstr(ids->name, "inp_tokens") != NULL) {
         return true; /* a copy is named after the original */
@@ -272,7 +272,7 @@ bool hypura_arena_misread(const hypura_arena *arena, const struct ggml_tensor *n
         if (node->src[i] == NULL) {
             continue;
         }
-        const struct ggml_tensor *root = node->src[i]->view_src ? node->src[i]->view_src : node->src[i];
+        const struct ggml_tensor *root = hypura_root_of(node->src[i]);
         for (int32_t g = 0; g < arena->gathered_count; g++) {
             bool by_row = node->op == arena->ggml->op_get_rows && i == 0 && node->src[0] == root;
             if (root == arena->gathered[g] && !(by_row && holds_tokens(arena, node->src[1]))) {
@@ -283,32 +283,12 @@ bool hypura_arena_misread(const hypura_arena *arena, const struct ggml_tensor *n
     return false;
 }
 
-/* What this file believes of a tensor, for the check against the real library. */
-HYPURA_API void hypura_describe(const struct ggml_tensor *tensor, int64_t *ne, uint64_t *nb, int32_t *type_op,
-                                const void **pointers, const char **name) {
-    for (int i = 0; i < GGML_MAX_DIMS; i++) {
-        ne[i] = tensor->ne[i];
-        nb[i] = tensor->nb[i];
-    }
-    type_op[0] = tensor->type;
-    type_op[1] = tensor->op;
-    pointers[0] = tensor->src[0];
-    pointers[1] = tensor->src[1];
-    pointers[2] = tensor->view_src;
-    pointers[3] = tensor->data;
-    pointers[4] = tensor->buffer;
-    *name = tensor->name;
-}
-
-HYPURA_API size_t hypura_tensor_size(void) {
-    return sizeof(struct ggml_tensor);
-}
-
-/* Point a tensor at memory of ours: expert pools change its last dimension too. */
+/* Point a tensor at the hook's memory. */
 HYPURA_API void hypura_tensor_place(struct ggml_tensor *tensor, void *data) {
     tensor->data = data;
 }
 
+/* Give a tensor of experts as many places as there are slots. */
 HYPURA_API void hypura_tensor_slots(struct ggml_tensor *tensor, int32_t dimension, int64_t slots, size_t stride) {
     tensor->ne[dimension] = slots;
     tensor->nb[dimension] = stride;

@@ -1,4 +1,4 @@
-"""What the compiled hook learns of the routing while it runs: against references, and on routings with a pattern."""
+"""What the compiled hook learns of a model's routing while it runs: against references, and on patterns."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from hypura.v1 import placement_pb2 as pb
 from hypura_worker.llama.library import hook
 from hypura_worker.streaming.experts import ExpertStreamer
-from hypura_worker.streaming.prediction import Certainty, Coactivation, Likelihood
+from hypura_worker.streaming.prediction import Coactivation, Confidence, Likelihood
 from hypura_worker.streaming.replacement.learned import Learned
 from hypura_worker.streaming.replacement.policy import Shape
 from tests.models.random_architectures import write_random_model
@@ -32,7 +32,7 @@ def choices(rng: np.random.Generator, tokens: int) -> Ids:
     return np.array(rows, np.int32)
 
 
-def test_likelihood_is_what_its_twin_says() -> None:
+def test_likelihood_equals_its_twin() -> None:
     """Decoding, router known and not; a drift between replay and runs would make the replay tool lie."""
     rng = np.random.default_rng(3)
     compiled, twin = Likelihood(LAYERS, EXPERTS, PER_TOKEN), Learned(Shape(LAYERS, EXPERTS, PER_TOKEN, slots=8))
@@ -51,7 +51,7 @@ def test_likelihood_is_what_its_twin_says() -> None:
 
 
 class Visits:
-    """Tells the hook what each layer of a pass chose, and counts the same by hand."""
+    """Reports to the hook what each layer of a pass chose, and counts the same by hand."""
 
     def __init__(self) -> None:
         self.table = Coactivation(LAYERS, EXPERTS, PER_TOKEN)
@@ -99,7 +99,7 @@ def test_lift_is_counted_over_prompts_and_tokens() -> None:
 
 
 def test_a_pass_that_leaves_tokens_out_pairs_none_of_them() -> None:
-    """The last layer of a prompt computes only tokens whose output is asked for: which, nobody says."""
+    """The last layer of a prompt computes only tokens whose output is requested, and the hook does not know which."""
     rng, visits = np.random.default_rng(6), Visits()
     first = choices(rng, 12)
     visits.visit(0, first)
@@ -132,23 +132,23 @@ def test_counts_go_on_when_they_are_full() -> None:
     visits.close()
 
 
-@pytest.mark.parametrize("telling", [1, 2, 3])
-def test_certainty_finds_out_which_evidence_tells(telling: int) -> None:
-    """1,000 guesses that come true by one kind of evidence alone: sure where it is high, doubtful where it is low."""
-    rng, certainty = np.random.default_rng(telling), Certainty.unlearned()
-    address = ctypes.addressof(certainty)
+@pytest.mark.parametrize("counts", [1, 2, 3])
+def test_confidence_learns_which_evidence_counts(counts: int) -> None:
+    """1,000 predictions that one kind of evidence alone decides: confidence follows it, up and down."""
+    rng, confidence = np.random.default_rng(counts), Confidence.unlearned()
+    address = ctypes.addressof(confidence)
     for _ in range(1000):
         evidence = np.concatenate(([1.0], rng.normal(size=3))).astype(np.float32)
-        came_true = bool(rng.random() < 1 / (1 + np.exp(-3 * evidence[telling])))
-        hook().hypura_certainty_learn(address, evidence.ctypes.data, came_true)
+        came_true = bool(rng.random() < 1 / (1 + np.exp(-3 * evidence[counts])))
+        hook().hypura_confidence_learn(address, evidence.ctypes.data, came_true)
     for sign, least, most in ((1.5, 0.9, 1.0), (-1.5, 0.0, 0.1)):
         evidence = np.array([1, 0, 0, 0], np.float32)
-        evidence[telling] = sign
-        assert least <= hook().hypura_certainty_of(address, evidence.ctypes.data) <= most
+        evidence[counts] = sign
+        assert least <= hook().hypura_confidence_of(address, evidence.ctypes.data) <= most
 
 
-def test_without_a_known_router_the_paths_of_earlier_tokens_tell(moe_model: Path) -> None:
-    """A router of another type than F32 is not read: what followed what, is then all that there is to go by."""
+def test_without_a_known_router_coactivation_predicts(moe_model: Path) -> None:
+    """The hook does not read a router of another type than F32."""
     plan = make_plan(moe_model, pb.MODE_EXPERT_STREAMING, slots=12)
     with running(plan) as engine:
         expected = engine.tokens([5, 6, 7], 80)
@@ -159,73 +159,73 @@ def test_without_a_known_router_the_paths_of_earlier_tokens_tell(moe_model: Path
             layer.router.rows = None
         assert engine.tokens([5, 6, 7], 80) == expected
         counters = engine.engine.counters.stream
-    assert counters.ahead_used_bytes > 0
+    assert counters.prefetched_used_bytes > 0
 
 
-def test_every_layer_is_looked_at_before_it_chooses(moe_model: Path) -> None:
-    """The first by the token's embedding, the others by what leaves the layer before them and the one before that."""
+def test_every_layer_has_lookaheads(moe_model: Path) -> None:
+    """The first from the token's embedding, the others from what leaves the layer before and the one before that."""
     with running(make_plan(moe_model, pb.MODE_EXPERT_STREAMING, slots=12)) as engine:
         engine.tokens([5, 6, 7], 80)
         streamer, counters = engine.model.streamer, engine.engine.counters.stream
         assert isinstance(streamer, ExpertStreamer)
-        learned = [[foresight.lessons > 0 for foresight in layer.foresight] for layer in streamer._layers]
+        learned = [[lookahead.shift_tokens > 0 for lookahead in layer.lookahead] for layer in streamer._layers]
         expert_bytes = streamer._layers[0].expert_bytes
     assert learned == [[True, False], [True, True], [True, True], [True, True]]
-    assert counters.misses * expert_bytes < counters.ahead_used_bytes, "most of what is missing is foreseen"
+    assert counters.misses * expert_bytes < counters.prefetched_used_bytes, "most of what is missing is predicted"
 
 
-def test_a_drive_that_reads_all_the_time_reads_nothing_too_early(moe_model: Path) -> None:
-    """Guesses from further away are all certain by 0.73 here, and those from near are never read."""
+def test_a_busy_drive_reads_nothing_for_the_earlier_lookahead(moe_model: Path) -> None:
+    """The confidence of the earlier lookahead is 0.73 here, and that of the later one too low to read anything."""
     read = []
     for milliseconds, busy in ((0, 0.0), (20, 1.0)):
         with running(make_plan(moe_model, pb.MODE_EXPERT_STREAMING, slots=4)) as engine:
             streamer = engine.model.streamer
             assert isinstance(streamer, ExpertStreamer)
             for layer in streamer._layers:
-                for foresight, sure in zip(layer.foresight, (-20.0, 1.0), strict=True):
-                    foresight.certainty.weights[:] = (sure, 0, 0, 0)
-                    foresight.certainty.squares[:] = (1e12,) * 4  # nothing more is learned
+                for lookahead, sure in zip(layer.lookahead, (-20.0, 1.0), strict=True):
+                    lookahead.confidence.weights[:] = (sure, 0, 0, 0)
+                    lookahead.confidence.squares[:] = (1e12,) * 4  # nothing more is learned
             engine.model.slow_drive(milliseconds)
             engine.tokens([5], 5)
-            streamer._state.busy = busy
-            before = engine.engine.counters.stream.ahead_bytes
+            streamer._state.drive_busy = busy
+            before = engine.engine.counters.stream.prefetched_bytes
             engine.tokens([6], 20)
-            read.append(engine.engine.counters.stream.ahead_bytes - before)
+            read.append(engine.engine.counters.stream.prefetched_bytes - before)
     assert read[0] > 0 == read[1]
 
 
-def test_what_leaves_a_layer_may_be_unknown(tmp_path: Path) -> None:
-    """deepseek4 has no node of that name: gate inputs of the layers before are asked then."""
+def test_layer_outputs_may_be_unknown(tmp_path: Path) -> None:
+    """deepseek4 has no node of that name: predictions are made from the gate inputs of earlier layers."""
     path = tmp_path / "model.gguf"
     write_random_model("deepseek4", True, path)
     with running(make_plan(path, pb.MODE_EXPERT_STREAMING, slots=12)) as engine:
         engine.tokens([5, 6, 7], 80)
         streamer, counters = engine.model.streamer, engine.engine.counters.stream
         assert isinstance(streamer, ExpertStreamer)
-        assert not streamer._state.between
-        assert all(layer.foresight[0].lessons > 0 for layer in streamer._layers)
-    assert counters.ahead_used_bytes > 0.29 * counters.ahead_bytes, "by chance it would be a quarter"
+        assert not streamer._state.layer_outputs_known
+        assert all(layer.lookahead[0].shift_tokens > 0 for layer in streamer._layers)
+    assert counters.prefetched_used_bytes > 0.29 * counters.prefetched_bytes, "by chance it would be a quarter"
 
 
-def test_nothing_is_looked_for_while_everything_is_there(moe_model: Path) -> None:
-    """Looking costs time at every layer; it begins again with the first expert that is missing."""
+def test_lookaheads_pause_while_everything_is_in_memory(moe_model: Path) -> None:
+    """A lookahead costs time at every layer; it begins again with the first expert that is missing."""
     with running(make_plan(moe_model, pb.MODE_EXPERT_STREAMING, slots=32)) as engine:
         streamer = engine.model.streamer
         assert isinstance(streamer, ExpertStreamer)
         engine.tokens([5, 6, 7], 80)
         for layer in streamer._layers:
-            layer.foresight[0].lessons = 0
+            layer.lookahead[0].shift_tokens = 0
         engine.tokens([5, 6, 7], 20)
-        assert not any(layer.foresight[0].lessons for layer in streamer._layers)
+        assert not any(layer.lookahead[0].shift_tokens for layer in streamer._layers)
         streamer.fit(streamer.place_bytes // 4)
         engine.tokens([5, 6, 7], 20)
-        assert all(layer.foresight[0].lessons for layer in streamer._layers)
+        assert all(layer.lookahead[0].shift_tokens for layer in streamer._layers)
 
 
-def test_guesses_are_read_and_used(moe_model: Path) -> None:
-    """More of what is read ahead is used than not, and what is used is never more than what was read."""
+def test_prefetches_are_read_and_used(moe_model: Path) -> None:
+    """More prefetched experts are used than chance would explain, and never more than were read."""
     with running(make_plan(moe_model, pb.MODE_EXPERT_STREAMING, slots=12)) as engine:
         engine.tokens([5, 6, 7], 80)
         counters = engine.engine.counters.stream
-    assert 0 < counters.ahead_used_bytes <= counters.ahead_bytes
-    assert counters.ahead_used_bytes > counters.ahead_bytes / 3, "by chance it would be a quarter"
+    assert 0 < counters.prefetched_used_bytes <= counters.prefetched_bytes
+    assert counters.prefetched_used_bytes > counters.prefetched_bytes / 3, "by chance it would be a quarter"
