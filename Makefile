@@ -15,7 +15,7 @@ PROTOS := $(wildcard protos/hypura/v1/*.proto)
 SHELL := bash
 .SHELLFLAGS := -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help install run test test-all test-clients test-openapi chaos bench demo-eval demo-train demo-export check protos model format clean
+.PHONY: help install run test test-all sanitize test-clients test-openapi chaos bench demo-eval demo-train demo-export check protos model format clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | awk -F'\t' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -38,6 +38,9 @@ run: $(STAMP) ## see it work: the demo model talks, and a model larger than its 
 
 test: $(STAMP) ## the tests that take minutes at most
 	$(BIN)/python -m pytest -q
+
+sanitize: $(STAMP) ## the hook's tests in C with AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer
+	$(BIN)/python -m pytest -q -m '' tests/worker/test_hook.py
 
 test-clients: $(STAMP) ## the clients people use, from PyPI and npm, against a running daemon
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,clients]'
