@@ -1,6 +1,6 @@
 """The channel to the daemon: its address, its options, and how a call is sent, for asyncio and for threads.
 
-What gRPC does differently for the two stands here; what the calls are stands in client.py alone.
+What gRPC does differently for the two is in this file; the calls are in client.py.
 """
 
 import asyncio

@@ -86,15 +86,15 @@ def make(
         except OSError as error:
             reasons.append(f"{folder.parent} cannot be written ({error.strerror})")
             continue
-        made = MemoryCgroup("v1" if names is _V1 else "v2", ("sh", "-c", _ENTER, str(folder)), folder, names.peak)
+        group = MemoryCgroup("v1" if names is _V1 else "v2", ("sh", "-c", _ENTER, str(folder)), folder, names.peak)
         try:
             (folder / names.limit).write_text(str(container_limit_bytes))
             name, value = names.no_swap
             if (folder / name).exists():
                 (folder / name).write_text(value)
-            return made
+            return group
         except OSError as error:
-            made.remove()
+            group.remove()
             reasons.append(f"{folder.parent} takes no limit ({error.strerror})")
     environ = dict(os.environ) if environ is None else environ
     if shutil.which("systemd-run") and Path(environ.get("XDG_RUNTIME_DIR", "/nonexistent"), "systemd/private").exists():

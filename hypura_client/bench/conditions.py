@@ -1,7 +1,7 @@
 """What every run starts from: an empty page cache, and memory that the machine's host has already given.
 
 Some hosts give memory to a virtual machine only when it is first touched, and take it back when it is free (free page
-reporting). Without `touch` every run would begin with waiting for the host: 2.5 s per GB were measured, where clearing
+reporting). Without `touch` every run would start by waiting for the host: 2.5 s per GB were measured, where clearing
 pages takes 0.1 s.
 """
 
@@ -45,7 +45,7 @@ def empty_page_cache(files: Iterable[Path], drop_caches: Path = _DROP_CACHES) ->
 
 @dataclass(frozen=True, slots=True)
 class FirstTouch:
-    """So many bytes were touched in so many seconds."""
+    """How many bytes were touched, and how long that took."""
 
     size_bytes: int
     seconds: float

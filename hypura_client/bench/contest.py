@@ -155,12 +155,12 @@ def _cgroup(contender: Contender, results: Results) -> cgroup.MemoryCgroup | Non
     if contender.container_limit_bytes is None:
         return None
     try:
-        made = cgroup.make(contender.container_limit_bytes)
+        group = cgroup.make(contender.container_limit_bytes)
     except cgroup.NoCgroup as error:
         results.no_cgroup = str(error)
         return None
-    results.cgroup = made.kind
-    return made
+    results.cgroup = group.kind
+    return group
 
 
 def _measured_run(contender: Contender, setup: Setup, results: Results, prefix: Sequence[str], note: Note) -> Run:

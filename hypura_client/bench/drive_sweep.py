@@ -35,8 +35,17 @@ class Reading:
 
 def sweep(file: Path, points: Sequence[tuple[int, int, int]], seconds: float) -> Iterator[Reading]:
     """Yields each point's reading as it is measured, for `seconds` each. Raises DriveUnreadable."""
-    asked = [part for point in points for part in ("--point", ":".join(map(str, point)))]
-    command = [sys.executable, "-P", "-m", "hypura_worker.tools.drive", str(file), "--seconds", f"{seconds:g}", *asked]
+    point_arguments = [part for point in points for part in ("--point", ":".join(map(str, point)))]
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "hypura_worker.tools.drive",
+        str(file),
+        "--seconds",
+        f"{seconds:g}",
+        *point_arguments,
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             for line in process.stdout or ():

@@ -47,9 +47,9 @@ class Usage:
 
 
 class MeasuredProcess:
-    """`python -m module`, ended by leaving `with`. prefix: what puts it into its cgroup; environment: added to ours.
+    """`python -m module`, ended by leaving `with`. prefix: puts it into its cgroup.
 
-    folder belongs to it, for a socket, and is removed with it.
+    environment: added to this process's. folder: its own, for a socket, and removed with it.
     """
 
     def __init__(self, module: str, prefix: Sequence[str], environment: Mapping[str, str]) -> None:

@@ -43,18 +43,18 @@ def report(
     predict: the planner's tok/s for a drive of that many bytes per second; without it the plan's own estimate.
     """
     ours = results.runs["hypura"]
-    made = _contender(ours)
+    summary = _contender(ours)
     token_ids = list(ours[0].token_ids) if ours else []
     resident = results.runs.get("resident", [])
     resident_seconds = middle(resident, lambda run: run.token_seconds)
-    speed, computing = made["decode_tok_per_second"], made["compute_seconds_per_token"]
+    speed, computing = summary["decode_tok_per_second"], summary["compute_seconds_per_token"]
     resident_counts = resident_seconds is not None and resident_seconds <= (computing or resident_seconds)
     # A disturbed resident run must not lower the roofline: what we computed in less time can be computed in less.
     compute = resident_seconds if resident_counts else computing
-    used = made["used_bytes_per_token"] or 0.0 if plan.streamed_bytes else 0.0
-    rate = made["drive_bytes_per_second"]
+    used = summary["used_bytes_per_token"] or 0.0 if plan.streamed_bytes else 0.0
+    rate = summary["drive_bytes_per_second"]
     predicted = predict(rate) if predict is not None and rate else plan.estimate.tok_per_second
-    floor = None if compute is None else roofline_seconds(compute, used, made["drive_bytes_per_second"])
+    floor = None if compute is None else roofline_seconds(compute, used, summary["drive_bytes_per_second"])
     if results.no_cgroup:
         notes = [*notes, f"no memory cgroup could be made, so the limit was not enforced: {results.no_cgroup}"]
     shares = [run.others_share for runs in results.runs.values() for run in runs if run.others_share is not None]
@@ -80,7 +80,7 @@ def report(
         "memory_limit_bytes": plan.memory_limit_bytes,
         "model_bytes": plan.model_bytes,
         "streamed_bytes": plan.streamed_bytes,
-        **made,
+        **summary,
         "roofline_tok_per_second": 1 / floor if floor else None,
         "roofline_ratio": speed * floor if speed is not None and floor else None,
         "roofline_compute_seconds": compute,
@@ -118,20 +118,20 @@ def _baseline(name: str, results: Results, ours: Sequence[Run], speed: float | N
     runs = results.runs[name]
     if any(run.killed for run in runs):
         return {"killed": True, "runs": len(runs)}
-    made = _contender(runs)
-    theirs = made["decode_tok_per_second"]
+    summary = _contender(runs)
+    theirs = summary["decode_tok_per_second"]
     return {
-        **made,
+        **summary,
         "token_ids": list(runs[0].token_ids),
         "same_choices": agreement(ours[0].token_ids, runs[0].token_ids),
         "speedup": speed / theirs if speed is not None and theirs else None,
     }
 
 
-def rows(made: dict[str, Any]) -> list[tuple[str, ...]]:
+def rows(summary: dict[str, Any]) -> list[tuple[str, ...]]:
     """Name and figures of every contender, for a table with the columns of COLUMNS."""
-    table = [_row("hypura", made)]
-    for name, entry in made["baselines"].items():
+    table = [_row("hypura", summary)]
+    for name, entry in summary["baselines"].items():
         title = f"llama.cpp, {name.replace('_', ' ')}"
         if entry["killed"] or "error" in entry:
             table.append((title, "killed" if entry["killed"] else "failed", *[""] * (len(COLUMNS) - 2)))
@@ -158,23 +158,23 @@ def _row(title: str, entry: dict[str, Any]) -> tuple[str, ...]:
     )
 
 
-def facts(made: dict[str, Any]) -> list[tuple[str, str]]:
+def facts(summary: dict[str, Any]) -> list[tuple[str, str]]:
     """Further facts for people, one pair a line."""
     split = [
-        f"{_milliseconds(made[f'{part}_seconds_per_token'])} {text}"
+        f"{_milliseconds(summary[f'{part}_seconds_per_token'])} {text}"
         for part, text in (("compute", "computing"), ("stall", "waiting for reads"), ("overhead", "beside both"))
-        if made[f"{part}_seconds_per_token"] is not None
+        if summary[f"{part}_seconds_per_token"] is not None
     ]
-    ratio = made["roofline_ratio"]
-    drive = made["drive_bytes_per_second"]
-    predicted, speed = made["predicted_tok_per_second"], made["decode_tok_per_second"]
+    ratio = summary["roofline_ratio"]
+    drive = summary["drive_bytes_per_second"]
+    predicted, speed = summary["predicted_tok_per_second"], summary["decode_tok_per_second"]
     return [
         ("a token's time", ", ".join(split)),
         ("drive", f"{size_text(drive)}/s" if drive else ""),
         (
             "roofline",
-            f"{_number(made['roofline_tok_per_second'])} tok/s; reached {ratio:.1%} (computing: "
-            f"{made['roofline_compute_of']})"
+            f"{_number(summary['roofline_tok_per_second'])} tok/s; reached {ratio:.1%} (computing: "
+            f"{summary['roofline_compute_of']})"
             if ratio
             else "",
         ),
@@ -186,11 +186,11 @@ def facts(made: dict[str, Any]) -> list[tuple[str, str]]:
         ),
         (
             "conditions",
-            f"{made['runs']} runs, prompt {made['prompt_tokens']} tokens, temperature "
-            f"{made['sampling']['temperature']:g}, seed {made['sampling']['seed']}; caches emptied of "
-            f"{made['caches_dropped']}; cgroup {made['cgroup'] or 'none'}",
+            f"{summary['runs']} runs, prompt {summary['prompt_tokens']} tokens, temperature "
+            f"{summary['sampling']['temperature']:g}, seed {summary['sampling']['seed']}; caches emptied of "
+            f"{summary['caches_dropped']}; cgroup {summary['cgroup'] or 'none'}",
         ),
-        *(("note", note) for note in made["notes"]),
+        *(("note", note) for note in summary["notes"]),
     ]
 
 

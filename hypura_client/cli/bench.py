@@ -107,12 +107,12 @@ def bench(
             found = client.plan(name, wanted, drive_bytes_per_second=drive_bytes_per_second, beyond_budget=True)
         return found.plan.estimate.tok_per_second
 
-    made = report(plan, setup, contest(contenders, setup, note), notes, predict)
+    summary = report(plan, setup, contest(contenders, setup, note), notes, predict)
     if json_output:
-        print_json(made)
+        print_json(summary)
         return
-    print_table(COLUMNS, rows(made))
-    print_facts(facts(made))
+    print_table(COLUMNS, rows(summary))
+    print_facts(facts(summary))
 
 
 def iobench(
@@ -161,19 +161,19 @@ def _baselines(
     plan: placement.Plan, memory: int | None, available_bytes: int, repacks: bool, force: bool, notes: list[str]
 ) -> list[Contender]:
     """The runs of stock llama.cpp that are safe here; adds to notes what is left out."""
-    made = [Contender("mmap", plan, memory, Stock(mmap=True, extra_buffers=False))]
+    contenders = [Contender("mmap", plan, memory, Stock(mmap=True, extra_buffers=False))]
     roomy = fits(plan, available_bytes)
     # Without a limit of its own, a model that does not fit would take all memory of the machine.
     limit = memory if memory is not None or roomy else int(_SAFE_SHARE * available_bytes)
     if roomy or force or _can_limit():
-        made.append(Contender("no_mmap", plan, limit, Stock(mmap=False, extra_buffers=repacks)))
+        contenders.append(Contender("no_mmap", plan, limit, Stock(mmap=False, extra_buffers=repacks)))
     else:
         notes.append("llama.cpp without mmap was left out: the model does not fit, and no cgroup can limit it")
     if plan.streamed_bytes and roomy:
-        made.append(Contender("resident", plan, None, Stock(mmap=False, extra_buffers=False)))
+        contenders.append(Contender("resident", plan, None, Stock(mmap=False, extra_buffers=False)))
     elif plan.streamed_bytes:
         notes.append("the model does not fit into memory here, so the roofline uses the time that hypura computes")
-    return made
+    return contenders
 
 
 def _can_limit() -> bool:

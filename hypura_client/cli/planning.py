@@ -228,46 +228,49 @@ def _limit_text(memory_budget_bytes: int, requested_bytes: int) -> str:
     )
 
 
-def _plan_facts(made: placement.Plan, limit: str) -> Iterable[tuple[str, str]]:
-    estimate = made.estimate
+def _plan_facts(plan: placement.Plan, limit: str) -> Iterable[tuple[str, str]]:
+    estimate = plan.estimate
     bound = enum_text(placement.Bound.DESCRIPTOR, estimate.bound)
-    yield "model", f"{made.model} ({made.architecture}, {size_text(made.model_bytes)})"
-    yield "mode", f"{mode_text(made.mode)}: {made.reason}"
-    yield "resident", size_text(made.resident_bytes)
-    yield "streamed", size_text(made.streamed_bytes)
-    yield "memory", f"{size_text(sum(item.size_bytes for item in made.memory))} of {size_text(made.memory_limit_bytes)}"
+    yield "model", f"{plan.model} ({plan.architecture}, {size_text(plan.model_bytes)})"
+    yield "mode", f"{mode_text(plan.mode)}: {plan.reason}"
+    yield "resident", size_text(plan.resident_bytes)
+    yield "streamed", size_text(plan.streamed_bytes)
+    yield (
+        "memory",
+        f"{size_text(sum(item.size_bytes for item in plan.memory))} of {size_text(plan.memory_limit_bytes)}",
+    )
     yield "limit", limit
-    for group in made.experts.groups:
+    for group in plan.experts.groups:
         yield (
             "slots",
-            f"{group.slots} for {len(group.layers) * made.experts.experts_per_layer} experts, "
+            f"{group.slots} for {len(group.layers) * plan.experts.experts_per_layer} experts, "
             f"{size_text(group.slot_bytes)} each; layers {_numbers(group.layers)}",
         )
-    if made.HasField("dense"):
+    if plan.HasField("dense"):
         yield (
             "layers",
-            f"{made.dense.streamed_tensors} of {made.dense.streamed_tensors + made.dense.pinned_tensors} large tensors "
-            f"streamed through a ring of {size_text(made.dense.ring_depth * made.dense.ring_slot_bytes)}, "
+            f"{plan.dense.streamed_tensors} of {plan.dense.streamed_tensors + plan.dense.pinned_tensors} large tensors "
+            f"streamed through a ring of {size_text(plan.dense.ring_depth * plan.dense.ring_slot_bytes)}, "
             f"the others pinned",
         )
     yield (
         "context",
-        f"{made.context_tokens} tokens for {made.sequences} sequences, {made.kv_type_k}/{made.kv_type_v}, "
-        f"{size_text(made.kv_bytes)}",
+        f"{plan.context_tokens} tokens for {plan.sequences} sequences, {plan.kv_type_k}/{plan.kv_type_v}, "
+        f"{size_text(plan.kv_bytes)}",
     )
     yield (
         "computing",
-        f"{made.threads} threads, {made.batch_threads} for prompts, ubatch {made.ubatch_tokens}, "
-        f"{made.gpu_layers} layers on the GPU"
-        + (", attention unfused" if made.unfused_attention else "")
-        + (", exact" if made.exact else ""),
+        f"{plan.threads} threads, {plan.batch_threads} for prompts, ubatch {plan.ubatch_tokens}, "
+        f"{plan.gpu_layers} layers on the GPU"
+        + (", attention unfused" if plan.unfused_attention else "")
+        + (", exact" if plan.exact else ""),
     )
     yield (
         "reading",
-        f"{size_text(made.io.chunk_bytes)} × {made.io.queue_depth}, "
-        f"{'direct' if made.io.direct else 'through the page cache'}",
+        f"{size_text(plan.io.chunk_bytes)} × {plan.io.queue_depth}, "
+        f"{'direct' if plan.io.direct else 'through the page cache'}",
     )
-    yield "tuned", f"{', '.join(made.tuned)} (`hypuractl tune {made.model} --show`)" if made.tuned else ""
+    yield "tuned", f"{', '.join(plan.tuned)} (`hypuractl tune {plan.model} --show`)" if plan.tuned else ""
     yield (
         "estimate",
         f"{estimate.tok_per_second:.2f} tok/s, limited by {bound or 'an unknown bound'}; "

@@ -14,7 +14,7 @@ from hypura_client.discovery import Location, locate, location_errors
 from hypura_client.errors import LocationError
 from hypura_client.service.definition import Definition
 from hypura_client.service.installed import current
-from hypura_client.service.manager import ServiceManager
+from hypura_client.service.service_manager import ServiceManager
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 

@@ -84,7 +84,7 @@ def record(
 ) -> None:
     """Record which experts a mixture of experts routes to, token by token, in a process of its own.
 
-    The model reads a page of English and goes on from there, at temperature 1 with a fixed seed.
+    The model reads a page of English and continues it, at temperature 1 with a fixed seed.
 
     \b
     Examples:

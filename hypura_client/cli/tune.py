@@ -117,7 +117,7 @@ def _tune(
         kept = client.keep_tuning(name, _tuning(plan, found))
     finally:
         trials.close()
-    made: dict[str, Any] = {
+    summary: dict[str, Any] = {
         "model": name,
         "mode": mode_text(plan.mode),
         "memory_limit_bytes": plan.memory_limit_bytes,
@@ -135,12 +135,13 @@ def _tune(
         "notes": notes,
     }
     if json_output:
-        print_json(made)
+        print_json(summary)
         return
     print_table(
-        ("SETTING", ">VALUE", "MEASURED", ">GAIN", ">AT LEAST", ">PAIRS", "OUTCOME"), (_row(t) for t in made["trials"])
+        ("SETTING", ">VALUE", "MEASURED", ">GAIN", ">AT LEAST", ">PAIRS", "OUTCOME"),
+        map(_row, summary["trials"]),
     )
-    print_facts((("kept", _kept(found)), ("in", f"{kept.path}, for {made['mode']}"), *(("note", n) for n in notes)))
+    print_facts((("kept", _kept(found)), ("in", f"{kept.path}, for {summary['mode']}"), *(("note", n) for n in notes)))
 
 
 def _others(client: Client, name: str) -> list[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from hypura_client.discovery import Location
 from hypura_client.service.launchd import Launchd
-from hypura_client.service.manager import ServiceManager, run_command
+from hypura_client.service.service_manager import ServiceManager, run_command
 from hypura_client.service.systemd import Systemd
 
 

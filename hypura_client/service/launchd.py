@@ -12,7 +12,7 @@ from pathlib import Path
 
 from hypura_client.errors import ServiceFailed
 from hypura_client.service.definition import LABEL, Definition, plist, write_file
-from hypura_client.service.manager import Runner, ServiceStatus, run_checked
+from hypura_client.service.service_manager import Runner, ServiceStatus, run_checked
 
 STATE_SECONDS = 75.0
 """bootout returns before the agent has ended, and that may take its ExitTimeOut of 60 s."""

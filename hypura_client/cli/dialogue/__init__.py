@@ -1,1 +1,1 @@
-"""A conversation at the terminal: what was said, the answers as they arrive, and the commands such as /set."""
+"""A conversation at the terminal: its messages, the answers as they arrive, and commands such as /set."""

@@ -155,11 +155,11 @@ class Commands:
         note("Answers are in JSON." if schema == "{}" else "Answers follow the schema.")
 
     def _show(self, what: str, client: Callable[[], Client]) -> None:
-        talk = self._conversation
+        conversation = self._conversation
         if what not in ("info", "system", "template", "parameters", "modelfile", "license"):
             note(HELP_SHOW)
             return
-        shown = client().show(talk.model)
+        shown = client().show(conversation.model)
         if what == "info":
             summary = shown.model
             note(
@@ -170,11 +170,11 @@ class Commands:
                 f"capabilities   {', '.join(shown.capabilities)}"
             )
         elif what == "system":
-            note(talk.system or shown.system or "There is no system message.")
+            note(conversation.system or shown.system or "There is no system message.")
         elif what == "template":
             note(shown.chat_template or "The model has no chat template.")
         elif what == "parameters":
-            here = "\n".join(f"{name:<30} {value}" for name, value in set_parameters(talk.options))
+            here = "\n".join(f"{name:<30} {value}" for name, value in set_parameters(conversation.options))
             note(f"The model's:\n{shown.parameters or 'none'}\nSet here:\n{here or 'none'}")
         elif what == "modelfile":
             note(shown.modelfile)

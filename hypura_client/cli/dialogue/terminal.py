@@ -101,12 +101,12 @@ class Dialogue:
 
     def _change_model(self, wanted: str) -> None:
         self._connection.renew()
-        talk = self._conversation
-        talk.model, talk.chats, self._status = self._load(self._connection, wanted)
-        talk.messages.clear()
-        if talk.system and not talk.chats:
-            talk.system = ""
-        note(f"{talk.model} is loaded; a new conversation starts.")
+        conversation = self._conversation
+        conversation.model, conversation.chats, self._status = self._load(self._connection, wanted)
+        conversation.messages.clear()
+        if conversation.system and not conversation.chats:
+            conversation.system = ""
+        note(f"{conversation.model} is loaded; a new conversation starts.")
 
 
 class Lines:

@@ -13,7 +13,7 @@ from hypura_client.discovery import Location
 from hypura_client.service.definition import Definition
 from hypura_client.service.installed import service_starter
 from hypura_client.service.launchd import Launchd
-from hypura_client.service.manager import Outcome, ServiceManager
+from hypura_client.service.service_manager import Outcome, ServiceManager
 from hypura_client.service.systemd import Systemd
 from tests.client.conftest import Hypuractl, clean_environ
 from tests.client.service.test_launchd import FakeLaunchd

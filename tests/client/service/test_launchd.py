@@ -10,7 +10,7 @@ import pytest
 from hypura_client.errors import ServiceFailed
 from hypura_client.service.definition import LABEL, Definition
 from hypura_client.service.launchd import STATE_SECONDS, Launchd
-from hypura_client.service.manager import Outcome
+from hypura_client.service.service_manager import Outcome
 
 TARGET = f"gui/501/{LABEL}"
 PRINTED = """gui/501/org.hypura.hypurad = {{

@@ -9,7 +9,7 @@ import pytest
 
 from hypura_client.errors import ServiceFailed
 from hypura_client.service.definition import Definition
-from hypura_client.service.manager import Outcome
+from hypura_client.service.service_manager import Outcome
 from hypura_client.service.systemd import Systemd
 
 READING = ("show", "is-system-running")
