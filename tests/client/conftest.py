@@ -59,7 +59,7 @@ class Outcome:
 
 
 class Hypuractl:
-    """hypuractl with a settled environment."""
+    """hypuractl with a fixed environment."""
 
     def __init__(self, environ: dict[str, str], folder: Path) -> None:
         self.environ = environ
@@ -101,7 +101,7 @@ class Hypuractl:
 
 
 def clean_environ(**more: str) -> dict[str, str]:
-    """This process's environment without what says where a daemon is."""
+    """This process's environment without the variables that select a daemon."""
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("HYPURA_", "XDG_"))}
     return {**kept, "PYTHONPATH": str(REPOSITORY), "PYTHONUTF8": "1", **more}
 

@@ -93,7 +93,7 @@ def test_sync_stream_errors(daemon_socket: Path) -> None:
             client.embed("silent", ["x"])
 
 
-def test_the_idle_deadline_is_no_total_one(daemon_socket: Path) -> None:
+def test_the_idle_deadline_is_not_for_the_whole_stream(daemon_socket: Path) -> None:
     with Client(daemon_socket, timeout_seconds=0.5) as client, client.generate("ready", "forever") as events:
         started = time.monotonic()
         for _ in events:

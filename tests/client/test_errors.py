@@ -1,4 +1,4 @@
-"""The client's errors: same tree as the daemon's, and the right one for each status."""
+"""The client's errors: the same tree as the daemon's, and the right error for each status."""
 
 import inspect
 
@@ -68,7 +68,7 @@ RAW = (
 
 
 @pytest.mark.parametrize(("code", "words"), RAW)
-def test_nobody_reads_the_words_of_grpc(code: str, words: str | None) -> None:
+def test_messages_of_grpc_itself_are_replaced(code: str, words: str | None) -> None:
     told = str(from_status(code, words, None, "unix:/x%20y/control.sock"))
     assert words is None or words not in told
     for raw in ("unix:", "%20", "UNKNOWN:", "all addresses", "RST_STREAM", "Socket closed", "http2", "Deadline Exc"):

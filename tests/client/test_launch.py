@@ -84,7 +84,7 @@ def test_clients_that_race_find_one_daemon(place: Location, tmp_path: Path) -> N
     end(place)
 
 
-def test_a_daemon_that_dies_is_explained_with_its_last_words(place: Location, tmp_path: Path) -> None:
+def test_a_daemon_that_dies_is_explained_with_its_last_lines(place: Location, tmp_path: Path) -> None:
     dies = "import sys\nprint('port 80 is in use', file=sys.stderr)\nsys.exit(4)\n"
     place.log_path.parent.mkdir(parents=True)
     place.log_path.write_text("words of an earlier one\n")
@@ -103,7 +103,7 @@ def test_a_daemon_that_never_serves_is_given_up(place: Location, tmp_path: Path)
     process.wait(TIMEOUT_SECONDS)
 
 
-def test_one_that_says_another_runs_but_none_does_is_not_waited_for_forever(place: Location, tmp_path: Path) -> None:
+def test_a_daemon_that_claims_another_runs_is_not_waited_for_forever(place: Location, tmp_path: Path) -> None:
     with pytest.raises(DaemonStartFailed, match="did not serve"):
         start_daemon(place, environ_with("raise SystemExit(3)\n", place, tmp_path), start_seconds=1.5)
 

@@ -1,4 +1,4 @@
-"""What tuning decides from given samples, and what it keeps of a scripted machine."""
+"""What tuning decides from given samples, and what it keeps for a scripted machine."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_bound_is_no_more_than_what_was_measured(seconds: list[tuple[float, fl
 
 
 @given(st.integers(3, 10), st.data())
-def test_what_is_given_up_for_too_little_could_not_have_been_better(planned: int, data: st.DataObject) -> None:
+def test_a_trial_that_is_given_up_could_not_have_become_better(planned: int, data: st.DataObject) -> None:
     slow = st.tuples(st.just(1.0), st.floats(0.985, 1.2))
     done = pairs_of(*data.draw(st.lists(slow, min_size=planned // 2 + 1, max_size=planned)))
     assert hopeless(done, planned, Figure.DECODE, must_be_same=True)
@@ -87,7 +87,7 @@ def test_what_is_given_up_for_too_little_could_not_have_been_better(planned: int
     st.integers(1, 128).map(lambda n: n << 16),
     st.booleans(),
 )
-def test_what_is_tried_can_be_had(physical: int, usable: int, depth: int, chunk: int, streams: bool) -> None:
+def test_the_daemon_takes_every_candidate(physical: int, usable: int, depth: int, chunk: int, streams: bool) -> None:
     """Keeps out candidates that the daemon refuses, alone or together."""
     planned = Planned(physical, usable, usable, usable, depth, chunk, streams)
     tried = {axis.name: axis.values for axis in axes(planned)}
@@ -102,7 +102,7 @@ def test_what_is_tried_can_be_had(physical: int, usable: int, depth: int, chunk:
 
 
 def machine(seconds: Callable[[Settings, int], float]) -> tuple[list[Settings], Callable[[Settings], Sample]]:
-    """A machine whose decoding takes so long in its n-th run, and the runs it was asked for."""
+    """A machine with a given decoding time for its n-th run, and the runs that were requested."""
     asked: list[Settings] = []
 
     def run(settings: Settings) -> Sample:
@@ -116,7 +116,7 @@ def ignore(text: str) -> None:
     pass
 
 
-def test_what_is_faster_is_kept_with_what_it_brings() -> None:
+def test_what_is_faster_is_kept_with_its_gain() -> None:
     asked, run = machine(lambda settings, _: 0.8 if settings.spin_count == 1000 else 1.0)
     found = campaign(run, [SPIN, PROMPTS], 3, ignore)
     assert found.settings == Settings(spin_count=1000)
@@ -128,8 +128,8 @@ def test_what_is_faster_is_kept_with_what_it_brings() -> None:
     assert replace(best, batch_threads=8) in asked  # later settings are tried with the best so far
 
 
-def test_luck_falls_in_the_confirmation() -> None:
-    """Among many values one is better by luck; fresh runs tell."""
+def test_a_gain_by_chance_fails_the_confirmation() -> None:
+    """Among many values one is better by chance; fresh runs show that."""
     asked, run = machine(lambda settings, number: 0.8 if settings.spin_count == 0 and number <= 6 else 1.0)
     found = campaign(run, [replace(SPIN, values=(0,))], 3, ignore)
     assert found.trials[0].verdict.outcome is Outcome.BETTER

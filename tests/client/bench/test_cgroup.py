@@ -1,4 +1,4 @@
-"""Memory cgroups and the page cache: real ones where this system lets us, folders that look like them for the rest."""
+"""Memory cgroups and the page cache: real ones where this system allows them, folders that look like them otherwise."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_v1_goes_below_our_own(tmp_path: Path) -> None:
     assert made.peak_bytes() == 77
 
 
-def test_leftovers_of_the_dead_are_cleared(tmp_path: Path) -> None:
+def test_leftovers_of_killed_benchmarks_are_removed(tmp_path: Path) -> None:
     """Keeps out a cgroup for every benchmark that was ever killed, and the loss of one that runs."""
     own = tmp_path / "memory"
     ours, dead = own / f"hypura-bench-{os.getpid()}-aa", own / "hypura-bench-4194305-bb"  # above Linux's largest pid
@@ -48,7 +48,7 @@ def test_leftovers_of_the_dead_are_cleared(tmp_path: Path) -> None:
     assert ours.exists() and not dead.exists()
 
 
-def test_v2_goes_where_memory_is_passed_on(tmp_path: Path) -> None:
+def test_v2_goes_where_memory_is_delegated(tmp_path: Path) -> None:
     """Keeps out the v2 cgroup that we are in ourselves: one with processes cannot limit children."""
     unified = tmp_path / "unified"
     own = unified / "a.slice" / "b.service"

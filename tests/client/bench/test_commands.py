@@ -52,7 +52,7 @@ def test_a_model_that_fits(home: Home) -> None:
     assert made["decode_tok_per_second"] > 0 and made["token_ids"]
 
 
-def test_what_cannot_be_is_refused(home: Home) -> None:
+def test_impossible_requests_are_refused(home: Home) -> None:
     """Keeps out a benchmark that takes the machine down, or one that fails without saying why."""
     huge = home.call("bench", home.moe, "--memory", "100TB", code=1)
     assert huge["error"]["type"] == "InvalidRequest" and "--force" in huge["error"]["message"]

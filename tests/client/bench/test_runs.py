@@ -1,4 +1,4 @@
-"""What runs come to: medians, roofline, agreement, the report; plain data in, plain data out."""
+"""What follows from runs: medians, roofline, agreement, the report; plain data in, plain data out."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_the_roofline_is_the_larger_of_both(compute: float, used: float, drive: 
 
 
 def test_bytes_read_in_vain_do_not_lower_the_floor() -> None:
-    """Keeps out a roofline that wrong guesses make easier to reach."""
+    """Keeps out a roofline that wrong prefetches make easier to reach."""
     made = report(plan(), SETUP, Results(runs={"hypura": [run()]}), [])
     assert made["roofline_tok_per_second"] == pytest.approx(3.0)
     assert made["roofline_ratio"] == pytest.approx(2.5 / 3.0)
@@ -84,7 +84,7 @@ def test_the_report_names_what_is_asked_for() -> None:
     assert ("note", "a note") in facts(made)
 
 
-def test_a_disturbed_resident_run_does_not_lower_the_bar() -> None:
+def test_a_disturbed_resident_run_does_not_lower_the_roofline() -> None:
     """Keeps out a ratio above 1 that only says how busy the machine was."""
     runs = {"hypura": [run(used_bytes=0.0, others_share=0.4)], "resident": [run(token_seconds=2.0)]}
     made = report(plan(), SETUP, Results(runs=runs), [])
@@ -115,7 +115,7 @@ def test_spread_and_agreement() -> None:
     assert agreement([1, 2, 3, 4], [1, 9, 3]) == pytest.approx(2 / 3) and agreement([1], []) is None
 
 
-def test_stock_llama_cpp_is_not_hobbled() -> None:
+def test_stock_llama_cpp_is_not_slowed_down() -> None:
     """Keeps out a baseline with a tight plan's small ubatch, or one whose repacked weights cannot be mapped."""
     ours, question = plan(), Workload((1, 2), 8, 1.0, 5)
     for mmap in (True, False):
@@ -129,10 +129,10 @@ def test_stock_llama_cpp_is_not_hobbled() -> None:
     assert Contender("hypura", ours, None).environment, "graphs of moving weights would be replayed"
 
 
-def test_memory_that_is_given_slowly_is_told() -> None:
-    """Keeps out first tokens that no user on such a machine sees, without a word; and the word on all others."""
-    told = report(plan(), SETUP, Results(runs={"hypura": [run()]}, first_touches=[FirstTouch(8 << 30, 20.0)]), [])
-    assert any("8.59 GB" in note and "20.0 s" in note for note in told["notes"])
+def test_memory_that_is_given_slowly_is_noted() -> None:
+    """Keeps out first tokens that are faster than users of such a machine see, and the note on other machines."""
+    noted = report(plan(), SETUP, Results(runs={"hypura": [run()]}, first_touches=[FirstTouch(8 << 30, 20.0)]), [])
+    assert any("8.59 GB" in note and "20.0 s" in note for note in noted["notes"])
     quick = [FirstTouch(8 << 30, 1.2), FirstTouch(50 << 20, 0.5)]
     assert report(plan(), SETUP, Results(runs={"hypura": [run()]}, first_touches=quick), [])["notes"] == []
 

@@ -114,7 +114,7 @@ def terminal(hypuractl: Hypuractl) -> Iterator[Terminal]:
 
 
 @pytest.mark.parametrize("line", ["/bye", "/exit", "\x04"])
-def test_what_ends_it(terminal: Terminal, line: str) -> None:
+def test_what_ends_the_conversation(terminal: Terminal, line: str) -> None:
     terminal.type(line if line == "\x04" else f"{line}\r")
     assert terminal.close() == 0
 
@@ -128,7 +128,7 @@ def test_a_block_of_several_lines_is_one_message(terminal: Terminal) -> None:
     assert "né a b\r\n" in terminal.ask('"""a b"""')
 
 
-def test_commands_are_not_asked_of_the_model(terminal: Terminal) -> None:
+def test_commands_are_not_sent_to_the_model(terminal: Terminal) -> None:
     for line, words in {
         "/?": "/save NAME",
         "/help": "/save NAME",
@@ -201,7 +201,7 @@ def test_interrupts(terminal: Terminal) -> None:
     assert terminal.close() == 0
 
 
-def test_a_failed_answer_does_not_end_it(hypuractl: Hypuractl) -> None:
+def test_a_failed_answer_does_not_end_the_conversation(hypuractl: Hypuractl) -> None:
     terminal = Terminal(hypuractl, "run", "dying")
     terminal.until(PROMPT)
     for _ in range(2):
@@ -232,14 +232,14 @@ def test_what_was_typed_is_there_in_the_next_one(hypuractl: Hypuractl) -> None:
     assert second.close() == 0
 
 
-def test_invalid_bytes_typed_are_no_crash(terminal: Terminal) -> None:
+def test_invalid_bytes_typed_are_not_a_crash(terminal: Terminal) -> None:
     os.write(terminal._master, b"caf\xe9\r")
     said = terminal.until(PROMPT)
     assert "né caf" in said and "Traceback" not in said
 
 
-def test_a_daemon_that_dies_does_not_end_it(place, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
-    """The messages are the client's: the next daemon is told all of them."""
+def test_a_daemon_that_dies_does_not_end_the_conversation(place, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
+    """The client keeps the messages, and sends all of them to the next daemon."""
     hypuractl = Hypuractl(environ_with(SERVES, place, tmp_path), tmp_path)
     terminal = Terminal(hypuractl, "run", "counting")
     terminal.until(PROMPT)

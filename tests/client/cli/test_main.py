@@ -11,7 +11,7 @@ from tests.client.conftest import TIMEOUT_SECONDS, Hypuractl
 
 
 def read_until(stream: IO[str] | None, text: str) -> str:
-    """What the stream says up to and with the text."""
+    """The stream's output up to and including the text."""
     assert stream is not None
     seen = ""
     while not seen.endswith(text):
@@ -66,7 +66,7 @@ def test_run_text(hypuractl: Hypuractl) -> None:
 
 
 def test_thinking_is_shown_beside_the_answer(hypuractl: Hypuractl) -> None:
-    """A pipe gets the answer alone."""
+    """A pipe gets only the answer."""
     outcome = hypuractl("run", "thoughtful", "hello", "--think-level", "high")
     assert (outcome.code, outcome.stdout) == (0, "né hello\n")
     assert "hm, high\n\n" in outcome.stderr
@@ -178,10 +178,10 @@ def test_a_folder_called_as_a_model_does_not_hide_it(hypuractl: Hypuractl, tmp_p
     ],
 )
 def test_errors(hypuractl: Hypuractl, arguments: list[str], code: int, kind: str, words: str) -> None:
-    told = hypuractl(*arguments, "--json")
-    assert told.code == code
-    assert told.json["error"]["type"] == kind
-    assert words in told.json["error"]["message"]
+    printed = hypuractl(*arguments, "--json")
+    assert printed.code == code
+    assert printed.json["error"]["type"] == kind
+    assert words in printed.json["error"]["message"]
     shown = hypuractl(*arguments)
     assert shown.code == code
     assert words in shown.stderr
@@ -222,7 +222,7 @@ def test_interrupt_with_json(hypuractl: Hypuractl) -> None:
     assert stdout == '{"error": {"type": "Interrupted", "message": "interrupted"}}\n'
 
 
-def test_a_reader_that_leaves_is_no_crash(hypuractl: Hypuractl) -> None:
+def test_a_reader_that_closes_stdout_is_not_a_crash(hypuractl: Hypuractl) -> None:
     with hypuractl.start("run", "m", "forever", stdin="") as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -243,7 +243,7 @@ def test_help_has_examples(hypuractl: Hypuractl, command: str) -> None:
 
 
 def test_status_says_what_is_measured(hypuractl: Hypuractl, daemon_socket: Path) -> None:
-    told = " ".join(hypuractl("status").stdout.split())
-    assert "measuring the machine for 7 s; until it is measured, loads are planned from what is known of it" in told
+    shown = " ".join(hypuractl("status").stdout.split())
+    assert "measuring the machine for 7 s; until it is measured, loads are planned from what is known of it" in shown
     measuring = hypuractl("status", "--json").json["daemon"]["measuring"]
     assert measuring == {"what": "the machine", "seconds": 7.0, "measured": False, "error": ""}

@@ -80,7 +80,7 @@ def test_a_modelfile_in_no_known_encoding_is_refused(hypuractl: Hypuractl) -> No
         ("FROM hf.co/o/r:Q4_0", "FROM hf.co/o/r:Q4_0"),
     ],
 )
-def test_paths_are_made_whole_where_the_user_is(tmp_path: Path, text: str, sent: str) -> None:
+def test_paths_are_made_absolute_from_the_modelfiles_folder(tmp_path: Path, text: str, sent: str) -> None:
     (tmp_path / "blob").write_bytes(b"")
     assert with_absolute_paths(text, tmp_path) == sent.format(folder=tmp_path, parent=tmp_path.parent)
 

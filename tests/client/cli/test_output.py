@@ -1,4 +1,4 @@
-"""Protos as JSON."""
+"""Messages of the protos as JSON, and text that is safe for a terminal."""
 
 import json
 

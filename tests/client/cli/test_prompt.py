@@ -1,4 +1,4 @@
-"""What a single answer is asked: arguments, what is piped in, or both; and text that is not UTF-8."""
+"""The prompt of a single answer: arguments, what is piped in, or both; and text that is not UTF-8."""
 
 import os
 import subprocess
@@ -47,7 +47,7 @@ def test_a_pipe_is_read_to_its_end_however_slowly_it_comes(hypuractl: Hypuractl)
     assert (process.returncode, out) == (0, "né late\nsummarise\n")
 
 
-def test_a_pipe_that_nobody_writes_to_holds_words_up_for_a_while_only() -> None:
+def test_a_silent_pipe_delays_the_prompt_for_a_while_only() -> None:
     """Schedulers and test runners leave such a pipe open: the command would wait for ever."""
     code = (
         "from hypura_client.cli import prompt\n"
@@ -60,7 +60,7 @@ def test_a_pipe_that_nobody_writes_to_holds_words_up_for_a_while_only() -> None:
     assert waiting.startswith("waiting") and "nothing was piped in" in note and prompt == "asked: why?"
 
 
-def test_latin_1_is_read_and_told(hypuractl: Hypuractl) -> None:
+def test_latin_1_is_read_and_noted(hypuractl: Hypuractl) -> None:
     for arguments, stdin in (((), "café au lait".encode("latin-1")), (("café au lait".encode("latin-1"),), "")):
         outcome = hypuractl("run", "m", *arguments, stdin=stdin)
         assert (outcome.code, outcome.stdout) == (0, "né caf\ufffd au lait\n")
@@ -78,7 +78,7 @@ def test_latin_1_is_read_and_told(hypuractl: Hypuractl) -> None:
         (b"x" * ((16 << 20) + 1), "more than 16777216 bytes"),
     ],
 )
-def test_what_is_no_prompt_is_refused(hypuractl: Hypuractl, stdin: str | bytes, words: str) -> None:
+def test_an_unusable_prompt_is_refused(hypuractl: Hypuractl, stdin: str | bytes, words: str) -> None:
     outcome = hypuractl("run", "m", "--json", stdin=stdin)
     assert (outcome.code, outcome.json["error"]["type"]) == (2, "UsageError")
     assert words in outcome.json["error"]["message"]

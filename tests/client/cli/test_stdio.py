@@ -1,4 +1,4 @@
-"""Standard streams that are closed, full, narrow, or left by their reader."""
+"""Standard streams that are closed, full, in ASCII, or closed by their reader."""
 
 import subprocess
 
@@ -37,7 +37,7 @@ def test_a_closed_stdout_is_an_error(hypuractl: Hypuractl, command: str) -> None
 
 
 @pytest.mark.parametrize("command", ("run m forever", "show m --tensors", "--help", "run m hello --json"))
-def test_a_reader_that_has_gone_is_no_error(hypuractl: Hypuractl, command: str) -> None:
+def test_a_closed_reader_is_not_an_error(hypuractl: Hypuractl, command: str) -> None:
     done = shell(hypuractl, f"{{ H {command}; echo code $? >&2; }} | true")
     assert "code 141" in done.stderr
     assert not {"Traceback", "error", "Exception"} & set(done.stderr.replace(":", " ").split())

@@ -1,4 +1,4 @@
-"""Where the service is installed, hypuractl starts that: a daemon of its own beside it would have the home's lock."""
+"""If a service is installed, hypuractl starts it: another daemon would take the home's lock from it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every call of launchctl, by its argument list, against a launchd that behaves as the real one does."""
+"""Every call of launchctl, by its argument list, against a fake that behaves as launchd does."""
 
 from __future__ import annotations
 
@@ -134,7 +134,7 @@ def test_stop_is_a_clean_end_that_is_waited_for(tmp_path: Path) -> None:
     assert fake.verbs() == []
 
 
-def test_start_and_restart_kick(tmp_path: Path) -> None:
+def test_start_and_restart_kickstart_the_agent(tmp_path: Path) -> None:
     fake = FakeLaunchd()
     manager = service(fake, tmp_path)
     manager.install(definition(tmp_path))
@@ -159,7 +159,7 @@ def test_uninstall_leaves_nothing_and_may_be_repeated(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("verb", ["start", "stop", "restart"])
-def test_what_is_not_installed_is_not_steered(tmp_path: Path, verb: str) -> None:
+def test_a_service_that_is_not_installed_is_reported(tmp_path: Path, verb: str) -> None:
     with pytest.raises(ServiceFailed, match="service install"):
         getattr(service(FakeLaunchd(), tmp_path), verb)()
 

@@ -131,7 +131,7 @@ def test_no_user_manager_is_explained_before_anything_is_written(tmp_path: Path,
 
 
 @pytest.mark.parametrize("verb", ["start", "stop", "restart"])
-def test_what_is_not_installed_is_not_steered(tmp_path: Path, verb: str) -> None:
+def test_a_service_that_is_not_installed_is_reported(tmp_path: Path, verb: str) -> None:
     with pytest.raises(ServiceFailed, match="service install"):
         getattr(Systemd(FakeSystemd(), tmp_path), verb)()
 
