@@ -1,7 +1,7 @@
 """One request, from its admission to its last token.
 
-Knows neither gRPC's server nor HTTP: it takes and gives hypura.v1 messages, and raises errors.py's
-errors. Closing an answer's iterator cancels it in the worker.
+Knows neither gRPC's server nor HTTP: it takes chat/request.py's ChatRequest and hypura.v1 messages, gives hypura.v1
+messages, and raises errors.py's errors. Closing an answer's iterator cancels it in the worker.
 """
 
 import math
@@ -25,6 +25,7 @@ from hypura_daemon.chat.prompts.control_texts import (
     plain_text,
     rendered,
 )
+from hypura_daemon.chat.request import ChatRequest
 from hypura_daemon.errors import InvalidRequest, WorkerFailed
 from hypura_daemon.models.catalogue import Entry
 from hypura_daemon.models.model import Model
@@ -117,7 +118,7 @@ class Inference:
                         finished=message.finished if message.HasField("finished") else None,
                     )
 
-    async def chat(self, request: inference_pb2.ChatRequest) -> AsyncGenerator[inference_pb2.ChatResponse, None]:
+    async def chat(self, request: ChatRequest) -> AsyncGenerator[inference_pb2.ChatResponse, None]:
         """Answers a conversation; the last message has `finished` set. Raises HypuraError."""
         began_seconds = time.monotonic()
         name, job = await self._chat_job(request)
@@ -127,7 +128,7 @@ class Inference:
             return PromptInput(await _rendered(lease, job), job.context)
 
         demand = Demand(job.use, job.trained_tokens, max_tokens_of(job.limits), job.limits.truncate)
-        async with self._room(name, demand, whole, request.ByteSize()) as (
+        async with self._room(name, demand, whole, job.size_bytes) as (
             lease,
             made,
             context_tokens,
@@ -155,7 +156,7 @@ class Inference:
                     for event in answering.events(message):
                         yield event
 
-    async def count_chat_tokens(self, request: inference_pb2.ChatRequest) -> int:
+    async def count_chat_tokens(self, request: ChatRequest) -> int:
         """Tokens of the prompt that `chat` would make of the request. Raises HypuraError."""
         name, job = await self._chat_job(request)
         current().model = name
@@ -229,7 +230,7 @@ class Inference:
         entry = self._registry.get(name)
         return entry, self._registry.model(entry)
 
-    async def _chat_job(self, request: inference_pb2.ChatRequest) -> tuple[str, ChatJob]:
+    async def _chat_job(self, request: ChatRequest) -> tuple[str, ChatJob]:
         entry, model = await FILES(self._opened, request.model, key=request.model)
         job = await REQUESTS(_job, request, model, entry.overrides)
         # Another key than the rendering's: a template that is quick to try may be slow with a conversation.
@@ -288,7 +289,7 @@ class Inference:
         raise WorkerFailed(f"worker {lease.worker.pid} ended answer {asked.request_id} without a result; ask again")
 
 
-def _job(request: inference_pb2.ChatRequest, model: Model, overrides: Overrides) -> ChatJob:
+def _job(request: ChatRequest, model: Model, overrides: Overrides) -> ChatJob:
     """The chat's job. Raises InvalidRequest, for more text than any prompt may have too."""
     characters = sum(len(message.content) + len(message.thinking) for message in request.messages)
     if characters > MAX_TEXT_CHARACTERS:

@@ -7,7 +7,7 @@ from typing import Any
 from hypura.v1 import inference_pb2, worker_pb2
 from hypura_daemon.chat.answers.formats import format_of
 from hypura_daemon.chat.constraints import NONE, Wanted, check_wishes, constraint, wanted
-from hypura_daemon.chat.conversation import chat_template, for_template, template_messages, template_tools
+from hypura_daemon.chat.conversation import chat_template, for_template, template_messages
 from hypura_daemon.chat.defaults import limits_with, sampling_with, use_with
 from hypura_daemon.chat.parts import Parser
 from hypura_daemon.chat.prompts.control_texts import NO_CONTROLS, ControlTexts, Prompt, rendered
@@ -20,6 +20,7 @@ from hypura_daemon.chat.prompts.template import (
     Thinking,
     default_template,
 )
+from hypura_daemon.chat.request import ChatRequest, check_sizes
 from hypura_daemon.chat.tools import Toolbox, toolbox
 from hypura_daemon.errors import InvalidRequest
 from hypura_daemon.models.model import Model, templated
@@ -43,6 +44,7 @@ class ChatJob:
     trained_tokens: int
     context: tuple[int, ...]
     report_prompt_ids: bool
+    size_bytes: int
     is_files_template: bool = False
 
     def usable(self) -> "ChatJob":
@@ -100,11 +102,11 @@ class ChatJob:
         return turns or [len(self.messages) - 1]
 
 
-def chat_job(request: inference_pb2.ChatRequest, model: Model, overrides: Overrides) -> ChatJob:
+def chat_job(request: ChatRequest, model: Model, overrides: Overrides) -> ChatJob:
     """The request, checked against the model and with its overrides put in. Raises InvalidRequest."""
-    messages, tools = template_messages(request.messages), template_tools(request.tools_json)
-    if request.tool_choice == NONE:
-        tools = []
+    check_sizes(request)
+    messages = template_messages(request.messages)
+    tools = [] if request.tool_choice == NONE else list(request.tools)
     offered = toolbox(tools)
     template = _template(request.template, model, overrides, with_tools=bool(tools))
     if template is None:
@@ -116,7 +118,7 @@ def chat_job(request: inference_pb2.ChatRequest, model: Model, overrides: Overri
     for wished, name in ((bool(tools), "tools"), (bool(thinking.asked), "thinking")):
         if wished and name not in capabilities:
             raise InvalidRequest(f'"{request.model}" does not support {name}')
-    if not request.context.ids:
+    if not request.context:
         messages = [{"role": role, "content": content} for role, content in overrides.messages] + messages
         if overrides.system and not any(message["role"] == "system" for message in messages):
             messages = [{"role": "system", "content": overrides.system}, *messages]
@@ -134,8 +136,9 @@ def chat_job(request: inference_pb2.ChatRequest, model: Model, overrides: Overri
         limits=limits,
         use=use_with(request.use, overrides.parameters, model.hyperparameters.context_length),
         trained_tokens=model.hyperparameters.context_length,
-        context=tuple(request.context.ids),
+        context=tuple(request.context),
         report_prompt_ids=request.report_prompt_ids,
+        size_bytes=request.size_bytes,
         is_files_template=not request.template and not overrides.template,
     )
 
@@ -175,11 +178,11 @@ def _template(asked: str, model: Model, overrides: Overrides, *, with_tools: boo
     return Template(text, "jinja", format_of(text))
 
 
-def _thinking(request: inference_pb2.ChatRequest, *, able: bool) -> Thinking:
+def _thinking(request: ChatRequest, *, able: bool) -> Thinking:
     level = request.think_level
     if level and level not in LEVELS:
         raise InvalidRequest(f"think_level is {level[:40]!r}; give one of {', '.join(LEVELS)}, or leave it out")
-    asked = request.think if request.HasField("think") else None
+    asked = request.think
     if asked is None and (able if request.think_if_able else level):
         asked = True
     return Thinking(asked, level if asked else "")

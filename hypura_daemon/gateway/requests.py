@@ -44,5 +44,5 @@ def known_role(role: str) -> str:
 
 
 def called(call_id: str, name: str, arguments: str | dict[str, Any]) -> dict[str, Any]:
-    """A call in the form of ChatMessage.tool_calls_json."""
+    """A call as one of ChatMessage.tool_calls."""
     return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}

@@ -5,7 +5,9 @@ from contextlib import aclosing
 from typing import Any
 
 from hypura.v1 import inference_pb2, inference_pb2_grpc
+from hypura_daemon.chat.request import from_proto
 from hypura_daemon.inference import MAX_TEXTS, Inference
+from hypura_daemon.system.threads import REQUESTS
 from hypura_daemon.workers.process import MAX_MESSAGE_BYTES
 
 _OVERHEAD_BYTES = 16 * MAX_TEXTS + 1024
@@ -30,7 +32,8 @@ class InferenceServicer(inference_pb2_grpc.InferenceServiceServicer):
         self, request: inference_pb2.ChatRequest, context: Any
     ) -> AsyncIterator[inference_pb2.ChatResponse]:
         """Answers a conversation."""
-        async with aclosing(self._inference.chat(request)) as messages:
+        chat = await REQUESTS(from_proto, request)
+        async with aclosing(self._inference.chat(chat)) as messages:
             async for message in messages:
                 yield message
 

@@ -19,6 +19,7 @@ from hypura_daemon import errors
 from hypura_daemon.chat.infill import InfillTokens, infill_tokens
 from hypura_daemon.chat.job import adaptations, chat_job
 from hypura_daemon.chat.prompts.control_texts import ControlTexts
+from hypura_daemon.chat.request import from_proto
 from hypura_daemon.inference import MAX_TEXTS, Inference
 from hypura_daemon.models.model import Model
 from hypura_daemon.models.overrides import Overrides
@@ -242,7 +243,7 @@ async def test_a_model_without_a_template_that_can_be_used_has_the_default_one()
                 await text_of(served.stub.Chat(chat(model, "a", "b", "c"))) == "User: a Assistant: b User: c Assistant:"
             )
     entry = Shelf().get("plain")
-    job = chat_job(chat("plain", "a"), cast(Model, entry), entry.overrides)
+    job = chat_job(from_proto(chat("plain", "a")), cast(Model, entry), entry.overrides)
     assert job.usable().limits.stop == ["\n\nUser:", "\nUser:"] and job.usable().own_stops == {"\n\nUser:", "\nUser:"}
     controls = ControlTexts(["<|im_start|>", "<|im_end|>"])
     assert job.usable().prompt("", "", 0, controls).text == "<|im_start|>user\na<|im_end|>\n<|im_start|>assistant\n"
@@ -274,7 +275,7 @@ async def test_the_middle_is_filled_in() -> None:
 
 async def test_tokens_of_a_chat_are_counted() -> None:
     async with serving() as served:
-        counted = await served.inference.count_chat_tokens(chat("m", "hello"))
+        counted = await served.inference.count_chat_tokens(from_proto(chat("m", "hello")))
         assert counted == len("hello ")  # The worker's tokens are bytes.
 
 

@@ -1,12 +1,11 @@
 """Anthropic's messages, made of blocks, to hypura.v1's: results of tools become messages of their own."""
 
-import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import structlog
 
-from hypura.v1 import inference_pb2
+from hypura_daemon.chat.request import ChatMessage
 from hypura_daemon.errors import InvalidRequest
 from hypura_daemon.gateway.shapes import Asked
 
@@ -89,7 +88,7 @@ class Message(Asked):
     content: Content
 
 
-def chat_messages(system: Content | None, messages: list[Message]) -> list[inference_pb2.ChatMessage]:
+def chat_messages(system: Content | None, messages: list[Message]) -> list[ChatMessage]:
     """The whole conversation. Raises InvalidRequest."""
     if not messages:
         raise InvalidRequest("messages: at least one message is required")
@@ -115,7 +114,7 @@ def _system_text(system: Content | None) -> str:
 class _Turns:
     """The messages until now, and the tools of the calls in them."""
 
-    done: list[inference_pb2.ChatMessage] = field(default_factory=list)
+    done: list[ChatMessage] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
     _more: list[str] = field(default_factory=list)
 
@@ -126,12 +125,12 @@ class _Turns:
             self._more.append(text)
         else:
             self.join()
-            self.done.append(inference_pb2.ChatMessage(role=role, content=text))
+            self.done.append(ChatMessage(role=role, content=text))
 
     def join(self) -> None:
         """Put what was said further into the last message: once, since a copy for each piece would be quadratic."""
         if self._more:
-            self.done[-1].content = "\n".join([self.done[-1].content, *self._more])
+            self.done[-1] = replace(self.done[-1], content="\n".join([self.done[-1].content, *self._more]))
             self._more = []
 
     def add(self, role: str, blocks: list[Block], where: str) -> None:
@@ -153,15 +152,15 @@ class _Turns:
                 texts.append(text)
         if texts or thinking or calls or not blocks:
             self.say(role, "\n".join(texts))
-            self.done[-1].thinking += "\n".join(thinking)
-            self.done[-1].tool_calls_json += json.dumps(calls) if calls else ""
+            if thinking or calls:
+                self.done[-1] = replace(self.done[-1], thinking="\n".join(thinking), tool_calls=calls)
 
     def _result(self, block: Block, place: str) -> None:
         if not block.tool_use_id:
             raise InvalidRequest(f"{place} is a tool_result without tool_use_id; name the call that it answers")
         self.join()
         self.done.append(
-            inference_pb2.ChatMessage(
+            ChatMessage(
                 role="tool",
                 content=text_of(block.content, place),
                 tool_call_id=block.tool_use_id,

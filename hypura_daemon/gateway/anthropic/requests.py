@@ -1,18 +1,19 @@
 """POST /v1/messages, what comes in: Anthropic's JSON to a hypura.v1 ChatRequest."""
 
 import json
+from dataclasses import replace
 from typing import Annotated, Any, Literal
 
 import structlog
 from pydantic import ConfigDict, Field
 
 from hypura.v1 import inference_pb2
+from hypura_daemon.chat.request import ChatRequest
 from hypura_daemon.errors import InvalidRequest
 from hypura_daemon.gateway.anthropic.conversation import Content, Message, chat_messages
-from hypura_daemon.gateway.requests import TokenLimit, token_limit
+from hypura_daemon.gateway.requests import MAX_STOPS, NO_LOGPROBS, TokenLimit, token_limit
 from hypura_daemon.gateway.shapes import Asked
 
-MAX_STOPS = 64
 _CHOICES = ("auto", "any", "tool", "none")
 _LEVELS = {"low": "low", "medium": "medium", "high": "high", "xhigh": "max", "max": "max"}
 
@@ -92,17 +93,16 @@ class MessagesRequest(CountRequest):
         return bool(self.tool_choice and self.tool_choice.disable_parallel_tool_use)
 
 
-def prompt_request(asked: CountRequest) -> inference_pb2.ChatRequest:
+def prompt_request(asked: CountRequest) -> ChatRequest:
     """What decides the prompt. Raises InvalidRequest."""
     offered = [tool for tool in asked.tools or () if tool.offered]
     if passed_over := sorted({str(tool.type)[:40] for tool in asked.tools or () if not tool.offered}):
         _log.warning("tools that Anthropic runs or knows itself are not offered to the model", types=passed_over)
-    tools = [_tool(tool) for tool in offered]
     think, if_able, level = _thinking(asked)
-    return inference_pb2.ChatRequest(
+    return ChatRequest(
         model=asked.model,
         messages=chat_messages(asked.system, asked.messages),
-        tools_json=json.dumps(tools) if tools else "",
+        tools=[_tool(tool) for tool in offered],
         tool_choice=_choice(asked.tool_choice, [tool.name for tool in offered], passed_over=bool(passed_over)),
         think=think,
         think_if_able=if_able,
@@ -110,29 +110,26 @@ def prompt_request(asked: CountRequest) -> inference_pb2.ChatRequest:
     )
 
 
-def chat_request(asked: MessagesRequest) -> inference_pb2.ChatRequest:
+def chat_request(asked: MessagesRequest) -> ChatRequest:
     """The whole request. Raises InvalidRequest."""
     stops = [text for text in asked.stop_sequences or () if text]
     if len(stops) > MAX_STOPS:
         raise InvalidRequest(f"stop_sequences has {len(stops)} strings; at most {MAX_STOPS} are allowed")
-    request = prompt_request(asked)
     form = asked.output_config.format if asked.output_config else None
-    request.sampling.CopyFrom(
-        inference_pb2.Sampling(
+    return replace(
+        prompt_request(asked),
+        sampling=inference_pb2.Sampling(
             temperature=1.0 if asked.temperature is None else asked.temperature,
             top_p=1.0 if asked.top_p is None else asked.top_p,
             top_k=asked.top_k,
-        )
-    )
-    request.limits.CopyFrom(
-        inference_pb2.Limits(
+        ),
+        limits=inference_pb2.Limits(
             max_tokens=token_limit(asked.max_tokens),
             stop=stops,
             json_schema=json.dumps(form.schema_) if form else "",
-            top_logprobs=-1,
-        )
+            top_logprobs=NO_LOGPROBS,
+        ),
     )
-    return request
 
 
 def _tool(tool: Tool) -> dict[str, Any]:

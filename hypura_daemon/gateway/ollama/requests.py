@@ -10,6 +10,7 @@ from pydantic import BeforeValidator, ConfigDict, Field
 
 from hypura.durations import parse_go_duration
 from hypura.v1 import inference_pb2
+from hypura_daemon.chat import request as core
 from hypura_daemon.errors import InvalidRequest, ModelNotFound
 from hypura_daemon.gateway.requests import known_role
 from hypura_daemon.gateway.shapes import Asked
@@ -211,22 +212,20 @@ class ChatRequest(AnswerRequest):
     tools: list[dict[str, Any]] | None = None
 
 
-def chat_request(asked: ChatRequest) -> inference_pb2.ChatRequest:
+def chat_request(asked: ChatRequest) -> core.ChatRequest:
     """What the core is asked. Pure; raises InvalidRequest."""
     think, level = thinking_of(asked.think)
-    request = inference_pb2.ChatRequest(
+    return core.ChatRequest(
         model=asked.model,
         messages=[_message(message) for message in asked.messages or ()],
-        tools_json=json.dumps(functions) if (functions := _functions(asked.tools or ())) else "",
+        tools=_functions(asked.tools or ()),
         sampling=sampling_of(asked.options),
         limits=limits_of(asked),
         use=use_of(asked.keep_alive, asked.options),
+        think=think,
         think_level=level,
         think_if_able=True,
     )
-    if think is not None:
-        request.think = think
-    return request
 
 
 def _functions(tools: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -238,17 +237,17 @@ def _functions(tools: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return functions
 
 
-def _message(message: AskedMessage) -> inference_pb2.ChatMessage:
+def _message(message: AskedMessage) -> core.ChatMessage:
     refuse_images(message.images)
     calls = [
         {"id": call.id or "", "function": {"name": call.function.name, "arguments": call.function.arguments or {}}}
         for call in message.tool_calls or ()
     ]
-    return inference_pb2.ChatMessage(
+    return core.ChatMessage(
         role=known_role(message.role),
         content=message.content or "",
         thinking=message.thinking or "",
-        tool_calls_json=json.dumps(calls) if calls else "",
+        tool_calls=calls,
         tool_name=message.tool_name or message.name or "",
         tool_call_id=message.tool_call_id or "",
     )
@@ -292,26 +291,23 @@ def verbatim(asked: GenerateRequest, *, report_prompt_ids: bool) -> inference_pb
     )
 
 
-def as_chat(asked: GenerateRequest) -> inference_pb2.ChatRequest:
+def as_chat(asked: GenerateRequest) -> core.ChatRequest:
     """The prompt as a user's turn. Pure."""
     think, level = thinking_of(asked.think)
-    messages = [inference_pb2.ChatMessage(role="system", content=asked.system)] if asked.system else []
-    request = inference_pb2.ChatRequest(
+    messages = [core.ChatMessage(role="system", content=asked.system)] if asked.system else []
+    return core.ChatRequest(
         model=asked.model,
-        messages=[*messages, inference_pb2.ChatMessage(role="user", content=asked.prompt or "")],
+        messages=[*messages, core.ChatMessage(role="user", content=asked.prompt or "")],
         sampling=sampling_of(asked.options),
         limits=limits_of(asked),
         use=use_of(asked.keep_alive, asked.options),
+        think=think,
         think_level=level,
         think_if_able=True,
         template=asked.template or "",
+        context=asked.context or (),
         report_prompt_ids=True,
     )
-    if asked.context:
-        request.context.ids.extend(asked.context)
-    if think is not None:
-        request.think = think
-    return request
 
 
 class EmbedRequest(Asked):

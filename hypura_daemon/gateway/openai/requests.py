@@ -1,12 +1,14 @@
 """POST /v1/chat/completions, what comes in: OpenAI's JSON to a hypura.v1 ChatRequest. Other routes share its fields."""
 
 import json
+from dataclasses import replace
 from typing import Annotated, Any
 
 import structlog
 from pydantic import ConfigDict, Field
 
 from hypura.v1 import inference_pb2
+from hypura_daemon.chat.request import ChatMessage, ChatRequest
 from hypura_daemon.errors import InvalidRequest
 from hypura_daemon.gateway.openai.tools import OfferedTools
 from hypura_daemon.gateway.requests import (
@@ -200,7 +202,7 @@ class Call(Asked):
     custom: CustomCall | None = None
 
     def called(self) -> dict[str, Any] | None:
-        """In the form of ChatMessage.tool_calls_json; None for a call of another kind."""
+        """As one of ChatMessage.tool_calls; None for a call of another kind."""
         if self.function is not None:
             return called(self.id or "", self.function.name, self.function.arguments or "{}")
         if self.custom is not None:
@@ -249,7 +251,7 @@ class ChatCompletionRequest(SamplingFields, OfferedTools):
         return bool(self.stream_options and self.stream_options.include_usage)
 
 
-def chat_requests(asked: ChatCompletionRequest) -> list[inference_pb2.ChatRequest]:
+def chat_requests(asked: ChatCompletionRequest) -> list[ChatRequest]:
     """One request for each of the n answers. Raises InvalidRequest."""
     if asked.functions:
         raise InvalidRequest("functions is the old form of tools and not supported; give tools")
@@ -259,11 +261,11 @@ def chat_requests(asked: ChatCompletionRequest) -> list[inference_pb2.ChatReques
         raise InvalidRequest("top_logprobs needs logprobs to be true")
     effort = asked.reasoning_effort or (asked.reasoning.effort if asked.reasoning else None)
     think, level = thinking(effort, asked.reasoning.enabled if asked.reasoning else None)
-    tools_json, tool_choice = asked.offer()
-    request = inference_pb2.ChatRequest(
+    tools, tool_choice = asked.offer()
+    request = ChatRequest(
         model=asked.model,
         messages=chat_messages(asked.messages),
-        tools_json=tools_json,
+        tools=tools,
         tool_choice=tool_choice,
         think=think,
         think_level=level,
@@ -275,10 +277,10 @@ def chat_requests(asked: ChatCompletionRequest) -> list[inference_pb2.ChatReques
             top_logprobs=(asked.top_logprobs or 0) if asked.logprobs else NO_LOGPROBS,
         ),
     )
-    return [_with_sampling(request, asked.sampling(answer)) for answer in range(asked.n or 1)]
+    return [replace(request, sampling=asked.sampling(answer)) for answer in range(asked.n or 1)]
 
 
-def chat_messages(messages: list[Message]) -> list[inference_pb2.ChatMessage]:
+def chat_messages(messages: list[Message]) -> list[ChatMessage]:
     """The conversation; results of tools get the name of the tool that was called. Raises InvalidRequest."""
     if not messages:
         raise InvalidRequest("messages is empty; give at least one message")
@@ -291,19 +293,13 @@ def chat_messages(messages: list[Message]) -> list[inference_pb2.ChatMessage]:
         role = known_role(message.role)
         call_id = message.tool_call_id or ""
         result.append(
-            inference_pb2.ChatMessage(
+            ChatMessage(
                 role=role,
                 content=text_of(message.content, where),
                 thinking=(message.reasoning or message.reasoning_content or "") if role == "assistant" else "",
-                tool_calls_json=json.dumps(calls) if calls else "",
+                tool_calls=calls,
                 tool_name=(names.get(call_id) or message.name or "") if role == "tool" else "",
                 tool_call_id=call_id,
             )
         )
     return result
-
-
-def _with_sampling(request: inference_pb2.ChatRequest, sampling: inference_pb2.Sampling) -> inference_pb2.ChatRequest:
-    copy = inference_pb2.ChatRequest(sampling=sampling)
-    copy.MergeFrom(request)
-    return copy

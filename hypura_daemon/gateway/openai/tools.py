@@ -4,7 +4,6 @@ Chat completions nest a tool's fields in `function`, responses do not; either fo
 functions are not offered to the model: nobody here runs a web search, and no model here knows them.
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -92,8 +91,8 @@ class OfferedTools(Asked):
         """The functions that the model is told of, each name once. Raises InvalidRequest."""
         return list(_functions(self.tools or ()).values())
 
-    def offer(self) -> tuple[str, str]:
-        """tools_json and tool_choice of a ChatRequest. Raises InvalidRequest."""
+    def offer(self) -> tuple[list[dict[str, Any]], str]:
+        """tools and tool_choice of a ChatRequest. Raises InvalidRequest."""
         functions, choice = self.offered(), self.tool_choice
         passed_over = sorted({tool.type[:40] for tool in self.tools or () if not list(tool.functions())})
         if passed_over:
@@ -104,7 +103,7 @@ class OfferedTools(Asked):
             functions = [function for function in functions if function.name in names]
             choice = allowed.mode
         word = _word(choice, [function.name for function in functions], passed_over=bool(passed_over))
-        return (json.dumps([_template_form(function) for function in functions]) if functions else ""), word
+        return [_template_form(function) for function in functions], word
 
 
 def _functions(tools: Iterable[Tool]) -> dict[str, Function]:

@@ -4,18 +4,19 @@ import gc
 import json
 import sys
 import time
+from typing import Any
 from weakref import WeakSet, ref
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hypura.v1 import inference_pb2
 from hypura_daemon.chat.answers.formats import format_of
-from hypura_daemon.chat.conversation import chat_template, for_template, template_messages, template_tools
+from hypura_daemon.chat.conversation import chat_template, for_template, template_messages
 from hypura_daemon.chat.prompts import jinja as templates
 from hypura_daemon.chat.prompts.jinja import render
 from hypura_daemon.chat.prompts.template import Template, Thinking
+from hypura_daemon.chat.request import ChatMessage
 from hypura_daemon.errors import InvalidRequest
 
 USER = [{"role": "user", "content": "Zürich <b> & 'x'"}]
@@ -189,11 +190,11 @@ def test_any_template_renders_or_is_an_invalid_request(template: str) -> None:
 
 
 def test_messages_carry_thinking_and_tool_calls() -> None:
-    call = '[{"id": "7", "function": {"name": "f", "arguments": "{\\"a\\": 1}"}}]'
+    call = {"id": "7", "function": {"name": "f", "arguments": '{"a": 1}'}}
     messages = template_messages(
         [
-            inference_pb2.ChatMessage(role="assistant", content="x", thinking="hm", tool_calls_json=call),
-            inference_pb2.ChatMessage(role="tool", content="1", tool_name="f", tool_call_id="7"),
+            ChatMessage(role="assistant", content="x", thinking="hm", tool_calls=[call]),
+            ChatMessage(role="tool", content="1", tool_name="f", tool_call_id="7"),
         ]
     )
     assert messages[0]["reasoning_content"] == "hm"
@@ -205,7 +206,7 @@ def test_broken_arguments_of_a_history_are_text() -> None:
     """A model wrote them; to refuse them would end the conversation for ever."""
     texts = ["{", "", "  ", "[1]", '{"a": 1}']
     calls = [{"function": {"name": "f", "arguments": text}} for text in texts]
-    [message] = template_messages([inference_pb2.ChatMessage(role="assistant", tool_calls_json=json.dumps(calls))])
+    [message] = template_messages([ChatMessage(role="assistant", tool_calls=calls)])
     read = [call["function"]["arguments"] for call in message["tool_calls"]]
     assert read == ["{", {}, {}, [1], {"a": 1}]
     [through] = for_template([message], "{% for k, v in call.arguments.items() %}")
@@ -218,23 +219,17 @@ def test_broken_arguments_of_a_history_are_text() -> None:
     ("message", "words"),
     [
         ({"role": "wizard"}, "'wizard'.*system"),
-        ({"role": "assistant", "tool_calls_json": "{"}, "message 1 is no valid JSON"),
-        ({"role": "assistant", "tool_calls_json": '{"a": 1}'}, "array of objects"),
-        ({"role": "assistant", "tool_calls_json": '[{"a": 1}]'}, "function"),
-        ({"role": "assistant", "tool_calls_json": "[" * 100_000}, "no valid JSON"),
+        ({"role": "assistant", "tool_calls": [{"a": 1}]}, "function"),
     ],
 )
-def test_bad_messages(message: dict[str, str], words: str) -> None:
+def test_bad_messages(message: dict[str, Any], words: str) -> None:
     with pytest.raises(InvalidRequest, match=words):
-        template_messages([inference_pb2.ChatMessage(**message)])
+        template_messages([ChatMessage(**message)])
 
 
-def test_no_message_and_bad_tools() -> None:
+def test_no_message() -> None:
     with pytest.raises(InvalidRequest, match="no message"):
         template_messages([])
-    with pytest.raises(InvalidRequest, match="tools is '3'"):
-        template_tools("3")
-    assert template_tools("") == []
 
 
 def test_a_files_template_and_its_variant_for_tools() -> None:
@@ -244,17 +239,17 @@ def test_a_files_template_and_its_variant_for_tools() -> None:
     assert chat_template(variants, with_tools=True) == "b"
 
 
-CALLS = '[{"function": {"name": "f", "arguments": {}}}, {"function": {"name": "g", "arguments": {}}}]'
+CALLS: list[dict[str, Any]] = [{"function": {"name": name, "arguments": {}}} for name in ("f", "g")]
 
 
 def test_calls_without_ids_get_them_and_their_answers_too() -> None:
     """Ollama's clients send none, and Mistral's template refuses calls without."""
     messages = template_messages(
         [
-            inference_pb2.ChatMessage(role="user", content="x"),
-            inference_pb2.ChatMessage(role="assistant", tool_calls_json=CALLS),
-            inference_pb2.ChatMessage(role="tool", content="2", tool_name="g"),
-            inference_pb2.ChatMessage(role="tool", content="1"),
+            ChatMessage(role="user", content="x"),
+            ChatMessage(role="assistant", tool_calls=CALLS),
+            ChatMessage(role="tool", content="2", tool_name="g"),
+            ChatMessage(role="tool", content="1"),
         ]
     )
     plain = for_template(messages, "")

@@ -7,7 +7,7 @@ import json
 import tempfile
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import jsonschema
 import pytest
 
 from hypura.v1 import inference_pb2, worker_pb2
+from hypura_daemon.chat.request import ChatMessage, ChatRequest
 from hypura_daemon.errors import InvalidRequest
 from hypura_daemon.hardware.store import HardwareStore
 from hypura_daemon.inference import Inference
@@ -55,11 +56,9 @@ class Served:
         return (await snapshot.worker.statistics()).active_requests
 
 
-def asked(model: str = "plain", content: str = "hello", **fields: Any) -> inference_pb2.ChatRequest:
+def asked(model: str = "plain", content: str = "hello", **fields: Any) -> ChatRequest:
     fields = {"sampling": GREEDY, "limits": inference_pb2.Limits(max_tokens=24)} | fields
-    return inference_pb2.ChatRequest(
-        model=model, messages=[inference_pb2.ChatMessage(role="user", content=content)], **fields
-    )
+    return ChatRequest(model=model, messages=[ChatMessage(role="user", content=content)], **fields)
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +115,7 @@ async def test_required_tools_are_called_whatever_the_weights(home: Path) -> Non
     async with serving(home) as served:
         for model in ("hermes", "mistral"):
             events = await served.chat(
-                model, tools_json=json.dumps([WEATHER]), tool_choice="weather", sampling=inference_pb2.Sampling(seed=7),
+                model, tools=[WEATHER], tool_choice="weather", sampling=inference_pb2.Sampling(seed=7),
                 limits=inference_pb2.Limits(max_tokens=150, top_logprobs=0),
             )  # fmt: skip
             [(name, arguments)] = calls_of(events)
@@ -135,7 +134,8 @@ async def test_a_schema_binds_behind_the_thinking(home: Path) -> None:
         request = asked("hermes", think=False, limits=inference_pb2.Limits(max_tokens=200, json_schema=schema))
         events = [event async for event in served.inference.chat(request)]
         jsonschema.validate(json.loads(text_of(events)), json.loads(schema))
-        request.think, request.limits.max_tokens = True, 30  # Random weights do not end their thinking.
+        limits = inference_pb2.Limits(max_tokens=30, json_schema=schema)  # Random weights do not end their thinking.
+        request = replace(request, think=True, limits=limits)
         events = [event async for event in served.inference.chat(request)]
         assert text_of(events) == "" and "".join(event.chunk.thinking for event in events)
         assert token_ids_of(events) and len(token_ids_of(events)) == events[-1].finished.statistics.output_tokens
@@ -167,12 +167,12 @@ async def test_context_goes_on_where_an_answer_ended(home: Path) -> None:
         first = await served.chat("go", report_prompt_ids=True)
         prompt_ids = list(first[-1].finished.prompt_ids)
         assert len(prompt_ids) == first[-1].finished.statistics.prompt_tokens
-        context = inference_pb2.TokenIds(ids=[*prompt_ids, *token_ids_of(first)])
+        context = [*prompt_ids, *token_ids_of(first)]
         second = await served.chat("go", "more", report_prompt_ids=True, context=context)
         told = list(second[-1].finished.prompt_ids)
-        assert told[: len(context.ids)] == list(context.ids)
+        assert told[: len(context)] == context
         added = await served.inference.tokenize(inference_pb2.TokenizeRequest(model="go", text="user:more "))
-        assert told[len(context.ids) :] == list(added.token_ids), "the system message is in the context already"
+        assert told[len(context) :] == list(added.token_ids), "the system message is in the context already"
 
 
 async def test_a_modelfile_sets_defaults(home: Path) -> None:
@@ -189,15 +189,15 @@ async def test_a_modelfile_sets_defaults(home: Path) -> None:
 
 async def test_a_long_conversation_loses_its_oldest_messages_but_not_the_systems(home: Path) -> None:
     async with serving(home) as served:
-        turns = [inference_pb2.ChatMessage(role="system", content="SYSTEM")]
+        turns = [ChatMessage(role="system", content="SYSTEM")]
         for number in range(40):
             turns += [
-                inference_pb2.ChatMessage(role="user", content=f"question {number} " + "words " * 10),
-                inference_pb2.ChatMessage(role="assistant", content=f"answer {number}"),
+                ChatMessage(role="user", content=f"question {number} " + "words " * 10),
+                ChatMessage(role="assistant", content=f"answer {number}"),
             ]
-        turns.append(inference_pb2.ChatMessage(role="user", content="LAST"))
+        turns.append(ChatMessage(role="user", content="LAST"))
         limits = inference_pb2.Limits(max_tokens=8, truncate=True)
-        request = inference_pb2.ChatRequest(
+        request = ChatRequest(
             model="plain",
             messages=turns,
             sampling=GREEDY,

@@ -14,6 +14,7 @@ from typing import Any, cast
 import httpx
 
 from hypura.v1 import inference_pb2 as pb
+from hypura_daemon.chat.request import ChatRequest
 from hypura_daemon.gateway.app import build
 from hypura_daemon.gateway.endpoint import Core
 from hypura_daemon.gateway.http.connections import Connections
@@ -42,7 +43,7 @@ class ScriptedInference:
         self.busy = asyncio.Event()
         self.idle = asyncio.Event()
 
-    async def chat(self, request: pb.ChatRequest) -> AsyncGenerator[pb.ChatResponse, None]:
+    async def chat(self, request: ChatRequest) -> AsyncGenerator[pb.ChatResponse, None]:
         self.requests.append(request)
         self.running += 1
         self.busy.set()
@@ -66,7 +67,7 @@ class ScriptedInference:
         self.requests.append(request)
         return pb.EmbedResponse(embeddings=[pb.Embedding(values=[1.0, 0.5]) for _ in request.texts], prompt_tokens=3)
 
-    async def count_chat_tokens(self, request: pb.ChatRequest) -> int:
+    async def count_chat_tokens(self, request: ChatRequest) -> int:
         self.requests.append(request)
         return 42
 

@@ -9,20 +9,21 @@ from typing import Any
 import pytest
 
 from hypura.v1 import inference_pb2 as pb
+from hypura_daemon.chat.request import ChatMessage, ChatRequest
 from hypura_daemon.errors import PromptTooLong, ServerBusy
 from hypura_daemon.scheduling.context import MOST_ANSWER_TOKENS, grown
 from tests.daemon.test_inference import ROOM_TOKENS, Served, serving
 
 
-def chat(size: int, model: str = "long", context: int = 0, **limits: Any) -> pb.ChatRequest:
-    message = pb.ChatMessage(role="user", content="a" * (size - 1))  # The template adds a blank.
+def chat(size: int, model: str = "long", context: int = 0, **limits: Any) -> ChatRequest:
+    message = ChatMessage(role="user", content="a" * (size - 1))  # The template adds a blank.
     use = pb.ModelUse(context_tokens=context)
-    return pb.ChatRequest(model=model, messages=[message], limits=pb.Limits(**limits), use=use)
+    return ChatRequest(model=model, messages=[message], limits=pb.Limits(**limits), use=use)
 
 
 async def answered(served: Served, request: Any) -> int:
     """The context of its worker."""
-    ask = served.inference.chat if isinstance(request, pb.ChatRequest) else served.inference.generate
+    ask = served.inference.chat if isinstance(request, ChatRequest) else served.inference.generate
     async for _ in ask(request):
         pass
     [loaded] = served.supervisor.status()

@@ -1,9 +1,8 @@
 """POST /v1/responses, what goes out: the response object and its items."""
 
-import json
 from typing import Annotated, Any, Literal
 
-from hypura.v1 import inference_pb2
+from hypura_daemon.chat.request import ChatMessage
 from hypura_daemon.gateway.answer import Answer
 from hypura_daemon.gateway.openai.answers import Identity, TokenLogprob
 from hypura_daemon.gateway.openai.responses.requests import ResponseRequest
@@ -179,14 +178,13 @@ def response_object(
     )
 
 
-def answer_message(answer: Answer) -> inference_pb2.ChatMessage:
+def answer_message(answer: Answer) -> ChatMessage:
     """The answer as a message of the conversation that goes on."""
-    calls = [called(call.id, call.name, call.arguments_json) for call in answer.calls]
-    return inference_pb2.ChatMessage(
+    return ChatMessage(
         role="assistant",
         content=answer.text,
         thinking=answer.thinking,
-        tool_calls_json=json.dumps(calls) if calls else "",
+        tool_calls=[called(call.id, call.name, call.arguments_json) for call in answer.calls],
     )
 
 

@@ -1,6 +1,5 @@
 """POST /v1/responses, what comes in: OpenAI's JSON to a hypura.v1 ChatRequest."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Any
@@ -9,6 +8,7 @@ import structlog
 from pydantic import Field
 
 from hypura.v1 import inference_pb2
+from hypura_daemon.chat.request import ChatMessage, ChatRequest
 from hypura_daemon.errors import InvalidRequest
 from hypura_daemon.gateway.openai.requests import (
     MAX_TOP_LOGPROBS,
@@ -46,7 +46,7 @@ class Item(Asked):
     summary: Content = None
 
     def call(self) -> dict[str, Any] | None:
-        """The call that it is, in the form of ChatMessage.tool_calls_json; None if the client runs no such call."""
+        """The call that it is, as one of ChatMessage.tool_calls; None if the client runs no such call."""
         kind = self.type or ""
         if not kind.endswith("_call") or not self.call_id:
             return None
@@ -86,20 +86,18 @@ class ResponseRequest(OfferedTools):
     prompt: Any = None
 
 
-def response_request(
-    asked: ResponseRequest, conversation: Sequence[inference_pb2.ChatMessage]
-) -> inference_pb2.ChatRequest:
+def response_request(asked: ResponseRequest, conversation: Sequence[ChatMessage]) -> ChatRequest:
     """What the core is asked; the conversation is without the instructions. Raises InvalidRequest."""
     for name in ("background", "conversation", "prompt"):
         if getattr(asked, name):
             raise InvalidRequest(f"{name} is not supported; send the whole input, or previous_response_id")
     think, level = thinking(asked.reasoning.effort if asked.reasoning else None)
-    tools_json, tool_choice = asked.offer()
+    tools, tool_choice = asked.offer()
     logprobs = asked.top_logprobs if LOGPROBS_WANTED not in (asked.include or ()) else asked.top_logprobs or 0
-    return inference_pb2.ChatRequest(
+    return ChatRequest(
         model=asked.model,
         messages=_instructed(asked.instructions, conversation),
-        tools_json=tools_json,
+        tools=tools,
         tool_choice=tool_choice,
         think=think,
         think_level=level,
@@ -116,12 +114,12 @@ def response_request(
     )
 
 
-def input_messages(given: str | list[Item] | None) -> list[inference_pb2.ChatMessage]:
+def input_messages(given: str | list[Item] | None) -> list[ChatMessage]:
     """The input without the instructions. Raises InvalidRequest."""
     if not given:
         raise InvalidRequest("input is empty; give text, or at least one item")
     if isinstance(given, str):
-        return [inference_pb2.ChatMessage(role="user", content=given)]
+        return [ChatMessage(role="user", content=given)]
     gathered = _Messages()
     for number, item in enumerate(given):
         gathered.add(item, f"input[{number}]")
@@ -132,7 +130,7 @@ def input_messages(given: str | list[Item] | None) -> list[inference_pb2.ChatMes
 class _Messages:
     """Items to messages: reasoning, text and calls of one turn become one message of the assistant."""
 
-    done: list[inference_pb2.ChatMessage] = field(default_factory=list)
+    done: list[ChatMessage] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
     thinking: str = ""
     content: str = ""
@@ -147,7 +145,7 @@ class _Messages:
             case "message" | "agent_message":
                 self.end()
                 role = known_role(item.role or "user")
-                self.done.append(inference_pb2.ChatMessage(role=role, content=text_of(item.content, where)))
+                self.done.append(ChatMessage(role=role, content=text_of(item.content, where)))
             case "reasoning":
                 if self.content or self.calls:
                     self.end()
@@ -161,7 +159,7 @@ class _Messages:
                 self.end()
                 call_id = item.call_id or ""
                 self.done.append(
-                    inference_pb2.ChatMessage(
+                    ChatMessage(
                         role="tool",
                         content=text_of(item.output, where),
                         tool_call_id=call_id,
@@ -171,25 +169,23 @@ class _Messages:
             case other:  # What OpenAI ran itself, or keeps for itself: a web search, a compaction.
                 _log.warning("an item of the input is left out", where=where, type=other[:40])
 
-    def end(self) -> list[inference_pb2.ChatMessage]:
+    def end(self) -> list[ChatMessage]:
         if self.thinking or self.content or self.calls:
             self.done.append(
-                inference_pb2.ChatMessage(
+                ChatMessage(
                     role="assistant",
                     content=self.content,
                     thinking=self.thinking,
-                    tool_calls_json=json.dumps(self.calls) if self.calls else "",
+                    tool_calls=self.calls,
                 )
             )
         self.thinking, self.content, self.calls = "", "", []
         return self.done
 
 
-def _instructed(
-    instructions: str | None, messages: Sequence[inference_pb2.ChatMessage]
-) -> list[inference_pb2.ChatMessage]:
+def _instructed(instructions: str | None, messages: Sequence[ChatMessage]) -> list[ChatMessage]:
     """Instructions and the system messages that follow become one: many templates take only one."""
     leading = next((i for i, message in enumerate(messages) if message.role != "system"), len(messages))
     texts = [text for text in (instructions, *(message.content for message in messages[:leading])) if text]
-    system = [inference_pb2.ChatMessage(role="system", content="\n\n".join(texts))] if texts else []
+    system = [ChatMessage(role="system", content="\n\n".join(texts))] if texts else []
     return [*system, *messages[leading:]]

@@ -9,7 +9,7 @@ from functools import partial
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hypura.v1 import inference_pb2
+from hypura_daemon.chat.request import ChatMessage, ChatRequest
 from hypura_daemon.errors import HypuraError, InvalidRequest
 from hypura_daemon.gateway.answer import gathered
 from hypura_daemon.gateway.endpoint import ANSWER_ERRORS, Core, Endpoint
@@ -32,13 +32,13 @@ _PATH = "/v1/responses/{id}"
 class Remembered:
     """The conversation without its instructions, the answer included, and the response's JSON."""
 
-    messages: tuple[inference_pb2.ChatMessage, ...]
+    messages: tuple[ChatMessage, ...]
     body: bytes
 
     @property
     def size_bytes(self) -> int:
         """What it takes, near enough."""
-        return len(self.body) + sum(message.ByteSize() for message in self.messages)
+        return len(self.body) + sum(message.size_bytes for message in self.messages)
 
 
 class ResponseMemory:
@@ -141,9 +141,9 @@ class Responses:
         self,
         stream: ResponseStream,
         core: Core,
-        chat: inference_pb2.ChatRequest,
+        chat: ChatRequest,
         asked: ResponseRequest,
-        conversation: Sequence[inference_pb2.ChatMessage],
+        conversation: Sequence[ChatMessage],
     ) -> AsyncGenerator[bytes, None]:
         def end() -> bytes:
             last = stream.end()
@@ -161,7 +161,7 @@ class Responses:
             message, code = words_of(error)
             yield stream.fail(code or "server_error", message)
 
-    def _before(self, previous: str | None) -> tuple[inference_pb2.ChatMessage, ...]:
+    def _before(self, previous: str | None) -> tuple[ChatMessage, ...]:
         if previous is None:
             return ()
         remembered = self._memory.get(previous)
@@ -169,9 +169,7 @@ class Responses:
             raise InvalidRequest(f"previous_response_id: {_unknown(previous)}; send the whole conversation as input")
         return remembered.messages
 
-    def _keep(
-        self, stream: ResponseStream, asked: ResponseRequest, conversation: Sequence[inference_pb2.ChatMessage]
-    ) -> None:
+    def _keep(self, stream: ResponseStream, asked: ResponseRequest, conversation: Sequence[ChatMessage]) -> None:
         if asked.store is not False:
             messages = (*conversation, answer_message(stream.answer))
             body = stream.response.model_dump_json().encode()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from hypura.v1 import inference_pb2 as pb
+from hypura_daemon.chat.request import ChatRequest
 from hypura_daemon.errors import InvalidRequest
 from hypura_daemon.gateway.anthropic.requests import CountRequest, MessagesRequest, chat_request, prompt_request
 
@@ -18,19 +18,19 @@ USER = {"role": "user", "content": "hi"}
 TOOL = {"name": "f", "description": "d", "input_schema": {"type": "object"}}
 
 
-def translated(**fields: Any) -> pb.ChatRequest:
+def translated(**fields: Any) -> ChatRequest:
     whole = {"model": "m", "max_tokens": 5, "messages": [USER], **fields}
     return chat_request(MessagesRequest.model_validate(whole))
 
 
-def roles(request: pb.ChatRequest) -> list[tuple[str, str]]:
+def roles(request: ChatRequest) -> list[tuple[str, str]]:
     return [(message.role, message.content) for message in request.messages]
 
 
 def test_who_does_not_ask_for_thinking_gets_none() -> None:
     """Clients read content[0].text: a thinking block that was not asked for breaks them."""
     request = translated()
-    assert request.HasField("think") and not request.think
+    assert request.think is False
     assert (request.sampling.temperature, request.sampling.top_p, request.limits.top_logprobs) == (1.0, 1.0, -1)
     assert request.limits.max_tokens == 5
 
@@ -43,11 +43,11 @@ def test_who_does_not_ask_for_thinking_gets_none() -> None:
                      {"type": "text", "text": "b"}]}, roles, [("system", "a\n\nb"), ("user", "hi")]),
         ({"system": []}, roles, [("user", "hi")]),
         ({"thinking": {"type": "enabled", "budget_tokens": 1024}},
-         lambda r: (r.HasField("think"), r.think_if_able), (False, True)),
-        ({"thinking": {"type": "disabled"}}, lambda r: (r.HasField("think"), r.think), (True, False)),
+         lambda r: (r.think is not None, r.think_if_able), (False, True)),
+        ({"thinking": {"type": "disabled"}}, lambda r: (r.think is not None, r.think), (True, False)),
         ({"thinking": {"type": "adaptive"}, "output_config": {"effort": "xhigh"}},
-         lambda r: (r.HasField("think"), r.think_if_able, r.think_level), (False, True, "max")),
-        ({"thinking": {"type": "adaptive"}}, lambda r: (r.HasField("think"), r.think_if_able), (False, False)),
+         lambda r: (r.think is not None, r.think_if_able, r.think_level), (False, True, "max")),
+        ({"thinking": {"type": "adaptive"}}, lambda r: (r.think is not None, r.think_if_able), (False, False)),
         ({"output_config": {"effort": "high"}}, lambda r: r.think_level, ""),
         ({"output_config": {"format": {"type": "json_schema", "schema": {"type": "string"}}}},
          lambda r: r.limits.json_schema, '{"type": "string"}'),
@@ -55,7 +55,7 @@ def test_who_does_not_ask_for_thinking_gets_none() -> None:
         ({"temperature": 0, "top_k": 3, "top_p": 0.5},
          lambda r: (r.sampling.temperature, r.sampling.top_k, r.sampling.top_p), (0, 3, 0.5)),
         ({"max_tokens": 10**12}, lambda r: r.limits.max_tokens, (1 << 31) - 1),
-        ({"tools": [TOOL]}, lambda r: json.loads(r.tools_json),
+        ({"tools": [TOOL]}, lambda r: r.tools,
          [{"type": "function", "function": {"name": "f", "description": "d", "parameters": {"type": "object"}}}]),
         ({"tools": [TOOL], "tool_choice": {"type": "auto"}}, lambda r: r.tool_choice, "auto"),
         ({"tools": [TOOL], "tool_choice": {"type": "any"}}, lambda r: r.tool_choice, "required"),
@@ -101,7 +101,7 @@ def test_a_conversation_with_tools() -> None:
         ("user", "well?"),
     ]
     assert request.messages[1].thinking == "hm"
-    calls = json.loads(request.messages[1].tool_calls_json)
+    calls = request.messages[1].tool_calls
     assert [(call["id"], call["function"]) for call in calls] == [
         ("c1", {"name": "f", "arguments": {"a": 1}}),
         ("c2", {"name": "g", "arguments": {}}),
@@ -126,12 +126,12 @@ WEB = {"type": "web_search_20250305", "name": "web_search", "max_uses": 5}
     ("fields", "read", "expected"),
     [
         ({"tools": [WEB, TOOL, {"type": "bash_20250124", "name": "bash"}]},
-         lambda r: [tool["function"]["name"] for tool in json.loads(r.tools_json)], ["f"]),
-        ({"tools": [WEB], "tool_choice": {"type": "any"}}, lambda r: (r.tools_json, r.tool_choice), ("", "auto")),
+         lambda r: [tool["function"]["name"] for tool in r.tools], ["f"]),
+        ({"tools": [WEB], "tool_choice": {"type": "any"}}, lambda r: (r.tools, r.tool_choice), ([], "auto")),
         ({"tools": [WEB], "tool_choice": {"type": "tool", "name": "web_search"}}, lambda r: r.tool_choice, "auto"),
         ({"tools": [TOOL], "tool_choice": {"type": "maybe"}}, lambda r: r.tool_choice, "auto"),
         ({"max_tokens": -1}, lambda r: r.limits.HasField("max_tokens"), False),
-        ({"thinking": {"type": "sometimes"}}, lambda r: r.HasField("think"), False),
+        ({"thinking": {"type": "sometimes"}}, lambda r: r.think is not None, False),
         ({"messages": [{"role": "developer", "content": "x"}, {"role": "owner", "content": "y"}]},
          roles, [("system", "x"), ("user", "y")]),
     ],
@@ -214,9 +214,7 @@ def test_a_count_is_of_the_same_prompt() -> None:
     fields = {"model": "m", "messages": [USER], "system": "s", "tools": [TOOL], "thinking": {"type": "enabled"}}
     counted = prompt_request(CountRequest.model_validate(fields))
     asked = chat_request(MessagesRequest.model_validate({**fields, "max_tokens": 1}))
-    asked.ClearField("sampling")
-    asked.ClearField("limits")
-    assert counted == asked
+    assert counted == replace(asked, sampling=counted.sampling, limits=counted.limits)
 
 
 _BLOCK = st.fixed_dictionaries(

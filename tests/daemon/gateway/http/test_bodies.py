@@ -78,7 +78,8 @@ def test_halves_of_surrogate_pairs_are_replaced_wherever_they_stand(text: str, r
     function = asked.messages[0].tool_calls[0].function
     assert [asked.model, asked.messages[0].content, function.name, *(asked.options.stop or ())] == [read] * 4
     assert (function.arguments, asked.tools, asked.format) == ({read: read}, [{read: read}], {read: [read]})
-    chat_request(asked).SerializeToString()
+    wanted = chat_request(asked)
+    assert json.dumps([wanted.messages[0].tool_calls, wanted.tools], ensure_ascii=False).encode()
 
 
 def test_a_byte_order_mark_is_passed_over_and_the_last_of_equal_keys_counts() -> None:

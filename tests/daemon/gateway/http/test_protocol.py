@@ -190,7 +190,7 @@ async def test_half_a_surrogate_pair_is_no_reason_to_refuse(path: str) -> None:
     assert answer.status_code == 200, answer.text
     [asked] = gateway.inference.requests
     assert asked.messages[-1].content == "cut \ufffd"
-    assert "cut \ufffd" in json.dumps(json.loads(asked.tools_json), ensure_ascii=False)
+    assert "cut \ufffd" in json.dumps(asked.tools, ensure_ascii=False)
 
 
 async def test_a_client_that_leaves_within_its_body_is_no_defect(capsys: pytest.CaptureFixture[str]) -> None:

@@ -124,7 +124,7 @@ async def test_the_request_reaches_the_core() -> None:
     assert json.loads(request.limits.json_schema) == {"type": "object"}
     assert request.use.context_tokens == 2048 and request.use.keep_alive_seconds == 600
     assert request.think and request.think_level == "high"
-    assert json.loads(request.messages[0].tool_calls_json)[0]["function"] == {"name": "f", "arguments": {"a": 1}}
+    assert request.messages[0].tool_calls[0]["function"] == {"name": "f", "arguments": {"a": 1}}
     assert request.messages[1].tool_name == "f"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -10,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from hypura.v1 import inference_pb2 as pb
+from hypura_daemon.chat.request import ChatRequest
 from hypura_daemon.errors import InvalidRequest
 from hypura_daemon.gateway.openai.requests import ChatCompletionRequest, chat_requests
 
@@ -22,11 +21,11 @@ TOOL: dict[str, Any] = {
 OTHER = {"type": "function", "function": {"name": "g"}}
 
 
-def translated(**fields: Any) -> list[pb.ChatRequest]:
+def translated(**fields: Any) -> list[ChatRequest]:
     return chat_requests(ChatCompletionRequest.model_validate({"model": "m", "messages": [USER], **fields}))
 
 
-def one(**fields: Any) -> pb.ChatRequest:
+def one(**fields: Any) -> ChatRequest:
     [request] = translated(**fields)
     return request
 
@@ -36,7 +35,7 @@ def test_the_defaults_are_openais_and_not_ollamas() -> None:
     assert request.sampling.temperature == 1.0 and request.sampling.top_p == 1.0
     assert not request.sampling.HasField("top_k") and not request.sampling.HasField("seed")
     assert request.limits.top_logprobs == -1 and not request.limits.HasField("max_tokens")
-    assert not request.HasField("think") and not request.tools_json and not request.limits.truncate
+    assert request.think is None and not request.tools and not request.limits.truncate
 
 
 def test_zero_is_no_default() -> None:
@@ -81,16 +80,16 @@ def test_unknown_fields_are_ignored() -> None:
         ({"reasoning_effort": "none"}, lambda r: (r.think, r.think_level), (False, "")),
         ({"reasoning_effort": "minimal"}, lambda r: (r.think, r.think_level), (True, "low")),
         ({"reasoning": {"effort": "high"}}, lambda r: (r.think, r.think_level), (True, "high")),
-        ({"reasoning": {"enabled": False}}, lambda r: (r.HasField("think"), r.think), (True, False)),
-        ({"tools": [TOOL]}, lambda r: json.loads(r.tools_json), [TOOL]),
-        ({"tools": [OTHER]}, lambda r: json.loads(r.tools_json), [OTHER]),
-        ({"tools": []}, lambda r: r.tools_json, ""),
+        ({"reasoning": {"enabled": False}}, lambda r: (r.think is not None, r.think), (True, False)),
+        ({"tools": [TOOL]}, lambda r: r.tools, [TOOL]),
+        ({"tools": [OTHER]}, lambda r: r.tools, [OTHER]),
+        ({"tools": []}, lambda r: r.tools, []),
         ({"tools": [TOOL], "tool_choice": "required"}, lambda r: r.tool_choice, "required"),
         ({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "f"}}},
          lambda r: r.tool_choice, "f"),
         ({"tools": [TOOL, OTHER], "tool_choice": {"type": "allowed_tools", "allowed_tools": {
             "mode": "required", "tools": [{"type": "function", "function": {"name": "g"}}]}}},
-         lambda r: (json.loads(r.tools_json), r.tool_choice), ([OTHER], "required")),
+         lambda r: (r.tools, r.tool_choice), ([OTHER], "required")),
         ({"tool_choice": "none"}, lambda r: r.tool_choice, "none"),
     ],
 )  # fmt: skip
@@ -122,7 +121,7 @@ def test_a_conversation() -> None:
         ("tool", "21", "f"),
         ("tool", "22", "g"),
     ]
-    assert json.loads(request.messages[2].tool_calls_json) == [call]
+    assert request.messages[2].tool_calls == [call]
     assert request.messages[2].thinking == "hm" and request.messages[3].tool_call_id == "c1"
 
 
@@ -185,14 +184,14 @@ NAMESPACE = {
         ({"num_ctx": 1 << 40}, lambda r: r.use.context_tokens, (1 << 31) - 1),
         ({"max_completion_tokens": -2, "max_tokens": 5}, lambda r: r.limits.HasField("max_tokens"), False),
         ({"tools": [SEARCH, {"type": "custom", "custom": {"name": "c"}}, {"type": "tool_search"}, {"type": "mcp"}]},
-         lambda r: r.tools_json, ""),
+         lambda r: r.tools, []),
         ({"tools": [SEARCH], "tool_choice": "required"}, lambda r: r.tool_choice, "auto"),
         ({"tools": [TOOL], "tool_choice": "any"}, lambda r: r.tool_choice, "required"),
         ({"tools": [TOOL], "tool_choice": {"type": "custom"}}, lambda r: r.tool_choice, "auto"),
         ({"tools": [TOOL], "tool_choice": {"type": "function"}}, lambda r: r.tool_choice, "auto"),
         ({"tools": [TOOL], "tool_choice": {}}, lambda r: r.tool_choice, "auto"),
         ({"tools": [TOOL, NAMESPACE]},
-         lambda r: [tool["function"]["name"] for tool in json.loads(r.tools_json)], [TOOL["function"]["name"], "g"]),
+         lambda r: [tool["function"]["name"] for tool in r.tools], [TOOL["function"]["name"], "g"]),
         ({"response_format": {"type": "json_object", "schema": {"type": "array"}}},
          lambda r: r.limits.json_schema, '{"type": "array"}'),
         ({"response_format": {"type": "json_schema", "json_schema": {"name": "x"}}},
@@ -206,7 +205,7 @@ NAMESPACE = {
         ({"messages": [{"role": "assistant", "content": None, "refusal": None, "tool_calls": [
             {"id": "a", "type": "custom", "custom": {"name": "c", "input": "do"}}, {"id": "b", "type": "unheard"}]},
             {"role": "tool", "tool_call_id": "a", "content": "did"}]},
-         lambda r: ([call["function"] for call in json.loads(r.messages[0].tool_calls_json)], r.messages[1].tool_name),
+         lambda r: ([call["function"] for call in r.messages[0].tool_calls], r.messages[1].tool_name),
          ([{"name": "c", "arguments": {"input": "do"}}], "c")),
     ],
 )  # fmt: skip

@@ -139,7 +139,7 @@ async def test_responses_follow_each_other() -> None:
         messages = gateway.inference.requests[-1].messages
         # The instructions do not carry over; the call does.
         assert [(m.role, m.content) for m in messages] == [("user", "hi"), ("assistant", "a"), ("tool", "42")]
-        assert json.loads(messages[1].tool_calls_json)[0]["function"]["name"] == "f" and messages[1].thinking == "hm"
+        assert messages[1].tool_calls[0]["function"]["name"] == "f" and messages[1].thinking == "hm"
         third = {"model": "m", "input": "so?", "previous_response_id": second["id"], "store": False}
         unkept = (await gateway.http.post("/v1/responses", json=third)).json()
         assert [m.role for m in gateway.inference.requests[-1].messages] == [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from hypura.v1 import inference_pb2 as pb
+from hypura_daemon.chat.request import ChatRequest
 from hypura_daemon.errors import InvalidRequest
 from hypura_daemon.gateway.openai.answers import new_identity
 from hypura_daemon.gateway.openai.responses.requests import ResponseRequest, input_messages, response_request
@@ -19,12 +19,12 @@ from hypura_daemon.gateway.openai.responses.stream import ResponseStream
 TOOL = {"type": "function", "name": "f", "parameters": {"type": "object"}, "strict": True}
 
 
-def translated(**fields: Any) -> pb.ChatRequest:
+def translated(**fields: Any) -> ChatRequest:
     asked = ResponseRequest.model_validate({"model": "m", "input": "hi", **fields})
     return response_request(asked, input_messages(asked.input))
 
 
-def roles(request: pb.ChatRequest) -> list[tuple[str, str]]:
+def roles(request: ChatRequest) -> list[tuple[str, str]]:
     return [(message.role, message.content) for message in request.messages]
 
 
@@ -59,7 +59,7 @@ def test_a_turn_of_the_assistant_is_one_message() -> None:
         ("assistant", "really"),
     ]
     assert [message.thinking for message in request.messages if message.thinking] == ["hm", "so"]
-    names = [call["function"] for call in json.loads(request.messages[1].tool_calls_json)]
+    names = [call["function"] for call in request.messages[1].tool_calls]
     assert names == [{"name": "f", "arguments": '{"a": 1}'}, {"name": "g", "arguments": "{}"}]
     assert [message.tool_name for message in request.messages if message.role == "tool"] == ["f", "g"]
 
@@ -78,10 +78,10 @@ def test_a_turn_of_the_assistant_is_one_message() -> None:
         ({"top_logprobs": 3}, lambda r: r.limits.top_logprobs, 3),
         ({"truncation": "auto"}, lambda r: r.limits.truncate, True),
         ({"tools": [TOOL, {"type": "web_search"}], "tool_choice": {"type": "function", "name": "f"}},
-         lambda r: (json.loads(r.tools_json), r.tool_choice),
+         lambda r: (r.tools, r.tool_choice),
          ([{"type": "function", "function": {"name": "f", "parameters": {"type": "object"}}}], "f")),
         ({"tools": [TOOL], "tool_choice": {"type": "allowed_tools", "mode": "auto", "tools": []}},
-         lambda r: (r.tools_json, r.tool_choice), ("", "auto")),
+         lambda r: (r.tools, r.tool_choice), ([], "auto")),
     ],
 )  # fmt: skip
 def test_fields(fields: dict[str, Any], read: Any, expected: Any) -> None:
@@ -132,13 +132,13 @@ def test_items_of_every_kind_leave_a_conversation() -> None:
         ("user", "now"), ("assistant", ""), ("tool", "Done"), ("assistant", ""), ("tool", "a.txt"),
         ("assistant", ""), ("tool", "no"),
     ]  # fmt: skip
-    calls = [json.loads(m.tool_calls_json)[0]["function"] for m in request.messages if m.tool_calls_json]
+    calls = [m.tool_calls[0]["function"] for m in request.messages if m.tool_calls]
     assert calls == [
         {"name": "apply_patch", "arguments": {"input": "*** Begin"}},
         {"name": "local_shell", "arguments": {"type": "exec", "command": ["ls"]}},
         {"name": "g", "arguments": '{"a": '},
     ]
-    assert (request.tools_json, request.tool_choice) == ("", "auto")
+    assert (request.tools, request.tool_choice) == ([], "auto")
 
 
 def test_a_namespace_is_its_functions_and_calls_name_it() -> None:
@@ -151,7 +151,7 @@ def test_a_namespace_is_its_functions_and_calls_name_it() -> None:
             "tools": [{"type": "namespace", "name": name, "tools": [inner]} for name in ("mcp", "web")] + [TOOL],
         }
     )
-    offered = json.loads(response_request(asked, input_messages("hi")).tools_json)
+    offered = response_request(asked, input_messages("hi")).tools
     assert [tool["function"]["name"] for tool in offered] == ["g", "web__g", "f"]
     stream = ResponseStream(new_identity("resp_", "m"), asked)
     for name in ("g", "web__g", "f"):
