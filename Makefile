@@ -44,7 +44,7 @@ sanitize: $(STAMP) ## the hook's tests in C with AddressSanitizer, UndefinedBeha
 
 test-clients: $(STAMP) ## the clients people use, from PyPI and npm, against a running daemon
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,clients]'
-	$(BIN)/python -m pytest -q -o addopts='-ra --strict-markers' -o filterwarnings=default tests/compatibility
+	$(BIN)/python -m pytest -q -o addopts='-ra --strict-markers' -o filterwarnings=default -m clients tests/daemon/gateway tests/compatibility
 
 test-openapi: $(STAMP) ## schemathesis over the gateway's OpenAPI document, with many requests a route: EXAMPLES=
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,clients]'
@@ -54,7 +54,7 @@ chaos: $(STAMP) ## faults injected under load for 20 minutes: MINUTES= FAULTS=
 	$(BIN)/python -m tests.chaos --minutes $(or $(MINUTES),20) --faults $(or $(FAULTS),200)
 
 test-all: $(STAMP) ## all tests, the slow ones too
-	$(BIN)/python -m pytest -q -m ''
+	$(BIN)/python -m pytest -q -m 'not clients'
 
 check: $(STAMP) ## ruff, mypy and import-linter
 	$(BIN)/ruff check .

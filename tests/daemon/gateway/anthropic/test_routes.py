@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import itertools
 from typing import Any
 
@@ -82,8 +83,9 @@ async def test_a_client_that_hangs_up_ends_its_answer(stream: bool) -> None:
         await gateway.inference.idle.wait()
 
 
+@pytest.mark.clients
 async def test_the_real_client() -> None:
-    anthropic = pytest.importorskip("anthropic")
+    anthropic = importlib.import_module("anthropic")
     script = (prefill(1, 5), thinks("hm"), says("Hé"), calls(1, "f", {"a": 1}), ends(5, 9))
     async with serving(*script) as gateway:
         client = anthropic.AsyncAnthropic(base_url=gateway.address, api_key="none", max_retries=0)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import itertools
 import json
 from pathlib import Path
@@ -155,8 +156,9 @@ async def test_responses_follow_each_other() -> None:
         assert refused.status_code == 400 and first["id"] in refused.json()["error"]["message"]
 
 
+@pytest.mark.clients
 async def test_the_real_client() -> None:
-    openai = pytest.importorskip("openai")
+    openai = importlib.import_module("openai")
     script = (prefill(1, 5), thinks("hm"), says("Hé", logprob=-1), calls(1, "f", {"a": 1}), ends())
     async with serving(*script) as gateway:
         client = openai.AsyncOpenAI(base_url=f"{gateway.address}/v1", api_key="none", max_retries=0)
