@@ -12,14 +12,13 @@ from pathlib import Path
 
 from hypura_client.errors import ServiceFailed
 from hypura_client.service.definition import LABEL, Definition, plist, write_file
-from hypura_client.service.service_manager import Runner, ServiceStatus, run_checked
+from hypura_client.service.service_manager import NOT_INSTALLED, Runner, ServiceStatus, run_checked
 
 STATE_SECONDS = 75.0
 """bootout returns before the agent has ended, and that may take its ExitTimeOut of 60 s."""
 PAUSE_SECONDS = 0.25
 DAEMON_LOG = "daemon.log"
 """Where a daemon with --service logs, in the folder of what it writes before."""
-NOT_INSTALLED = "hypurad is not installed as a service; `hypuractl service install` does that"
 
 
 class Launchd:

@@ -10,6 +10,7 @@ from hypura_client.errors import ServiceFailed
 from hypura_client.service.definition import Definition
 
 COMMAND_SECONDS = 60.0
+NOT_INSTALLED = "hypurad is not installed as a service; `hypuractl service install` does that"
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,10 +6,9 @@ from pathlib import Path
 
 from hypura_client.errors import ServiceFailed
 from hypura_client.service.definition import Definition, units, write_file
-from hypura_client.service.service_manager import Outcome, Runner, ServiceStatus
+from hypura_client.service.service_manager import NOT_INSTALLED, Outcome, Runner, ServiceStatus
 
 SERVICE, SOCKET = "hypurad.service", "hypurad.socket"
-NOT_INSTALLED = "hypurad is not installed as a service; `hypuractl service install` does that"
 _NO_MANAGER = ("Failed to connect to bus", "Failed to connect to user scope bus", "System has not been booted")
 
 
