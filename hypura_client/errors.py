@@ -1,41 +1,44 @@
-"""Every error a client can meet, and the one place where a gRPC status becomes one.
+"""Every error of the client, and the one place where a gRPC status becomes one.
 
 HypuraError
-├── DaemonError               the daemon refused; the base of what it names itself
+├── DaemonError               the daemon refused; the base of the kinds that it names
 │   ├── InvalidRequest        a value is wrong
 │   │   ├── InvalidModelName
 │   │   ├── ContextTooLong
 │   │   └── PromptTooLong
 │   ├── ModelNotFound         no such registered model
-│   ├── ModelFileError        the file is no usable GGUF
+│   ├── ModelFileError        the file is not a usable GGUF
 │   │   ├── ModelFileChanged
 │   │   └── UnsupportedModel
 │   │       └── NoLanguageModel
 │   ├── BudgetTooSmall        less memory than the least that can run
 │   ├── ServerBusy            a queue is full
-│   ├── DownloadFailed        a model could not be fetched
+│   ├── DownloadFailed        a model could not be downloaded
 │   ├── WorkerDied            the worker process ended
 │   ├── WorkerFailed          the worker answered with an error
 │   ├── ShuttingDown          the daemon is ending
+│   ├── ClientStalled         this client did not read its answer in time
 │   └── SettingsError         one of its settings is unusable
 ├── CannotConnect             no daemon answers, or the connection broke
 │   └── DaemonStartFailed     one was started and did not come up
-├── DeadlineExceeded          the daemon answers too slowly, or no more
-│   └── DaemonSilent          it takes connections and answers none
+├── DeadlineExceeded          the daemon did not answer in time
+│   └── DaemonSilent          it accepts connections and does not answer
 ├── Cancelled                 the call was cancelled
 ├── UnexpectedReply           daemon and client disagree on the protocol
 ├── LocationError             HYPURA_SOCKET, HYPURA_HOME or config.toml is unusable
 └── ServiceFailed             the system's service manager refused
 
-The daemon names its class in the trailing metadata `hypura-error`; without it the status is
-gRPC's own, and its code decides.
+The daemon names the kind of its error (see errors.proto) in the trailing metadata `hypura-error`; without it the
+status is gRPC's own, and its code decides.
 """
 
 from collections.abc import Iterable
 from typing import Any
 from urllib.parse import unquote
 
-ERROR_NAME_KEY = "hypura-error"
+from hypura.error_kinds import kind_named, name_in
+from hypura.v1 import errors_pb2
+from hypura.v1.errors_pb2 import ErrorKind
 
 
 class HypuraError(Exception):
@@ -55,11 +58,11 @@ class InvalidRequest(DaemonError):
 
 
 class InvalidModelName(InvalidRequest):
-    """Not a usable model name."""
+    """The model name is not usable."""
 
 
 class ContextTooLong(InvalidRequest):
-    """More context than the model or the memory has."""
+    """The request wants more context than the model or the memory has."""
 
 
 class PromptTooLong(InvalidRequest):
@@ -71,7 +74,7 @@ class ModelNotFound(DaemonError):
 
 
 class ModelFileError(DaemonError):
-    """The file is no usable GGUF."""
+    """The file is not a usable GGUF."""
 
 
 class ModelFileChanged(ModelFileError):
@@ -95,7 +98,7 @@ class ServerBusy(DaemonError):
 
 
 class DownloadFailed(DaemonError):
-    """A model could not be fetched: no network, no room, or what came is damaged."""
+    """A model could not be downloaded: no network, no room, or damaged data."""
 
 
 class WorkerDied(DaemonError):
@@ -108,6 +111,10 @@ class WorkerFailed(DaemonError):
 
 class ShuttingDown(DaemonError):
     """The daemon is ending and takes no new work."""
+
+
+class ClientStalled(DaemonError):
+    """This client did not read its answer in time."""
 
 
 class SettingsError(DaemonError):
@@ -127,7 +134,7 @@ class DeadlineExceeded(HypuraError):
 
 
 class DaemonSilent(DeadlineExceeded):
-    """The daemon takes connections and answers none: it was stopped, hangs, or the machine is too busy."""
+    """The daemon accepts connections and does not answer: it is stopped or hangs, or the machine is too busy."""
 
 
 class Cancelled(HypuraError):
@@ -135,38 +142,37 @@ class Cancelled(HypuraError):
 
 
 class UnexpectedReply(HypuraError):
-    """The daemon's answer is not one that this client knows."""
+    """This client does not understand the daemon's answer."""
 
 
 class LocationError(HypuraError):
-    """Where the daemon listens cannot be told."""
+    """The daemon's address cannot be found out."""
 
 
 class ServiceFailed(HypuraError):
     """The system's service manager refused, or is not there."""
 
 
-_BY_NAME: dict[str, type[DaemonError]] = {
-    error.__name__: error
-    for error in (
-        InvalidRequest,
-        InvalidModelName,
-        ContextTooLong,
-        PromptTooLong,
-        ModelNotFound,
-        ModelFileError,
-        ModelFileChanged,
-        UnsupportedModel,
-        NoLanguageModel,
-        BudgetTooSmall,
-        ServerBusy,
-        DownloadFailed,
-        WorkerDied,
-        WorkerFailed,
-        ShuttingDown,
-        SettingsError,
-    )
+CLASSES: dict[ErrorKind, type[DaemonError]] = {
+    errors_pb2.ERROR_KIND_INVALID_REQUEST: InvalidRequest,
+    errors_pb2.ERROR_KIND_INVALID_MODEL_NAME: InvalidModelName,
+    errors_pb2.ERROR_KIND_CONTEXT_TOO_LONG: ContextTooLong,
+    errors_pb2.ERROR_KIND_PROMPT_TOO_LONG: PromptTooLong,
+    errors_pb2.ERROR_KIND_MODEL_NOT_FOUND: ModelNotFound,
+    errors_pb2.ERROR_KIND_MODEL_FILE_ERROR: ModelFileError,
+    errors_pb2.ERROR_KIND_MODEL_FILE_CHANGED: ModelFileChanged,
+    errors_pb2.ERROR_KIND_UNSUPPORTED_MODEL: UnsupportedModel,
+    errors_pb2.ERROR_KIND_NO_LANGUAGE_MODEL: NoLanguageModel,
+    errors_pb2.ERROR_KIND_BUDGET_TOO_SMALL: BudgetTooSmall,
+    errors_pb2.ERROR_KIND_SERVER_BUSY: ServerBusy,
+    errors_pb2.ERROR_KIND_DOWNLOAD_FAILED: DownloadFailed,
+    errors_pb2.ERROR_KIND_WORKER_DIED: WorkerDied,
+    errors_pb2.ERROR_KIND_WORKER_FAILED: WorkerFailed,
+    errors_pb2.ERROR_KIND_SHUTTING_DOWN: ShuttingDown,
+    errors_pb2.ERROR_KIND_CLIENT_STALLED: ClientStalled,
+    errors_pb2.ERROR_KIND_INTERNAL: WorkerFailed,
 }
+"""The class of each kind."""
 
 _BY_CODE: dict[str, type[DaemonError]] = {
     "INVALID_ARGUMENT": InvalidRequest,
@@ -178,7 +184,7 @@ _BY_CODE: dict[str, type[DaemonError]] = {
 
 _NOT_THERE = ("no such file or directory", "connection refused")
 _NOT_OURS = ("http/1", "http2", "trying to connect an http1", "settings frame", "not enough data", "endpoint")
-"""What gRPC says of an address where something else than gRPC answers."""
+"""Parts of gRPC's messages about an address where something other than gRPC answers."""
 
 
 def from_status(
@@ -193,30 +199,30 @@ def from_status(
     daemon's address. The message of a status that the daemon itself gave is for people; one of gRPC's own is not, and
     gives way to a sentence.
     """
-    names = [value for key, value in metadata or () if key == ERROR_NAME_KEY]
-    if names:
-        name = names[0].decode("utf-8", "replace") if isinstance(names[0], bytes) else names[0]
-        text = message or f"the daemon gave no reason ({code})"
-        return _BY_NAME.get(name, _BY_CODE.get(code, DaemonError))(text, code)
+    if name := name_in(metadata):
+        kind = kind_named(name)
+        named = _BY_CODE.get(code, DaemonError) if kind is None else CLASSES[kind]
+        return named(message or f"the daemon gave no reason ({code})", code)
     return _from_transport(code, (message or "").lower(), _place(target))
 
 
-def _from_transport(code: str, said: str, place: str) -> HypuraError:
-    """The error for a status that gRPC made itself; `said` is its message, in small letters."""
+def _from_transport(code: str, text: str, place: str) -> HypuraError:
+    """The error for a status that gRPC made itself; text is its message, in lower case."""
     match code:
-        case "UNAVAILABLE" if "permission denied" in said:
-            return CannotConnect(f"the socket {place} may not be used by this user; it belongs to another's daemon")
-        case "UNAVAILABLE" if any(words in said for words in _NOT_THERE) or not said:
+        case "UNAVAILABLE" if "permission denied" in text:
+            return CannotConnect(f"this user may not use the socket {place}; it belongs to the daemon of another user")
+        case "UNAVAILABLE" if any(words in text for words in _NOT_THERE) or not text:
             return CannotConnect(
                 f"no daemon answers at {place}; start one with `hypurad`, or point HYPURA_SOCKET at the one that runs"
             )
-        case "UNAVAILABLE" if "failed to connect" in said or any(words in said for words in _NOT_OURS):
+        case "UNAVAILABLE" if "failed to connect" in text or any(words in text for words in _NOT_OURS):
             return CannotConnect(
-                f"what answers at {place} is no hypura daemon, or ended at once; point HYPURA_SOCKET at one that runs"
+                f"the program that answers at {place} is not a hypura daemon, or ended at once; point "
+                "HYPURA_SOCKET at one that runs"
             )
         case "UNAVAILABLE":
             return CannotConnect(
-                f"the connection to the daemon at {place} broke: it has ended or was killed; ask again, "
+                f"the connection to the daemon at {place} broke: the daemon ended or was killed; try again, "
                 "and see logs/daemon.log in its home for why"
             )
         case "DEADLINE_EXCEEDED":
@@ -233,19 +239,20 @@ def _from_transport(code: str, said: str, place: str) -> HypuraError:
         case "RESOURCE_EXHAUSTED":
             return DaemonError("the request or its answer is larger than a message may be; send less at once", code)
     return _BY_CODE.get(code, DaemonError)(
-        f"the daemon at {place} broke off the call (status {code}); its log, logs/daemon.log in its home, may say why",
+        f"the daemon at {place} ended the call without a reason (status {code}); its log, "
+        "logs/daemon.log in its home, may say why",
         code,
     )
 
 
 def _place(target: str) -> str:
-    """The daemon's address as people write it: a socket's path, not gRPC's name for it."""
+    """The daemon's address as users write it: the path of its socket, not gRPC's name for it."""
     return unquote(target.removeprefix("unix:")) if target.startswith("unix:") else target
 
 
 def idle(target: str, idle_seconds: float) -> DeadlineExceeded:
-    """The error for a stream that fell silent."""
+    """The error for a stream that sent nothing for too long."""
     return DeadlineExceeded(
         f"the daemon at {_place(target)} sent nothing for {idle_seconds:g} s; the call was cancelled. "
-        "`hypuractl status` tells whether the model still works"
+        "`hypuractl status` shows whether the model still works"
     )

@@ -1,45 +1,66 @@
-"""Every error the daemon tells a client about.
+"""Every error that the daemon reports to a client.
 
 HypuraError
-├── InvalidRequest            a value from outside is wrong              INVALID_ARGUMENT
+├── InvalidRequest            a value from outside is wrong
 │   ├── InvalidModelName      not a usable name
 │   ├── ContextTooLong        more context than the model or memory has
 │   └── PromptTooLong         the prompt does not fit the context
-├── ModelNotFound             no such registered model                   NOT_FOUND
-├── ModelFileError            the file is no usable GGUF                 FAILED_PRECONDITION
-│   ├── ModelFileChanged      it changed or went since it was planned
+├── ModelNotFound             no such registered model
+├── ModelFileError            the file is not a usable GGUF
+│   ├── ModelFileChanged      it changed or disappeared since it was planned
 │   └── UnsupportedModel      sound, but llama.cpp or hypura cannot run it
 │       └── NoLanguageModel   part of a model: an adapter, a vision encoder
-├── BudgetTooSmall            less memory than the least that can run    RESOURCE_EXHAUSTED
-├── ServerBusy                a queue is full                            RESOURCE_EXHAUSTED
-├── DownloadFailed            a model could not be fetched               UNAVAILABLE
-├── WorkerDied                the worker process ended                   UNAVAILABLE
-├── WorkerFailed              the worker answered with an error          INTERNAL
-├── ShuttingDown              the daemon is ending                       UNAVAILABLE
-└── SettingsError             a setting, socket or port is unusable      (start-up only)
+├── BudgetTooSmall            less memory than the least that can run
+├── ServerBusy                a queue is full
+├── DownloadFailed            a model could not be downloaded
+├── WorkerDied                the worker process ended
+├── WorkerFailed              the worker answered with an error
+├── ShuttingDown              the daemon is ending
+├── ClientStalled             the client does not read its answer
+└── SettingsError             a setting, socket or port is unusable (start-up only)
 
-Every message says what was wrong, which value, and what to do.
+Every message says what was wrong, which value, and what to do. errors.proto says
+which gRPC code and HTTP status each kind of error leaves with.
 """
+
+from typing import ClassVar
+
+from hypura.v1 import errors_pb2
+from hypura.v1.errors_pb2 import ErrorKind
+
+INTERNAL_MESSAGE = "internal error in hypurad; its log has the traceback"
+"""What a client is told of a defect of hypura's own: its details stay in the log."""
 
 
 class HypuraError(Exception):
-    """Base of all errors above."""
+    """Base of all errors above.
+
+    kind: what clients are told it is; a class without a kind of its own is an internal error to them.
+    """
+
+    kind: ClassVar[ErrorKind] = errors_pb2.ERROR_KIND_INTERNAL
 
 
 class InvalidRequest(HypuraError):
     """A value that came from outside is wrong."""
 
+    kind = errors_pb2.ERROR_KIND_INVALID_REQUEST
+
 
 class InvalidModelName(InvalidRequest):
-    """Not a usable model name."""
+    """The model name is not usable."""
+
+    kind = errors_pb2.ERROR_KIND_INVALID_MODEL_NAME
 
 
 class ContextTooLong(InvalidRequest):
-    """More context than the model or the memory has.
+    """The request wants more context than the model or the memory has.
 
-    required_bytes is the memory that would do; 0 when none would. largest_tokens is the most that can be had; 0
-    where it is not known.
+    required_bytes is the memory that would be enough; 0 when none would. largest_tokens is the largest possible
+    context; 0 where it is not known.
     """
+
+    kind = errors_pb2.ERROR_KIND_CONTEXT_TOO_LONG
 
     def __init__(self, message: str, required_bytes: int = 0, largest_tokens: int = 0) -> None:
         super().__init__(message)
@@ -50,8 +71,10 @@ class ContextTooLong(InvalidRequest):
 class PromptTooLong(InvalidRequest):
     """The prompt does not fit the context.
 
-    prompt_tokens is its length, context_tokens the most that it may have; 0 where they are not known.
+    prompt_tokens is its length, context_tokens the most that it may have; 0 where these are not known.
     """
+
+    kind = errors_pb2.ERROR_KIND_PROMPT_TOO_LONG
 
     def __init__(self, message: str, prompt_tokens: int = 0, context_tokens: int = 0) -> None:
         super().__init__(message)
@@ -60,7 +83,9 @@ class PromptTooLong(InvalidRequest):
 
 
 class ModelNotFound(HypuraError):
-    """No model of this name is registered; name is as it was asked for."""
+    """No model of this name is registered; name is as the client wrote it."""
+
+    kind = errors_pb2.ERROR_KIND_MODEL_NOT_FOUND
 
     def __init__(self, message: str, name: str = "") -> None:
         super().__init__(message)
@@ -68,26 +93,36 @@ class ModelNotFound(HypuraError):
 
 
 class ModelFileError(HypuraError):
-    """The file is no usable GGUF."""
+    """The file is not a usable GGUF."""
+
+    kind = errors_pb2.ERROR_KIND_MODEL_FILE_ERROR
 
 
 class ModelFileChanged(ModelFileError):
     """The file changed or disappeared since it was planned."""
 
+    kind = errors_pb2.ERROR_KIND_MODEL_FILE_CHANGED
+
 
 class UnsupportedModel(ModelFileError):
     """The file is sound, but neither llama.cpp nor hypura can run it."""
+
+    kind = errors_pb2.ERROR_KIND_UNSUPPORTED_MODEL
 
 
 class NoLanguageModel(UnsupportedModel):
     """The file is a part of a model, such as an adapter or a vision encoder."""
 
+    kind = errors_pb2.ERROR_KIND_NO_LANGUAGE_MODEL
+
 
 class BudgetTooSmall(HypuraError):
     """The memory budget is below the least that can run.
 
-    required_bytes is that least, for the context that was asked for.
+    required_bytes is that least, for the requested context.
     """
+
+    kind = errors_pb2.ERROR_KIND_BUDGET_TOO_SMALL
 
     def __init__(self, message: str, required_bytes: int = 0) -> None:
         super().__init__(message)
@@ -97,13 +132,19 @@ class BudgetTooSmall(HypuraError):
 class ServerBusy(HypuraError):
     """A queue is full."""
 
+    kind = errors_pb2.ERROR_KIND_SERVER_BUSY
+
 
 class DownloadFailed(HypuraError):
-    """A model could not be fetched: no network, no room, or what came is damaged."""
+    """A model could not be downloaded: no network, no room, or damaged data."""
+
+    kind = errors_pb2.ERROR_KIND_DOWNLOAD_FAILED
 
 
 class WorkerDied(HypuraError):
-    """The worker process ended; the message says by what and what happens next."""
+    """The worker process ended; the message says why, and what happens next."""
+
+    kind = errors_pb2.ERROR_KIND_WORKER_DIED
 
     def __init__(self, message: str, *, out_of_memory: bool = False) -> None:
         super().__init__(message)
@@ -113,10 +154,28 @@ class WorkerDied(HypuraError):
 class WorkerFailed(HypuraError):
     """The worker answered with an error."""
 
+    kind = errors_pb2.ERROR_KIND_WORKER_FAILED
+
 
 class ShuttingDown(HypuraError):
     """The daemon is ending and takes no new work."""
 
+    kind = errors_pb2.ERROR_KIND_SHUTTING_DOWN
+
+
+class ClientStalled(HypuraError):
+    """The client does not read the answer that it requested."""
+
+    kind = errors_pb2.ERROR_KIND_CLIENT_STALLED
+
 
 class SettingsError(HypuraError):
     """A setting, socket or port cannot be used."""
+
+
+CLASSES: dict[ErrorKind, type[HypuraError]] = {
+    error.kind: error
+    for error in tuple(vars().values())
+    if isinstance(error, type) and issubclass(error, HypuraError) and "kind" in vars(error)
+}
+"""The class of each kind."""

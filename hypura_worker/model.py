@@ -33,6 +33,17 @@ from hypura_worker.streaming.streamed_tensors import (
 from hypura_worker.streaming.streamer import Streamer
 
 _STREAMING = (placement_pb2.MODE_EXPERT_STREAMING, placement_pb2.MODE_DENSE_STREAMING)
+_BEFORE_THE_CONTEXT = (
+    placement_pb2.MEMORY_KIND_WORKER_PROCESS,
+    placement_pb2.MEMORY_KIND_VOCABULARY,
+    placement_pb2.MEMORY_KIND_WEIGHTS,
+)
+_FILLED_LATER = (
+    placement_pb2.MEMORY_KIND_WORK_BUFFER,
+    placement_pb2.MEMORY_KIND_EXPERT_PREDICTION,
+    placement_pb2.MEMORY_KIND_EMBEDDING_ROWS,
+)
+"""Memory that is not resident yet when the context has been made."""
 _LOAD_DIRECT, _LOAD_PLAIN, _LOAD_MMAP = 4, 0, 1  # llama_load_mode
 _LAZY_OFF = 0
 _MAX_TYPES = 64
@@ -79,7 +90,7 @@ class LlamaModel:
         llama_cpp.llama_backend_init()
         try:
             self._files = ModelFiles(plan.files, direct=plan.io.direct)
-            slots_bytes = sum(item.size_bytes for item in plan.memory if item.name == "expert slots")
+            slots_bytes = _planned_bytes(plan, placement_pb2.MEMORY_KIND_EXPERT_SLOTS)
             weights = plan.resident_bytes / max(1, plan.resident_bytes + slots_bytes)
             self._load(lambda share: progress(weights * share))
             self._files.check_paths()
@@ -221,7 +232,7 @@ class LlamaModel:
         largest = max((t.extent.length_bytes for t in plan.tensors if t.tier != placement_pb2.TIER_NVME), default=0)
         # Repacked weights have one more buffer, of llama.cpp's loader.
         buffers = largest * (2 if plan.extra_buffers else 1)
-        there = sum(item.size_bytes for item in plan.memory if item.name in ("worker process", "vocabulary", "weights"))
+        there = _planned_bytes(plan, *_BEFORE_THE_CONTEXT)
         return _LOAD_DIRECT if there + buffers + _HEADER_BYTES <= plan.memory_limit_bytes else _LOAD_PLAIN
 
     def _stream(self, arena: Arena, tensors: list[StreamedTensor], descriptors: list[int]) -> None:
@@ -273,12 +284,10 @@ class LlamaModel:
         compute_bytes = self.context.compute_bytes
         if compute_bytes is None or not runtime.resident_counts_touched_pages():
             return  # not known here: the plan's own figures hold
-        sizes = {item.name: item.size_bytes for item in plan.memory}
         # The reserve was for what is known by now, but for what requests take.
-        filled_later = ("work buffer", "expert prediction", "embedding rows")
-        later = compute_bytes + sum(sizes.get(name, 0) for name in filled_later)
+        later = compute_bytes + _planned_bytes(plan, *_FILLED_LATER)
         free = plan.memory_limit_bytes - runtime.resident_bytes() - later
-        left = free - max(_REQUESTS_BYTES, sizes.get("reserve", 0) // 4)
+        left = free - max(_REQUESTS_BYTES, _planned_bytes(plan, placement_pb2.MEMORY_KIND_RESERVE) // 4)
         left = max(left, min(free - _LEAST_REQUESTS_BYTES, self.streamer.least_bytes))
         structlog.get_logger().info(
             "slots take the memory that is really left", planned_bytes=self.streamer.place_bytes, left_bytes=left
@@ -311,3 +320,8 @@ def type_number(name: str) -> int:
         if found == b"COUNT":
             break
     raise LoadFailed(f"ggml has no type {name!r}; use f16, q8_0 or q4_0")
+
+
+def _planned_bytes(plan: placement_pb2.Plan, *kinds: placement_pb2.MemoryKind) -> int:
+    """How much memory the plan has for these."""
+    return sum(item.size_bytes for item in plan.memory if item.kind in kinds)

@@ -13,7 +13,9 @@ from typing import NoReturn
 import grpc
 import structlog
 
+from hypura.error_kinds import METADATA_KEY, grpc_code, name_of
 from hypura.v1 import inference_pb2, worker_pb2, worker_pb2_grpc
+from hypura.v1.errors_pb2 import ERROR_KIND_INTERNAL
 from hypura_worker import runtime
 from hypura_worker.constraining.constraints import Constraints
 from hypura_worker.constraining.matcher import Matcher
@@ -26,24 +28,13 @@ from hypura_worker.engine.request import EmbedRequest, Request
 from hypura_worker.engine.sampler import Sampler
 from hypura_worker.errors import (
     EngineBroken,
-    IncompatibleLibrary,
     LoadFailed,
-    ModelFileChanged,
     PromptTooLong,
     RequestError,
-    ServerBusy,
     WorkerError,
 )
 from hypura_worker.model import LlamaModel
 
-_CODES: tuple[tuple[type[WorkerError], grpc.StatusCode], ...] = (
-    (ModelFileChanged, grpc.StatusCode.FAILED_PRECONDITION),
-    (LoadFailed, grpc.StatusCode.FAILED_PRECONDITION),
-    (IncompatibleLibrary, grpc.StatusCode.FAILED_PRECONDITION),
-    (RequestError, grpc.StatusCode.INVALID_ARGUMENT),
-    (ServerBusy, grpc.StatusCode.RESOURCE_EXHAUSTED),
-    (WorkerError, grpc.StatusCode.INTERNAL),
-)
 _REASONS = {
     "stop": inference_pb2.FINISH_REASON_STOP,
     "length": inference_pb2.FINISH_REASON_LENGTH,
@@ -439,9 +430,10 @@ def _tell(loop: asyncio.AbstractEventLoop, events: asyncio.Queue[Event], event: 
 
 
 async def _abort(context: Context, error: Exception) -> NoReturn:
-    """End the call with the error's status, message, and class name (trailing metadata hypura-error)."""
-    code = next((code for kind, code in _CODES if isinstance(error, kind)), grpc.StatusCode.INTERNAL)
+    """End the call with the status of the error's kind, its message, and the kind's name in trailing metadata."""
+    kind = error.kind if isinstance(error, WorkerError) else ERROR_KIND_INTERNAL
+    code = grpc.StatusCode[grpc_code(kind)]
     if code is grpc.StatusCode.INTERNAL:
         structlog.get_logger().error("call failed", error=repr(error))
-    await context.abort(code, str(error), (("hypura-error", type(error).__name__),))
+    await context.abort(code, str(error), ((METADATA_KEY, name_of(kind)),))
     raise error  # abort raises; this is for the type checker

@@ -30,7 +30,7 @@ def test_every_rpc_message_and_field_is_commented() -> None:
     for path in PROTOS.rglob("*.proto"):
         lines = path.read_text().splitlines()
         for number, line in enumerate(lines):
-            if re.match(r"\s*(rpc|message|enum|service|oneof)\b|\s+[\w<>., ]+ = \d+;", line):
+            if re.match(r"\s*(rpc|message|enum|extend|service|oneof)\b|\s+[\w<>., ]+ = \d+( \[.*\])?;", line):
                 assert lines[number - 1].lstrip().startswith("//"), f"{path.name}:{number + 1} has no comment: {line}"
 
 

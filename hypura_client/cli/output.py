@@ -32,6 +32,8 @@ _PRINTED_NAMES = {
     "hypura.v1.WorkerStatisticsResponse.prefetched_used_bytes": "ahead_used_bytes",
 }
 
+_NOT_PRINTED = {"hypura.v1.MemoryItem.kind"}  # Its name is printed.
+
 # Text from a model or a file must not steer the terminal: control characters but tab and newline.
 _CONTROLS = {code: None for code in (*range(32), *range(127, 160)) if chr(code) not in "\n\t"}
 
@@ -103,7 +105,7 @@ def as_dict(message: Message, *, without: Iterable[str] = ()) -> dict[str, Any]:
     return {
         printed_name(field): _field(message, field, left_out)
         for field in message.DESCRIPTOR.fields
-        if field.name not in left_out
+        if field.name not in left_out and field.full_name not in _NOT_PRINTED
     }
 
 

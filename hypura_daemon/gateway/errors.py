@@ -1,70 +1,53 @@
-"""What an error is to HTTP: its status and its words. Each dialect has a shape of its own for them."""
+"""Errors of HTTP requests: the status and the message. Each dialect writes them in a shape of its own."""
 
-from hypura_daemon.errors import (
-    BudgetTooSmall,
-    DownloadFailed,
-    HypuraError,
-    InvalidModelName,
-    InvalidRequest,
-    ModelFileError,
-    ModelNotFound,
-    ServerBusy,
-    ShuttingDown,
-    WorkerDied,
-    WorkerFailed,
-)
-from hypura_daemon.system.descriptors import refused_for_want
+from typing import ClassVar
 
-_STATUSES: tuple[tuple[type[Exception], int], ...] = (
-    (InvalidRequest, 400),
-    (ModelNotFound, 404),
-    (ModelFileError, 400),
-    (BudgetTooSmall, 400),
-    (ServerBusy, 503),
-    (ShuttingDown, 503),
-    (WorkerDied, 503),
-    (DownloadFailed, 502),
-    (WorkerFailed, 500),
-)
+from hypura import error_kinds
+from hypura_daemon.errors import INTERNAL_MESSAGE, HypuraError, InvalidModelName, ModelNotFound
+from hypura_daemon.system.descriptors import out_of_descriptors
 
 
-class BodyTooLarge(HypuraError):
+class BodyRefused(HypuraError):
+    """Base of what can be wrong with a request's body before it is parsed; http_status is the answer's."""
+
+    http_status: ClassVar[int] = 400
+
+
+class BodyTooLarge(BodyRefused):
     """The request's body is larger than the setting allows."""
 
-
-class UnsupportedEncoding(HypuraError):
-    """The request's body is packed in a way that is not known."""
+    http_status = 413
 
 
-class BodyTooSlow(HypuraError):
+class UnsupportedEncoding(BodyRefused):
+    """The request's body is compressed in a way that is not supported."""
+
+    http_status = 415
+
+
+class BodyTooSlow(BodyRefused):
     """The client does not send the rest of its request."""
+
+    http_status = 408
 
 
 class ClientGone(Exception):
-    """The client hung up; nobody reads what is answered."""
+    """The client closed the connection; nobody reads the answer."""
 
 
 def http_status(error: Exception) -> int:
-    """The status an error leaves with; 500 for a defect of hypura's own."""
-    if isinstance(error, BodyTooLarge):
-        return 413
-    if isinstance(error, BodyTooSlow):
-        return 408
-    if isinstance(error, UnsupportedEncoding):
-        return 415
-    if refused_for_want(error) is not None:
-        return 503
-    return next((status for kind, status in _STATUSES if isinstance(error, kind)), 500)
+    """The status of the answer to a request that failed; 500 for a defect of hypura's own."""
+    error = out_of_descriptors(error) or error
+    if isinstance(error, BodyRefused):
+        return error.http_status
+    return error_kinds.http_status(error.kind) if isinstance(error, HypuraError) else 500
 
 
 def message_of(error: Exception) -> str:
-    """What the client is told; in Ollama's words where its clients look for them."""
+    """The message that the client receives; in Ollama's words where its clients look for them."""
+    error = out_of_descriptors(error) or error
     if isinstance(error, ModelNotFound) and error.name:
         return f"model '{error.name}' not found"
     if isinstance(error, InvalidModelName):
         return "invalid model name"
-    if isinstance(error, HypuraError):
-        return str(error)
-    if (refused := refused_for_want(error)) is not None:
-        return str(refused)
-    return "hypurad met a defect of its own; its log has the traceback"
+    return str(error) if isinstance(error, HypuraError) else INTERNAL_MESSAGE

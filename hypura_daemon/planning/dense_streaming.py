@@ -10,7 +10,7 @@ from hypura_daemon.models.model import ModelTensor
 from hypura_daemon.planning.estimate import Streaming
 from hypura_daemon.planning.frame import Frame, assemble
 from hypura_daemon.planning.placement import by_row, offload, resident_tier
-from hypura_daemon.planning.plan import DensePlan, MemoryItem, Mode, Plan, Tier
+from hypura_daemon.planning.plan import DensePlan, MemoryItem, MemoryKind, Mode, Plan, Tier
 
 LEAST_DEPTH = 2
 """Of the largest tensor: one is computed with, one is being read. Where reads are the limit they take longer than what
@@ -173,7 +173,7 @@ def _with_ubatch(frame: Frame, tensors: Sequence[ModelTensor], ubatch: int, *, a
     gpu_layers, on_gpu = offload(frame, ubatch, streamed=names)
     embeddings = by_row(model.tensors, model.architecture, ubatch)
     bare = sum(t.size_bytes for t in model.tensors if t.name not in names) - embeddings.saved_bytes
-    items = [MemoryItem("weights", bare - on_gpu), *embeddings.items, *frame.buffers(ubatch, experts)]
+    items = [MemoryItem(MemoryKind.WEIGHTS, bare - on_gpu), *embeddings.items, *frame.buffers(ubatch, experts)]
     left = frame.request.memory_limit_bytes - sum(item.size_bytes for item in items)
     largest = max(t.size_bytes for t in tensors)
     cache = frame.cache_limit(sum(t.size_bytes for t in tensors))
@@ -188,8 +188,8 @@ def _with_ubatch(frame: Frame, tensors: Sequence[ModelTensor], ubatch: int, *, a
     )
     if chosen is None:
         return None
-    items[0] = MemoryItem("weights", items[0].size_bytes + chosen.pinned_bytes)
-    items.append(MemoryItem("ring", chosen.ring_bytes))
+    items[0] = MemoryItem(MemoryKind.WEIGHTS, items[0].size_bytes + chosen.pinned_bytes)
+    items.append(MemoryItem(MemoryKind.RING, chosen.ring_bytes))
     streamed = [t for t in tensors if t.name not in chosen.pinned]
     streamed_bytes = sum(t.size_bytes for t in streamed)
     most_kept_bytes = streamed_bytes

@@ -14,7 +14,7 @@ from hypura_daemon.planning import footprint
 from hypura_daemon.planning.estimate import Streaming
 from hypura_daemon.planning.frame import Frame, assemble
 from hypura_daemon.planning.placement import by_row, offload, resident_tier
-from hypura_daemon.planning.plan import ExpertGroup, ExpertPlan, MemoryItem, Mode, Plan, Tier
+from hypura_daemon.planning.plan import ExpertGroup, ExpertPlan, MemoryItem, MemoryKind, Mode, Plan, Tier
 
 MAX_GROUP_SLOTS = 512
 """The CPU's work buffer grows with slots x top-k x ubatch, every operation touches a counter per slot,
@@ -155,10 +155,10 @@ def _with_slots(frame: Frame, sharing: Sequence[ExpertClass], ubatch: int, *, le
     layers, on_gpu = offload(frame, ubatch, frozenset(t.name for t in model.tensors if t.role in of_experts))
     layer_count = sum(len(c.layers) for c in sharing)
     items = [
-        MemoryItem("weights", bare - on_gpu),
+        MemoryItem(MemoryKind.WEIGHTS, bare - on_gpu),
         *embeddings.items,
         *frame.buffers(ubatch, MAX_GROUP_SLOTS),
-        MemoryItem("expert prediction", footprint.prediction_bytes(hyper, layer_count)),
+        MemoryItem(MemoryKind.EXPERT_PREDICTION, footprint.prediction_bytes(hyper, layer_count)),
     ]
     left = frame.request.memory_limit_bytes - sum(item.size_bytes for item in items)
     cache = frame.cache_limit(routed)
@@ -172,7 +172,7 @@ def _with_slots(frame: Frame, sharing: Sequence[ExpertClass], ubatch: int, *, le
     if left <= 0 or min(group.slots for group in groups) < _least_slots(hyper, ubatch):
         return None
     size_bytes = slots_bytes(groups)
-    items.append(MemoryItem("expert slots", size_bytes))
+    items.append(MemoryItem(MemoryKind.EXPERT_SLOTS, size_bytes))
     lent_bytes = frame.lent_bytes(ubatch, layers) if cache is None else 0
     total, count = layer_count * hyper.expert_count, sum(group.slots for group in groups)
     return assemble(

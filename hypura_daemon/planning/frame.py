@@ -19,6 +19,7 @@ from hypura_daemon.planning.plan import (
     IoPlan,
     LoadRequest,
     MemoryItem,
+    MemoryKind,
     Mode,
     ModelFile,
     Plan,
@@ -119,12 +120,12 @@ class Frame:
         hyper = self.model.hyperparameters
         limit = self.request.memory_limit_bytes
         return [
-            MemoryItem("worker process", self.hardware.worker_base_bytes or _USUAL_WORKER_BYTES),
-            MemoryItem("vocabulary", hyper.vocabulary_tokens * _TOKEN_BYTES),
-            MemoryItem("KV cache", self.kv_bytes(ubatch)),
-            MemoryItem("compute buffers", self.compute_bytes(ubatch)),
-            MemoryItem("work buffer", footprint.work_bytes(hyper, group_slots, ubatch)),
-            MemoryItem("reserve", max(_RESERVE_BYTES, int(limit * _RESERVE_SHARE))),
+            MemoryItem(MemoryKind.WORKER_PROCESS, self.hardware.worker_base_bytes or _USUAL_WORKER_BYTES),
+            MemoryItem(MemoryKind.VOCABULARY, hyper.vocabulary_tokens * _TOKEN_BYTES),
+            MemoryItem(MemoryKind.KV_CACHE, self.kv_bytes(ubatch)),
+            MemoryItem(MemoryKind.COMPUTE_BUFFERS, self.compute_bytes(ubatch)),
+            MemoryItem(MemoryKind.WORK_BUFFER, footprint.work_bytes(hyper, group_slots, ubatch)),
+            MemoryItem(MemoryKind.RESERVE, max(_RESERVE_BYTES, int(limit * _RESERVE_SHARE))),
         ]
 
     def padding_bytes(self, slice_bytes: int) -> int:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from hypura_daemon.models.gguf.tensor_roles import Role
 from hypura_daemon.models.model import Model, ModelTensor
 from hypura_daemon.planning.frame import Frame
-from hypura_daemon.planning.plan import MemoryItem, Tier
+from hypura_daemon.planning.plan import MemoryItem, MemoryKind, Tier
 
 _GPU_SHARE = 0.9
 """The driver and other programs keep the rest."""
@@ -78,7 +78,7 @@ class Embeddings:
         """The rows, and a word for each page of the tensors."""
         if not self.names:
             return []
-        return [MemoryItem("embedding rows", self.cache_bytes + self.saved_bytes // _PAGE_BYTES * 4)]
+        return [MemoryItem(MemoryKind.EMBEDDING_ROWS, self.cache_bytes + self.saved_bytes // _PAGE_BYTES * 4)]
 
 
 def by_row(tensors: Sequence[ModelTensor], architecture: str, ubatch_tokens: int) -> Embeddings:

@@ -25,6 +25,22 @@ class Mode(Enum):
     MMAP = "mmap"
 
 
+class MemoryKind(Enum):
+    """What a part of a worker's memory is for; the value is for people. See placement.proto."""
+
+    WEIGHTS = "weights"
+    EXPERT_SLOTS = "expert slots"
+    RING = "ring"
+    WORKER_PROCESS = "worker process"
+    VOCABULARY = "vocabulary"
+    KV_CACHE = "KV cache"
+    COMPUTE_BUFFERS = "compute buffers"
+    WORK_BUFFER = "work buffer"
+    EXPERT_PREDICTION = "expert prediction"
+    EMBEDDING_ROWS = "embedding rows"
+    RESERVE = "reserve"
+
+
 class Bound(Enum):
     """What limits the estimated speed."""
 
@@ -150,7 +166,7 @@ class IoPlan:
 class MemoryItem:
     """A part of the plan's memory."""
 
-    name: str
+    kind: MemoryKind
     size_bytes: int
 
 

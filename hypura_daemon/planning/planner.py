@@ -21,12 +21,12 @@ from hypura_daemon.planning.dense_streaming import dense_streaming, streamable
 from hypura_daemon.planning.expert_streaming import expert_streaming
 from hypura_daemon.planning.frame import MAX_MEMORY_BYTES, Frame, assemble, make_frame
 from hypura_daemon.planning.placement import offload, resident_tier
-from hypura_daemon.planning.plan import LoadRequest, MemoryItem, Mode, Plan, Tier
+from hypura_daemon.planning.plan import LoadRequest, MemoryItem, MemoryKind, Mode, Plan, Tier
 
 _SEARCH_STEP_BYTES = 1_000_000
 _STREAMED = (Mode.EXPERT_STREAMING, Mode.DENSE_STREAMING)
 """Where attention may be unfused: what is all resident is computed as stock llama.cpp does."""
-_BEFORE_THE_CONTEXT = ("weights", "worker process", "vocabulary")
+_BEFORE_THE_CONTEXT = (MemoryKind.WEIGHTS, MemoryKind.WORKER_PROCESS, MemoryKind.VOCABULARY)
 """What a worker holds when it has read the weights; the context's memory is still free then."""
 _ANSWER_TOKENS = 128
 _CLEARLY = 0.97
@@ -147,7 +147,10 @@ def _resident(frame: Frame) -> Plan | None:
         reason += "; the weight cache has no effect, since nothing of this model can be streamed"
     for ubatch in frame.ubatches:
         layers, on_gpu = offload(frame, ubatch, streamed=frozenset())
-        items = [MemoryItem("weights", weights - on_gpu), *frame.buffers(ubatch, model.hyperparameters.expert_count)]
+        items = [
+            MemoryItem(MemoryKind.WEIGHTS, weights - on_gpu),
+            *frame.buffers(ubatch, model.hyperparameters.expert_count),
+        ]
         if sum(item.size_bytes for item in items) <= limit:
             tiers = {tensor.name: resident_tier(tensor, layers, model) for tensor in model.tensors}
             return assemble(
@@ -167,7 +170,7 @@ def _resident(frame: Frame) -> Plan | None:
 
 def _can_repack(model: Model, items: Sequence[MemoryItem], memory_limit_bytes: int) -> bool:
     """Whether the load has room to read the largest tensor beside its place, which only repacked ones need."""
-    there = sum(item.size_bytes for item in items if item.name in _BEFORE_THE_CONTEXT)
+    there = sum(item.size_bytes for item in items if item.kind in _BEFORE_THE_CONTEXT)
     return there + max(tensor.size_bytes for tensor in model.tensors) <= memory_limit_bytes
 
 

@@ -6,7 +6,7 @@ from dataclasses import fields
 
 from hypura.v1 import control_pb2, placement_pb2
 from hypura_daemon.errors import InvalidRequest
-from hypura_daemon.planning.plan import Bound, LoadRequest, Mode, Plan, RunSettings, Tier
+from hypura_daemon.planning.plan import Bound, LoadRequest, MemoryKind, Mode, Plan, RunSettings, Tier
 from hypura_daemon.planning.tunings import Tuning
 
 _TIERS = {Tier.GPU: placement_pb2.TIER_GPU, Tier.RAM: placement_pb2.TIER_RAM, Tier.NVME: placement_pb2.TIER_NVME}
@@ -15,6 +15,9 @@ _MODES = {
     Mode.EXPERT_STREAMING: placement_pb2.MODE_EXPERT_STREAMING,
     Mode.DENSE_STREAMING: placement_pb2.MODE_DENSE_STREAMING,
     Mode.MMAP: placement_pb2.MODE_MMAP,
+}
+MEMORY_KINDS: dict[MemoryKind, placement_pb2.MemoryKind] = {
+    kind: getattr(placement_pb2, f"MEMORY_KIND_{kind.name}") for kind in MemoryKind
 }
 _BOUNDS = {Bound.COMPUTE: placement_pb2.BOUND_COMPUTE, Bound.DRIVE: placement_pb2.BOUND_DRIVE}
 
@@ -65,7 +68,10 @@ def plan_to_proto(plan: Plan, *, tensors: bool = True) -> placement_pb2.Plan:
         mode=_MODES[plan.mode],
         reason=plan.reason,
         memory_limit_bytes=plan.memory_limit_bytes,
-        memory=[placement_pb2.MemoryItem(name=i.name, size_bytes=i.size_bytes) for i in plan.memory],
+        memory=[
+            placement_pb2.MemoryItem(name=i.kind.value, size_bytes=i.size_bytes, kind=MEMORY_KINDS[i.kind])
+            for i in plan.memory
+        ],
         context_tokens=plan.context_tokens,
         trained_context_tokens=plan.trained_context_tokens,
         sequences=plan.sequences,

@@ -1,7 +1,7 @@
-"""Errors on their way out through gRPC: every one becomes a status here, and nowhere else.
+"""Errors of gRPC calls: every error that ends a call becomes a status here, and nowhere else.
 
-The status code is the error tree's (see errors.py), the message is the error's, and the trailing
-metadata `hypura-error` names its class. Every call gets an id, `x-request-id`, in its trailing metadata.
+The status code is that of the error's kind (see errors.proto), the message is the error's, and the trailing metadata
+`hypura-error` names the kind. Every call gets an id, `x-request-id`, in its trailing metadata.
 """
 
 import asyncio
@@ -12,56 +12,29 @@ from typing import Any, NoReturn
 import grpc
 import structlog
 
-from hypura_daemon.errors import (
-    BudgetTooSmall,
-    DownloadFailed,
-    HypuraError,
-    InvalidRequest,
-    ModelFileError,
-    ModelNotFound,
-    ServerBusy,
-    ShuttingDown,
-    WorkerDied,
-    WorkerFailed,
-)
+from hypura.error_kinds import METADATA_KEY, grpc_code, name_of
+from hypura.v1.errors_pb2 import ERROR_KIND_INTERNAL, ErrorKind
+from hypura_daemon.errors import INTERNAL_MESSAGE, ClientStalled, HypuraError
 from hypura_daemon.settings import CLIENT_STALL_SECONDS
-from hypura_daemon.system.descriptors import refused_for_want
+from hypura_daemon.system.descriptors import out_of_descriptors
 from hypura_daemon.system.request_log import MAX_ROUTE_CHARACTERS, REQUEST_ID, Tally, begin
 
 STATUS_SECONDS = 1.0
 """For the status of a client that does not read."""
 
 
-class ClientStalled(HypuraError):
-    """The client does not read what it asked for."""
-
-
-METADATA_KEY = "hypura-error"
 # Status messages travel in HTTP/2 headers, which gRPC limits to 8 KiB, up to three bytes for one.
 MAX_MESSAGE_BYTES = 2000
-_CODES: tuple[tuple[type[HypuraError], grpc.StatusCode], ...] = (
-    (InvalidRequest, grpc.StatusCode.INVALID_ARGUMENT),
-    (ModelNotFound, grpc.StatusCode.NOT_FOUND),
-    (ModelFileError, grpc.StatusCode.FAILED_PRECONDITION),
-    (BudgetTooSmall, grpc.StatusCode.RESOURCE_EXHAUSTED),
-    (ServerBusy, grpc.StatusCode.RESOURCE_EXHAUSTED),
-    (DownloadFailed, grpc.StatusCode.UNAVAILABLE),
-    (WorkerDied, grpc.StatusCode.UNAVAILABLE),
-    (ShuttingDown, grpc.StatusCode.UNAVAILABLE),
-    (ClientStalled, grpc.StatusCode.DEADLINE_EXCEEDED),
-    (WorkerFailed, grpc.StatusCode.INTERNAL),
-)
 _log = structlog.get_logger()
 
 
-def status_of(error: Exception) -> tuple[grpc.StatusCode, str, str]:
-    """Code, message and class name that a client is told."""
-    error = refused_for_want(error) or error
-    for kind, code in _CODES:
-        if isinstance(error, kind):
-            message = str(error).encode("utf-8", "replace")[:MAX_MESSAGE_BYTES].decode("utf-8", "ignore")
-            return code, message, type(error).__name__
-    return grpc.StatusCode.INTERNAL, "hypurad met a defect of its own; its log has the traceback", "Internal"
+def status_of(error: Exception) -> tuple[grpc.StatusCode, str, ErrorKind]:
+    """The code, message and kind that the client receives."""
+    error = out_of_descriptors(error) or error
+    kind = error.kind if isinstance(error, HypuraError) else ERROR_KIND_INTERNAL
+    message = INTERNAL_MESSAGE if kind == ERROR_KIND_INTERNAL else str(error)
+    message = message.encode("utf-8", "replace")[:MAX_MESSAGE_BYTES].decode("utf-8", "ignore")
+    return grpc.StatusCode[grpc_code(kind)], message, kind
 
 
 class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
@@ -153,9 +126,9 @@ def _tally(method: str, request: Any, context: Any) -> Tally:
 
 
 async def _refuse(tally: Tally, context: Any, error: Exception) -> NoReturn:
-    code, message, name = status_of(error)
-    tally.outcome = name
-    if name == "Internal":
-        _log.error("a call met a defect", method=tally.route, exc_info=error)
+    code, message, kind = status_of(error)
+    tally.outcome = name = name_of(kind)
+    if kind == ERROR_KIND_INTERNAL:
+        _log.error("internal error in a call", method=tally.route, exc_info=error)
     await context.abort(code, message, ((METADATA_KEY, name), (REQUEST_ID, tally.id)))
     raise error  # abort raises; this is for the type checker

@@ -66,7 +66,7 @@ def raise_limit(platform: Platform | None = None) -> int:
     return wanted
 
 
-def refused_for_want(error: BaseException) -> ServerBusy | None:
+def out_of_descriptors(error: BaseException) -> ServerBusy | None:
     """What a client is told where the system had no descriptor left; None for any other error."""
     if not isinstance(error, OSError) or error.errno not in _EXHAUSTED:
         return None

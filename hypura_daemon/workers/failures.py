@@ -1,22 +1,13 @@
 """How a worker fails: the death of its process explained, and the errors that it names in trailing metadata."""
 
 import signal
-from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import cast
 
 import grpc
 
-from hypura_daemon.errors import (
-    HypuraError,
-    InvalidRequest,
-    ModelFileChanged,
-    PromptTooLong,
-    ServerBusy,
-    UnsupportedModel,
-    WorkerDied,
-    WorkerFailed,
-)
+from hypura.error_kinds import kind_named, name_in
+from hypura.v1.errors_pb2 import ERROR_KIND_INTERNAL
+from hypura_daemon.errors import CLASSES, HypuraError, WorkerDied
 
 MAX_TOLD_CHARACTERS = 250
 
@@ -59,27 +50,10 @@ class Death:
         return f'worker {self.pid} of "{self.model}" {how}{said}; the next request loads the model again'
 
 
-METADATA_KEY = "hypura-error"
-_KINDS: dict[str, type[HypuraError]] = {
-    "InvalidRequest": InvalidRequest,
-    "RequestError": InvalidRequest,
-    "ConstraintFailed": InvalidRequest,
-    "PromptTooLong": PromptTooLong,
-    "ServerBusy": ServerBusy,
-    "ModelFileChanged": ModelFileChanged,
-    "LoadFailed": UnsupportedModel,
-    "IncompatibleLibrary": UnsupportedModel,
-    "DecodeFailed": WorkerFailed,
-    "ReadFailed": WorkerFailed,
-    "EngineBroken": WorkerFailed,
-    "WorkerFailed": WorkerFailed,
-}
-
-
 def named_error(error: grpc.aio.AioRpcError) -> HypuraError | None:
-    """The error that the worker named, or None when it named none that is known."""
-    metadata = cast(Iterable[tuple[str, str | bytes]], error.trailing_metadata() or ())
-    for key, value in metadata:
-        if key == METADATA_KEY and (kind := _KINDS.get(str(value))) is not None:
-            return kind(error.details() or kind.__name__)
-    return None
+    """The error that the worker named; None when it named none that is known, or a defect of its own."""
+    kind = kind_named(name_in(error.trailing_metadata()))
+    if kind is None or kind == ERROR_KIND_INTERNAL:
+        return None
+    named = CLASSES[kind]
+    return named(error.details() or named.__name__)

@@ -39,7 +39,7 @@ from hypura.v1 import placement_pb2, worker_pb2, worker_pb2_grpc
 from hypura_daemon.errors import HypuraError, WorkerDied, WorkerFailed
 from hypura_daemon.hardware.platform import current
 from hypura_daemon.system.child import Child
-from hypura_daemon.system.descriptors import refused_for_want
+from hypura_daemon.system.descriptors import out_of_descriptors
 from hypura_daemon.workers.bootstrap import DEATH_SECONDS, exchange
 from hypura_daemon.workers.failures import Death, named_error
 from hypura_daemon.workers.health import Pulse
@@ -138,7 +138,7 @@ class WorkerProcess:
             self._child = await Child.started(self._command, environment)
         except OSError as error:
             self.state = WorkerState.ENDED
-            refused = refused_for_want(error)
+            refused = out_of_descriptors(error)
             raise refused or WorkerFailed(f'"{self._command[0]}" cannot be run: {error}; reinstall hypura') from error
         # No task of the group: one that hangs in the system would hold up whatever waits for the group.
         self._watching = asyncio.ensure_future(self._watch(self._child))

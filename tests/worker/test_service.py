@@ -34,7 +34,7 @@ def _ask(prompt: list[int], max_tokens: int = 8, **limits: Any) -> worker_pb2.Wo
     )
 
 
-def _class_of(error: grpc.RpcError) -> str:
+def _kind_of(error: grpc.RpcError) -> str:
     trailers: Any = error.trailing_metadata()
     return str(dict(trailers)["hypura-error"])
 
@@ -127,22 +127,22 @@ async def test_a_sampler_whose_client_leaves_while_it_is_made_is_freed(monkeypat
     assert await asyncio.to_thread(closed.wait, 10)
 
 
-def test_errors_carry_their_class(moe_model: Path, tmp_path: Path) -> None:
+def test_errors_carry_their_kind(moe_model: Path, tmp_path: Path) -> None:
     with worker(tmp_path) as (_, stub):
         with pytest.raises(grpc.RpcError) as early:
             list(stub.Generate(_ask([1]), timeout=10))
-        assert _class_of(early.value) == "LoadFailed"
+        assert _kind_of(early.value) == "UnsupportedModel"
         load(stub, make_plan(moe_model, pb.MODE_RESIDENT))
         cases = [
             (_ask([1] * 300), grpc.StatusCode.INVALID_ARGUMENT, "PromptTooLong"),
-            (_ask([10_000_000]), grpc.StatusCode.INVALID_ARGUMENT, "RequestError"),
-            (_ask([1], top_logprobs=21), grpc.StatusCode.INVALID_ARGUMENT, "RequestError"),
-            (_ask([1], json_schema="{"), grpc.StatusCode.INVALID_ARGUMENT, "RequestError"),
+            (_ask([10_000_000]), grpc.StatusCode.INVALID_ARGUMENT, "InvalidRequest"),
+            (_ask([1], top_logprobs=21), grpc.StatusCode.INVALID_ARGUMENT, "InvalidRequest"),
+            (_ask([1], json_schema="{"), grpc.StatusCode.INVALID_ARGUMENT, "InvalidRequest"),
         ]
         for request, code, name in cases:
             with pytest.raises(grpc.RpcError) as caught:
                 list(stub.Generate(request, timeout=30))
-            assert (caught.value.code(), _class_of(caught.value)) == (code, name)
+            assert (caught.value.code(), _kind_of(caught.value)) == (code, name)
         *_, last = stub.Generate(_ask([1] * 300, truncate=True), timeout=60)
         assert last.finished.statistics.prompt_tokens < 256
 
@@ -153,7 +153,7 @@ def test_a_request_keeps_to_the_context_that_it_has(moe_model: Path, tmp_path: P
         load(stub, make_plan(moe_model, pb.MODE_RESIDENT))
         with pytest.raises(grpc.RpcError) as caught:
             list(stub.Generate(_ask([1] * 100, context_tokens=64), timeout=30))
-        assert _class_of(caught.value) == "PromptTooLong"
+        assert _kind_of(caught.value) == "PromptTooLong"
         *_, cut = stub.Generate(_ask([1] * 100, truncate=True, context_tokens=64), timeout=60)
         assert cut.finished.statistics.prompt_tokens == 64 - 8
         *_, ended = stub.Generate(_ask([1] * 60, max_tokens=-1, context_tokens=64), timeout=60)

@@ -26,10 +26,8 @@ if _version_not_supported:
 
 
 class ControlServiceStub:
-    """Manages models. Errors: NOT_FOUND for an unknown model, INVALID_ARGUMENT for
-    a bad value, FAILED_PRECONDITION for a file that is no usable GGUF,
-    RESOURCE_EXHAUSTED for a budget that is too small or a full queue,
-    UNAVAILABLE for a worker that died.
+    """Manages models. The kinds of its errors, with their statuses, are those of
+    errors.proto.
     """
 
     def __init__(self, channel):
@@ -126,10 +124,8 @@ class ControlServiceStub:
 
 
 class ControlServiceServicer:
-    """Manages models. Errors: NOT_FOUND for an unknown model, INVALID_ARGUMENT for
-    a bad value, FAILED_PRECONDITION for a file that is no usable GGUF,
-    RESOURCE_EXHAUSTED for a budget that is too small or a full queue,
-    UNAVAILABLE for a worker that died.
+    """Manages models. The kinds of its errors, with their statuses, are those of
+    errors.proto.
     """
 
     def Profile(self, request, context):
@@ -168,7 +164,7 @@ class ControlServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateModel(self, request, context):
-        """Makes a model out of another and a Modelfile.
+        """Makes a model from another and a Modelfile.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -189,28 +185,28 @@ class ControlServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Plan(self, request, context):
-        """Says how a model would be loaded.
+        """Plans how a model would be loaded, and loads nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ShowTuning(self, request, context):
-        """Says what tuning found for a model.
+        """Returns what tuning found for a model.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def KeepTuning(self, request, context):
-        """Keeps what tuning found for a model, in place of what it found before; later loads use it.
+        """Stores what tuning found for a model, in place of earlier findings; later loads use it.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ForgetTuning(self, request, context):
-        """Forgets what tuning found for a model.
+        """Deletes what tuning found for a model.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -231,21 +227,21 @@ class ControlServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Status(self, request, context):
-        """Says what is loaded, and how it does.
+        """Reports what is loaded, with its counters.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Watch(self, request, context):
-        """Status, now and again whenever a model changes state.
+        """Reports the status now, and again whenever a model changes state.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def Shutdown(self, request, context):
-        """Ends the daemon: running answers may finish within the grace time.
+        """Ends the daemon; running answers may finish within the grace time.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -348,10 +344,8 @@ def add_ControlServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ControlService:
-    """Manages models. Errors: NOT_FOUND for an unknown model, INVALID_ARGUMENT for
-    a bad value, FAILED_PRECONDITION for a file that is no usable GGUF,
-    RESOURCE_EXHAUSTED for a budget that is too small or a full queue,
-    UNAVAILABLE for a worker that died.
+    """Manages models. The kinds of its errors, with their statuses, are those of
+    errors.proto.
     """
 
     @staticmethod

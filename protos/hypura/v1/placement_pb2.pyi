@@ -41,6 +41,21 @@ class Bound(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     BOUND_UNSPECIFIED: _ClassVar[Bound]
     BOUND_COMPUTE: _ClassVar[Bound]
     BOUND_DRIVE: _ClassVar[Bound]
+
+class MemoryKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    MEMORY_KIND_UNSPECIFIED: _ClassVar[MemoryKind]
+    MEMORY_KIND_WEIGHTS: _ClassVar[MemoryKind]
+    MEMORY_KIND_EXPERT_SLOTS: _ClassVar[MemoryKind]
+    MEMORY_KIND_RING: _ClassVar[MemoryKind]
+    MEMORY_KIND_WORKER_PROCESS: _ClassVar[MemoryKind]
+    MEMORY_KIND_VOCABULARY: _ClassVar[MemoryKind]
+    MEMORY_KIND_KV_CACHE: _ClassVar[MemoryKind]
+    MEMORY_KIND_COMPUTE_BUFFERS: _ClassVar[MemoryKind]
+    MEMORY_KIND_WORK_BUFFER: _ClassVar[MemoryKind]
+    MEMORY_KIND_EXPERT_PREDICTION: _ClassVar[MemoryKind]
+    MEMORY_KIND_EMBEDDING_ROWS: _ClassVar[MemoryKind]
+    MEMORY_KIND_RESERVE: _ClassVar[MemoryKind]
 TIER_UNSPECIFIED: Tier
 TIER_GPU: Tier
 TIER_RAM: Tier
@@ -64,6 +79,18 @@ TENSOR_ROLE_OTHER: TensorRole
 BOUND_UNSPECIFIED: Bound
 BOUND_COMPUTE: Bound
 BOUND_DRIVE: Bound
+MEMORY_KIND_UNSPECIFIED: MemoryKind
+MEMORY_KIND_WEIGHTS: MemoryKind
+MEMORY_KIND_EXPERT_SLOTS: MemoryKind
+MEMORY_KIND_RING: MemoryKind
+MEMORY_KIND_WORKER_PROCESS: MemoryKind
+MEMORY_KIND_VOCABULARY: MemoryKind
+MEMORY_KIND_KV_CACHE: MemoryKind
+MEMORY_KIND_COMPUTE_BUFFERS: MemoryKind
+MEMORY_KIND_WORK_BUFFER: MemoryKind
+MEMORY_KIND_EXPERT_PREDICTION: MemoryKind
+MEMORY_KIND_EMBEDDING_ROWS: MemoryKind
+MEMORY_KIND_RESERVE: MemoryKind
 
 class Extent(_message.Message):
     __slots__ = ("file", "offset_bytes", "length_bytes")
@@ -180,12 +207,14 @@ class RunSettings(_message.Message):
     def __init__(self, threads: _Optional[int] = ..., batch_threads: _Optional[int] = ..., queue_depth: _Optional[int] = ..., chunk_bytes: _Optional[int] = ..., spin_count: _Optional[int] = ...) -> None: ...
 
 class MemoryItem(_message.Message):
-    __slots__ = ("name", "size_bytes")
+    __slots__ = ("name", "size_bytes", "kind")
     NAME_FIELD_NUMBER: _ClassVar[int]
     SIZE_BYTES_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
     name: str
     size_bytes: int
-    def __init__(self, name: _Optional[str] = ..., size_bytes: _Optional[int] = ...) -> None: ...
+    kind: MemoryKind
+    def __init__(self, name: _Optional[str] = ..., size_bytes: _Optional[int] = ..., kind: _Optional[_Union[MemoryKind, str]] = ...) -> None: ...
 
 class Estimate(_message.Message):
     __slots__ = ("tok_per_second", "ttft_seconds", "bytes_read_per_token", "compute_seconds_per_token", "read_seconds_per_token", "hit_rate", "bound")

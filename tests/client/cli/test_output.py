@@ -5,14 +5,15 @@ import json
 from google.protobuf import message_factory
 
 from hypura.v1 import control_pb2, inference_pb2, placement_pb2, worker_pb2
-from hypura_client.cli.output import _PRINTED_NAMES, as_dict, enum_text, printed_name, safe
+from hypura_client.cli.output import _NOT_PRINTED, _PRINTED_NAMES, as_dict, enum_text, printed_name, safe
 
 
 def test_every_message_of_the_protos_becomes_json_with_all_its_fields() -> None:
     for file in (control_pb2, inference_pb2, placement_pb2, worker_pb2):
         for descriptor in file.DESCRIPTOR.message_types_by_name.values():
             found = as_dict(message_factory.GetMessageClass(descriptor)())
-            assert list(found) == [printed_name(field) for field in descriptor.fields]
+            fields = [field for field in descriptor.fields if field.full_name not in _NOT_PRINTED]
+            assert list(found) == [printed_name(field) for field in fields]
             json.dumps(found, allow_nan=False)
 
 

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hypura.v1 import placement_pb2
 from hypura_daemon.errors import BudgetTooSmall, ContextTooLong, HypuraError, InvalidRequest
 from hypura_daemon.hardware.profile import TypeSpeed
 from hypura_daemon.models.gguf.hyperparameters import Pooling
@@ -19,9 +20,9 @@ from hypura_daemon.planning import planner as module
 from hypura_daemon.planning.dense_streaming import divide
 from hypura_daemon.planning.expert_streaming import MAX_GROUP_SLOTS, slots_bytes
 from hypura_daemon.planning.frame import Frame
-from hypura_daemon.planning.plan import LoadRequest, Mode, Plan, TensorPlacement, Tier
+from hypura_daemon.planning.plan import LoadRequest, MemoryKind, Mode, Plan, TensorPlacement, Tier
 from hypura_daemon.planning.planner import plan
-from hypura_daemon.planning.wire import plan_to_proto
+from hypura_daemon.planning.wire import MEMORY_KINDS, plan_to_proto
 from tests.daemon.planning.machines import DRIVE, machine
 from tests.daemon.planning.models import shaped
 
@@ -172,9 +173,19 @@ def test_embeddings_stay_on_the_drive_unless_they_are_the_output_too(
     _check(made)
     (embedding,) = (t for t in made.tensors if t.name == "token_embd.weight")
     assert (embedding.tier is Tier.NVME) is not tied
-    sizes = {item.name: item.size_bytes for item in made.memory}
-    assert ("embedding rows" in sizes) is not tied
-    assert sizes.get("embedding rows", 0) < embedding.size_bytes / 3
+    sizes = {item.kind: item.size_bytes for item in made.memory}
+    assert (MemoryKind.EMBEDDING_ROWS in sizes) is not tied
+    assert sizes.get(MemoryKind.EMBEDDING_ROWS, 0) < embedding.size_bytes / 3
+
+
+def test_a_plan_names_what_each_part_of_the_memory_is_for(tiny: dict[str, Model]) -> None:
+    made = plan_to_proto(_plan(shaped("qwen3-30b-a3b", tiny["tiny-moe"]), memory_limit_bytes=4 * GB)).memory
+    assert {(item.kind, item.name) for item in made} >= {
+        (placement_pb2.MEMORY_KIND_EXPERT_SLOTS, "expert slots"),
+        (placement_pb2.MEMORY_KIND_KV_CACHE, "KV cache"),
+    }
+    assert len({item.kind for item in made}) == len(made), "each kind once"
+    assert {MEMORY_KINDS[kind] for kind in MemoryKind} == set(placement_pb2.MemoryKind.values()) - {0}
 
 
 def test_groups_of_slots_reach_from_the_first_layers_to_the_last(tiny: dict[str, Model]) -> None:
@@ -300,7 +311,7 @@ def test_weights_are_repacked_only_where_the_load_has_room_for_it(tiny: dict[str
         and set(repacked) == {False, True}
     )
     tight = made[repacked.index(True) - 1]
-    there = sum(item.size_bytes for item in tight.memory if item.name in ("weights", "worker process", "vocabulary"))
+    there = sum(item.size_bytes for item in tight.memory if item.kind in module._BEFORE_THE_CONTEXT)
     assert there + large.size_bytes > tight.memory_limit_bytes
 
 
@@ -336,7 +347,7 @@ def test_what_an_encoder_embeds_is_not_up_to_the_budget(architecture: str, exact
     plans = [_plan(model, memory_limit_bytes=gb * GB, exact=exact) for gb in (8, 20, 80)]
     assert {made.ubatch_tokens for made in plans} == {2048}
     assert [made.mode for made in plans][-1] is Mode.RESIDENT is not plans[0].mode
-    buffers = [next(i.size_bytes for i in made.memory if i.name == "compute buffers") for made in plans]
+    buffers = [next(i.size_bytes for i in made.memory if i.kind is MemoryKind.COMPUTE_BUFFERS) for made in plans]
     assert min(buffers) > 2 * 4 * 2048 * numbers.vocabulary_tokens, "llama.cpp makes logits of every token"
 
 
@@ -364,7 +375,7 @@ def test_vectors_made_of_all_tokens_cost_their_logits(tiny: dict[str, Model]) ->
         pooled = replace(model, hyperparameters=replace(model.hyperparameters, pooling_type=pooling))
         made = _plan(pooled, memory_limit_bytes=8 * GB)
         assert made.ubatch_tokens == 512
-        return next(item.size_bytes for item in made.memory if item.name == "compute buffers")
+        return next(item.size_bytes for item in made.memory if item.kind is MemoryKind.COMPUTE_BUFFERS)
 
     assert buffers(Pooling.LAST) == buffers(Pooling.NONE) == buffers(Pooling.FIRST)
     assert buffers(Pooling.MEAN) == buffers(Pooling.NONE) + 2 * 4 * vocabulary * (512 - 4)

@@ -9,11 +9,12 @@ from typing import Any, cast
 import grpc
 import pytest
 
+from hypura.error_kinds import METADATA_KEY
 from hypura.v1 import inference_pb2, inference_pb2_grpc, worker_pb2
 from hypura_daemon.errors import ShuttingDown
 from hypura_daemon.inference import Inference
 from hypura_daemon.models.registry import Registry
-from hypura_daemon.rpc.errors import METADATA_KEY, ErrorInterceptor
+from hypura_daemon.rpc.errors import ErrorInterceptor
 from hypura_daemon.rpc.inference import InferenceServicer
 from tests.daemon.residency.harness import house
 from tests.daemon.test_inference import Shelf

@@ -18,7 +18,7 @@ from hypura_daemon.hardware.store import HardwareStore
 from hypura_daemon.models.manager import ModelManager
 from hypura_daemon.models.registry import Registry
 from hypura_daemon.planning.load_planner import LoadPlanner, fitted
-from hypura_daemon.planning.plan import LoadRequest, MemoryItem, Plan
+from hypura_daemon.planning.plan import LoadRequest, MemoryItem, MemoryKind, Plan
 from hypura_daemon.planning.tunings import Tunings
 from hypura_daemon.residency.pending_loads import Planner
 from hypura_daemon.residency.supervisor import Supervisor
@@ -205,7 +205,7 @@ async def test_shutdown_passes_the_grace_on() -> None:
 
 
 def test_a_resident_model_leaves_what_it_does_not_need() -> None:
-    plan = replace(make_plan("m", 1000), memory=(MemoryItem("weights", 100),))
+    plan = replace(make_plan("m", 1000), memory=(MemoryItem(MemoryKind.WEIGHTS, 100),))
     assert fitted(plan).memory_limit_bytes == 110
     assert fitted(replace(plan, memory_limit_bytes=105)).memory_limit_bytes == 105
 

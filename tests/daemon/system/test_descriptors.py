@@ -8,12 +8,13 @@ import resource
 
 import pytest
 
+from hypura.v1.errors_pb2 import ERROR_KIND_SERVER_BUSY
 from hypura_daemon.errors import ServerBusy
 from hypura_daemon.gateway.errors import http_status, message_of
 from hypura_daemon.hardware.linux import Linux
 from hypura_daemon.hardware.macos import MacOS
 from hypura_daemon.rpc.errors import status_of
-from hypura_daemon.system.descriptors import divided, raise_limit, refused_for_want
+from hypura_daemon.system.descriptors import divided, out_of_descriptors, raise_limit
 
 
 @pytest.mark.parametrize("limit", [64, 100, 256, 1024, 4096, 65536])
@@ -79,8 +80,8 @@ def test_the_system_tells_its_most() -> None:
 
 def test_want_of_descriptors_is_busy_and_no_defect() -> None:
     error = OSError(errno.EMFILE, os.strerror(errno.EMFILE), "/models/m.gguf")
-    assert isinstance(refused_for_want(error), ServerBusy)
+    assert isinstance(out_of_descriptors(error), ServerBusy)
     assert http_status(error) == 503 and "ulimit -n" in message_of(error)
-    code, words, name = status_of(error)
-    assert (code.name, name) == ("RESOURCE_EXHAUSTED", "ServerBusy") and "ulimit -n" in words
-    assert refused_for_want(OSError(errno.ENOENT, "gone")) is None
+    code, words, kind = status_of(error)
+    assert (code.name, kind) == ("RESOURCE_EXHAUSTED", ERROR_KIND_SERVER_BUSY) and "ulimit -n" in words
+    assert out_of_descriptors(OSError(errno.ENOENT, "gone")) is None
