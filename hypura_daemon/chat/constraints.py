@@ -1,7 +1,7 @@
-"""What an answer must look like: thinking first where the model thinks, then JSON, or tool calls.
+"""What an answer must look like: thinking first if the model thinks, then JSON, grammar text, or tool calls.
 
-The constraint covers the thinking too, as any text up to its closing marker, so that what it really binds
-begins where the model itself says that the thinking is over.
+The constraint covers the thinking too, as any text up to its closing marker, so that it binds only from where the
+model itself ends its thinking.
 """
 
 import json
@@ -20,10 +20,10 @@ _BLANKS = "/[ \\t\\r\\n]{1,4}/?"
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
-    """What a request asks of its answer: JSON of a schema, text of a grammar, or calls of these tools.
+class Requirements:
+    """What a request requires of its answer: JSON of a schema, text of a grammar, or calls of these tools.
 
-    must_call: calls are not optional. one_call: it is one alone.
+    must_call: calls are not optional. one_call: exactly one call.
     """
 
     json_schema: str = ""
@@ -36,24 +36,26 @@ class Wanted:
         return bool(self.json_schema or self.grammar or self.must_call)
 
 
-def wanted(json_schema: str, grammar: str, tools: Toolbox, choice: str) -> Wanted:
-    """The wishes of a request, checked. Raises InvalidRequest."""
+def requirements_of(json_schema: str, grammar: str, tools: Toolbox, choice: str) -> Requirements:
+    """The requirements of a request, checked. Raises InvalidRequest."""
     if grammar and json_schema:
         raise InvalidRequest("grammar and json_schema are both set; give one of them")
     if choice in ("", AUTO, NONE):
-        return Wanted(json_schema, grammar, tools.tools)
+        return Requirements(json_schema, grammar, tools.tools)
     if choice == REQUIRED:
         if not tools:
             raise InvalidRequest("tool_choice is 'required', but the request offers no tools; give some")
-        return Wanted(tools=tools.tools, must_call=True)
+        return Requirements(tools=tools.tools, must_call=True)
     if choice not in tools.by_name:
         known = ", ".join(tools.by_name) or "none"
-        raise InvalidRequest(f"tool_choice is {choice[:80]!r}, which is no tool on offer; the tools are: {known[:400]}")
-    return Wanted(tools=(tools.by_name[choice],), must_call=True, one_call=True)
+        raise InvalidRequest(
+            f"tool_choice is {choice[:80]!r}, which is not an offered tool; the tools are: {known[:400]}"
+        )
+    return Requirements(tools=(tools.by_name[choice],), must_call=True, one_call=True)
 
 
 def bare_constraint(limits: inference_pb2.Limits) -> worker_pb2.Constraint:
-    """What the limits say of a text that stands alone. Raises InvalidRequest."""
+    """The constraint of a completion without a chat. Raises InvalidRequest."""
     if limits.grammar and limits.json_schema:
         raise InvalidRequest("grammar and json_schema are both set; give one of them")
     if limits.grammar:
@@ -64,41 +66,41 @@ def bare_constraint(limits: inference_pb2.Limits) -> worker_pb2.Constraint:
     return worker_pb2.Constraint(any_json=True) if json.loads(text) == {} else worker_pb2.Constraint(json_schema=text)
 
 
-def constraint(wish: Wanted, form: AnswerFormat, prompt: str, *, may_think: bool) -> worker_pb2.Constraint:
-    """The constraint of the answer to a prompt; one without a form binds nothing.
+def constraint(required: Requirements, form: AnswerFormat, prompt: str, *, may_think: bool) -> worker_pb2.Constraint:
+    """The constraint of the answer to a prompt; empty if nothing is required.
 
-    may_think: thinking was not turned off. Raises InvalidRequest for what cannot be enforced.
+    may_think: thinking is not turned off. Raises InvalidRequest for what cannot be enforced.
     """
-    if not wish:
+    if not required:
         return worker_pb2.Constraint()
-    lark = Lark(form.visible(Toolbox(wish.tools)))
+    lark = Lark(form.visible(Toolbox(required.tools)))
     if form.is_harmony:
-        return lark.constraint(_harmony(lark, wish, prompt))
+        return lark.constraint(_harmony(lark, required, prompt))
     thought = _thinking(lark, form, prompt, may_think=may_think)
     calls = ""
-    if wish.must_call or (wish.tools and wish.json_schema):
-        calls = _calls(lark, form, wish)
+    if required.must_call or (required.tools and required.json_schema):
+        calls = _calls(lark, form, required)
     if not thought and not calls:
-        return bare_constraint(inference_pb2.Limits(json_schema=wish.json_schema, grammar=wish.grammar))
-    ways = [] if wish.must_call else [_content(lark, wish)]
+        return bare_constraint(inference_pb2.Limits(json_schema=required.json_schema, grammar=required.grammar))
+    ways = [] if required.must_call else [_content(lark, required)]
     ways += [calls] if calls else []
     return lark.constraint(f"{thought} {either(ways)}".strip())
 
 
-def check_wishes(wish: Wanted, form: AnswerFormat) -> None:
-    """Raise InvalidRequest for a wish that no model can fulfil, before one is loaded for it."""
-    constraint(wish, form, f"{harmony.START}assistant" if form.is_harmony else "", may_think=True)
+def check_requirements(required: Requirements, form: AnswerFormat) -> None:
+    """Raise InvalidRequest for requirements that cannot be enforced, before the model is loaded."""
+    constraint(required, form, f"{harmony.START}assistant" if form.is_harmony else "", may_think=True)
 
 
-def _content(lark: Lark, wish: Wanted) -> str:
-    if wish.grammar:
-        return lark.gbnf(wish.grammar)
-    text = schema_text(wish.json_schema)
+def _content(lark: Lark, required: Requirements) -> str:
+    if required.grammar:
+        return lark.gbnf(required.grammar)
+    text = schema_text(required.json_schema)
     return lark.schema({"type": "object"} if json.loads(text) == {} else text, "the JSON schema")
 
 
 def _thinking(lark: Lark, form: AnswerFormat, prompt: str, *, may_think: bool) -> str:
-    """What may stand before the answer itself; empty for nothing."""
+    """What may precede the answer itself; empty for nothing."""
     if form.starts_inside(prompt):
         return f"{lark.until(form.closes)} {_BLANKS}"
     if not form.opens or not may_think or form.is_closed(prompt):
@@ -106,40 +108,42 @@ def _thinking(lark: Lark, form: AnswerFormat, prompt: str, *, may_think: bool) -
     return f"( {_BLANKS} {lark.text(form.opens)} {lark.until(form.closes)} )? {_BLANKS}"
 
 
-def _calls(lark: Lark, form: AnswerFormat, wish: Wanted) -> str:
-    """Calls in the model's own syntax; empty if they are optional and cannot be held to one."""
+def _calls(lark: Lark, form: AnswerFormat, required: Requirements) -> str:
+    """Calls in the model's own syntax; empty if they are optional and that syntax cannot be enforced."""
     syntax = form.syntax
-    ways = [syntax.call(lark, tool) for tool in wish.tools]
+    ways = [syntax.call(lark, tool) for tool in required.tools]
     if not all(ways):
-        if not wish.must_call:
+        if not required.must_call:
             return ""
         raise InvalidRequest(
-            f"this model writes tool calls in a way ({syntax.name}) that cannot be enforced for the tools on offer; "
+            f"this model writes tool calls in a way ({syntax.name}) that cannot be enforced for the offered tools; "
             "leave tool_choice at auto"
         )
     one = lark.rule(" | ".join(way for way in ways if way))
-    more = "" if wish.one_call else f"( {lark.texts(syntax.between)} {one} )*"
+    more = "" if required.one_call else f"( {lark.texts(syntax.between)} {one} )*"
     return f"( {lark.texts(syntax.before)} {one} {more} {lark.texts(syntax.after)} )"
 
 
-def _harmony(lark: Lark, wish: Wanted, prompt: str) -> str:
-    """Messages: analysis that may be left out, then the final one, or a call, which ends the answer."""
-    begun = prompt.rstrip().endswith(f"{harmony.START}assistant")
-    if not begun:
-        raise InvalidRequest("this chat template does not end where a message begins; its answers cannot be enforced")
+def _harmony(lark: Lark, required: Requirements, prompt: str) -> str:
+    """Harmony messages: an optional analysis, then the final message, or a call, which ends the answer."""
+    at_message_start = prompt.rstrip().endswith(f"{harmony.START}assistant")
+    if not at_message_start:
+        raise InvalidRequest(
+            "this chat template does not end at the start of a message; its answers cannot be constrained"
+        )
     analysis = lark.rule(
         f"{lark.text(harmony.CHANNEL + 'analysis' + harmony.MESSAGE)} {lark.until(harmony.END)} "
         f"{lark.text(harmony.START + 'assistant')}"
     )
-    ways = [] if wish.must_call else [_final(lark, wish)]
-    if wish.must_call or wish.json_schema:
-        ways += [_harmony_call(lark, tool) for tool in wish.tools]
+    ways = [] if required.must_call else [_final(lark, required)]
+    if required.must_call or required.json_schema:
+        ways += [_harmony_call(lark, tool) for tool in required.tools]
     return f"{analysis}? {either(ways)}"
 
 
-def _final(lark: Lark, wish: Wanted) -> str:
+def _final(lark: Lark, required: Requirements) -> str:
     kind = f'( " "? {lark.text(harmony.CONSTRAIN + "json")} )?'
-    return f"{lark.text(harmony.CHANNEL + 'final')} {kind} {lark.text(harmony.MESSAGE)} {_content(lark, wish)}"
+    return f"{lark.text(harmony.CHANNEL + 'final')} {kind} {lark.text(harmony.MESSAGE)} {_content(lark, required)}"
 
 
 def _harmony_call(lark: Lark, tool: Tool) -> str:

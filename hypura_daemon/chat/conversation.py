@@ -1,4 +1,4 @@
-"""A conversation as chat templates want it, out of a chat request's messages."""
+"""A conversation in the form for chat templates, from a chat request's messages."""
 
 import hashlib
 import json
@@ -22,12 +22,12 @@ def _tool_call(call: Mapping[str, Any], what: str) -> dict[str, Any]:
         try:
             arguments = json.loads(arguments) if arguments.strip() else {}
         except (ValueError, RecursionError):
-            pass  # A model wrote them, and sees them again as it did.
+            pass  # A model wrote them so, and sees them unchanged.
     return {"type": "function", **call, "function": {**function, "arguments": arguments}}
 
 
 def template_messages(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
-    """The messages with the keys that Hugging Face's templates know. Raises InvalidRequest."""
+    """The messages with the keys that Hugging Face's templates use. Raises InvalidRequest."""
     if not messages:
         raise InvalidRequest("the conversation has no message; give at least one")
     result: list[dict[str, Any]] = []
@@ -48,15 +48,14 @@ def template_messages(messages: Sequence[ChatMessage]) -> list[dict[str, Any]]:
 
 
 def for_template(messages: Sequence[Mapping[str, Any]], template: str) -> list[dict[str, Any]]:
-    """The messages as this template takes them.
+    """The messages in the form for this template.
 
-    A developer's messages are the system's where the template does not know developers; calls and answers
-    that came without ids get them, in order; ids have nine letters where the template insists on that;
-    an answer of a tool knows its tool's name.
+    A developer's messages become the system's if the template does not know developers. Calls and results without ids
+    get ids, in order; they have nine letters if the template requires that. A tool's result gets its tool's name.
     """
     short = "== 9" in template or "!= 9" in template
     result: list[dict[str, Any]] = []
-    waiting: list[tuple[str, str]] = []  # Id and name of the calls that are not answered yet.
+    waiting: list[tuple[str, str]] = []  # Id and name of the calls without a result so far.
     names: dict[str, str] = {}
     for message in messages:
         item = dict(message)
@@ -72,9 +71,9 @@ def for_template(messages: Sequence[Mapping[str, Any]], template: str) -> list[d
             if ".items()" in template or "|items" in template:
                 item["tool_calls"] = [_with_object(call) for call in item["tool_calls"]]
             if item.get("thinking") and item["content"] and harmony.CHANNEL in template:
-                del item["thinking"]  # gpt-oss takes either beside calls.
+                del item["thinking"]  # gpt-oss allows only one of them beside calls.
         if item["role"] == "tool":
-            given = item.get("tool_call_id") or _answered(waiting, item.get("name", ""))
+            given = item.get("tool_call_id") or _answered_call(waiting, item.get("name", ""))
             waiting = [call for call in waiting if call[0] != given]
             if given:
                 item["tool_call_id"] = _short_id(given) if short else given
@@ -87,27 +86,27 @@ def for_template(messages: Sequence[Mapping[str, Any]], template: str) -> list[d
 
 
 def _with_object(call: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The call with an object as its arguments, for a template that goes through its members."""
+    """The call with an object as its arguments, for a template that iterates over them."""
     function = call["function"]
     if isinstance(function["arguments"], Mapping):
         return call
     return {**call, "function": {**function, "arguments": {"arguments": function["arguments"]}}}
 
 
-def _answered(waiting: Sequence[tuple[str, str]], name: str) -> str:
-    """The id of the first call that waits for this tool's answer, of any tool if it has no name; empty for none."""
+def _answered_call(waiting: Sequence[tuple[str, str]], name: str) -> str:
+    """The id of the first call without a result of this tool, or of any tool if the name is empty; empty for none."""
     return next((number for number, called in waiting if not name or called == name), "")
 
 
 def _short_id(number: str) -> str:
-    """Nine letters and digits that stand for an id, always the same ones."""
+    """Nine letters and digits for an id, the same for the same id."""
     if len(number) == 9 and number.isascii() and number.isalnum():
         return number
     return hashlib.sha256(number.encode()).hexdigest()[:9]
 
 
 def chat_template(metadata: Mapping[str, Any], *, with_tools: bool) -> str:
-    """The template of a model's file, its variant for tools where it has one; empty if it has none."""
+    """The template of a model's file, with tools its variant for tools if there is one; empty if there is none."""
     variants = ["tokenizer.chat_template"]
     if with_tools:
         variants.insert(0, "tokenizer.chat_template.tool_use")

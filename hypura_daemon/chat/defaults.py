@@ -1,4 +1,4 @@
-"""What a Modelfile sets, under what the request says."""
+"""A model's Modelfile parameters as defaults for what a request leaves out."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,7 @@ from hypura_daemon.models.overrides import parameter_value
 from hypura_daemon.residency.lease import Use
 
 _MAX_INTEGER = (1 << 31) - 1
-_LEAST_CONTEXT_TOKENS = 4
+_MIN_CONTEXT_TOKENS = 4
 _SAMPLING = frozenset(
     (
         "temperature top_k top_p min_p typical_p repeat_last_n repeat_penalty presence_penalty frequency_penalty seed"
@@ -17,12 +17,12 @@ _SAMPLING = frozenset(
 Parameters = Iterable[tuple[str, str]]
 
 
-def sampling_with(asked: inference_pb2.Sampling, parameters: Parameters) -> inference_pb2.Sampling:
-    """The sampling, with the parameters for what it leaves out."""
+def sampling_with(requested: inference_pb2.Sampling, parameters: Parameters) -> inference_pb2.Sampling:
+    """The requested sampling, with the parameters for what it leaves out."""
     sampling = inference_pb2.Sampling()
-    sampling.CopyFrom(asked)
+    sampling.CopyFrom(requested)
     for name, text in parameters:
-        if name in _SAMPLING and not asked.HasField(name):
+        if name in _SAMPLING and not requested.HasField(name):
             value = parameter_value(name, text)
             if name == "seed":
                 value = int(value) & 0xFFFFFFFF
@@ -32,25 +32,25 @@ def sampling_with(asked: inference_pb2.Sampling, parameters: Parameters) -> infe
     return sampling
 
 
-def limits_with(asked: inference_pb2.Limits, parameters: Parameters) -> inference_pb2.Limits:
-    """The limits, with the parameters for what they leave out."""
+def limits_with(requested: inference_pb2.Limits, parameters: Parameters) -> inference_pb2.Limits:
+    """The requested limits, with the parameters for what they leave out."""
     limits = inference_pb2.Limits()
-    limits.CopyFrom(asked)
+    limits.CopyFrom(requested)
     for name, text in parameters:
-        if name == "stop" and not asked.stop:
+        if name == "stop" and not requested.stop:
             limits.stop.append(text)
-        elif name == "num_predict" and not asked.HasField("max_tokens"):
+        elif name == "num_predict" and not requested.HasField("max_tokens"):
             limits.max_tokens = max(-1, min(int(parameter_value(name, text)), _MAX_INTEGER))
     return limits
 
 
-def use_with(asked: inference_pb2.ModelUse, parameters: Parameters, trained_tokens: int) -> Use:
-    """How the model is held; a context that is named is content with less than its number, and at least Ollama's 4."""
-    tokens = asked.context_tokens
+def use_with(requested: inference_pb2.ModelUse, parameters: Parameters, trained_tokens: int) -> Use:
+    """How the model is used. The requested context is at least Ollama's 4 tokens, and at most the trained length."""
+    tokens = requested.context_tokens
     for name, text in parameters:
-        if name == "num_ctx" and not asked.context_tokens:
+        if name == "num_ctx" and not requested.context_tokens:
             tokens = max(0, int(parameter_value(name, text)))
     if tokens:
-        tokens = min(max(tokens, _LEAST_CONTEXT_TOKENS), trained_tokens)
-    keep_alive = asked.keep_alive_seconds if asked.HasField("keep_alive_seconds") else None
+        tokens = min(max(tokens, _MIN_CONTEXT_TOKENS), trained_tokens)
+    keep_alive = requested.keep_alive_seconds if requested.HasField("keep_alive_seconds") else None
     return Use(keep_alive, tokens, enough_tokens=0)

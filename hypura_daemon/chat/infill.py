@@ -1,4 +1,4 @@
-"""Filling in the middle: which tokens of a vocabulary say where the gap is."""
+"""Filling in the middle: the tokens of a vocabulary that mark the gap."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,24 +13,24 @@ _KEYS = (
 
 @dataclass(frozen=True, slots=True)
 class InfillTokens:
-    """The tokens that stand before the text before the gap, before the text behind it, and where the answer begins.
+    """The tokens before the text that precedes the gap, before the text that follows it, and before the answer.
 
-    Models without a token for the last have the text behind first.
+    For models without a token for the answer, the text that follows the gap comes first.
     """
 
     prefix: int
     suffix: int
     middle: int | None
 
-    def prompt(self, bos: Sequence[int], before: Sequence[int], behind: Sequence[int]) -> list[int]:
+    def prompt(self, bos: Sequence[int], before: Sequence[int], after: Sequence[int]) -> list[int]:
         """The prompt's tokens."""
         if self.middle is None:
-            return [*bos, self.suffix, *behind, self.prefix, *before]
-        return [*bos, self.prefix, *before, self.suffix, *behind, self.middle]
+            return [*bos, self.suffix, *after, self.prefix, *before]
+        return [*bos, self.prefix, *before, self.suffix, *after, self.middle]
 
 
 def infill_tokens(metadata: Mapping[str, Any]) -> InfillTokens | None:
-    """The tokens that a model's file names; None if it does not name enough of them."""
+    """The tokens from a model's metadata; None if those for prefix and suffix are not both there."""
     found: dict[str, int] = {}
     for part, keys in _KEYS:
         values = (metadata.get(f"tokenizer.ggml.{key}") for key in keys)

@@ -1,4 +1,4 @@
-"""A chat request with all that is decided before its model is loaded."""
+"""A chat request, with all that is decided before its model is loaded."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -6,7 +6,7 @@ from typing import Any
 
 from hypura.v1 import inference_pb2, worker_pb2
 from hypura_daemon.chat.answers.formats import format_of
-from hypura_daemon.chat.constraints import NONE, Wanted, check_wishes, constraint, wanted
+from hypura_daemon.chat.constraints import NONE, Requirements, check_requirements, constraint, requirements_of
 from hypura_daemon.chat.conversation import chat_template, for_template, template_messages
 from hypura_daemon.chat.defaults import limits_with, sampling_with, use_with
 from hypura_daemon.chat.parts import Parser
@@ -30,14 +30,14 @@ from hypura_daemon.residency.lease import Use
 
 @dataclass(frozen=True, slots=True)
 class ChatJob:
-    """messages and tools are as templates want them; the toolbox is what answers are read with."""
+    """messages and tools are in the form for templates; the toolbox is for parsing the answer."""
 
     template: Template
     messages: Sequence[Mapping[str, Any]]
     tools: Sequence[Mapping[str, Any]]
     toolbox: Toolbox
     thinking: Thinking
-    wanted: Wanted
+    requirements: Requirements
     sampling: inference_pb2.Sampling
     limits: inference_pb2.Limits
     use: Use
@@ -48,7 +48,7 @@ class ChatJob:
     is_files_template: bool = False
 
     def usable(self) -> "ChatJob":
-        """The same with the default template, where that of the model's file cannot be used.
+        """This job, with the default template if that of the model's file cannot be used.
 
         Raises InvalidRequest. May take seconds, so call it outside the event loop.
         """
@@ -58,7 +58,7 @@ class ChatJob:
         if self.template.text and not error:
             return self
         if self.tools:
-            raise InvalidRequest(error or "the model has no chat template, so no tools can be offered to it")
+            raise InvalidRequest(error or "the model has no chat template, so it cannot be offered tools")
         limits = inference_pb2.Limits()
         limits.CopyFrom(self.limits)
         limits.stop.extend(stop for stop in PLAIN_STOPS if stop not in limits.stop)
@@ -66,11 +66,11 @@ class ChatJob:
 
     @property
     def own_stops(self) -> frozenset[str]:
-        """Stop strings of the default template, which no client is told of."""
+        """Stop strings of the default template, which are not reported to clients."""
         return frozenset(PLAIN_STOPS) if self.template.text == PLAIN else frozenset()
 
     def prompt(self, bos: str, eos: str, first: int = 0, controls: ControlTexts = NO_CONTROLS) -> Prompt:
-        """The prompt, without the messages before number `first` that are not the system's.
+        """The prompt, without the messages before number `first`, except those of the system.
 
         Raises InvalidRequest. May take seconds, so call it outside the event loop.
         """
@@ -83,8 +83,8 @@ class ChatJob:
         )
 
     def constraint(self, prompt: str) -> worker_pb2.Constraint:
-        """What binds the answer to this prompt."""
-        return constraint(self.wanted, self.template.form, prompt, may_think=self.thinking.asked is not False)
+        """The constraint of the answer to this prompt."""
+        return constraint(self.requirements, self.template.form, prompt, may_think=self.thinking.requested is not False)
 
     def parser(self, prompt: str) -> Parser:
         """A parser for the answer to this prompt."""
@@ -97,13 +97,13 @@ class ChatJob:
 
     @property
     def starts(self) -> list[int]:
-        """Where a shortened conversation may begin, but for its first message: at a user's turn, at last the last."""
+        """Where a shortened conversation may begin: at a later user's turn, or else at the last message."""
         turns = [i for i, message in enumerate(self.messages) if message["role"] == "user" and i > 0]
         return turns or [len(self.messages) - 1]
 
 
 def chat_job(request: ChatRequest, model: Model, overrides: Overrides) -> ChatJob:
-    """The request, checked against the model and with its overrides put in. Raises InvalidRequest."""
+    """The job of a request, checked against the model and completed with its overrides. Raises InvalidRequest."""
     check_sizes(request)
     messages = template_messages(request.messages)
     tools = [] if request.tool_choice == NONE else list(request.tools)
@@ -115,23 +115,23 @@ def chat_job(request: ChatRequest, model: Model, overrides: Overrides) -> ChatJo
     if request.template:
         capabilities = templated(capabilities, request.template, style_of(request.template))
     thinking = _thinking(request, able="thinking" in capabilities)
-    for wished, name in ((bool(tools), "tools"), (bool(thinking.asked), "thinking")):
-        if wished and name not in capabilities:
+    for requested, name in ((bool(tools), "tools"), (bool(thinking.requested), "thinking")):
+        if requested and name not in capabilities:
             raise InvalidRequest(f'"{request.model}" does not support {name}')
     if not request.context:
         messages = [{"role": role, "content": content} for role, content in overrides.messages] + messages
         if overrides.system and not any(message["role"] == "system" for message in messages):
             messages = [{"role": "system", "content": overrides.system}, *messages]
     limits = limits_with(request.limits, overrides.parameters)
-    wish = wanted(limits.json_schema, limits.grammar, offered, request.tool_choice)
-    check_wishes(wish, template.form)
+    requirements = requirements_of(limits.json_schema, limits.grammar, offered, request.tool_choice)
+    check_requirements(requirements, template.form)
     return ChatJob(
         template=template,
         messages=for_template(messages, template.text),
         tools=tools,
         toolbox=offered,
         thinking=thinking,
-        wanted=wish,
+        requirements=requirements,
         sampling=sampling_with(request.sampling, overrides.parameters),
         limits=limits,
         use=use_with(request.use, overrides.parameters, model.hyperparameters.context_length),
@@ -152,10 +152,12 @@ def adaptations(model: Model, overrides: Overrides) -> list[str]:
     if template is None:
         return []
     if not template.text:
-        return ["The file has no chat template: conversations are told as ChatML, or as lines that begin with User:."]
+        return [
+            "The file has no chat template: conversations are written as ChatML, or as lines that begin with User:."
+        ]
     if not overrides.template and template.error:
         return [
-            "The file's chat template cannot be used, and conversations are told as ChatML, or as lines that begin "
+            "The file's chat template cannot be used: conversations are written as ChatML, or as lines that begin "
             f"with User: ({template.error})."
         ]
     found = dict.fromkeys(template.needs(tools=False).sentences)
@@ -166,12 +168,12 @@ def adaptations(model: Model, overrides: Overrides) -> list[str]:
     return list(found)
 
 
-def _template(asked: str, model: Model, overrides: Overrides, *, with_tools: bool) -> Template | None:
-    """The request's template, the Modelfile's, or the file's own, which may be empty; None if it does not chat."""
+def _template(requested: str, model: Model, overrides: Overrides, *, with_tools: bool) -> Template | None:
+    """The template of the request, the Modelfile, or the file, which may be empty; None if the model cannot chat."""
     if "completion" not in model.capabilities:
         return None
-    if asked:
-        return Template(asked, style_of(asked), format_of(asked))
+    if requested:
+        return Template(requested, style_of(requested), format_of(requested))
     if overrides.template:
         return Template(overrides.template, overrides.template_style, format_of(overrides.template))
     text = chat_template(model.metadata, with_tools=with_tools)
@@ -182,7 +184,7 @@ def _thinking(request: ChatRequest, *, able: bool) -> Thinking:
     level = request.think_level
     if level and level not in LEVELS:
         raise InvalidRequest(f"think_level is {level[:40]!r}; give one of {', '.join(LEVELS)}, or leave it out")
-    asked = request.think
-    if asked is None and (able if request.think_if_able else level):
-        asked = True
-    return Thinking(asked, level if asked else "")
+    requested = request.think
+    if requested is None and (able if request.think_if_able else level):
+        requested = True
+    return Thinking(requested, level if requested else "")

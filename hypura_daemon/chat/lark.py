@@ -1,6 +1,6 @@
-"""Writes the constraint of an answer: Lark, the schemas it names, and the model's markers.
+"""Writes the constraint of an answer: Lark rules, the schemas they refer to, and the model's markers.
 
-Workers turn it into llguidance's grammar. Nothing of a schema is read here but its size.
+Workers turn it into llguidance's grammar. Of a schema only the size and depth are checked here.
 https://github.com/guidance-ai/llguidance/blob/main/docs/syntax.md
 """
 
@@ -15,11 +15,11 @@ from hypura_daemon.errors import InvalidRequest
 MAX_SCHEMA_CHARACTERS = 1 << 18
 MAX_SCHEMA_DEPTH = 100
 KEY, ITEM = '": "', '", "'
-"""What stands behind a key, and between members, in JSON as workers write it."""
+"""What follows a key, and what separates members, in JSON as workers write it."""
 
 
 class Lark:
-    """Rules, as they are added. markers: texts that may be tokens of their own, which the worker knows."""
+    """A grammar to which rules are added. markers: texts that may be single tokens; the worker knows which are."""
 
     def __init__(self, markers: Iterable[str] = ()) -> None:
         known = sorted(filter(None, markers), key=len, reverse=True)
@@ -29,17 +29,17 @@ class Lark:
         self._parts: list[worker_pb2.ConstraintPart] = []
 
     def text(self, text: str) -> str:
-        """The text; the markers in it are markers."""
+        """This text, with the markers in it as markers."""
         pieces = self._split.split(text) if self._split is not None else [text]
         found = [self._marker(piece, until=False) if i % 2 else plain(piece) for i, piece in enumerate(pieces) if piece]
         return " ".join(found)
 
     def texts(self, texts: Iterable[str]) -> str:
-        """Texts in a row; "\\n?" and " ?" are white space that may be left out."""
+        """These texts in a row; "\\n?" and " ?" are optional white space."""
         return " ".join(f"{plain(text[0])}?" if text in (" ?", "\n?") else self.text(text) for text in texts if text)
 
     def until(self, text: str) -> str:
-        """Any text up to and with the first occurrence of this one."""
+        """Any text up to and including the first occurrence of this one."""
         pieces = [piece for piece in self._split.split(text) if piece] if self._split is not None else [text]
         first, *rest = pieces
         if self._split is not None and rest and not self._split.fullmatch(first):
@@ -47,22 +47,22 @@ class Lark:
         return " ".join([self._marker(first, until=True), *map(self.text, rest)])
 
     def schema(self, schema: Any, what: str) -> str:
-        """JSON of a schema, given as JSON text or as what that says. Raises InvalidRequest."""
+        """JSON of a schema, which is given as JSON text or as parsed. Raises InvalidRequest."""
         text = schema_text(schema, what)
         return self._part(worker_pb2.ConstraintPart(what=what, json_schema=text))
 
     def gbnf(self, text: str) -> str:
-        """Text of a client's grammar."""
+        """Text of a client's GBNF grammar."""
         return self._part(worker_pb2.ConstraintPart(what="the grammar", gbnf=text))
 
     def rule(self, body: str) -> str:
-        """A new rule; returns its name."""
+        """Add a rule; returns its name."""
         name = f"r{len(self._rules)}"
         self._rules[name] = body
         return name
 
     def constraint(self, start: str) -> worker_pb2.Constraint:
-        """The constraint whose first rule this is."""
+        """The constraint with this start rule."""
         rules = {"start": start, **self._rules}
         return worker_pb2.Constraint(
             lark="\n".join(f"{name}: {body}" for name, body in rules.items()),
@@ -83,7 +83,7 @@ class Lark:
 
 
 def plain(text: str) -> str:
-    """The text as a literal."""
+    """The text as a Lark literal."""
     return json.dumps(text)
 
 
@@ -94,14 +94,14 @@ def either(ways: Iterable[str]) -> str:
 
 
 def schema_text(schema: Any, what: str = "the JSON schema") -> str:
-    """The JSON text of a schema whose size and depth are in bounds; it is not read further. Raises InvalidRequest."""
+    """The JSON text of a schema whose size and depth are within bounds; no more is checked. Raises InvalidRequest."""
     try:
         if isinstance(schema, str):
             text, value = schema, json.loads(schema) if len(schema) <= MAX_SCHEMA_CHARACTERS else {}
         else:
             text, value = json.dumps(schema, ensure_ascii=False), schema
     except (ValueError, RecursionError) as error:
-        raise InvalidRequest(f"{what} is no valid JSON: {error}") from error
+        raise InvalidRequest(f"{what} is not valid JSON: {error}") from error
     if len(text) > MAX_SCHEMA_CHARACTERS:
         raise InvalidRequest(f"{what} has {len(text)} characters; {MAX_SCHEMA_CHARACTERS} are allowed")
     if not isinstance(value, dict | bool):

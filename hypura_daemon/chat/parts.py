@@ -10,7 +10,7 @@ from hypura.v1 import inference_pb2, worker_pb2
 
 
 class Kind(Enum):
-    """What a part is. MARKUP has no text: it says that all text so far has been accounted for."""
+    """The kind of a part. MARKUP has no text: it means that all text so far is accounted for."""
 
     THINKING = auto()
     CONTENT = auto()
@@ -20,7 +20,7 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A piece of an answer. A call's name is the tool's, and its text the JSON of its arguments."""
+    """A piece of an answer. Of a call, the name is the tool's, and the text the JSON of its arguments."""
 
     kind: Kind
     text: str = ""
@@ -31,9 +31,9 @@ MARKUP = Part(Kind.MARKUP)
 
 
 class Parser(Protocol):
-    """Takes the text of an answer in any pieces and gives its parts, in order.
+    """Takes the text of an answer in any pieces and returns its parts, in order.
 
-    However the text is cut, the parts joined are the same; nothing but white space around markup is lost.
+    The parts, joined, do not depend on how the text is cut; only white space around markup is dropped.
     """
 
     def push(self, text: str) -> list[Part]:
@@ -42,13 +42,13 @@ class Parser(Protocol):
     def finish(self, *, cut: bool = False) -> list[Part]:
         """The rest, when the answer has ended.
 
-        cut: a limit or a stop string ended it, not the model. Markup that was cut off, the beginning of a marker or
-        a call that is not whole, is then dropped; where the model itself ended so, it is content.
+        cut: a limit or a stop string ended the answer, not the model. Incomplete markup, such as the beginning of a
+        marker or of a call, is then dropped; if the model itself ended there, it is content.
         """
 
 
 def overlap(text: str, markers: Iterable[str]) -> int:
-    """Length of the longest end of the text that is a beginning of a marker, but not all of it."""
+    """The length of the longest end of the text that is the beginning of a marker, but not a whole marker."""
     longest = 0
     for marker in markers:
         for length in range(min(len(text), len(marker) - 1), longest, -1):
@@ -64,8 +64,8 @@ _ID_BYTES = 9
 class Answering:
     """Turns the messages of a worker into those of a chat.
 
-    Every token is told once: with the text that it makes, or, where it is markup or part of a call, in a
-    chunk that has neither text nor thinking.
+    Every token is reported once: with the text that it makes, or, if it is markup or part of a call, in a chunk with
+    neither text nor thinking.
     """
 
     def __init__(self, parser: Parser) -> None:
@@ -74,22 +74,22 @@ class Answering:
         self._logprobs: list[inference_pb2.TokenLogprobs] = []
 
     def events(self, message: worker_pb2.WorkerGenerateResponse) -> Iterator[inference_pb2.ChatResponse]:
-        """What a message of the worker means."""
+        """The chat messages for a message of the worker."""
         if message.HasField("prefill"):
             yield inference_pb2.ChatResponse(prefill=message.prefill)
         elif message.HasField("chunk"):
             self._token_ids.extend(message.chunk.token_ids)
             self._logprobs.extend(message.chunk.logprobs)
-            yield from self._told(self._parser.push(message.chunk.text))
+            yield from self._chat_messages(self._parser.push(message.chunk.text))
         elif message.HasField("finished"):
             end = message.finished
             cut = end.reason == inference_pb2.FINISH_REASON_LENGTH or bool(end.stop_string)
-            yield from self._told(self._parser.finish(cut=cut))
+            yield from self._chat_messages(self._parser.finish(cut=cut))
             if self._token_ids:
                 yield self._chunk("", "")
             yield inference_pb2.ChatResponse(finished=message.finished)
 
-    def _told(self, parts: Sequence[Part]) -> Iterator[inference_pb2.ChatResponse]:
+    def _chat_messages(self, parts: Sequence[Part]) -> Iterator[inference_pb2.ChatResponse]:
         parts = _joined(parts)
         last = max((i for i, part in enumerate(parts) if part.kind in (Kind.THINKING, Kind.CONTENT)), default=-1)
         if parts and last < 0 and self._token_ids:
@@ -114,7 +114,7 @@ class Answering:
 
 
 def _joined(parts: Sequence[Part]) -> list[Part]:
-    """Neighbours of the same kind as one."""
+    """The parts, with neighbours of the same kind joined."""
     joined: list[Part] = []
     for part in parts:
         if joined and joined[-1].kind is part.kind and part.kind is not Kind.CALL:

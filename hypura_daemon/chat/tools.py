@@ -1,4 +1,4 @@
-"""The tools that a request offers, and what models write as arguments turned into what was asked for."""
+"""The tools that a request offers, and their arguments as models write them, converted by the tools' schemas."""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -20,14 +20,14 @@ class Tool:
     parameters: Mapping[str, Any]
 
     def schema_of(self, parameter: str) -> Any:
-        """The schema of one argument; that of any value if the tool does not describe it."""
+        """The schema of one argument; {}, which allows any value, if the tool does not describe it."""
         properties = self.parameters.get("properties")
         return properties.get(parameter, {}) if isinstance(properties, Mapping) else {}
 
 
 @dataclass(frozen=True, slots=True)
 class Toolbox:
-    """The tools on offer, in their order."""
+    """The offered tools, in their order."""
 
     tools: tuple[Tool, ...] = ()
     by_name: Mapping[str, Tool] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class Toolbox:
         return bool(self.tools)
 
     def argument(self, tool: str, parameter: str, text: str) -> Any:
-        """An argument that was written as plain text: text where the tool wants text, else the JSON that it is."""
+        """The value of an argument written as plain text: that text if the tool expects text, else parsed as JSON."""
         known = self.by_name.get(tool)
         types = _types(known.schema_of(parameter)) if known else frozenset()
         if "null" in types and text.strip() == "null":
@@ -53,7 +53,7 @@ class Toolbox:
 
 
 def toolbox(tools: Iterable[Mapping[str, Any]]) -> Toolbox:
-    """The tools out of OpenAI's form. Raises InvalidRequest."""
+    """The tools from OpenAI's format. Raises InvalidRequest."""
     found = []
     for number, tool in enumerate(tools, start=1):
         function = tool.get("function", tool)
@@ -65,13 +65,13 @@ def toolbox(tools: Iterable[Mapping[str, Any]]) -> Toolbox:
             )
         parameters = function.get("parameters") or {}
         if not isinstance(parameters, Mapping):
-            raise InvalidRequest(f"the parameters of tool {name!r} are no JSON schema; give an object")
+            raise InvalidRequest(f"the parameters of tool {name!r} are not a JSON schema; give an object")
         found.append(Tool(name, parameters))
     return Toolbox(tuple(found), {tool.name: tool for tool in found})
 
 
 def loads(text: str) -> Any:
-    """JSON as models write it, with line breaks in strings. Raises ValueError for all that is none."""
+    """Parse JSON as models write it, with line breaks in strings. Raises ValueError."""
     try:
         return json.loads(text, strict=False, parse_constant=_no_constant)
     except RecursionError as error:
@@ -79,13 +79,13 @@ def loads(text: str) -> Any:
 
 
 def call(name: str, arguments: Mapping[str, Any]) -> Part:
-    """A call's part. Halves of surrogate pairs, which UTF-8 cannot carry, become U+FFFD."""
+    """The part of an answer for a call. Lone surrogates, which UTF-8 cannot encode, become U+FFFD."""
     text = json.dumps(arguments, ensure_ascii=False)
-    return Part(Kind.CALL, _whole(text), _whole(name))
+    return Part(Kind.CALL, _without_surrogates(text), _without_surrogates(name))
 
 
 def json_calls(value: Any) -> list[Part]:
-    """The calls in {"name", "arguments"}, under the names that models use for those, or in a list of such.
+    """The calls in an object {"name", "arguments"}, or in a list of such, under the keys that models use.
 
     Empty if it is anything else.
     """
@@ -126,9 +126,9 @@ def _types(schema: Any) -> frozenset[str]:
     return frozenset(one for one in types if isinstance(one, str))
 
 
-def _whole(text: str) -> str:
+def _without_surrogates(text: str) -> str:
     return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")

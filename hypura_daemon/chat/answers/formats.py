@@ -1,4 +1,4 @@
-"""How a model's answers are built, as its template shows: the markers of its thinking, and how it calls tools."""
+"""The format of a model's answers, as its template shows it: the markers of thinking, and the syntax of tool calls."""
 
 from dataclasses import dataclass
 from functools import lru_cache
@@ -27,7 +27,7 @@ _SWITCHES = ("enable_thinking", "thinking", ".Think", ".IsThinkSet", "reasoning"
 
 @dataclass(frozen=True, slots=True)
 class AnswerFormat:
-    """opens and closes are the markers of thinking, empty for none; switchable: the template can turn it off."""
+    """opens and closes are the markers of thinking, empty for none; switchable: the template can turn thinking off."""
 
     is_harmony: bool
     opens: str
@@ -41,7 +41,7 @@ class AnswerFormat:
         return self.is_harmony or bool(self.opens)
 
     def visible(self, tools: Toolbox) -> tuple[str, ...]:
-        """The tokens that must be seen to read an answer, control tokens or not."""
+        """The tokens that the parser needs to see, control tokens or not."""
         if self.is_harmony:
             return harmony.VISIBLE
         marks = [mark for mark in (self.opens.removesuffix("thought\n"), self.closes) if mark]
@@ -52,11 +52,11 @@ class AnswerFormat:
         return bool(self.opens) and prompt.rstrip().endswith(self.opens.rstrip())
 
     def is_closed(self, prompt: str) -> bool:
-        """Whether the prompt ends with thinking that is over, so that the answer has none."""
+        """Whether the prompt ends with completed thinking, so that the answer has none."""
         return bool(self.closes) and prompt.rstrip().endswith(self.closes)
 
     def without_thinking(self, prompt: str) -> str:
-        """The prompt with thinking that is over, for a template that has no way to leave it out."""
+        """The prompt with completed, empty thinking, for a template that cannot turn thinking off."""
         if self.starts_inside(prompt):
             return f"{prompt.rstrip()}\n\n{self.closes}\n\n"
         if self.opens and not self.switchable and not self.is_closed(prompt):
@@ -64,13 +64,13 @@ class AnswerFormat:
         return prompt
 
     def parser(self, prompt: str, tools: Toolbox) -> Parser:
-        """A parser for the answer to this prompt; calls are read only if there are tools."""
+        """A parser for the answer to this prompt; calls are parsed only if there are tools."""
         if self.is_harmony:
-            begun = prompt.rpartition(harmony.START)[2]
-            if harmony.MESSAGE not in begun or harmony.END in begun:
+            message = prompt.rpartition(harmony.START)[2]
+            if harmony.MESSAGE not in message or harmony.END in message:
                 return HarmonyParser(tools)
             return HarmonyParser(
-                tools, Kind.THINKING if "analysis" in begun.partition(harmony.MESSAGE)[0] else Kind.CONTENT
+                tools, Kind.THINKING if "analysis" in message.partition(harmony.MESSAGE)[0] else Kind.CONTENT
             )
         return TaggedParser(
             self.opens,
@@ -83,7 +83,7 @@ class AnswerFormat:
 
 @lru_cache(maxsize=32)
 def format_of(template: str) -> AnswerFormat:
-    """The format that a chat template shows, be it jinja or Go."""
+    """The format that a chat template shows, jinja or Go."""
     if harmony.CHANNEL in template and harmony.MESSAGE in template:
         return AnswerFormat(True, "", "", switchable=False, syntax=JSON)
     shown = ((opens, closes) for opens, closes in _THINKING if closes in template or opens.rstrip() in template)

@@ -29,7 +29,7 @@ class _State(Enum):
 
 
 class HarmonyParser:
-    """See above; a Parser. inside: the prompt ends in the midst of a message's text, which is of this kind."""
+    """A Parser; see above. inside: the kind of the message in whose text the prompt ends, if it ends in one."""
 
     def __init__(self, tools: Toolbox, inside: Kind | None = None) -> None:
         self._tools = tools
@@ -71,14 +71,14 @@ class HarmonyParser:
         if waiting and not self._final:
             return False
         if waiting and (self._cut or self._buffer.lstrip().startswith((CHANNEL, START))):
-            self._buffer = ""  # A header that was cut off: these tokens are never text.
+            self._buffer = ""  # An incomplete header: its tokens are never text.
             return False
         self._kind, self._state = Kind.CONTENT, _State.BODY
         return True
 
     def _may_be_header(self, text: str) -> bool:
-        begun = text.lstrip()
-        return any(begun.startswith(one) or one.startswith(begun) for one in _HEADERS_BEGIN)
+        start = text.lstrip()
+        return any(start.startswith(one) or one.startswith(start) for one in _HEADERS_BEGIN)
 
     def _open(self, header: str) -> None:
         channel, recipient = _CHANNEL_NAME.search(header), _RECIPIENT.search(header)
@@ -114,12 +114,12 @@ class HarmonyParser:
         return call(self._name, arguments) if isinstance(arguments, dict) else Part(Kind.CONTENT, text)
 
     def _between(self, parts: list[Part]) -> bool:
-        """Nothing but the next message's start belongs here; anything else is content."""
-        begun = self._buffer.lstrip()
-        if begun.startswith(START):
-            self._buffer, self._state = begun[len(START) :], _State.HEADER
+        """Between messages: only the next message's start is expected; anything else is content."""
+        start = self._buffer.lstrip()
+        if start.startswith(START):
+            self._buffer, self._state = start[len(START) :], _State.HEADER
             return True
-        if START.startswith(begun) and (not self._final or self._cut):
+        if START.startswith(start) and (not self._final or self._cut):
             self._buffer = "" if self._cut else self._buffer
             return False
         self._kind, self._state = Kind.CONTENT, _State.BODY

@@ -1,13 +1,13 @@
-"""Parses answers whose thinking and tool calls stand between markers.
+"""Parses answers with thinking and tool calls between markers.
 
     START ──opening marker──► THINKING ──closing marker──► START
       │                                                      │
       └──────── anything else ──► CONTENT ◄──────────────────┘
                                      │  ▲
-                        call marker  ▼  │  its end, or no call after all
+                        call marker  ▼  │  its end, or not a call after all
                                     CALL
 
-Thinking is looked for at the beginning alone, so that an answer may speak of its markers.
+Thinking is recognized only at the beginning, so that an answer may mention its markers.
 """
 
 import re
@@ -35,10 +35,10 @@ class _State(Enum):
 
 
 class TaggedParser:
-    """See above; a Parser.
+    """A Parser; see above.
 
-    opens and closes are the markers of thinking, empty for none; inside says that the prompt has the
-    opening one already. Without a syntax, calls are content.
+    opens and closes are the markers of thinking, empty for none. inside: the prompt already has the opening marker.
+    Without a syntax, calls are content.
     """
 
     def __init__(self, opens: str, closes: str, *, inside: bool, syntax: Syntax | None, tools: Toolbox) -> None:
@@ -49,11 +49,11 @@ class TaggedParser:
         self._state = _State.THINKING if inside else _State.START
         self._may_think = bool(opens) and not inside
         self._buffer = ""
-        self._fresh = inside  # White space at the beginning of a part is markup's.
+        self._fresh = inside  # White space at the beginning of a part belongs to the markup.
         self._blanks = _BLANKS
         self._bare = syntax is not None and syntax.bare
         self._reader: Reader | None = None
-        self._opened = ""  # What led into CALL: given back if it was no call.
+        self._opened = ""  # The text that led into CALL: it becomes content if there is no call.
         self._final = False
         self._cut = False
         self._markers = syntax.markers if syntax is not None else ()
@@ -77,7 +77,7 @@ class TaggedParser:
         return parts
 
     def _is_plain(self, text: str) -> bool:
-        """Whether all of it is content, whatever follows."""
+        """Whether the text is content, whatever follows."""
         if self._syntax is None:
             return True
         return text[-1:].strip() != "" and self._firsts.isdisjoint(text)
@@ -95,29 +95,29 @@ class TaggedParser:
         return parts
 
     def _start(self, parts: list[Part]) -> bool:
-        """Whether the beginning is told."""
-        begun = self._buffer.lstrip()
-        if not begun and not self._final:
+        """Whether the state is decided; otherwise more text is needed."""
+        start = self._buffer.lstrip()
+        if not start and not self._final:
             return False
-        if self._may_think and begun:
-            if begun.startswith(self._opens):
-                self._buffer = begun[len(self._opens) :]
+        if self._may_think and start:
+            if start.startswith(self._opens):
+                self._buffer = start[len(self._opens) :]
                 self._may_think, self._fresh, self._state = False, True, _State.THINKING
                 parts.append(MARKUP)
                 return True
-            if self._opens.startswith(begun) and (self._cut or not self._final):
+            if self._opens.startswith(start) and (self._cut or not self._final):
                 self._buffer = "" if self._cut else self._buffer
                 return False
-        if self._bare and begun[:1] in ("{", "["):
+        if self._bare and start[:1] in ("{", "["):
             self._open_bare()
             return True
         self._state = _State.CONTENT
         return True
 
     def _open_bare(self) -> None:
-        begun = self._buffer.lstrip()
-        self._opened = "" if self._fresh else self._buffer[: len(self._buffer) - len(begun)]
-        self._buffer, self._reader, self._state = begun, _BareReader(self._tools), _State.CALL
+        start = self._buffer.lstrip()
+        self._opened = "" if self._fresh else self._buffer[: len(self._buffer) - len(start)]
+        self._buffer, self._reader, self._state = start, _BareReader(self._tools), _State.CALL
 
     def _think(self, parts: list[Part]) -> bool:
         if self._fresh:
@@ -196,7 +196,7 @@ class TaggedParser:
         return True
 
     def _certain(self, markers: tuple[str, ...]) -> int:
-        """How much of the buffer no marker can take back; white space before one would be dropped."""
+        """How much of the buffer cannot become part of a marker; nor of white space before one, which is dropped."""
         if self._final and not self._cut:
             return len(self._buffer)
         certain = len(self._buffer) - overlap(self._buffer, markers)
@@ -206,20 +206,20 @@ class TaggedParser:
 
 
 class _BareReader:
-    """JSON without a marker is a call if it names a tool on offer; given up as soon as it cannot."""
+    """Reads JSON without a marker as a call of an offered tool; stops as soon as it cannot be one."""
 
     def __init__(self, tools: Toolbox) -> None:
         self._tools = tools
         self._json = JsonReader()
-        self._told = False
+        self._is_known_tool = False
 
     def read(self, text: str, *, final: bool, cut: bool = False) -> Reading | None:
         """See Reader."""
-        if not self._told:
-            told = _could_be_call(text, self._tools)
-            if told is False:
+        if not self._is_known_tool:
+            possible = _could_be_call(text, self._tools)
+            if possible is False:
                 return NO_CALL
-            self._told = bool(told)
+            self._is_known_tool = bool(possible)
         reading = self._json.read(text, final=final)
         if reading is not None and any(one.name not in self._tools.by_name for one in reading.calls):
             return NO_CALL
@@ -227,14 +227,14 @@ class _BareReader:
 
 
 def _could_be_call(text: str, tools: Toolbox) -> bool | None:
-    """Whether JSON that begins so may be a call of a tool on offer; None while that is open.
+    """Whether JSON with this beginning may be a call of an offered tool; None while that is undecided.
 
-    What may stand before the name: its type, an id, and the object that function is.
+    Before the name there may be the type, an id, and the opening of the object "function".
     """
-    begun = _BARE_BEGINNING.match(text)
-    if begun is None or not begun["object"]:
-        return None if begun is not None and begun.end() == len(text) else False
-    at = begun.end()
+    start = _BARE_BEGINNING.match(text)
+    if start is None or not start["object"]:
+        return None if start is not None and start.end() == len(text) else False
+    at = start.end()
     while at < len(text):
         key = _STRING.match(text, at)
         if key is None or not _may_be(key, _BARE_KEYS, text):
@@ -266,7 +266,7 @@ def _could_be_call(text: str, tools: Toolbox) -> bool | None:
 
 
 def _may_be(found: re.Match[str], known: Iterable[str] | None, text: str) -> bool:
-    """Whether a JSON string, maybe begun alone at the end of the text, may be one of these; None: any."""
+    """Whether a JSON string, perhaps incomplete at the end of the text, may be one of these; None: any string."""
     if not found["closed"] and found.end() < len(text):
         return False
     if known is None:

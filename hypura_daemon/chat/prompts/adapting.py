@@ -1,9 +1,9 @@
-"""Conversations adapted to what a chat template can take, as far as it needs that.
+"""Adapts conversations to what a chat template can take, and no further.
 
     template ─► small conversations, rendered once ─► Needs ─► each conversation, changed by them ─► template
 
-A need is found by trying: a template that refuses a conversation, or leaves a part of it out, gets it in another form
-if it takes that one. What no form helps stays as it is, and the template's own error is told.
+Needs are found by trials: if a template refuses a conversation, or leaves a part of it out, and takes it in another
+form, that form is used. If no form helps, the conversation stays as it is, and the template's own error is raised.
 """
 
 import json
@@ -15,17 +15,17 @@ from typing import Any
 from hypura_daemon.errors import InvalidRequest
 
 Message = Mapping[str, Any]
-Ask = Callable[[Sequence[Message], Sequence[Mapping[str, Any]]], str]
+Render = Callable[[Sequence[Message], Sequence[Mapping[str, Any]]], str]
 """The prompt for messages and tools. Raises InvalidRequest."""
 PROBE_SECONDS = 5.0
-"""So long after the first conversation, whose process may have to start, no further one is tried."""
+"""Trials end so long after the first, which may have to start a process."""
 _BETWEEN = "\n\n"
-_NOTHING_SAID = "(no message)"
+_NO_MESSAGE = "(no message)"
 
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """What a template's conversations must be like; see SENTENCES."""
+    """What a template needs of conversations; see SENTENCES."""
 
     no_system: bool = False
     one_system: bool = False
@@ -42,26 +42,26 @@ class Needs:
 
     @property
     def sentences(self) -> list[str]:
-        """What is done for them, in words."""
+        """How conversations are adapted, in words."""
         return [SENTENCES[field.name] for field in fields(self) if getattr(self, field.name)]
 
 
 SENTENCES = {
-    "no_system": "System messages are put before the user's next message: the template has no place for them.",
-    "one_system": "System messages at the start are joined into one: the template takes one alone.",
-    "first_system": "Later system messages are put before the user's next message: the template takes them at the "
-    "start alone.",
-    "some_user": "A conversation without the user gets an empty message of the user, or its last system message is "
-    "told as the user's: the template wants one.",
-    "alternating": "Messages of one role in a row are joined: the template wants roles to alternate.",
+    "no_system": "System messages are put before the user's next message: the template does not support them.",
+    "one_system": "System messages at the start are joined into one: the template takes only one.",
+    "first_system": "Later system messages are put before the user's next message: the template takes them only at the "
+    "start.",
+    "some_user": "A conversation without the user gets an empty message of the user, or its last system message "
+    "becomes the user's: the template requires one.",
+    "alternating": "Messages of one role in a row are joined: the template requires roles to alternate.",
     "user_first": "An empty message of the user is put before a conversation that the assistant begins: the template "
-    "wants that.",
-    "no_empty": f'A user\'s empty message is told as "{_NOTHING_SAID}": the template refuses empty ones.',
-    "no_calls": "The assistant's calls of tools are told as text: the template leaves them out.",
-    "no_results": "Results of tools are told as the user's: the template has no place for them.",
+    "requires that.",
+    "no_empty": f'A user\'s empty message is written as "{_NO_MESSAGE}": the template refuses empty ones.',
+    "no_calls": "The assistant's calls of tools are written as text: the template leaves them out.",
+    "no_results": "Results of tools are written as the user's messages: the template does not support them.",
     "text_arguments": "The arguments of calls are given to the template as JSON text.",
     "null_content": "Messages with calls and no text are given to the template without content.",
-    "parts": "Contents are given to the template as lists of parts: it takes no text.",
+    "parts": "Contents are given to the template as lists of parts: it does not take text.",
 }
 NO_NEEDS = Needs()
 
@@ -81,12 +81,17 @@ PROBED_TOOL = {
 }
 
 
-def _said(role: str, content: str) -> Message:
+def _message(role: str, content: str) -> Message:
     return {"role": role, "content": content}
 
 
-_S, _S2, _U, _U2 = _said("system", _SYSTEM), _said("system", _AGAIN), _said("user", _USER), _said("user", _NEXT)
-_A, _A2 = _said("assistant", _ANSWER), _said("assistant", _MORE)
+_S, _S2, _U, _U2 = (
+    _message("system", _SYSTEM),
+    _message("system", _AGAIN),
+    _message("user", _USER),
+    _message("user", _NEXT),
+)
+_A, _A2 = _message("assistant", _ANSWER), _message("assistant", _MORE)
 _CALL = {"id": "callcall1", "type": "function", "function": {"name": _NAME, "arguments": {"city": _CITY}}}
 _CALLED: list[Message] = [
     _U,
@@ -100,38 +105,38 @@ _CONVERSATIONS: tuple[tuple[str, *tuple[list[Message], ...]], ...] = (
     ("first_system", [_S, _U, _A, _S2, _U2]),
     ("user_first", [_A, _U]),
     ("some_user", [_S], [_A]),
-    ("no_empty", [_said("user", ""), _A, _U2]),
+    ("no_empty", [_message("user", ""), _A, _U2]),
 )
-"""What each need is found by: conversations that a template without it shows whole."""
+"""Conversations by which each need is found: a template without the need renders them completely."""
 _CALL_WAYS: tuple[tuple[str, ...], ...] = (
     (), ("text_arguments",), ("null_content",), ("text_arguments", "null_content"), ("no_calls",), ("no_results",),
     ("no_calls", "no_results"),
 )  # fmt: skip
-"""Ways of telling calls and their results, the best first."""
+"""Ways of writing calls and their results, the best first."""
 
 
 class TemplateBroken(InvalidRequest):
-    """The template cannot be parsed, or fails by itself; it did not refuse the conversation."""
+    """The template cannot be parsed, or fails by itself, rather than refusing the conversation."""
 
 
 class TooSlow(Exception):
-    """A template took too long to find out what it needs."""
+    """The trials of a template took too long."""
 
 
-def needs_of(ask: Ask, *, tools: bool, jinja: bool) -> Needs:
-    """What the template needs, by trying; with a tool on offer or without.
+def needs_of(render: Render, *, tools: bool, jinja: bool) -> Needs:
+    """What the template needs, found by trials; with an offered tool or without.
 
-    jinja: it is one of those that may want other than plain text in messages. Raises TooSlow after PROBE_SECONDS, and
-    InvalidRequest if it renders no conversation at all.
+    jinja: it is a jinja template, which may require other content than plain text. Raises TooSlow after PROBE_SECONDS,
+    and InvalidRequest if it renders no conversation at all.
     """
     deadline = 0.0
     offered = [PROBED_TOOL] if tools else []
 
     def shows(messages: Sequence[Message], needs: Needs, *words: str) -> bool:
-        """Whether the prompt for these has all words."""
+        """Whether the prompt for these messages has all words."""
         nonlocal deadline
         try:
-            prompt = ask(adapted(messages, needs), offered)
+            prompt = render(adapted(messages, needs), offered)
         except InvalidRequest:
             prompt = ""
         deadline = deadline or time.monotonic() + PROBE_SECONDS
@@ -144,7 +149,7 @@ def needs_of(ask: Ask, *, tools: bool, jinja: bool) -> Needs:
         if jinja and shows([_U], Needs(parts=True), _USER):
             needs = Needs(parts=True)
         elif not shows([_S, _U], needs, _USER):
-            ask([_U], offered)
+            render([_U], offered)
             return needs
     for name, *conversations in _CONVERSATIONS:
         if needs.no_system and name in ("one_system", "first_system", "some_user"):
@@ -157,14 +162,14 @@ def needs_of(ask: Ask, *, tools: bool, jinja: bool) -> Needs:
             needs = changed
     for way in _CALL_WAYS:
         changed = replace(needs, **dict.fromkeys(way, True))
-        # Not the name: some tell it within the call's id alone.
+        # Not the name: some templates have it only in the call's id.
         if (jinja or not {"text_arguments", "null_content"} & set(way)) and shows(_CALLED, changed, _CITY, _RESULT):
             return changed
     return needs
 
 
 def adapted(messages: Sequence[Message], needs: Needs) -> list[Message]:
-    """The conversation as a template with these needs takes it. Pure."""
+    """The conversation in the form for a template with these needs. Pure."""
     result = [dict(message) for message in messages]
     result = [_without_tools(message, needs) for message in result]
     if needs.no_system or needs.one_system or needs.first_system:
@@ -179,7 +184,7 @@ def adapted(messages: Sequence[Message], needs: Needs) -> list[Message]:
         result = _joined(result)
     for message in result:
         if needs.no_empty and message["role"] == "user" and not message["content"]:
-            message["content"] = _NOTHING_SAID
+            message["content"] = _NO_MESSAGE
         if needs.text_arguments and message.get("tool_calls"):
             message["tool_calls"] = [_with_text(call) for call in message["tool_calls"]]
         if needs.null_content and message.get("tool_calls") and not message["content"]:
@@ -196,15 +201,15 @@ def _without_tools(message: dict[str, Any], needs: Needs) -> dict[str, Any]:
     calls = message.get("tool_calls")
     if not calls or not needs.no_calls:
         return message
-    told = [
+    texts = [
         json.dumps({key: call["function"][key] for key in ("name", "arguments")}, ensure_ascii=False) for call in calls
     ]
     kept = {key: value for key, value in message.items() if key != "tool_calls"}
-    return {**kept, "content": _text(message["content"], *told)}
+    return {**kept, "content": _text(message["content"], *texts)}
 
 
 def _systems(messages: Sequence[dict[str, Any]], needs: Needs) -> list[dict[str, Any]]:
-    """The system's messages where the template takes them, the others before what the user says next."""
+    """The system's messages where the template takes them; the others are put before the user's next message."""
     result: list[dict[str, Any]] = []
     waiting: list[str] = []
     for message in messages:
@@ -229,7 +234,7 @@ def _systems(messages: Sequence[dict[str, Any]], needs: Needs) -> list[dict[str,
 
 
 def _joined(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Messages of one role in a row as one, but for tools' results."""
+    """The messages, with those of one role in a row joined, except tools' results."""
     result: list[dict[str, Any]] = []
     for message in messages:
         last = result[-1] if result else None

@@ -1,6 +1,6 @@
-"""The prompt for a conversation: a chat template, jinja or Go, filled in up to where the model goes on.
+"""A chat template, jinja or Go, and the prompt that it makes of a conversation, up to where the model continues.
 
-A last message of the assistant is not closed: the answer goes on with it.
+A last message of the assistant is not closed: the answer continues it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,22 +26,22 @@ PLAIN = (
     "{% elif m.role == 'user' %}User:\n{{ m.content }}\n\n"
     "{% elif m.role == 'assistant' %}Assistant:\n{{ m.content }}\n\n{% endif %}{% endfor %}Assistant:\n{{ '' }}"
 )
-"""For models that were trained on text alone. What is behind the last line keeps its end: jinja drops the last one."""
+"""For models that were trained on plain text. The empty text at the end keeps the line break, which jinja drops."""
 PLAIN_STOPS = ("\n\nUser:", "\nUser:")
 _HARMONY_LEVELS = {"max": "high"}
 
 
 @dataclass(frozen=True, slots=True)
 class Thinking:
-    """asked: whether to think, None leaves it to the template; level: how hard, empty leaves that to it."""
+    """requested: whether to think; None leaves that to the template. level: how hard; empty leaves that to it too."""
 
-    asked: bool | None = None
+    requested: bool | None = None
     level: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A chat template and the language it is written in."""
+    """A chat template, its language, and the format of the answers that it shows."""
 
     text: str
     style: TemplateStyle
@@ -50,46 +50,46 @@ class Template:
     def prompt(
         self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], thinking: Thinking, bos: str, eos: str
     ) -> str:
-        """The prompt, with what the template needs of a conversation done for it.
+        """The prompt for a conversation, which is adapted to what the template needs.
 
         Raises InvalidRequest. May take seconds, so call it outside the event loop.
         """
         needs = self.needs(tools=bool(tools))
-        begun = ""
+        prefix = ""
         prefilled = messages[-1]["role"] == "assistant" and not messages[-1].get("tool_calls")
         if prefilled and (len(messages) > 1 or needs.user_first or needs.some_user):
-            begun, messages = str(messages[-1]["content"]), messages[:-1]
+            prefix, messages = str(messages[-1]["content"]), messages[:-1]
         try:
-            prompt = self._filled(adapted(messages, needs), tools, thinking, bos, eos)
+            prompt = self._rendered(adapted(messages, needs), tools, thinking, bos, eos)
         except TemplateBroken as error:
             raise InvalidRequest(str(error)) from error
-        if thinking.asked is False:
+        if thinking.requested is False:
             prompt = self.form.without_thinking(prompt)
-        if not begun:
+        if not prefix:
             return prompt
         if self.form.is_harmony:
-            return f"{prompt}{harmony.CHANNEL}final{harmony.MESSAGE}{begun}"
-        return (self.form.without_thinking(prompt) if self.form.starts_inside(prompt) else prompt) + begun
+            return f"{prompt}{harmony.CHANNEL}final{harmony.MESSAGE}{prefix}"
+        return (self.form.without_thinking(prompt) if self.form.starts_inside(prompt) else prompt) + prefix
 
     def needs(self, *, tools: bool) -> Needs:
-        """What conversations must be like for it; tried once. Takes a moment then, as prompt does."""
+        """What the template needs of conversations. Found by trials the first time, which may take seconds."""
         try:
-            return _tried(self.text, self.style, tools)
+            return _probed_needs(self.text, self.style, tools)
         except (TooSlow, InvalidRequest):
-            return NO_NEEDS  # What is wrong with it, the conversation itself will tell.
+            return NO_NEEDS  # The error, if any, is raised for the conversation itself.
 
     @property
     def error(self) -> str:
-        """Why the template itself cannot be used for any conversation; empty if it can. Takes a moment, too."""
+        """Why the template cannot be used for any conversation; empty if it can. May take as long as `needs`."""
         try:
-            _tried(self.text, self.style, False)
+            _probed_needs(self.text, self.style, False)
         except TemplateBroken as error:
             return str(error)
         except (TooSlow, InvalidRequest):
             pass
         return ""
 
-    def _filled(
+    def _rendered(
         self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], thinking: Thinking, bos: str, eos: str
     ) -> str:
         if self.style == "go":
@@ -103,22 +103,22 @@ class Template:
 
         level = thinking.level
         if self.form.is_harmony:
-            level = _HARMONY_LEVELS.get(level, level) or ("low" if thinking.asked is False else "")
-        return renderer.render(self.text, messages, tools, think=thinking.asked, level=level, bos=bos, eos=eos)
+            level = _HARMONY_LEVELS.get(level, level) or ("low" if thinking.requested is False else "")
+        return renderer.render(self.text, messages, tools, think=thinking.requested, level=level, bos=bos, eos=eos)
 
 
 @lru_cache(maxsize=64)
-def _tried(text: str, style: TemplateStyle, tools: bool) -> Needs:
+def _probed_needs(text: str, style: TemplateStyle, tools: bool) -> Needs:
     template = Template(text, style, format_of(text))
     return needs_of(
-        lambda messages, offered: template._filled(messages, offered, Thinking(), "<s>", "</s>"),
+        lambda messages, offered: template._rendered(messages, offered, Thinking(), "<s>", "</s>"),
         tools=tools,
         jinja=style != "go",
     )
 
 
 def default_template(*, chatml: bool) -> Template:
-    """The template of a model without one that can be used; chatml: its vocabulary has ChatML's control tokens."""
+    """The template for models without a usable one. chatml: the vocabulary has ChatML's control tokens."""
     text = CHATML if chatml else PLAIN
     return Template(text, "jinja", format_of(text))
 
@@ -126,14 +126,14 @@ def default_template(*, chatml: bool) -> Template:
 def _go_prompt(
     template: str, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], thinking: Thinking
 ) -> str:
-    """As Ollama fills its templates in: those that know .Messages at once, older ones turn by turn."""
+    """The prompt as Ollama renders it: templates that use .Messages at once, older ones turn by turn."""
     from hypura_daemon.chat.go.rendering import go_identifiers
     from hypura_daemon.chat.prompts.renderer import renderer
 
     think = {
-        "Think": bool(thinking.asked),
+        "Think": bool(thinking.requested),
         "ThinkLevel": thinking.level,
-        "IsThinkSet": thinking.asked is not None,
+        "IsThinkSet": thinking.requested is not None,
     }
     if "messages" in go_identifiers(template):
         system = "\n\n".join(str(message["content"]) for message in messages if message["role"] == "system")
@@ -143,7 +143,7 @@ def _go_prompt(
 
 
 def _collated(messages: Sequence[Message]) -> list[dict[str, Any]]:
-    """Messages of one role in a row become one, but for tools' answers."""
+    """The messages, with those of one role in a row joined, except tools' results."""
     collated: list[dict[str, Any]] = []
     for message in messages:
         if collated and collated[-1]["role"] == message["role"] != "tool":
@@ -155,13 +155,13 @@ def _collated(messages: Sequence[Message]) -> list[dict[str, Any]]:
 
 
 def _turns(messages: Sequence[Message]) -> list[dict[str, str]]:
-    """A turn is a system message, a prompt and a response, each of which may be empty."""
+    """The conversation in turns: a system message, a prompt and a response, each of which may be empty."""
     turns = [{"System": "", "Prompt": "", "Response": ""}]
     places = {"system": "System", "user": "Prompt", "assistant": "Response"}
     for message in _collated(messages):
         place = places.get(message["role"])
         if place is None:
-            raise InvalidRequest("the model's template has no place for messages of tools; leave them out")
+            raise InvalidRequest("the model's template does not support messages of tools; leave them out")
         if any(turns[-1][later] for later in tuple(places.values())[tuple(places).index(message["role"]) :]):
             turns.append({"System": "", "Prompt": "", "Response": ""})
         turns[-1][place] = str(message["content"])

@@ -1,6 +1,6 @@
 """Bodies of tool calls that are not JSON: tags, keys and values, Gemma's notation, Python calls.
 
-Each function gives the calls of a whole body, and none for what is not wholly calls.
+Each function returns the calls of a whole body, and none if the body is anything else.
 """
 
 import ast
@@ -23,7 +23,7 @@ _BARE_KEY = re.compile(r"([{,]\s*)([A-Za-z_][\w.-]*)(\s*:)")
 
 @dataclass(frozen=True, slots=True)
 class Tags:
-    """How calls are tagged. function and parameter have the name in their group 1, and their closing tags with it."""
+    """The tags of calls. The patterns function and parameter have the name as their group 1."""
 
     function: str
     function_end: str
@@ -67,7 +67,7 @@ def tagged_calls(body: str, tags: Tags, tools: Toolbox) -> list[Part]:
 
 
 def _parameter_end(body: str, start: int, tags: Tags) -> int:
-    """Where the value ends: at the closing tag that another parameter or the function's end follows."""
+    """Where the value ends: at the closing tag before another parameter or the function's end."""
     follows = re.compile(rf"\s*(?:{tags.parameter}|{re.escape(tags.function_end)})")
     end = body.find(tags.parameter_end, start)
     while end >= 0 and not follows.match(body, end + len(tags.parameter_end)):
@@ -122,11 +122,11 @@ def python_calls(body: str) -> list[Part]:
 
 def _python_call(node: ast.expr) -> Part:
     if not isinstance(node, ast.Call) or node.args or not all(keyword.arg for keyword in node.keywords):
-        raise ValueError("no call with named arguments")
+        raise ValueError("it is not a call with named arguments")
     arguments = {str(keyword.arg): ast.literal_eval(keyword.value) for keyword in node.keywords}
     return call(ast.unparse(node.func), arguments)
 
 
 def joined(calls: Sequence[Sequence[Part]]) -> list[Part]:
-    """All of them, if each is some."""
+    """All calls, if none of the lists is empty."""
     return [one for some in calls for one in some] if all(calls) else []

@@ -1,4 +1,4 @@
-"""Reads tool calls out of the text that follows an opening marker, as it comes."""
+"""Reads tool calls from the text after an opening marker, as it arrives."""
 
 import re
 from collections.abc import Callable, Sequence
@@ -16,7 +16,7 @@ _BLANKS = " \t\r\n"
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """The calls in the text up to `end`; none says that it holds no call after all."""
+    """The calls in the text up to `end`; no calls: the text is not a call after all."""
 
     calls: Sequence[Part]
     end: int = 0
@@ -26,17 +26,17 @@ NO_CALL = Reading(())
 
 
 class Reader(Protocol):
-    """Reads one block of calls. It is asked again with ever more text, until it answers."""
+    """Reads one block of calls. `read` is called with more and more text until it returns a Reading."""
 
     def read(self, text: str, *, final: bool, cut: bool = False) -> Reading | None:
-        """What the text says; None while more text must come, which it does unless it is final.
+        """The calls in the text; None while more text is needed, unless the text is final.
 
-        cut: the final text was cut off, so that only calls that show their own end are whole.
+        cut: the final text was cut off, so that only calls that mark their own end are complete.
         """
 
 
 class JsonEnd:
-    """Finds where a JSON object or array ends, going on where it stopped."""
+    """Finds the end of a JSON object or array; each search continues where the last one stopped."""
 
     def __init__(self) -> None:
         self._at = 0
@@ -44,7 +44,7 @@ class JsonEnd:
         self._in_string = False
 
     def find(self, text: str) -> int | None:
-        """The index behind it; None while it is not whole; -1 if it is none, or broken by a tag."""
+        """The index after it; None while it is incomplete; -1 if there is none, or a tag interrupts it."""
         while self._at < len(text):
             if self._in_string:
                 match = _IN_STRING.search(text, self._at)
@@ -83,21 +83,20 @@ class JsonEnd:
 
 
 class JsonReader:
-    """Calls as JSON: a list of them, or one after the other; the closing markers may be left out.
+    """Reads calls as JSON: a list of them, or one after the other; the closing markers may be missing.
 
-    head: what may stand before the JSON, with the tool's name as its group `name` if that stands there,
-    and the JSON is then the arguments alone.
+    head: what may precede the JSON. If it has the tool's name, as its group `name`, the JSON is only the arguments.
     """
 
     def __init__(self, closes: Sequence[str] = (), head: re.Pattern[str] | None = None) -> None:
         self._closes = closes
         self._head = head
         self._name = ""
-        self._start = 0  # Of the next value; _end is that of the last one.
+        self._start = 0  # Where the next value starts; _end is where the last one ended.
         self._end = 0
         self._search = JsonEnd()
         self._calls: list[Part] = []
-        self._behind_value = False
+        self._after_value = False
 
     def read(self, text: str, *, final: bool, cut: bool = False) -> Reading | None:
         """See Reader."""
@@ -110,7 +109,7 @@ class JsonReader:
                 return NO_CALL
             self._name, self._start, self._head = match["name"], brace, None
         while True:
-            if not self._behind_value:
+            if not self._after_value:
                 end = self._search.find(text[self._start :])
                 if end is None or end < 0:
                     return self._so_far() if final or end is not None else None
@@ -119,7 +118,7 @@ class JsonReader:
                     return self._so_far()
                 self._calls += calls
                 self._start = self._end = self._start + end
-                self._behind_value = True
+                self._after_value = True
             if not self._closes:
                 return self._so_far()
             closed = skip_markers(text, self._start, self._closes, final=final)
@@ -132,7 +131,7 @@ class JsonReader:
                 return None
             if more == len(text) or text[more] not in "{[":
                 return self._so_far()
-            self._start, self._search, self._behind_value = more, JsonEnd(), False
+            self._start, self._search, self._after_value = more, JsonEnd(), False
 
     def _read_value(self, text: str) -> list[Part]:
         try:
@@ -146,11 +145,11 @@ class JsonReader:
 
 
 class BlockReader:
-    """Calls up to a closing marker, all read at once by `parse`, which gives none for what is no call.
+    """Reads calls up to a closing marker, all at once by `parse`, which returns none for other text.
 
-    A marker within an argument does no harm: the block ends at the first where it parses. `opens` in the
-    block says that it never ended. whole: the markers are a part of what is parsed. `then` are markers that
-    may follow. delimited: the text before the closing marker shows its own end.
+    A closing marker within an argument does no harm: the block ends at the first one before which it parses. An `opens`
+    within the block means that it never ended. whole: the markers are parsed too. then: markers that may follow.
+    delimited: the text before the closing marker marks its own end.
     """
 
     def __init__(
@@ -166,7 +165,7 @@ class BlockReader:
         self._opens = opens
         self._closes = closes
         self._parse = parse
-        self._before, self._behind = (opens, closes) if whole else ("", "")
+        self._before, self._after = (opens, closes) if whole else ("", "")
         self._then = then
         self._delimited = delimited
         self._searched = 0
@@ -182,7 +181,7 @@ class BlockReader:
                 self._searched = max(0, len(text) - len(self._closes) + 1)
                 return self._last(text, cut) if final else None
             end = at + len(self._closes)
-            calls = self._parse(self._before + text[:at] + self._behind)
+            calls = self._parse(self._before + text[:at] + self._after)
             if calls:
                 closed = skip_markers(text, end, self._then, final=final)
                 return None if closed is None else Reading(calls, closed)
@@ -196,9 +195,9 @@ class BlockReader:
 
 
 def skip_markers(text: str, at: int, markers: Sequence[str], *, final: bool) -> int | None:
-    """The index behind the markers that follow `at`, which may be left out or, at the end, be begun alone.
+    """The index after the markers that follow `at`, which may be missing or, at the end of the text, incomplete.
 
-    None while one may still come.
+    None while a marker may still arrive.
     """
     for marker in markers:
         start = _skip(text, at)

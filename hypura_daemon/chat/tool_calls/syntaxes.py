@@ -1,4 +1,4 @@
-"""Every way of writing tool calls that hypura knows: how a template shows it, how it is read, how it is enforced."""
+"""The table of all syntaxes for tool calls: how a template shows each, how it is parsed, and how it is enforced."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -20,11 +20,10 @@ _MISTRAL_HEAD = re.compile(r"\s*(?P<name>[^\s\[\]{}]+)\s*(?:\[CALL_ID\][^\[\]{}]
 class Syntax:
     """One way of writing calls.
 
-    shown: texts that a template must all have. opens: the markers that begin a block, with its reader.
-    drops: markup that says nothing. marks: further markers, which must be visible for reading. bare: JSON
-    without a marker is read as well, if it names a tool on offer. call: a tool's call as Lark, or None if
-    it cannot be enforced; before, between and after are the texts around several of them, "\\n?" for a line that
-    may be left out.
+    shown: texts that a template with this syntax has. opens: the markers that begin a block, with its reader.
+    drops: markup without meaning. marks: further markers that the reader needs to see. bare: JSON without a marker is
+    parsed too, if it names an offered tool. call: a tool's call as Lark, or None if it cannot be enforced; before,
+    between and after are the texts around several calls, with "\\n?" for an optional line break.
     """
 
     name: str
@@ -44,7 +43,7 @@ class Syntax:
 
     @property
     def visible(self) -> tuple[str, ...]:
-        """All that must be seen in an answer, be it a control token or not."""
+        """All markers that the reader needs to see, control tokens or not."""
         return (*self.markers, *self.marks)
 
 
@@ -292,9 +291,9 @@ SYNTAXES = (
     ),
 )
 JSON = Syntax("json", (), {}, partial(calls.bare_json_call, key="arguments"), bare=True, between=("\n",))
-"""For a template that shows no syntax: what a model without one of its own writes."""
+"""For a template that shows no syntax: what models without a syntax of their own write."""
 
 
 def syntax_of(template: str) -> Syntax:
-    """The first syntax that the template shows."""
+    """The first syntax in the table that the template shows."""
     return next((one for one in SYNTAXES if all(text in template for text in one.shown)), JSON)

@@ -8,7 +8,7 @@ import pytest
 
 from hypura.v1 import inference_pb2, worker_pb2
 from hypura_daemon.chat.answers.formats import format_of
-from hypura_daemon.chat.constraints import bare_constraint, check_wishes, constraint, wanted
+from hypura_daemon.chat.constraints import bare_constraint, check_requirements, constraint, requirements_of
 from hypura_daemon.chat.lark import MAX_SCHEMA_CHARACTERS
 from hypura_daemon.chat.tool_calls.syntaxes import JSON, SYNTAXES
 from hypura_daemon.chat.tools import toolbox
@@ -40,7 +40,7 @@ def test_enforced_calls_are_read_back(check: GrammarCheck, name: str) -> None:
     assert form.is_harmony or form.syntax.name == name
     prompt = "<|start|>assistant" if form.is_harmony else "x"
     tools = toolbox([{"function": {"name": "count", "parameters": SCHEMA}}]) if name.endswith("gemma") else TOOLS
-    limit = constraint(wanted("", "", tools, "required"), form, prompt, may_think=False)
+    limit = constraint(requirements_of("", "", tools, "required"), form, prompt, may_think=False)
     found = 0
     for seed in range(15):
         text = check.walk(_without_analysis(limit), seed, longest=600)
@@ -65,11 +65,11 @@ def _without_analysis(limit: worker_pb2.Constraint) -> worker_pb2.Constraint:
 @pytest.mark.parametrize("name", NOT_ENFORCED)
 def test_what_cannot_be_enforced_is_refused(name: str) -> None:
     with pytest.raises(InvalidRequest, match="leave tool_choice at auto"):
-        check_wishes(wanted("", "", TOOLS, "required"), format_of(TEMPLATES[name]))
+        check_requirements(requirements_of("", "", TOOLS, "required"), format_of(TEMPLATES[name]))
 
 
 def test_a_named_tool_is_called_once(check: GrammarCheck) -> None:
-    limit = constraint(wanted("", "", TOOLS, "now"), format_of(HERMES), "x", may_think=False)
+    limit = constraint(requirements_of("", "", TOOLS, "now"), format_of(HERMES), "x", may_think=False)
     one = '<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>'
     assert check.accepts(limit, one)
     assert not check.accepts(limit, one + "\n" + one)
@@ -99,36 +99,36 @@ def test_a_schema_binds_what_follows_the_thinking(
     check: GrammarCheck, template: str, prompt: str, may_think: bool, text: str, fits: bool
 ) -> None:
     """A grammar from the first token on would make a thinking model answer without thinking."""
-    limit = constraint(wanted(ANSWER, "", NOTHING, ""), format_of(template), prompt, may_think=may_think)
+    limit = constraint(requirements_of(ANSWER, "", NOTHING, ""), format_of(template), prompt, may_think=may_think)
     assert check.accepts(limit, text) is fits
 
 
 def test_a_schema_leaves_the_tools_callable(check: GrammarCheck) -> None:
-    limit = constraint(wanted(ANSWER, "", TOOLS, "auto"), format_of(HERMES), "x", may_think=True)
+    limit = constraint(requirements_of(ANSWER, "", TOOLS, "auto"), format_of(HERMES), "x", may_think=True)
     assert check.accepts(limit, '{"x": 1}')
     assert check.accepts(limit, '<think>a</think>\n<tool_call>\n{"name": "now", "arguments": {}}\n</tool_call>')
 
 
 def test_a_given_grammar_binds_what_follows_the_thinking(check: GrammarCheck) -> None:
     own = 'root ::= "yes" | until\nuntil ::= "no" # root'
-    limit = constraint(wanted("", own, NOTHING, ""), format_of(HERMES), "x", may_think=True)
+    limit = constraint(requirements_of("", own, NOTHING, ""), format_of(HERMES), "x", may_think=True)
     assert check.accepts(limit, "<think>hm</think>\n\nno")
     assert not check.accepts(limit, "<think>hm</think>\n\nmaybe")
-    assert constraint(wanted("", own, NOTHING, ""), format_of(""), "x", may_think=True).gbnf == own
+    assert constraint(requirements_of("", own, NOTHING, ""), format_of(""), "x", may_think=True).gbnf == own
 
 
 def test_a_schema_and_calls_that_begin_alike(check: GrammarCheck) -> None:
     """Both are JSON without a marker where the template shows llama's way."""
     tools = toolbox([{"function": {"name": "f", "parameters": {"properties": {"n": {"type": "integer"}}}}}])
     schema = '{"type": "object", "properties": {"name": {"type": "string"}, "age": {"type": "integer"}}}'
-    limit = constraint(wanted(schema, "", tools, "auto"), format_of(LLAMA), "x", may_think=True)
+    limit = constraint(requirements_of(schema, "", tools, "auto"), format_of(LLAMA), "x", may_think=True)
     for text in ('{"name": "f", "parameters": {"n": 1}}', '{"name": "f", "age": 3}', '{"name": "fred"}', '{"age": 3}'):
         assert check.accepts(limit, text), text
     assert not check.accepts(limit, '{"name": "fred", "parameters": {"n": 1}}')
 
 
 def test_nothing_wished_binds_nothing() -> None:
-    limit = constraint(wanted("", "", TOOLS, "auto"), format_of(HERMES), "x", may_think=True)
+    limit = constraint(requirements_of("", "", TOOLS, "auto"), format_of(HERMES), "x", may_think=True)
     assert limit.WhichOneof("form") is None
 
 
@@ -137,14 +137,16 @@ def test_any_object_for_an_empty_schema(check: GrammarCheck) -> None:
     assert limit.any_json
     assert check.accepts(limit, '{"a": [1]}')
     assert not check.accepts(limit, "[1]")
-    thinking_too = constraint(wanted("{}", "", NOTHING, ""), format_of(HERMES), "x", may_think=True)
+    thinking_too = constraint(requirements_of("{}", "", NOTHING, ""), format_of(HERMES), "x", may_think=True)
     assert check.accepts(thinking_too, '{"a": [1]}') and not check.accepts(thinking_too, "[1]")
 
 
 def test_markers_are_told_from_text() -> None:
     """Markers such as [TOOL_CALLS] are one control token to the model; text of a tool is none, whatever it says."""
     tools = toolbox([{"function": {"name": "[ARGS]"}}])
-    limit = constraint(wanted("", "", tools, "required"), format_of(TEMPLATES["mistral"]), "x", may_think=False)
+    limit = constraint(
+        requirements_of("", "", tools, "required"), format_of(TEMPLATES["mistral"]), "x", may_think=False
+    )
     assert [marker.text for marker in limit.markers] == ["[TOOL_CALLS]", "[ARGS]"]
     assert '"[ARGS]"' in limit.lark
 
@@ -154,33 +156,33 @@ def test_markers_are_told_from_text() -> None:
     [
         (("{}", "root ::= x", TOOLS, ""), "both set"),
         (("", "", NOTHING, "required"), "offers no tools"),
-        (("", "", TOOLS, "other"), "no tool on offer; the tools are: count, now"),
+        (("", "", TOOLS, "other"), "not an offered tool; the tools are: count, now"),
     ],
 )
 def test_wishes_that_contradict_each_other(arguments: tuple, words: str) -> None:  # type: ignore[type-arg]
     with pytest.raises(InvalidRequest, match=words):
-        wanted(*arguments)
+        requirements_of(*arguments)
 
 
 def test_a_tool_with_a_bad_schema_is_named(check: GrammarCheck) -> None:
     tools = toolbox(
         [TOOL_NOW, {"function": {"name": "bad", "parameters": {"properties": {"a": {"type": "nonsense"}}}}}]
     )
-    limit = constraint(wanted("", "", tools, "required"), format_of(HERMES), "x", may_think=False)
+    limit = constraint(requirements_of("", "", tools, "required"), format_of(HERMES), "x", may_think=False)
     with pytest.raises(Refused, match=r"tool 'bad' cannot be enforced.*nonsense"):
         check.matcher(limit)
     clash = {"allOf": [{"type": "string"}, {"type": "integer"}]}
     tools = toolbox(
         [TOOL_NOW, {"function": {"name": "bad", "parameters": {"properties": {"a": clash}, "required": ["a"]}}}]
     )
-    limit = constraint(wanted("", "", tools, "required"), format_of(HERMES), "x", may_think=False)
+    limit = constraint(requirements_of("", "", tools, "required"), format_of(HERMES), "x", may_think=False)
     with pytest.raises(Refused, match=r"tool 'bad' cannot be enforced"):
         check.matcher(limit)
 
 
 def test_a_schema_that_nothing_fits_is_refused_behind_thinking_too(check: GrammarCheck) -> None:
     """The thinking alone could be answered, and the answer then ended with an error."""
-    limit = constraint(wanted('{"$ref": "#"}', "", NOTHING, ""), format_of(HERMES), "x", may_think=True)
+    limit = constraint(requirements_of('{"$ref": "#"}', "", NOTHING, ""), format_of(HERMES), "x", may_think=True)
     with pytest.raises(Refused, match="no text fits"):
         check.matcher(limit)
 
@@ -188,9 +190,9 @@ def test_a_schema_that_nothing_fits_is_refused_behind_thinking_too(check: Gramma
 @pytest.mark.parametrize("text", ["{", "[]", "5", '"x"', "[" * 100_000, " " * (MAX_SCHEMA_CHARACTERS + 1), DEEP])
 def test_no_schema_at_all_is_refused_before_a_model_is_loaded(text: str) -> None:
     with pytest.raises(InvalidRequest):
-        check_wishes(wanted(text, "", NOTHING, ""), format_of(""))
+        check_requirements(requirements_of(text, "", NOTHING, ""), format_of(""))
     with pytest.raises(InvalidRequest):
-        check_wishes(wanted(text, "", NOTHING, ""), format_of(HERMES))
+        check_requirements(requirements_of(text, "", NOTHING, ""), format_of(HERMES))
     with pytest.raises(InvalidRequest):
         bare_constraint(inference_pb2.Limits(json_schema=text))
 
@@ -199,7 +201,7 @@ def test_arguments_as_text_end_at_their_tag(check: GrammarCheck) -> None:
     tools = toolbox([{"function": {"name": "say", "parameters": {"properties": {"text": {"type": "string"}}}}}])
     form = format_of(GLM)
     text = "<tool_call>say\n<arg_key>text</arg_key>\n<arg_value>a <b> </arg</arg_value>\n</tool_call>"
-    assert check.accepts(constraint(wanted("", "", tools, "say"), form, "x", may_think=False), text)
+    assert check.accepts(constraint(requirements_of("", "", tools, "say"), form, "x", may_think=False), text)
     assert parsed(form.parser("x", tools), [text]) == [call("say", text="a <b> </arg")]
 
 

@@ -182,8 +182,8 @@ async def test_what_cannot_be_made(tmp_path: Path) -> None:
             ({"model": "a", "from": str(file), "parameters": {"warmth": 1}}, "unknown parameter"),
             ({"model": "a", "from": str(file), "template": "{{ if }}"}, "template"),
             ({"model": "a", "from": str(file), "messages": [{"role": "x"}]}, "role"),
-            ({"model": "a", "files": {"m.gguf": "sha256:" + "0" * 64}}, "is not here"),
-            ({"model": "a", "files": {"m.safetensors": "sha256:" + "0" * 64}}, "no GGUF"),
+            ({"model": "a", "files": {"m.gguf": "sha256:" + "0" * 64}}, "does not exist"),
+            ({"model": "a", "files": {"m.safetensors": "sha256:" + "0" * 64}}, "not a GGUF"),
         ):
             assert why in await desk.refused(400, "POST", "/api/create", asked)
         lines = await desk.lines("/api/create", name="a", modelfile=f"FROM {file}\nSYSTEM old")
