@@ -22,11 +22,11 @@ _VERB = re.compile(r"%(?P<flags>[-+# 0]*)(?P<width>\d*)(?:\.(?P<precision>\d*))?
 
 
 class TemplateValueError(ValueError):
-    """A function was called with what it cannot take."""
+    """A function was called with arguments that it does not take."""
 
 
 def is_true(value: Any) -> bool:
-    """Go's truth: zero, nothing, and what is empty are false."""
+    """Truth as in Go: zero, nil and empty values are false."""
     return bool(value)
 
 
@@ -48,7 +48,7 @@ def shown(value: Any) -> str:
 
 
 def to_json(value: Any) -> str:
-    """As Go's encoding/json writes it: without blanks, and with <, > and & escaped."""
+    """JSON as Go's encoding/json writes it: without blanks, and with <, > and & escaped."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), default=_plain)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -66,7 +66,7 @@ def _equal(left: Any, *others: Any) -> bool:
 
 
 def _comparable(value: Any) -> Any:
-    """A number is no truth value, and what is missing equals the empty text."""
+    """A value for comparison: numbers differ from booleans, and a missing value equals the empty text."""
     if value is None:
         return ""
     return (value, "bool") if isinstance(value, bool) else value
@@ -94,7 +94,7 @@ def _index(value: Any, *keys: Any) -> Any:
         elif isinstance(value, Sequence) and _is_index(key, len(value)):
             value = value[key]
         else:
-            raise TemplateValueError(f"there is nothing at {shown(key)[:40]}")
+            raise TemplateValueError(f"there is no element {shown(key)[:40]}")
     return value
 
 
@@ -103,7 +103,7 @@ def _is_index(key: Any, length: int) -> bool:
 
 
 def _slice(value: Any, *bounds: Any) -> Any:
-    """Of text, bytes are counted, and a character that is cut in two is dropped."""
+    """A slice of a list or text. Text is counted in bytes, and a character cut in two is dropped."""
     if not isinstance(value, str | Sequence):
         raise TemplateValueError("only text and lists have slices")
     items = value.encode("utf-8", "surrogatepass") if isinstance(value, str) else value
@@ -115,7 +115,7 @@ def _slice(value: Any, *bounds: Any) -> Any:
 
 
 def _print(*values: Any) -> str:
-    """Blanks go between two neighbours that are both no text."""
+    """Blanks separate two neighbours of which neither is text."""
     text = ""
     for number, value in enumerate(values):
         between = number and not isinstance(value, str) and not isinstance(values[number - 1], str)
@@ -164,7 +164,7 @@ def _formatted(match: re.Match[str], verb: str, value: Any) -> str:
 
 
 def _today(*form: Any) -> str:
-    """Ollama takes a form and does not use it."""
+    """Today's date; Ollama takes a format and ignores it."""
     return date.today().isoformat()
 
 
@@ -202,4 +202,4 @@ FUNCTIONS: Mapping[str, Callable[..., Any]] = {
     "yesterdayDate": _yesterday,
     "toTypeScriptType": _typescript_type,
 }
-"""`and` and `or` are not here: they do not evaluate what they need not."""
+"""`and` and `or` are not here: they evaluate only the operands that they need."""

@@ -1,4 +1,4 @@
-"""The tree of a Go template, and what can be asked of it without rendering it."""
+"""The tree of a Go template, and what can be found in it without rendering."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ class Literal:
 
 @dataclass(frozen=True, slots=True)
 class Access:
-    """Fields of the dot (root None), of a variable (its name) or of a pipeline."""
+    """Fields of the dot (root None), of a variable (root is its name) or of a pipeline."""
 
     root: "str | Pipeline | None"
     fields: tuple[str, ...]
@@ -32,7 +32,7 @@ Operand = Literal | Access | Function
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """Commands, each taking the result of the one before as its last argument; variables get the last one's."""
+    """Commands, each with the result of the one before as its last argument; the variables get the last result."""
 
     commands: tuple[tuple[Operand, ...], ...]
     variables: tuple[str, ...] = ()
@@ -41,21 +41,21 @@ class Pipeline:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Text as it is."""
+    """Literal text."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Show:
-    """A pipeline whose value is written, unless it goes to a variable."""
+    """A pipeline whose value is written, unless it is assigned to a variable."""
 
     pipeline: Pipeline
 
 
 @dataclass(frozen=True, slots=True)
 class Branch:
-    """if, with, range: what is done for the pipeline's value, and what else."""
+    """if, with, range: the body for the pipeline's value, and the else branch."""
 
     kind: str
     pipeline: Pipeline
@@ -83,14 +83,14 @@ Node = Text | Show | Branch | Use | Jump
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """The tree, and the templates that it defines by name."""
+    """The tree, and the named templates that it defines."""
 
     body: tuple[Node, ...]
     defined: dict[str, tuple[Node, ...]]
 
 
 def identifiers(template: Template) -> frozenset[str]:
-    """The fields and variables that a template looks at, in lower case."""
+    """The fields and variables that a template uses, in lower case."""
     found: set[str] = set()
     for nodes in (template.body, *template.defined.values()):
         _collect(nodes, found)
@@ -98,7 +98,7 @@ def identifiers(template: Template) -> frozenset[str]:
 
 
 def until_field(nodes: Sequence[Node], field: str) -> tuple[Node, ...]:
-    """The nodes up to the first that writes `field`, it included."""
+    """The nodes up to and including the first that writes `field`."""
     return _until(nodes, field)[0]
 
 

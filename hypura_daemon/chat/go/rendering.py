@@ -1,8 +1,7 @@
 """Renders templates of Go's text/template language, in which Ollama's models have their prompts.
 
-A template is code that came with a model: it reaches nothing but the data that it is given, and its
-size, depth, steps, output and time are bounded. Fields may be written as Go has them (.ToolCalls) where
-the data has them as JSON does (tool_calls).
+A template is code that came with a model: it reaches only the data that it is given, and its size, depth, steps,
+output and time are bounded. Templates may use Go's names of fields (.ToolCalls) for JSON's in the data (tool_calls).
 """
 
 import re
@@ -36,15 +35,15 @@ MAX_DEPTH = 80
 MAX_RANGE = 100_000
 RENDER_SECONDS = 5.0
 _TEXT_STEP_CHARACTERS = 256
-"""Making so much text counts as one step more."""
+"""So many characters of a function's text count as one more step."""
 _CAPITAL = re.compile(r"(?<=[a-z0-9])([A-Z])|(?<=[A-Z])([A-Z][a-z])")
 
 
 def render_go(template: str, data: Mapping[str, Any], *, until_response: bool = False) -> str:
     """The template's text for the data.
 
-    until_response: stop behind the first action that writes .Response, as is done for the turn that the
-    model shall answer. Raises InvalidRequest. Takes up to RENDER_SECONDS, so call it outside the event loop.
+    until_response: stop after the first action that writes .Response, as for the turn that the model is to answer.
+    Raises InvalidRequest. Takes up to RENDER_SECONDS, so call it outside the event loop.
     """
     try:
         tree = parse(template)
@@ -55,9 +54,9 @@ def render_go(template: str, data: Mapping[str, Any], *, until_response: bool = 
 
 
 def go_identifiers(template: str) -> frozenset[str]:
-    """The fields and variables that a template looks at, in lower case: messages, response, tools, think …
+    """The fields and variables that a template uses, in lower case: messages, response, tools, think …
 
-    Raises InvalidRequest if it is no template.
+    Raises InvalidRequest for a syntax error.
     """
     try:
         return identifiers(parse(template))
@@ -74,7 +73,7 @@ class _Continue(Exception):
 
 
 class _Run:
-    """One rendering: the output so far, the variables, and what is left of the limits."""
+    """One rendering: the output so far, the variables, and what counts towards the limits."""
 
     def __init__(self, tree: Template, data: Mapping[str, Any]) -> None:
         self._tree = tree
@@ -144,7 +143,7 @@ class _Run:
     def _use(self, node: Use, dot: Any) -> None:
         body = self._tree.defined.get(node.name)
         if body is None:
-            raise ValueError(f"no template is called {node.name[:80]!r}")
+            raise ValueError(f"there is no template {node.name[:80]!r}")
         self._deeper()
         data = self._pipeline(node.pipeline, dot) if node.pipeline else None
         outer, self._variables = self._variables, [("$", data)]
@@ -169,13 +168,13 @@ class _Run:
         first, *operands = command
         if not isinstance(first, Function):
             if operands or before:
-                raise ValueError("a value that is no function was given arguments")
+                raise ValueError("a value that is not a function has arguments")
             return self._operand(first, dot)
         if first.name in ("and", "or"):
             return self._until(first.name == "or", operands, dot, before)
         function = FUNCTIONS.get(first.name)
         if function is None:
-            raise ValueError(f"the function {first.name[:80]!r} is not known")
+            raise ValueError(f"unknown function {first.name[:80]!r}")
         value = function(*(self._operand(operand, dot) for operand in operands), *before)
         if isinstance(value, str):
             self._step(len(value) // _TEXT_STEP_CHARACTERS)
@@ -184,7 +183,7 @@ class _Run:
         return value
 
     def _until(self, wanted: bool, operands: Sequence[Operand], dot: Any, before: tuple[Any, ...]) -> Any:
-        """The first value whose truth is `wanted`, else the last."""
+        """The first value whose truth is `wanted`, else the last value."""
         value: Any = None
         for operand in operands:
             value = self._operand(operand, dot)
@@ -237,7 +236,7 @@ class _Run:
     def _deeper(self) -> None:
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            raise ValueError(f"it goes more than {MAX_DEPTH} levels deep")
+            raise ValueError(f"it is nested more than {MAX_DEPTH} levels deep")
 
     def _step(self, count: int = 1) -> None:
         self._steps += count
@@ -248,7 +247,7 @@ class _Run:
 
 
 def _field(value: Any, field: str) -> Any:
-    """A field by its own name or as JSON writes it; nothing where there is none."""
+    """A field by its own name or by JSON's spelling of it; None if there is none."""
     if not isinstance(value, Mapping):
         return None
     for name in (field, _CAPITAL.sub(r"_\1\2", field).lower(), field.lower()):
@@ -258,7 +257,7 @@ def _field(value: Any, field: str) -> Any:
 
 
 def _elements(value: Any) -> Iterator[tuple[Any, Any]]:
-    """Keys and elements; an object's in the order of their keys, as Go has it."""
+    """Keys and elements; those of an object in the order of the keys, as in Go."""
     if isinstance(value, bool) or value is None:
         return
     if isinstance(value, int):
@@ -270,4 +269,4 @@ def _elements(value: Any) -> Iterator[tuple[Any, Any]]:
     elif isinstance(value, Sequence) and not isinstance(value, str):
         yield from enumerate(value)
     else:
-        raise ValueError("range goes over lists, objects and numbers only")
+        raise ValueError("range takes only lists, objects and numbers")

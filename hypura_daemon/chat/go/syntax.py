@@ -1,11 +1,11 @@
-"""Reads a template of Go's text/template language into a tree. Source: https://pkg.go.dev/text/template
+"""Parses a template of Go's text/template language into a tree. Source: https://pkg.go.dev/text/template
 
     text {{ action }} text        {{- and -}} trim the white space beside them
     action: pipeline, if, range, with, define, block, template, break, continue, $x := …, comment
     pipeline: command | command   command: operand operand …
     operand: .Field.Field, $x.Field, (pipeline).Field, function, "text", 1.5, true, nil
 
-The template is hostile: its length, nesting and number of parts are bounded.
+Templates may be hostile: their length, nesting and number of parts are bounded.
 """
 
 import json
@@ -52,7 +52,7 @@ _BLOCKS = ("if", "range", "with", "define", "block")
 
 
 class TemplateSyntaxError(ValueError):
-    """The template is no text/template; the message says what is wrong and where."""
+    """The template has a syntax error; the message says what is wrong and where."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ def _tokens(template: str, at: int, line: int) -> tuple[tuple[_Token, ...], int,
             return tuple(tokens), at + 3, True
         match = _TOKEN.match(template, at)
         if match is None:
-            raise TemplateSyntaxError(f"line {line}: {template[at : at + 20]!r} is not understood")
+            raise TemplateSyntaxError(f"line {line}: {template[at : at + 20]!r} is not valid syntax")
         kind = match.lastgroup or ""
         spaced = kind == "space"
         if kind == "field" and not tokens_adjoin(tokens, template, at):
@@ -124,14 +124,14 @@ def _tokens(template: str, at: int, line: int) -> tuple[tuple[_Token, ...], int,
 
 
 def tokens_adjoin(tokens: Sequence[_Token], template: str, at: int) -> bool:
-    """Whether a field belongs to the token before it: nothing is between them, and that one can have fields."""
+    """Whether a field belongs to the token before it: nothing is between them, and that token can have fields."""
     if not tokens or template[at - 1].isspace():
         return False
     return tokens[-1].kind in ("field", "first-field", "variable") or tokens[-1].text == ")"
 
 
 class _Reader:
-    """Makes nodes of the pieces."""
+    """Makes the nodes of the tree from the pieces."""
 
     def __init__(self, pieces: Sequence[str | tuple[_Token, ...]]) -> None:
         self.defined: dict[str, tuple[Node, ...]] = {}
@@ -143,7 +143,7 @@ class _Reader:
         self._loops = 0
 
     def nodes(self, depth: int) -> tuple[tuple[Node, ...], str]:
-        """Nodes up to `end` or `else`, and which of them it was; "" at the end of the template."""
+        """Nodes up to `end` or `else`, and the word that ended them; "" at the end of the template."""
         if depth > MAX_NESTING:
             raise self._bad(f"blocks are nested more than {MAX_NESTING} deep")
         nodes: list[Node] = []
@@ -181,7 +181,7 @@ class _Reader:
             self._token = 1
             self._finish()
             if not self._loops:
-                raise self._bad(f"{word} stands outside of range")
+                raise self._bad(f"{word} is outside of range")
             return [Jump(word)]
         pipeline = self._pipeline(depth)
         self._finish()
@@ -269,7 +269,7 @@ class _Reader:
             case "word":
                 return Function(token.text)
         if token.text != "(":
-            raise self._bad(f"{token.text!r} is out of place")
+            raise self._bad(f"unexpected {token.text!r}")
         if depth > MAX_NESTING:
             raise self._bad(f"parentheses are nested more than {MAX_NESTING} deep")
         inner = self._pipeline(depth + 1)
@@ -298,7 +298,7 @@ class _Reader:
         try:
             return str(json.loads(escaped, strict=False))
         except ValueError as error:
-            raise self._bad(f"the text {text[:40]} has an escape that is not known") from error
+            raise self._bad(f"the text {text[:40]} has an unknown escape sequence") from error
 
     def _peek(self) -> _Token | None:
         return self._tokens[self._token] if self._token < len(self._tokens) else None
@@ -316,7 +316,7 @@ class _Reader:
     def _finish(self) -> None:
         token = self._peek()
         if token is not None:
-            raise self._bad(f"{token.text!r} is out of place")
+            raise self._bad(f"unexpected {token.text!r}")
 
     def _expect_end(self, word: str, ended: str) -> None:
         if ended != "end":

@@ -1,11 +1,11 @@
-"""Control tokens' texts in what users wrote, followed through a template by marks, so that they stay text.
+"""Keeps control tokens' texts that users write as plain text: marks follow them through the template.
 
     messages ─► each such text between two marks ─► template ─► prompt with marks ─► prompt, and where users' texts are
 
-A template's own control tokens mean what they say. The marks are characters that neither the data nor the prompt has,
-and stand around such texts alone: a prompt without any is rendered once, as it is. A template may look into what it is
-given, at its length or its beginning. Where the prompt with marks differs from the one without them by more than the
-marks, the texts that make the difference stay unmarked, and are honoured as before.
+The template's own control tokens stay control tokens. The marks are characters that occur neither in the data nor in
+the prompt, and only such texts get them: without any, the prompt is rendered once, unchanged. A template may examine
+its data, such as its length or beginning. Where the prompt with marks then differs from the one without by more than
+the marks, the texts that cause it stay unmarked, and are control tokens as before.
 """
 
 import re
@@ -21,7 +21,7 @@ from hypura_daemon.errors import InvalidRequest
 _PRIVATE_CHARACTERS = range(0xF0000, 0x10FFFE)
 _MAX_RENDERINGS = 16
 _MAX_SECONDS = 10.0
-"""After so many renderings, or so long, no further marks are tried."""
+"""The limits of renderings and of time after which no further marks are tried."""
 _MAX_CONTROL_CHARACTERS = 200
 
 Render = Callable[[Any], str]
@@ -29,13 +29,13 @@ Render = Callable[[Any], str]
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """A prompt's text, and where in it, as (start, end), a control token's text is a user's and no control token."""
+    """A prompt's text, and the places (start, end) where a control token's text is a user's plain text."""
 
     text: str
     plain: tuple[tuple[int, int], ...] = ()
 
     def without_prefix(self, prefix: str) -> "Prompt":
-        """The prompt without a beginning that it may have, unless a user wrote that."""
+        """The prompt without this prefix, if it has it, unless a user wrote that."""
         length = len(prefix)
         if not self.text.startswith(prefix) or any(start < length for start, _ in self.plain):
             return self
@@ -43,7 +43,7 @@ class Prompt:
 
     @property
     def markup(self) -> str:
-        """The text with blanks for what users wrote of control tokens: for who looks for markers in it."""
+        """The text with blanks in place of users' control texts, for a search for markers."""
         pieces, at = [], 0
         for start, end in self.plain:
             pieces += [self.text[at:start], " " * (end - start)]
@@ -62,7 +62,7 @@ class Prompt:
 
 
 def plain_text(text: str) -> Prompt:
-    """A prompt that a user wrote as a whole."""
+    """A prompt that is wholly a user's text."""
     return Prompt(text, ((0, len(text)),) if text else ())
 
 
@@ -81,9 +81,9 @@ class ControlTexts:
         return text in self._known
 
     def places(self, text: str) -> list[tuple[int, int]]:
-        """Start and end of each control token's text, and of those begun at the end or ended at the beginning.
+        """Start and end of each control token's text, complete or cut off at the beginning or end of the string.
 
-        What stands beside the string in the prompt may complete those.
+        The text beside the string in the prompt may complete those.
         """
         if self._find is None:
             return []
@@ -105,12 +105,12 @@ NO_CONTROLS = ControlTexts(())
 
 @lru_cache(maxsize=8)
 def control_texts(texts: tuple[str, ...]) -> ControlTexts:
-    """See ControlTexts; one for each vocabulary."""
+    """The ControlTexts of a vocabulary, cached."""
     return ControlTexts(texts)
 
 
 def rendered(render: Render, data: Any, controls: ControlTexts) -> Prompt:
-    """The prompt that `render` makes of strings, and of lists and mappings of such. Raises what `render` raises.
+    """The prompt that `render` makes of strings, lists and mappings. Raises what `render` raises.
 
     May take seconds, so call it outside the event loop.
     """
@@ -122,7 +122,7 @@ def rendered(render: Render, data: Any, controls: ControlTexts) -> Prompt:
     renderings, deadline = _MAX_RENDERINGS, time.monotonic() + _MAX_SECONDS
 
     def tried(some: Sequence[str]) -> Prompt | None:
-        """The prompt with these marked; None if that changes it."""
+        """The prompt with these kinds marked; None if that changes it."""
         nonlocal renderings
         renderings -= 1
         wanted = frozenset(some)
@@ -157,7 +157,7 @@ def _marked(text: str, controls: ControlTexts, wanted: frozenset[str], marks: tu
 
 
 def _unmarked(text: str, marks: tuple[str, str]) -> Prompt | None:
-    """The prompt without its marks; None if these are not in pairs."""
+    """The prompt without its marks; None if they are not in pairs."""
     first, *others = text.split(marks[0])
     pieces, length, plain = [first], len(first), []
     for piece in others:
@@ -172,7 +172,7 @@ def _unmarked(text: str, marks: tuple[str, str]) -> Prompt | None:
 
 
 def _unused(*texts: str) -> tuple[str, str]:
-    """Two characters that none of the texts has."""
+    """Two characters that occur in none of the texts."""
     used = frozenset().union(*texts)
     free = (character for character in map(chr, _PRIVATE_CHARACTERS) if character not in used)
     first, second = next(free, ""), next(free, "")
@@ -194,7 +194,7 @@ def _strings(data: Any) -> Iterator[str]:
 
 
 def _mapped(data: Any, change: Callable[[str], str]) -> Any:
-    """The same with its strings changed."""
+    """The data with its strings changed."""
     if isinstance(data, str):
         return change(data)
     if isinstance(data, Mapping):
@@ -205,7 +205,7 @@ def _mapped(data: Any, change: Callable[[str], str]) -> Any:
 
 
 def _any_of(texts: Sequence[str]) -> str:
-    """A regular expression for the longest of these, letter by letter, so that thousands cost no more than one."""
+    """A regular expression for the longest of these, as a tree of letters, so that thousands cost no more than one."""
     following: dict[str, list[str]] = {}
     for text in texts:
         if text:

@@ -1,11 +1,11 @@
-"""Renders a model's chat template.
+"""Renders a model's jinja chat template.
 
-A template is code that came with the model, so it runs in jinja2's immutable sandbox, with a limit on
-its source, its output, its ranges, the size of what `*`, `**` and `%` make, and on its time: a trace
-function ends any template that runs past its deadline, loops without output included. What remains, memory
-and single calls of C that never end, is bounded by the process that this runs in: see renderer.py.
+A template is code that came with the model, so it runs in jinja2's immutable sandbox, with limits on its source, its
+output, its ranges, the size of what `*`, `**` and `%` make, and its time: a trace function ends any template after its
+deadline, even a loop without output. Memory and single long calls of C are bounded by the process in which this runs:
+see renderer.py.
 
-Names and filters are those that Hugging Face transformers offers, which templates are written for:
+Names and filters are those of Hugging Face transformers, for which templates are written:
 https://huggingface.co/docs/transformers/chat_templating_writing
 """
 
@@ -44,16 +44,16 @@ class TemplateTooSlow(TemplateError):
 
 
 class _Refused(TemplateError):
-    """The template says that it does not take the conversation."""
+    """The template itself refuses the conversation."""
 
 
-class _Late(BaseException):
-    """Ends the template from within. Seen: jinja2 folds constants, passing over any Exception, and Python takes a
-    trace function off once it has raised, so that an ordinary error was lost and the template ran for minutes."""
+class _DeadlinePassed(BaseException):
+    """Ends the template from within. Seen: jinja2 ignores any Exception while it folds constants, and Python removes a
+    trace function once it has raised, so that an ordinary error was lost and the template ran for minutes."""
 
 
 class _Generation(Extension):
-    """`{% generation %}` marks the assistant's part for training; here it only holds its body."""
+    """`{% generation %}` marks the assistant's part for training; here only its body is rendered."""
 
     tags = {"generation"}  # noqa: RUF012 (jinja2 declares it so)
 
@@ -69,7 +69,7 @@ class _Sandbox(ImmutableSandboxedEnvironment):
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         if operator == "%" and isinstance(left, str):
-            raise TemplateError("% on strings is not offered")
+            raise TemplateError("% on strings is not supported")
         if operator == "*":
             for value, count in ((left, right), (right, left)):
                 if hasattr(value, "__len__") and isinstance(count, int) and len(value) * count > MAX_PRODUCT:
@@ -106,7 +106,7 @@ def _environment() -> Environment:
     environment.filters["tojson"] = _tojson
     environment.globals["raise_exception"] = _raise_exception
     environment.globals["strftime_now"] = _strftime_now
-    # They make text of any length out of nothing, and no chat template needs them.
+    # They make text of any length from short input, and no chat template needs them.
     del environment.filters["center"], environment.globals["lipsum"]
     return environment
 
@@ -119,32 +119,32 @@ def _compiled(template: str) -> Template:
 def _with_deadline(deadline: float, work: Callable[[], str]) -> str:
     """Runs `work`, and raises TemplateTooSlow in it after `deadline` (monotonic seconds).
 
-    A trace function sees every line of the template and every Python call that it makes, so no loop
-    escapes it, and it works in any thread.
+    A trace function is called for every line of the template and every Python call that it makes, so that it ends every
+    loop; it works in any thread.
     """
 
     def trace(frame: FrameType, event: str, argument: object) -> Any:
-        if time.monotonic() > deadline and not _swallowed(frame, event):
-            raise _Late
+        if time.monotonic() > deadline and not _may_be_swallowed(frame, event):
+            raise _DeadlinePassed
         return trace if frame.f_code.co_filename == _TEMPLATE_FILE else None
 
     before = sys.gettrace()
     sys.settrace(trace)
     try:
         return work()
-    except _Late:
+    except _DeadlinePassed:
         raise TemplateTooSlow(f"it ran longer than {RENDER_SECONDS:g} seconds") from None
     finally:
         sys.settrace(before)
 
 
-def _swallowed(frame: FrameType, event: str) -> bool:
-    """Whether nobody may be there to see an exception of this frame: it would be lost, and end the tracing.
+def _may_be_swallowed(frame: FrameType, event: str) -> bool:
+    """Whether an exception in this frame may be lost, which would also end the tracing.
 
-    So it is with a generator that is being closed, and with what Python runs in between: finalizers, callbacks of
-    weak references and of the garbage collector. No list names them all, so the exception is raised only in the
-    code of the template, of jinja2 and of this module. Seen: the collector closed a channel of gRPC, which took
-    the exception for its own.
+    That is so in a generator that is being closed, and in what Python runs in between: finalizers, callbacks of weak
+    references and of the garbage collector. They cannot all be listed, so the exception is raised only in the code of
+    the template, of jinja2 and of this module. Seen: the collector closed a channel of gRPC, which took the exception
+    for its own.
     """
     if not frame.f_code.co_filename.startswith((_TEMPLATE_FILE, _JINJA, __file__)):
         return True
@@ -180,7 +180,7 @@ def render(
     eos: str = "",
     add_generation_prompt: bool = True,
 ) -> str:
-    """The prompt for a conversation; think and level (how hard) are left to the template when None and empty.
+    """The prompt for a conversation; think=None and level="" (how hard) leave these to the template.
 
     Raises InvalidRequest with the template's own message, TemplateBroken where it fails by itself. Takes up to
     RENDER_SECONDS, so call it outside the event loop.
@@ -214,14 +214,14 @@ def render(
     except TemplateError as error:
         kind = InvalidRequest if isinstance(error, _Refused | TemplateTooSlow) else TemplateBroken
         raise kind(f"the model's chat template refused this conversation: {error}") from error
-    except Exception as error:  # Whatever foreign code raises is that code's fault.
+    except Exception as error:  # Any exception of a template is an error of the template.
         raise TemplateBroken(
             f"the model's chat template failed on this conversation: {type(error).__name__}: {error}"
         ) from error
 
 
 def check_syntax(template: str) -> None:
-    """Raises InvalidRequest for a template that cannot be read. Nothing of it is run."""
+    """Parse a template without running it. Raises InvalidRequest for a syntax error."""
     if len(template) > MAX_TEMPLATE_CHARACTERS:
         raise InvalidRequest(
             f"the chat template has {len(template)} characters; {MAX_TEMPLATE_CHARACTERS} are allowed, make it shorter"
@@ -231,11 +231,11 @@ def check_syntax(template: str) -> None:
     except jinja2.TemplateSyntaxError as error:
         raise InvalidRequest(_broken(error)) from error
     except RecursionError as error:
-        raise InvalidRequest("the chat template is nested too deep to be read; correct its TEMPLATE") from error
+        raise InvalidRequest("the chat template is nested too deep; correct its TEMPLATE") from error
 
 
 def _broken(error: jinja2.TemplateSyntaxError) -> str:
     return (
-        f"the model's chat template is refused: it has a syntax error in line {error.lineno}: {error.message}; "
+        f"the model's chat template has a syntax error in line {error.lineno}: {error.message}; "
         "correct it, or give the model another by TEMPLATE in a Modelfile (hypuractl create)"
     )

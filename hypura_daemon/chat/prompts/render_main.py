@@ -1,7 +1,7 @@
-"""The process that renders chat templates: requests on standard input, answers on standard output, little memory.
+"""The process that renders chat templates, with little memory: requests on standard input, answers on standard output.
 
 ─ length, {"template", …} or {"go", …} as JSON ─► render ─► length, {"text"}, {"refused"} or {"broken"} ─
-Ends when its input does, or when nobody has asked for IDLE_SECONDS.
+It ends when its input does, or after IDLE_SECONDS without a request.
 """
 
 import json
@@ -18,27 +18,29 @@ LENGTH = struct.Struct("<I")
 IDLE_SECONDS = 60.0
 LAST_SECONDS = 15
 MEMORY_BYTES = 1 << 30
-"""Of address space: a prompt of 32 Mi characters, and what jinja2 makes of it, fits well."""
+"""The limit of address space: a prompt of 32 Mi characters, and what jinja2 makes of it, fits well."""
 
 
 def main() -> None:
-    """Serve until nobody asks."""
-    # Where the system knows no such limit (macOS), the deadlines alone bound it.
+    """Serve requests until the input ends or none come."""
+    # Where the system has no such limit (macOS), only the deadlines bound the process.
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     from hypura_daemon.chat.prompts.adapting import TemplateBroken
     from hypura_daemon.chat.prompts.jinja import render
     from hypura_daemon.errors import InvalidRequest
 
-    def answered(go: str = "", turns: Sequence[Any] = (), until_response: bool = False, **asked: Any) -> str:
+    def answered(go: str = "", turns: Sequence[Any] = (), until_response: bool = False, **request: Any) -> str:
         if not go:
-            return render(**asked)
+            return render(**request)
         from hypura_daemon.chat.go.rendering import render_go
 
         *before, last = turns
         return "".join([render_go(go, turn) for turn in before]) + render_go(go, last, until_response=until_response)
 
     while select.select([0], [], [], IDLE_SECONDS)[0] and (head := _read(LENGTH.size)):
-        signal.alarm(LAST_SECONDS)  # No handler: the system ends it, whatever it does, and without a daemon too.
+        signal.alarm(
+            LAST_SECONDS
+        )  # Without a handler, so that the system ends the process, whatever it does, even without a daemon.
         try:
             answer = {"text": answered(**json.loads(_read(*LENGTH.unpack(head))))}
         except InvalidRequest as error:
@@ -52,7 +54,7 @@ def main() -> None:
 
 
 def _read(count: int) -> bytes:
-    """So many bytes; fewer at the end of the input."""
+    """Read so many bytes; fewer at the end of the input."""
     data = bytearray()
     while len(data) < count and (piece := os.read(0, count - len(data))):
         data += piece

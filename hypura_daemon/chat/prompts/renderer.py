@@ -1,8 +1,8 @@
-"""Chat templates, rendered in a process of their own: a template is code that came with a model.
+"""Renders chat templates in processes of their own, since a template is code that came with a model.
 
-The sandbox bounds what it can reach and, in Python, how long it runs. But one call of C, such as the text of a list
-that holds itself twice, forty levels deep, lets no deadline in, holds Python's lock and takes all memory: so it
-happens where it can be killed, and where memory ends early.
+The sandbox bounds what a template can reach and, in Python, how long it runs. But a single call of C, such as the text
+of a list that contains itself twice, forty levels deep, allows no deadline, holds Python's lock and takes all memory.
+So templates run where they can be killed, and where memory is limited.
 """
 
 import json
@@ -22,14 +22,14 @@ from hypura_daemon.chat.prompts.render_main import LENGTH
 from hypura_daemon.errors import InvalidRequest
 
 ANSWER_SECONDS = 10.0
-"""The sandbox's own deadline, a start of the process, and something over."""
+"""Enough for the sandbox's own deadline and a start of the process."""
 COMMAND = (sys.executable, "-P", "-m", "hypura_daemon.chat.prompts.render_main")
 
 _log = structlog.get_logger()
 
 
 class Renderer:
-    """Processes that render, one for each caller at a time. To be called in threads of the kind TEMPLATES."""
+    """A pool of rendering processes, each used by one caller at a time. Call it in threads of the kind TEMPLATES."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -38,30 +38,30 @@ class Renderer:
     def render(
         self, template: str, messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]], **more: Any
     ) -> str:
-        """As templates.render. Raises InvalidRequest; TemplateBroken where the template itself fails."""
+        """See jinja.render. Raises InvalidRequest; TemplateBroken if the template itself fails."""
         return self._rendered({"template": template, "messages": list(messages), "tools": list(tools), **more})
 
     def render_go(self, template: str, turns: Sequence[Mapping[str, Any]], *, until_response: bool = False) -> str:
-        """As go_template.render_go, for one turn after the other; until_response counts for the last one.
+        """See go.rendering.render_go, for one turn after the other; until_response applies to the last one.
 
         Raises InvalidRequest.
         """
         return self._rendered({"go": template, "turns": list(turns), "until_response": until_response})
 
     def close(self) -> None:
-        """End the processes that nobody uses."""
+        """End the idle processes."""
         with self._lock:
             ending, self._idle = self._idle, []
         for process in ending:
             process.end()
 
-    def _rendered(self, asked: Mapping[str, Any]) -> str:
-        data = json.dumps(asked, ensure_ascii=False).encode("utf-8", "surrogatepass")
+    def _rendered(self, request: Mapping[str, Any]) -> str:
+        data = json.dumps(request, ensure_ascii=False).encode("utf-8", "surrogatepass")
         with self._lock:
             process = self._idle.pop() if self._idle else None
         answer = process.ask(data) if process is not None else None
         if answer is None:
-            # There was none, or it has ended for idleness, maybe while this was written.
+            # There was no process, or it ended because it was idle, perhaps while this was written.
             process = _Process()
             answer = process.ask(data)
         if answer is None or process is None:
@@ -72,26 +72,26 @@ class Renderer:
             raise InvalidRequest(answer["refused"])
         if "broken" in answer:
             raise TemplateBroken(answer["broken"])
-        # Halves of surrogate pairs, which a tool's arguments or the template itself may have, are no text.
+        # Lone surrogates, which a tool's arguments or the template itself may contain, are not text.
         return str(answer["text"]).encode("utf-16", "surrogatepass").decode("utf-16", "replace")
 
 
 class _Process:
-    """One process; it ends by itself when nobody asks for long."""
+    """A rendering process; it ends by itself when it is idle for long."""
 
     def __init__(self) -> None:
         self.process = subprocess.Popen(
             COMMAND, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, bufsize=0
         )
-        # Collects it when it has ended for idleness: nobody may ask again for days.
+        # Reaps the process when it ends because it is idle: the next request may come days later.
         threading.Thread(target=self.process.wait, name="renderer-end", daemon=True).start()
 
     def ask(self, data: bytes) -> dict[str, Any] | None:
-        """The answer; None when the process has ended. Raises InvalidRequest when it had to be ended."""
+        """The answer; None if the process has ended. Raises InvalidRequest if it had to be killed."""
         assert self.process.stdin is not None and self.process.stdout is not None
         deadline, output = time.monotonic() + ANSWER_SECONDS, self.process.stdout.fileno()
         try:
-            # It reads all before it answers, and its reader needs no memory but for this: the write ends.
+            # The process reads everything before it answers, without other memory, so this write ends.
             self.process.stdin.write(LENGTH.pack(len(data)))
             rest = memoryview(data)
             while rest:
@@ -102,9 +102,9 @@ class _Process:
             body = b""
         except TimeoutError:
             self.end()
-            _log.warning("a chat template had to be killed", seconds=ANSWER_SECONDS)
+            _log.warning("a chat template took too long and was killed", seconds=ANSWER_SECONDS)
             raise InvalidRequest(
-                f"the model's chat template failed on this conversation: no end after {ANSWER_SECONDS:g} seconds"
+                f"the model's chat template failed on this conversation: it did not end within {ANSWER_SECONDS:g} seconds"
             ) from None
         if not body:
             self.end()
@@ -113,7 +113,7 @@ class _Process:
         return answer
 
     def end(self) -> None:
-        """Kill it, and let go of its pipes."""
+        """Kill the process and close its pipes."""
         self.process.kill()
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
@@ -123,7 +123,7 @@ class _Process:
 
 def _read(descriptor: int, count: int, deadline: float) -> bytes:
     data = bytearray()
-    ready = select.poll()  # select(2) knows no descriptor beyond 1023, and there may be more connections.
+    ready = select.poll()  # select(2) cannot wait for descriptors beyond 1023, and there may be more connections.
     ready.register(descriptor, select.POLLIN)
     while len(data) < count:
         if not ready.poll(max(0.0, deadline - time.monotonic()) * 1000):
@@ -136,4 +136,4 @@ def _read(descriptor: int, count: int, deadline: float) -> bytes:
 
 
 renderer = Renderer()
-"""This daemon's."""
+"""This daemon's renderer."""
