@@ -8,28 +8,31 @@ from dataclasses import dataclass
 from hypura_daemon.models.gguf.tensor_roles import Role
 from hypura_daemon.models.model import ModelTensor
 from hypura_daemon.planning.estimate import Streaming
-from hypura_daemon.planning.frame import Frame, assemble
+from hypura_daemon.planning.inputs import PlanInputs, make_plan
 from hypura_daemon.planning.placement import by_row, offload, resident_tier
 from hypura_daemon.planning.plan import DensePlan, MemoryItem, MemoryKind, Mode, Plan, Tier
 
-LEAST_DEPTH = 2
-"""Of the largest tensor: one is computed with, one is being read. Where reads are the limit they take longer than what
-lies between two of them, and a third place would hold what could be pinned instead."""
-_DEEP_SHARE = 0.25
-"""Small tensors need more places to keep the drive busy, but pinning what these take saves reading it at all."""
+MIN_DEPTH = 2
+"""The ring's depth in places for the largest tensor: one is computed with while the other is read. Where reads are the
+bottleneck, they take longer than the computing between them, and a third place is worth less than a pinned tensor."""
+_MAX_DEEP_SHARE = 0.25
+"""Small tensors need more places to keep the drive busy, but a pinned tensor need not be read at all."""
 
 _FFN = {Role.DENSE_FFN}
 _MATRICES = {Role.DENSE_FFN, Role.ATTENTION, Role.ROUTED_EXPERT, Role.SHARED_EXPERT}
 _SMALLEST_STREAMED_BYTES = 16_384
-_MOST_LARGEST, _MOST_LOOKS = 64, 1 << 17
-"""Of sizes that are tried as the largest, and of tensors looked at for them: models have a handful of sizes, but a file
-may have as many as it has tensors. Seen: 65,536 of them would have taken hours."""
+_MAX_SIZES, _MAX_CHECKS = 64, 1 << 17
+"""The limits of sizes tried as the largest, and of tensors examined for them: models have a handful of sizes, but a
+file may have as many sizes as tensors. Seen: 65,536 of them would have taken hours."""
 
 
 @dataclass(frozen=True, slots=True)
 class Division:
-    """pinned: names of the tensors that stay; depth: how many of the largest streamed tensor the ring holds, each in
-    place_bytes."""
+    """Which tensors are pinned, and the ring for the others.
+
+    pinned: names of the tensors that stay in memory; depth: the number of places in the ring, each of place_bytes, for
+    the largest streamed tensor.
+    """
 
     pinned: frozenset[str]
     pinned_bytes: int
@@ -38,12 +41,12 @@ class Division:
 
     @property
     def ring_bytes(self) -> int:
-        """Memory of the ring."""
+        """The memory of the ring."""
         return self.depth * self.place_bytes
 
 
 def streamable(tensors: Sequence[ModelTensor], *, attention: bool) -> list[ModelTensor]:
-    """The layers' feed-forward matrices, or, with attention, all of their large matrices; layer by layer."""
+    """The layers' feed-forward matrices, or, with attention, all their large matrices; layer by layer."""
     roles = _MATRICES if attention else _FFN
     found = [
         tensor
@@ -60,12 +63,12 @@ def streamable(tensors: Sequence[ModelTensor], *, attention: bool) -> list[Model
 def divide(
     tensors: Sequence[ModelTensor], memory_bytes: int, *, place_bytes: Callable[[int], int], in_flight_bytes: int
 ) -> Division | None:
-    """What to pin, and the ring's depth, within memory_bytes, so that the least is read; None when nothing fits.
+    """What to pin, and the ring's depth, within memory_bytes, so that as little as possible is read; None if none fits.
 
-    tensors: of `streamable`, at least one; place_bytes: what a tensor of a size takes in the ring, padding included;
-    in_flight_bytes: reads that the drive should have waiting.
+    tensors: those of `streamable`, at least one; place_bytes: the room that a tensor of a size takes in the ring, with
+    padding; in_flight_bytes: reads that the drive should have queued.
 
-    The largest streamed tensor sets the size of the ring, so sizes are tried as the largest: what is larger stays.
+    The largest streamed tensor determines the ring's size, so each size is tried as the largest: larger tensors stay.
     """
     found: Division | None = None
     for largest_bytes in _largest(tensors):
@@ -76,9 +79,9 @@ def divide(
 
 
 def _largest(tensors: Sequence[ModelTensor]) -> list[int]:
-    """The sizes to try, the largest first: all of them, or evenly chosen ones with the largest and the smallest."""
+    """The sizes to try, largest first: all, or evenly chosen ones that include the largest and the smallest."""
     sizes = sorted({tensor.size_bytes for tensor in tensors}, reverse=True)
-    most = max(2, min(_MOST_LARGEST, _MOST_LOOKS // len(tensors)))
+    most = max(2, min(_MAX_SIZES, _MAX_CHECKS // len(tensors)))
     if len(sizes) <= most:
         return sizes
     return [sizes[place * (len(sizes) - 1) // (most - 1)] for place in range(most)]
@@ -105,21 +108,21 @@ def _divide(
 
 def _depth(count: int, memory_bytes: int, place_bytes: int, in_flight_bytes: int) -> int | None:
     possible = memory_bytes // place_bytes
-    if possible < min(LEAST_DEPTH, count):
+    if possible < min(MIN_DEPTH, count):
         return None
     busy = 1 + -(-in_flight_bytes // place_bytes)
-    cheap = int(memory_bytes * _DEEP_SHARE) // place_bytes
-    return min(max(LEAST_DEPTH, min(busy, cheap)), possible, count)
+    cheap = int(memory_bytes * _MAX_DEEP_SHARE) // place_bytes
+    return min(max(MIN_DEPTH, min(busy, cheap)), possible, count)
 
 
 def _pin(tensors: Sequence[ModelTensor], memory_bytes: int) -> list[ModelTensor]:
-    """Tensors to keep, spread evenly by bytes, the last room filled with what fits; never all of them."""
+    """The tensors to pin: spread evenly by bytes, then as many more as fit; never all of them."""
     total_bytes = sum(tensor.size_bytes for tensor in tensors)
     share = min(1.0, memory_bytes / total_bytes)
     pinned: dict[str, ModelTensor] = {}
     passed_bytes = pinned_bytes = 0
     for tensor in tensors:
-        # Bresenham: pinned where the running share of pinned bytes would not pass the whole one.
+        # Bresenham: a tensor is pinned if the share of pinned bytes so far stays within the overall share.
         passed_bytes += tensor.size_bytes
         if pinned_bytes + tensor.size_bytes <= share * passed_bytes:
             pinned[tensor.name] = tensor
@@ -134,19 +137,19 @@ def _pin(tensors: Sequence[ModelTensor], memory_bytes: int) -> list[ModelTensor]
 
 
 _SLOWER_PROMPTS = 1.05
-"""That much longer a prompt may take for the sake of decoding: what a smaller ubatch's buffers leave is pinned."""
+"""How much longer a prompt may take in favour of decoding: a smaller ubatch's buffers leave more memory to pin."""
 _SMALLEST_CHOSEN_UBATCH = 64
-"""Products of fewer tokens use the processor less well, which the estimate does not know."""
+"""Products of fewer tokens use the processor worse, which the estimate does not include."""
 
 
-def dense_streaming(frame: Frame) -> Plan | None:
-    """Layers through the ring; None if two of the smallest tensors do not fit."""
+def dense_streaming(inputs: PlanInputs) -> Plan | None:
+    """The plan that streams layers through the ring; None if two of the smallest tensors do not fit."""
     for attention in (False, True):
-        tensors = streamable(frame.model.tensors, attention=attention)
+        tensors = streamable(inputs.model.tensors, attention=attention)
         made = [
             plan
-            for ubatch in (frame.ubatches if tensors else ())
-            if (plan := _with_ubatch(frame, tensors, ubatch, attention=attention)) is not None
+            for ubatch in (inputs.ubatches if tensors else ())
+            if (plan := _with_ubatch(inputs, tensors, ubatch, attention=attention)) is not None
         ]
         if made:
             return _best(made)
@@ -154,7 +157,7 @@ def dense_streaming(frame: Frame) -> Plan | None:
 
 
 def _best(plans: Sequence[Plan]) -> Plan:
-    """The one that decodes fastest of those that are about as quick with prompts; plans: the largest ubatch first."""
+    """The plan that decodes fastest among those with about the shortest prompts; plans: the largest ubatch first."""
     quickest = min(plan.estimate.ttft_seconds for plan in plans)
     quick = [
         plan
@@ -164,26 +167,26 @@ def _best(plans: Sequence[Plan]) -> Plan:
     return max(quick or plans[:1], key=lambda plan: plan.estimate.tok_per_second)
 
 
-def _with_ubatch(frame: Frame, tensors: Sequence[ModelTensor], ubatch: int, *, attention: bool) -> Plan | None:
-    """The plan that may stream these; None if it does not fit, or too little is left beside its buffers."""
-    model, experts = frame.model, frame.model.hyperparameters.expert_count
-    if not frame.buffers_are_modest(ubatch, experts) and ubatch > min(frame.ubatches):
+def _with_ubatch(inputs: PlanInputs, tensors: Sequence[ModelTensor], ubatch: int, *, attention: bool) -> Plan | None:
+    """The plan that may stream these tensors; None if it does not fit, or its buffers leave too little memory."""
+    model, experts = inputs.model, inputs.model.hyperparameters.expert_count
+    if not inputs.buffers_are_modest(ubatch, experts) and ubatch > min(inputs.ubatches):
         return None
     names = frozenset(tensor.name for tensor in tensors)
-    gpu_layers, on_gpu = offload(frame, ubatch, streamed=names)
+    gpu_layers, on_gpu = offload(inputs, ubatch, streamed=names)
     embeddings = by_row(model.tensors, model.architecture, ubatch)
     bare = sum(t.size_bytes for t in model.tensors if t.name not in names) - embeddings.saved_bytes
-    items = [MemoryItem(MemoryKind.WEIGHTS, bare - on_gpu), *embeddings.items, *frame.buffers(ubatch, experts)]
-    left = frame.request.memory_limit_bytes - sum(item.size_bytes for item in items)
+    items = [MemoryItem(MemoryKind.WEIGHTS, bare - on_gpu), *embeddings.items, *inputs.buffers(ubatch, experts)]
+    left = inputs.request.memory_limit_bytes - sum(item.size_bytes for item in items)
     largest = max(t.size_bytes for t in tensors)
-    cache = frame.cache_limit(sum(t.size_bytes for t in tensors))
+    cache = inputs.cache_limit(sum(t.size_bytes for t in tensors))
     if cache is not None:
-        left = min(left, max(cache, min(LEAST_DEPTH, len(tensors)) * _place_bytes(frame, largest)))
-    io = frame.io()
+        left = min(left, max(cache, min(MIN_DEPTH, len(tensors)) * _place_bytes(inputs, largest)))
+    io = inputs.io()
     chosen = divide(
         tensors,
         left,
-        place_bytes=lambda size: _place_bytes(frame, size),
+        place_bytes=lambda size: _place_bytes(inputs, size),
         in_flight_bytes=2 * io.chunk_bytes * io.queue_depth,
     )
     if chosen is None:
@@ -195,11 +198,11 @@ def _with_ubatch(frame: Frame, tensors: Sequence[ModelTensor], ubatch: int, *, a
     most_kept_bytes = streamed_bytes
     if cache is not None:
         most_kept_bytes = min(streamed_bytes, max(0, cache - chosen.pinned_bytes - chosen.ring_bytes))
-    lent_bytes = min(most_kept_bytes, frame.lent_bytes(ubatch, gpu_layers))
+    lent_bytes = min(most_kept_bytes, inputs.lent_bytes(ubatch, gpu_layers))
     nvme = {t.name for t in streamed} | embeddings.names
     layers = tuple(sorted({t.layer for t in streamed}))
-    return assemble(
-        frame,
+    return make_plan(
+        inputs,
         Mode.DENSE_STREAMING,
         f"{len(streamed)} of {len(tensors)} large tensors are read in every pass"
         + (", attention included" if attention else ""),
@@ -222,6 +225,6 @@ def _with_ubatch(frame: Frame, tensors: Sequence[ModelTensor], ubatch: int, *, a
     )
 
 
-def _place_bytes(frame: Frame, size_bytes: int) -> int:
-    """What a tensor of that size takes in the ring."""
-    return size_bytes + frame.padding_bytes(size_bytes)
+def _place_bytes(inputs: PlanInputs, size_bytes: int) -> int:
+    """The room that a tensor of this size takes in the ring."""
+    return size_bytes + inputs.padding_bytes(size_bytes)

@@ -1,4 +1,4 @@
-"""What a plan is expected to do: a cost model of computing and reading."""
+"""The expected speed of a plan: a cost model of computing and reading."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypura_daemon.models.model import ModelTensor
 from hypura_daemon.planning.plan import Bound, Estimate, Tier
 
 _LAYER_SECONDS = 0.15e-3
-"""Of a layer on the CPU, beside its products and attention: norms, and threads that wait for each other."""
+"""Of a layer on the CPU, besides its products and attention: norms, and threads waiting for each other."""
 _CONTEXT_TOKENS = 576
 _ATTENTION_CORE_SECONDS, _UNFUSED_ATTENTION_CORE_SECONDS = 0.7e-9, 0.35e-9
 """Of one element of one head and one token of the context: 48 layers of 32 heads of 128 take 38 ms more after 512
@@ -22,11 +22,11 @@ takes 8 to 31 ms less, 20 in the mean (docs/measurements.md, twelfth version).""
 _UNFUSED_PROMPTS = 1.07
 """How much longer the same machine takes for a prompt of 512 tokens when attention is unfused."""
 _STREAMED_LAYER_SECONDS = 0.1e-3
-"""What the hook adds to a layer that is streamed: 5 ms of 48 layers (docs/measurements.md, eighth version)."""
+"""What the hook adds to a streamed layer: 5 ms for 48 layers (docs/measurements.md, eighth version)."""
 _REPACKED_GAIN = 1.5
 """Qwen3-30B-A3B's shape takes 75 ms with repacked weights where 98 to 130 are usual."""
 _SHARE_OF_MEMORY = 0.5
-"""Of memory's bandwidth, what products reach with types whose speed was not measured."""
+"""The share of memory bandwidth that products reach with types whose speed was not measured."""
 _GPU_BYTES_PER_SECOND = 300e9
 _UNKNOWN_MEMORY_BYTES_PER_SECOND = 20e9
 _UNKNOWN_DRIVE_BYTES_PER_SECOND = 1e9
@@ -34,26 +34,26 @@ _PREFILL_SPEEDUP = 5.0
 _TTFT_PROMPT_TOKENS = 512
 _HIT_EXPONENT, _HIT_EXPONENT_FALL = 2.85, 0.455
 """hit = 1 - (1 - share)^k with k = 2.85 / share^0.455: between recorded routings of Qwen3-30B-A3B (35 % at 4 % of the
-experts, 62 % at 11 %, 81 % at 22 %) and random weights, which choose with less regard to the token before (61 % at
+experts, 62 % at 11 %, 81 % at 22 %) and random weights, whose choices depend less on the token before (61 % at
 13 %, 85 % at 35 %), both with the learned replacement. With few experts to choose from, as Mixtral's 2 of 8, there is
-little to learn: 71 % hit at 70 %."""
-_LEAST_CHOICE, _WIDE_CHOICE = 2, 4
-"""log2 of experts over chosen ones, where past choices foretell nothing, and where they do as above."""
-_FORESEEN_LAYERS = 1.2
-"""How many layers' computing hides what a layer lacks: experts are foreseen one layer ahead, and some of them two."""
-_UNFORESEEN = 0.15
-"""Of what is missing, what nobody foresaw, or too late: it is waited for, whatever the drive."""
-_IN_VAIN = 0.15
-"""Of what is missing, what is read on top because a guess was wrong."""
+little to learn: 71 % hits at 70 %."""
+_MIN_CHOICE, _WIDE_CHOICE = 2, 4
+"""log2 of experts per chosen expert: where past choices predict nothing, and where they predict as above."""
+_PREFETCH_LAYERS = 1.2
+"""How many layers of computing hide a layer's reads: experts are predicted one layer ahead, some of them two."""
+_NOT_PREFETCHED = 0.15
+"""The share of missing experts that was not predicted, or too late: the pass waits for it, whatever the drive."""
+_WASTED_PREFETCHES = 0.15
+"""Prefetches for wrong predictions, as a share of the missing experts."""
 _READING_CORE_SECONDS_PER_BYTE = 0.16e-9
-"""What reading takes of the cores that compute: llama.cpp with everything resident loses 0.03 to 0.13 ms per MB that
-another program reads beside it, with two cores (tests/bench/beside.py; docs/measurements.md, tenth version)."""
+"""What reading costs the cores that compute: llama.cpp with everything resident loses 0.03 to 0.13 ms per MB that
+another program reads at the same time, with two cores (tests/bench/beside.py; docs/measurements.md, tenth version)."""
 _NOT_OVERLAPPED_IN_PROMPTS = 0.2
 
 
 @dataclass(frozen=True, slots=True)
 class Streaming:
-    """slot_share: slots over all routed experts; dense_bytes: read in every pass."""
+    """What a plan streams. slot_share: slots per routed expert; dense_bytes: read in every pass."""
 
     slot_share: float = 1.0
     dense_bytes: int = 0
@@ -69,7 +69,7 @@ def estimate(
     *,
     unfused_attention: bool = False,
 ) -> Estimate:
-    """Seconds and bytes of one decoded token, and of a 512-token prompt."""
+    """The seconds and bytes of one decoded token, and of a 512-token prompt."""
     routed_share = hyper.expert_used_count / hyper.expert_count if hyper.expert_count else 1.0
     fused = _compute_seconds(tensors, hyper, routed_share, hardware, _ATTENTION_CORE_SECONDS)
     compute, prompt_factor = fused, 1.0
@@ -89,7 +89,7 @@ def estimate(
         read = missed / bandwidth
         layers = len({t.layer for t, tier in tensors if t.role is Role.ROUTED_EXPERT and tier is Tier.NVME})
         apiece = routed_bytes / bandwidth / max(1, layers * hyper.expert_count)
-        token = compute + missed * (1 + _IN_VAIN) * per_byte + _waiting(compute, read, apiece, layers)
+        token = compute + missed * (1 + _WASTED_PREFETCHES) * per_byte + _waiting(compute, read, apiece, layers)
     passes = -(-_TTFT_PROMPT_TOKENS // ubatch_tokens)
     touched = 1 - (1 - routed_share) ** min(ubatch_tokens, _TTFT_PROMPT_TOKENS)
     per_pass = streaming.dense_bytes or routed_bytes * touched * (1 - min(streaming.slot_share, 1.0))
@@ -115,7 +115,7 @@ def _compute_seconds(
     hardware: HardwareProfile,
     attention_core_seconds: float,
 ) -> float:
-    """Of one decoded token, if nothing had to be read; attention_core_seconds: of one element."""
+    """The computing time of one decoded token; attention_core_seconds: of one element."""
     memory = _SHARE_OF_MEMORY * (hardware.memory_bytes_per_second or _UNKNOWN_MEMORY_BYTES_PER_SECOND)
     speeds = {speed.type: speed.bytes_per_second for speed in hardware.type_speeds}
     gpu = cpu = 0.0
@@ -137,21 +137,21 @@ def _compute_seconds(
 
 
 def _waiting(compute: float, read: float, apiece: float, layers: int) -> float:
-    """Seconds of a token's reading that computing does not hide; apiece: seconds to read one expert.
+    """The seconds of a token's reads that computing does not hide; apiece: seconds to read one expert.
 
-    A layer lacks several experts, or one layer in several lacks one.
+    Either a layer misses several experts, or one of several layers misses one.
     """
     if not read:
         return 0.0
     at_once = max(apiece, read / layers)
-    shown = max(0.0, at_once - _FORESEEN_LAYERS * compute / layers)
-    return min(read, read / at_once * shown + _UNFORESEEN * read)
+    shown = max(0.0, at_once - _PREFETCH_LAYERS * compute / layers)
+    return min(read, read / at_once * shown + _NOT_PREFETCHED * read)
 
 
 def _hit_rate(slot_share: float, choice: float) -> float:
-    """choice: experts over chosen ones."""
+    """The expected hit rate; choice: experts per chosen expert."""
     if slot_share <= 0:
         return 0.0
-    learned = (math.log2(choice) - _LEAST_CHOICE) / (_WIDE_CHOICE - _LEAST_CHOICE)
+    learned = (math.log2(choice) - _MIN_CHOICE) / (_WIDE_CHOICE - _MIN_CHOICE)
     exponent: float = 1 + min(1.0, max(0.0, learned)) * (_HIT_EXPONENT / slot_share**_HIT_EXPONENT_FALL - 1)
     return 1.0 - math.pow(1 - min(slot_share, 1.0), exponent)

@@ -12,18 +12,18 @@ from hypura_daemon.models.gguf.tensor_roles import Role
 from hypura_daemon.models.model import ModelTensor
 from hypura_daemon.planning import footprint
 from hypura_daemon.planning.estimate import Streaming
-from hypura_daemon.planning.frame import Frame, assemble
+from hypura_daemon.planning.inputs import PlanInputs, make_plan
 from hypura_daemon.planning.placement import by_row, offload, resident_tier
 from hypura_daemon.planning.plan import ExpertGroup, ExpertPlan, MemoryItem, MemoryKind, Mode, Plan, Tier
 
 MAX_GROUP_SLOTS = 512
-"""The CPU's work buffer grows with slots x top-k x ubatch, every operation touches a counter per slot,
-and Metal stops at 1,024 experts."""
+"""The CPU's work buffer grows with slots x top-k x ubatch, every operation touches a counter per slot, and Metal
+supports at most 1,024 experts."""
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """One tensor's share of an expert: room_bytes in a slot, read_bytes from the drive on a miss."""
+    """One tensor's part of an expert. room_bytes: in a slot; read_bytes: from the drive on a miss."""
 
     component: str
     type: str
@@ -40,12 +40,12 @@ class ExpertClass:
 
     @property
     def slot_bytes(self) -> int:
-        """Room for any of its experts."""
+        """The room for any of its experts."""
         return sum(part.room_bytes for part in self.parts)
 
     @property
     def expert_bytes(self) -> int:
-        """What a miss reads."""
+        """The bytes that a miss reads."""
         return sum(part.read_bytes for part in self.parts)
 
 
@@ -68,10 +68,10 @@ def expert_classes(
 
 
 def merged_classes(found: Sequence[ExpertClass]) -> list[ExpertClass]:
-    """As few classes as possible, with slots as large as the largest expert.
+    """As few classes as possible, with slots for the largest expert.
 
-    Where memory is so short that one token's experts of each class do not fit, sharing slots
-    beats losing a few bytes in each.
+    If memory is so short that the experts of one token do not fit in each class, sharing slots is better than the few
+    bytes lost in each slot.
     """
     alike: dict[tuple[str, ...], list[ExpertClass]] = defaultdict(list)
     for expert_class in found:
@@ -90,8 +90,8 @@ def merged_classes(found: Sequence[ExpertClass]) -> list[ExpertClass]:
 def share_out(found: Sequence[ExpertClass], experts: int, memory_bytes: int) -> list[ExpertGroup]:
     """Groups of at most MAX_GROUP_SLOTS slots that take at most memory_bytes together.
 
-    Every class gets the same share of its experts. Its layers are dealt to its groups in turn: early layers choose
-    anew with every token where late ones repeat, and only within a group can slots go to those that need them.
+    Every class gets slots for the same share of its experts. Its layers are distributed to its groups in turn: early
+    layers choose anew with every token where late layers repeat, and slots can move only within a group.
     """
     whole = sum(len(c.layers) * experts * c.slot_bytes for c in found)
     share = max(0.0, min(1.0, memory_bytes / whole)) if whole else 1.0
@@ -109,59 +109,59 @@ def share_out(found: Sequence[ExpertClass], experts: int, memory_bytes: int) -> 
 
 
 def least_bytes(found: Sequence[ExpertClass], experts: int, least_slots: int) -> int:
-    """Memory for which `share_out` gives every group that many slots, where it makes one group of each class."""
+    """The memory with which `share_out` gives every group least_slots slots, if it makes one group of each class."""
     whole = sum(len(c.layers) * experts * c.slot_bytes for c in found)
-    # Half a slot more, since shares are rounded down.
+    # Half a slot more, because shares are rounded down.
     return math.ceil(max(whole * (least_slots + 0.5) / (len(c.layers) * experts) for c in found))
 
 
 def slots_bytes(groups: Sequence[ExpertGroup]) -> int:
-    """Memory of all slots."""
+    """The memory of all slots."""
     return sum(group.slots * group.slot_bytes for group in groups)
 
 
-def expert_streaming(frame: Frame) -> Plan | None:
-    """Slots for as many experts as there is memory left; None if there is too little for one token's."""
-    hyper = frame.model.hyperparameters
-    found = expert_classes(frame.model.tensors, hyper.expert_count, frame.padding_bytes)
+def expert_streaming(inputs: PlanInputs) -> Plan | None:
+    """The plan with slots for as many experts as fit; None if those of one token do not fit."""
+    hyper = inputs.model.hyperparameters
+    found = expert_classes(inputs.model.tensors, hyper.expert_count, inputs.padding_bytes)
     shared = merged_classes(found)
     sharings = [found] if len(shared) == len(found) else [found, shared]
     fallback: Plan | None = None
     for sharing in sharings:
-        for ubatch in frame.ubatches:
-            made = _with_slots(frame, sharing, ubatch)
+        for ubatch in inputs.ubatches:
+            made = _with_slots(inputs, sharing, ubatch)
             if made is None:
                 continue
-            if frame.buffers_are_modest(ubatch, MAX_GROUP_SLOTS):
+            if inputs.buffers_are_modest(ubatch, MAX_GROUP_SLOTS):
                 return made
-            fallback = made  # the smallest ubatch that works, if none is modest
+            fallback = made  # The smallest ubatch that works, if none has modest buffers.
         if fallback is not None:
             return fallback
-    if frame.request.weight_cache_bytes is None and frame.request.weight_cache_percent is None:
+    if inputs.request.weight_cache_bytes is None and inputs.request.weight_cache_percent is None:
         return None
-    return _with_slots(frame, shared, min(frame.ubatches), least=True)
+    return _with_slots(inputs, shared, min(inputs.ubatches), least=True)
 
 
-def _with_slots(frame: Frame, sharing: Sequence[ExpertClass], ubatch: int, *, least: bool = False) -> Plan | None:
-    """The expert-streaming plan for this ubatch; None when the slots cannot hold what one pass may choose.
+def _with_slots(inputs: PlanInputs, sharing: Sequence[ExpertClass], ubatch: int, *, least: bool = False) -> Plan | None:
+    """The expert-streaming plan for this ubatch; None if the slots cannot hold the experts that one pass may choose.
 
-    least: with as few slots as do, though they are more than --weight-cache allows.
+    least: with as few slots as work, even if --weight-cache allows fewer.
     """
-    model, hyper = frame.model, frame.model.hyperparameters
+    model, hyper = inputs.model, inputs.model.hyperparameters
     routed = sum(t.size_bytes for t in model.tensors if t.role is Role.ROUTED_EXPERT)
     embeddings = by_row(model.tensors, model.architecture, ubatch)
     bare = sum(t.size_bytes for t in model.tensors if t.role is not Role.ROUTED_EXPERT) - embeddings.saved_bytes
     of_experts = (Role.ROUTED_EXPERT, Role.EXPERT_VECTOR)
-    layers, on_gpu = offload(frame, ubatch, frozenset(t.name for t in model.tensors if t.role in of_experts))
+    layers, on_gpu = offload(inputs, ubatch, frozenset(t.name for t in model.tensors if t.role in of_experts))
     layer_count = sum(len(c.layers) for c in sharing)
     items = [
         MemoryItem(MemoryKind.WEIGHTS, bare - on_gpu),
         *embeddings.items,
-        *frame.buffers(ubatch, MAX_GROUP_SLOTS),
+        *inputs.buffers(ubatch, MAX_GROUP_SLOTS),
         MemoryItem(MemoryKind.EXPERT_PREDICTION, footprint.prediction_bytes(hyper, layer_count)),
     ]
-    left = frame.request.memory_limit_bytes - sum(item.size_bytes for item in items)
-    cache = frame.cache_limit(routed)
+    left = inputs.request.memory_limit_bytes - sum(item.size_bytes for item in items)
+    cache = inputs.cache_limit(routed)
     reason = "{} of {} routed experts fit beside the rest"
     if least:
         cache = least_bytes(sharing, hyper.expert_count, _least_slots(hyper, ubatch))
@@ -173,10 +173,10 @@ def _with_slots(frame: Frame, sharing: Sequence[ExpertClass], ubatch: int, *, le
         return None
     size_bytes = slots_bytes(groups)
     items.append(MemoryItem(MemoryKind.EXPERT_SLOTS, size_bytes))
-    lent_bytes = frame.lent_bytes(ubatch, layers) if cache is None else 0
+    lent_bytes = inputs.lent_bytes(ubatch, layers) if cache is None else 0
     total, count = layer_count * hyper.expert_count, sum(group.slots for group in groups)
-    return assemble(
-        frame,
+    return make_plan(
+        inputs,
         Mode.EXPERT_STREAMING,
         reason.format(count, total),
         ubatch,
@@ -200,5 +200,5 @@ def _with_slots(frame: Frame, sharing: Sequence[ExpertClass], ubatch: int, *, le
 
 
 def _least_slots(hyper: Hyperparameters, ubatch: int) -> int:
-    """What one layer may choose in one pass, at most."""
+    """The most experts that one layer may choose in one pass."""
     return min(hyper.expert_count, hyper.expert_used_count * ubatch)

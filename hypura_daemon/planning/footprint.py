@@ -1,8 +1,8 @@
-"""Memory that a loaded model takes beside its weights: KV cache, compute and work buffers.
+"""The memory of a loaded model besides its weights: KV cache, compute and work buffers.
 
-The formulas follow llama.cpp (src/llama-kv-cache.cpp, src/llama-memory-recurrent.cpp,
-ggml/src/ggml-cpu/ggml-cpu.c) and are upper bounds where it decides at run time; the worker
-checks them against what was really allocated, and its slots give way.
+The formulas follow llama.cpp (src/llama-kv-cache.cpp, src/llama-memory-recurrent.cpp, ggml/src/ggml-cpu/ggml-cpu.c) and
+are upper bounds where it decides at run time. The worker compares them with what was really allocated, and reduces its
+slots if necessary.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ KV_TYPES = {"f32": 4.0, "f16": 2.0, "bf16": 2.0, "q8_0": 34 / 32, "q5_1": 24 / 3
 _F32_BYTES = 4
 _KV_PAD_TOKENS = 256
 _FULL_ATTENTION_EVERY = {"gemma2": 2, "gemma3": 6, "gpt-oss": 2, "cohere2": 4, "olmo2": 4, "exaone4": 4}
-"""Every how many layers one sees the whole context, where the GGUF does not say it (src/models/*.cpp)."""
+"""One of every so many layers sees the whole context, where the GGUF does not say it (src/models/*.cpp)."""
 
 
 def kv_element_bytes(kv_type: str) -> float:
-    """Raises InvalidRequest for a type the cache cannot have."""
+    """The bytes of one element. Raises InvalidRequest for a type that the cache cannot have."""
     if kv_type not in KV_TYPES:
-        raise InvalidRequest(f"KV cache type {kv_type!r} is not known; use one of {', '.join(KV_TYPES)}")
+        raise InvalidRequest(f"KV cache type {kv_type!r} is unknown; use one of {', '.join(KV_TYPES)}")
     return KV_TYPES[kv_type]
 
 
@@ -34,12 +34,12 @@ def kv_bytes(
     ubatch_tokens: int,
     kv_type: str,
 ) -> int:
-    """Bytes of the KV cache of `context_tokens` in all, and of recurrent state per sequence."""
+    """The size of the KV cache for `context_tokens` in total, and of the recurrent state of each sequence."""
     element = kv_element_bytes(kv_type)
     context = _up(context_tokens, _KV_PAD_TOKENS)
     window = min(context, _up(hyper.sliding_window * sequences + ubatch_tokens, _KV_PAD_TOKENS))
-    said = hyper.sliding_window_period or _FULL_ATTENTION_EVERY.get(architecture, 0)
-    every = said if hyper.sliding_window and not any(hyper.sliding_window_layers) else 0
+    period = hyper.sliding_window_period or _FULL_ATTENTION_EVERY.get(architecture, 0)
+    every = period if hyper.sliding_window and not any(hyper.sliding_window_layers) else 0
     total = 0.0
     for layer in range(hyper.computed_block_count):
         heads = hyper.head_count_kv[layer]
@@ -67,7 +67,7 @@ def compute_bytes(
     *,
     unfused_attention: bool = False,
 ) -> int:
-    """Activations of one pass: llama.cpp reuses buffers, so that about two layers' worth are alive at once.
+    """The activations of one pass: llama.cpp reuses buffers, so that those of about two layers exist at once.
 
     logits_rows: each has a value for every token of the vocabulary. Unfused, attention keeps the scores of every head
     and token for the whole context, of one layer at a time and not while that layer's feed-forward part is computed.
@@ -94,14 +94,14 @@ def work_bytes(hyper: Hyperparameters, slots_per_group: int, ubatch_tokens: int)
 
 
 def prediction_bytes(hyper: Hyperparameters, streamed_layers: int) -> int:
-    """What the worker learns and keeps to foresee choices: routers in 8 bits, averages and likelihood of each expert,
+    """What the worker learns and keeps to predict experts: routers in 8 bits, averages and likelihood of each expert,
     and a count for each pair of experts of neighbouring layers."""
     experts = hyper.expert_count
     return streamed_layers * experts * (hyper.embedding_length + 64 + 2 * experts)
 
 
 def _is_recurrent(hyper: Hyperparameters, layer: int) -> bool:
-    """Whether the layer keeps a state instead of KV."""
+    """Whether the layer has a recurrent state instead of a KV cache."""
     if any(hyper.recurrent_layers):
         return hyper.recurrent_layers[layer]
     if not hyper.ssm_inner_size:

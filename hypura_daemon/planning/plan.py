@@ -1,4 +1,4 @@
-"""What a plan is made from, and what it says; wire.py turns it into hypura.v1.Plan."""
+"""A plan, its parts, and the request it answers; wire.py converts them to hypura.v1 messages."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ class Bound(Enum):
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """How a model is computed and read, as far as `tune` tries it; None: not said. See placement.proto."""
+    """The settings for computing and reading that `tune` tries; None: not set. See placement.proto."""
 
     threads: int | None = None
     batch_threads: int | None = None
@@ -64,11 +64,11 @@ class LoadRequest:
     """What a load may use.
 
     memory_limit_bytes: limit of the worker's resident memory; 0 is filled in by the supervisor.
-    context_tokens, sequences: 0 for the defaults. least_context_tokens: what requests need, where that is
+    context_tokens, sequences: 0 for the defaults. least_context_tokens: what requests need, if that is
     more than context_tokens or the default. weight_cache_bytes or weight_cache_percent
     (0 to 100) limit how much of the streamable weights stays in memory. kv_type: ggml type name.
-    settings go before what tuning found. untuned: a trial, for which nothing that tuning found counts.
-    drive_bytes_per_second: for the estimate; 0 for what was measured.
+    settings override what tuning found. untuned: a trial, which ignores what tuning found.
+    drive_bytes_per_second: for the estimate; 0 for the measured bandwidth.
     """
 
     memory_limit_bytes: int = 0
@@ -101,7 +101,7 @@ class TensorPlacement:
 
 @dataclass(frozen=True, slots=True)
 class ModelFile:
-    """One file, with what tells whether it changed."""
+    """One file, with the size, time and inode by which changes are noticed."""
 
     path: str
     size_bytes: int
@@ -111,8 +111,8 @@ class ModelFile:
 
 @dataclass(frozen=True, slots=True)
 class ExpertGroup:
-    """Layers that share slots; slot_bytes includes the padding for aligned reads; most_slots: what they may
-    become when there is more memory later."""
+    """Layers that share slots. slot_bytes includes the padding for aligned reads; most_slots: how many slots the group
+    may get when more memory becomes free."""
 
     layers: tuple[int, ...]
     slots: int
@@ -122,8 +122,8 @@ class ExpertGroup:
 
 @dataclass(frozen=True, slots=True)
 class ExpertPlan:
-    """How routed experts are cached; expert_bytes: read for one miss, on average; statistics_path: the file
-    that keeps what they were worth from one load to the next, empty for none."""
+    """How routed experts are cached. expert_bytes: read for one miss, on average; statistics_path: the file that keeps
+    the experts' statistics from one load to the next, empty for none."""
 
     groups: tuple[ExpertGroup, ...]
     experts_per_layer: int
@@ -136,9 +136,8 @@ class ExpertPlan:
 class DensePlan:
     """How layers are streamed, tensor by tensor.
 
-    streamed_layers: those of which something is read; ring_slot_bytes: for the largest streamed tensor;
-    ring_depth: how many of it the ring holds; most_kept_bytes: of what is streamed, how much may stay in memory where
-    some is left.
+    streamed_layers: those with streamed tensors; ring_slot_bytes: room for the largest streamed tensor; ring_depth: how
+    many such tensors the ring holds; most_kept_bytes: how many of the streamed bytes may stay in free memory.
     """
 
     streamed_layers: tuple[int, ...]
@@ -172,7 +171,7 @@ class MemoryItem:
 
 @dataclass(frozen=True, slots=True)
 class Estimate:
-    """What the plan is expected to do; ttft_seconds is that of a 512-token prompt."""
+    """The expected speed of a plan; ttft_seconds is for a 512-token prompt."""
 
     tok_per_second: float
     ttft_seconds: float
@@ -185,11 +184,11 @@ class Estimate:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What the daemon decides and the worker obeys.
+    """What the daemon decides and the worker follows.
 
-    spin_count: None for OpenMP's own. tuned: the fields of RunSettings that tuning found. embedding_cache_bytes:
-    room for rows of embedding tensors that stay on the drive. unfused_attention: two products and a softmax instead
-    of llama.cpp's one operation.
+    spin_count: None for OpenMP's default. tuned: the fields of RunSettings that tuning found. embedding_cache_bytes:
+    room for rows of embedding tensors that stay on the drive. unfused_attention: two products and a softmax instead of
+    llama.cpp's fused operation.
     """
 
     model: str
@@ -222,15 +221,15 @@ class Plan:
 
     @property
     def model_bytes(self) -> int:
-        """Bytes of all tensors."""
+        """The size of all tensors."""
         return sum(tensor.size_bytes for tensor in self.tensors)
 
     @property
     def streamed_bytes(self) -> int:
-        """Bytes of the tensors that stay on the drive."""
+        """The size of the tensors that stay on the drive."""
         return sum(tensor.size_bytes for tensor in self.tensors if tensor.tier is Tier.NVME)
 
     @property
     def resident_bytes(self) -> int:
-        """Bytes of the tensors that are in memory."""
+        """The size of the tensors that are in memory."""
         return self.model_bytes - self.streamed_bytes

@@ -1,4 +1,4 @@
-"""What `hypuractl tune` found, kept in home/tuning: a file per model's content, kilobytes, beside the hardware profile.
+"""What `hypuractl tune` found, in home/tuning: a file for each model's content, beside the hardware profile.
 
 kept                      used until
 a mode's settings         the model's files change, other hardware, another llama-cpp-python, another tuning
@@ -16,7 +16,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from hypura_daemon.errors import InvalidRequest, WorkerFailed
 from hypura_daemon.hardware.profile import HardwareProfile, Large, Real
 from hypura_daemon.planning.plan import Mode, RunSettings
-from hypura_daemon.planning.run_settings import checked
+from hypura_daemon.planning.run_settings import checked_settings
 from hypura_daemon.system.files import replace_file
 from hypura_daemon.system.threads import HOME
 
@@ -30,7 +30,7 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """What was found for one mode; gains are speed over speed with the planner's choice, less 1."""
+    """The result for one mode; gains are speed divided by speed with the planner's choice, minus 1."""
 
     mode: Mode
     settings: RunSettings
@@ -43,7 +43,7 @@ class Tuning:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """What a file holds."""
+    """The content of a file."""
 
     format: int
     digest: str
@@ -54,7 +54,7 @@ _parser = TypeAdapter(Kept)
 
 
 class Tunings:
-    """The files. A model that was never tuned has none; one that cannot be used is told in the log and ignored."""
+    """The files of tunings. A model that was never tuned has none; an unusable file is logged and ignored."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -66,11 +66,11 @@ class Tunings:
         return self._folder / f"{digest}.json"
 
     async def read(self, digest: str) -> tuple[Tuning, ...]:
-        """What was found for this model, whatever machine it was on."""
+        """The tunings of this model, of any machine."""
         return await HOME(_read, self.path(digest), digest)
 
     async def found(self, digest: str, mode: Mode, hardware: HardwareProfile) -> RunSettings:
-        """What was found for this model and mode on this machine."""
+        """The settings found for this model and mode on this machine; empty if there are none."""
         machine = machine_of(hardware)
         for tuning in await self.read(digest):
             if tuning.mode is not mode:
@@ -79,17 +79,17 @@ class Tunings:
                 _log.info("a tuning of another machine or llama-cpp-python is not used; tune again", digest=digest)
                 continue
             try:
-                return checked(tuning.settings, hardware.usable_cores)
+                return checked_settings(tuning.settings, hardware.usable_cores)
             except InvalidRequest as error:
                 _log.warning("a tuning is not used", file=str(self.path(digest)), error=str(error))
         return RunSettings()
 
     async def keep(self, digest: str, tuning: Tuning, hardware: HardwareProfile) -> Tuning:
-        """Put it in place of what was found for this mode before; as it is kept.
+        """Save a tuning in place of the one for its mode; returns it as saved.
 
-        Raises InvalidRequest for settings that this machine cannot have, WorkerFailed when it cannot be written.
+        Raises InvalidRequest for settings that this machine cannot have, WorkerFailed if the file cannot be written.
         """
-        checked(tuning.settings, hardware.usable_cores)
+        checked_settings(tuning.settings, hardware.usable_cores)
         if tuning.memory_limit_bytes >= 1 << 63:
             raise InvalidRequest(f"a memory limit of {tuning.memory_limit_bytes} bytes is not possible")
         for gain in (tuning.decode_gain, tuning.prompt_gain):
@@ -102,11 +102,13 @@ class Tunings:
             content = _parser.dump_json(Kept(FORMAT, digest, (*others, kept)), indent=1)
             await HOME(replace_file, file, content)
         except OSError as error:
-            raise WorkerFailed(f"{file} cannot be written: {error}; make room or check its permissions") from error
+            raise WorkerFailed(
+                f"{file} cannot be written: {error}; free some space, or check its permissions"
+            ) from error
         return kept
 
     async def forget(self, digest: str) -> bool:
-        """Remove what was found; whether there was anything."""
+        """Remove a model's tunings; returns whether there were any."""
         try:
             await HOME(self.path(digest).unlink)
         except FileNotFoundError:
@@ -115,7 +117,7 @@ class Tunings:
 
 
 def machine_of(hardware: HardwareProfile) -> str:
-    """What a tuning is true of, beside the model: the software, the processor, the GPUs and the model's drive."""
+    """What a tuning depends on besides the model: the software, the processor, the GPUs and the model's drive."""
     drives = (f"{drive.mount} {drive.device} {drive.filesystem}" for drive in hardware.drives)
     gpus = (gpu.description for gpu in hardware.gpus)
     cores = f"{hardware.physical_cores}/{hardware.usable_cores}"

@@ -23,7 +23,7 @@ _BOUNDS = {Bound.COMPUTE: placement_pb2.BOUND_COMPUTE, Bound.DRIVE: placement_pb
 
 
 def load_request(options: control_pb2.LoadOptions) -> LoadRequest:
-    """What a client asked for; ranges are checked by the planner."""
+    """A client's load request; the planner checks its ranges."""
     return LoadRequest(
         memory_limit_bytes=options.memory_limit_bytes,
         context_tokens=options.context_tokens,
@@ -38,30 +38,30 @@ def load_request(options: control_pb2.LoadOptions) -> LoadRequest:
 
 
 def run_settings(message: placement_pb2.RunSettings) -> RunSettings:
-    """The settings of a message; ranges are checked by settle.checked."""
+    """The settings of a message; checked_settings checks their ranges."""
     return RunSettings(**{f.name: getattr(message, f.name) for f in fields(RunSettings) if message.HasField(f.name)})
 
 
 def settings_to_proto(settings: RunSettings) -> placement_pb2.RunSettings:
-    """The message of some settings."""
+    """The message of settings."""
     return placement_pb2.RunSettings(**{f.name: getattr(settings, f.name) for f in fields(RunSettings)})
 
 
 def mode_to_proto(mode: Mode) -> placement_pb2.Mode:
-    """The number of a mode."""
+    """A mode's enum value."""
     return _MODES[mode]
 
 
 def mode_of(number: int) -> Mode:
-    """The mode of a number. Raises InvalidRequest for one that is none."""
+    """The mode of an enum value. Raises InvalidRequest for an unknown one."""
     for mode, known in _MODES.items():
         if known == number:
             return mode
-    raise InvalidRequest(f"{number} is no mode of a model; give one of those in placement.proto")
+    raise InvalidRequest(f"{number} is not a mode of a model; give one of those in placement.proto")
 
 
 def plan_to_proto(plan: Plan, *, tensors: bool = True) -> placement_pb2.Plan:
-    """The plan's message; without the list of tensors where that is not wanted."""
+    """The plan's message; tensors: with the list of tensors."""
     proto = placement_pb2.Plan(
         model=plan.model,
         architecture=plan.architecture,
@@ -159,7 +159,7 @@ def plan_to_proto(plan: Plan, *, tensors: bool = True) -> placement_pb2.Plan:
 
 
 def tuning_of(message: control_pb2.Tuning) -> Tuning:
-    """What a client found; ranges are checked where it is kept. Raises InvalidRequest for an unknown mode."""
+    """A client's tuning; its ranges are checked when it is saved. Raises InvalidRequest for an unknown mode."""
     return Tuning(
         mode=mode_of(message.mode),
         settings=run_settings(message.settings),
@@ -170,7 +170,7 @@ def tuning_of(message: control_pb2.Tuning) -> Tuning:
 
 
 def tuning_to_proto(tuning: Tuning, machine: str) -> control_pb2.Tuning:
-    """The message; machine: this one, which tells whether the tuning is used."""
+    """The message of a tuning; machine: this machine, which decides whether the tuning is stale."""
     return control_pb2.Tuning(
         mode=mode_to_proto(tuning.mode),
         settings=settings_to_proto(tuning.settings),

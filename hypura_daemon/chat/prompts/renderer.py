@@ -91,7 +91,7 @@ class _Process:
         assert self.process.stdin is not None and self.process.stdout is not None
         deadline, output = time.monotonic() + ANSWER_SECONDS, self.process.stdout.fileno()
         try:
-            # The process reads everything before it answers, without other memory, so this write ends.
+            # The process reads everything before it answers, so this write ends.
             self.process.stdin.write(LENGTH.pack(len(data)))
             rest = memoryview(data)
             while rest:
@@ -104,7 +104,7 @@ class _Process:
             self.end()
             _log.warning("a chat template took too long and was killed", seconds=ANSWER_SECONDS)
             raise InvalidRequest(
-                f"the model's chat template failed on this conversation: it did not end within {ANSWER_SECONDS:g} seconds"
+                f"the model's chat template failed on this conversation: no result after {ANSWER_SECONDS:g} seconds"
             ) from None
         if not body:
             self.end()

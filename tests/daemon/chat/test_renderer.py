@@ -53,7 +53,7 @@ def test_a_call_that_no_deadline_reaches_is_killed(
     ticking = threading.Thread(target=tick)
     ticking.start()
     try:
-        with pytest.raises(InvalidRequest, match=r"failed on this conversation: no end"):
+        with pytest.raises(InvalidRequest, match=r"failed on this conversation: no result"):
             renderer.render(NESTED + end, USER, [])
     finally:
         ended.set()

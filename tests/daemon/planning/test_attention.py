@@ -9,7 +9,7 @@ import pytest
 from hypura_daemon.hardware.profile import HardwareProfile
 from hypura_daemon.models.model import Model
 from hypura_daemon.planning import footprint
-from hypura_daemon.planning.frame import make_frame
+from hypura_daemon.planning.inputs import plan_inputs
 from hypura_daemon.planning.plan import LoadRequest, Mode, Plan
 from hypura_daemon.planning.planner import plan
 from tests.daemon.planning.machines import DRIVE, machine
@@ -44,7 +44,7 @@ def test_it_is_only_unfused_where_that_works_and_was_measured(qwen: Model) -> No
     alone = replace(qwen, hyperparameters=replace(hyper, head_count_kv=hyper.head_count))
     with_gpu = replace(QUICK, gpus=machine(gpu_bytes=2 * GB).gpus)
     exact, quantized = replace(EIGHT, exact=True), replace(EIGHT, kv_type="q8_0")
-    assert make_frame(qwen, QUICK, DRIVE, EIGHT).may_unfuse
+    assert plan_inputs(qwen, QUICK, DRIVE, EIGHT).may_unfuse
     for model, hardware, request in (
         (latent, QUICK, EIGHT),
         (alone, QUICK, EIGHT),
@@ -52,7 +52,7 @@ def test_it_is_only_unfused_where_that_works_and_was_measured(qwen: Model) -> No
         (qwen, QUICK, exact),
         (qwen, QUICK, quantized),
     ):
-        assert not make_frame(model, hardware, DRIVE, request).may_unfuse
+        assert not plan_inputs(model, hardware, DRIVE, request).may_unfuse
         assert not made(model, request, hardware).unfused_attention
 
 
@@ -63,8 +63,8 @@ def test_its_scores_are_counted_and_of_its_cache_only_k_is_lent(qwen: Model) -> 
         for unfused in (False, True)
     )
     assert fused >= 96e6 and 308e6 <= unfused <= 400e6
-    frame = make_frame(qwen, machine(), DRIVE, EIGHT)
-    assert 2 * replace(frame, unfused_attention=True).lent_bytes(512, 0) == frame.lent_bytes(512, 0) > 0
+    inputs = plan_inputs(qwen, machine(), DRIVE, EIGHT)
+    assert 2 * replace(inputs, unfused_attention=True).lent_bytes(512, 0) == inputs.lent_bytes(512, 0) > 0
 
 
 def test_decoding_gains_and_prompts_lose(qwen: Model) -> None:

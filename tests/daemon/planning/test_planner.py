@@ -19,7 +19,7 @@ from hypura_daemon.models.model import Model, ModelTensor
 from hypura_daemon.planning import planner as module
 from hypura_daemon.planning.dense_streaming import divide
 from hypura_daemon.planning.expert_streaming import MAX_GROUP_SLOTS, slots_bytes
-from hypura_daemon.planning.frame import Frame
+from hypura_daemon.planning.inputs import PlanInputs
 from hypura_daemon.planning.plan import LoadRequest, MemoryKind, Mode, Plan, TensorPlacement, Tier
 from hypura_daemon.planning.planner import plan
 from hypura_daemon.planning.wire import MEMORY_KINDS, plan_to_proto
@@ -491,11 +491,11 @@ def test_planning_ends_after_a_bounded_number_of_tries(
     key = "weight_cache_percent" if isinstance(cache, float) else "weight_cache_bytes"
     tries, by_mode = 0, module._by_mode
 
-    def counted(frame: Frame) -> Plan | None:
+    def counted(inputs: PlanInputs) -> Plan | None:
         nonlocal tries
         tries += 1
         assert tries < 100, "the search does not end"
-        return by_mode(frame)
+        return by_mode(inputs)
 
     request = {"context_tokens": context_tokens, "exact": exact, key: cache}
     with pytest.MonkeyPatch.context() as patch:
@@ -506,7 +506,7 @@ def test_planning_ends_after_a_bounded_number_of_tries(
             tries = 0
             _plan(model, memory_limit_bytes=error.required_bytes, **request)
         except InvalidRequest as error:
-            assert "no amount of memory" in str(error)
+            assert "cannot be loaded with any amount of memory" in str(error)
 
 
 def test_a_file_of_tens_of_thousands_of_tensor_sizes_is_planned(tiny: dict[str, Model]) -> None:

@@ -12,7 +12,7 @@ from hypura_daemon.errors import InvalidRequest
 from hypura_daemon.models.model import open_model
 from hypura_daemon.planning.plan import LoadRequest, Plan, RunSettings
 from hypura_daemon.planning.planner import plan
-from hypura_daemon.planning.run_settings import MAX_IN_FLIGHT_BYTES, checked, settled
+from hypura_daemon.planning.run_settings import MAX_IN_FLIGHT_BYTES, checked_settings, with_settings
 from hypura_daemon.planning.wire import plan_to_proto
 from hypura_daemon.residency.worker_tasks import worker_environment
 from tests.daemon.planning.machines import DRIVE, machine
@@ -31,11 +31,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Plan:
 
 
 def test_nothing_said_and_nothing_found_changes_nothing(made: Plan) -> None:
-    assert settled(made, NOTHING, NOTHING) == made
+    assert with_settings(made, NOTHING, NOTHING) == made
 
 
 def test_what_was_found_is_used_and_named(made: Plan) -> None:
-    found = settled(
+    found = with_settings(
         made, NOTHING, RunSettings(threads=1, batch_threads=1, queue_depth=8, chunk_bytes=1 << 19, spin_count=0)
     )
     assert (found.threads, found.batch_threads, found.spin_count) == (1, 1, 0)
@@ -46,13 +46,15 @@ def test_what_was_found_is_used_and_named(made: Plan) -> None:
 
 
 def test_what_the_load_says_goes_first(made: Plan) -> None:
-    found = settled(made, RunSettings(threads=2, spin_count=5), RunSettings(threads=1, queue_depth=8, spin_count=0))
+    found = with_settings(
+        made, RunSettings(threads=2, spin_count=5), RunSettings(threads=1, queue_depth=8, spin_count=0)
+    )
     assert (found.threads, found.spin_count, found.io.queue_depth) == (2, 5, 8)
     assert found.tuned == ("queue_depth",)
 
 
 def test_exact_loads_keep_their_threads(made: Plan) -> None:
-    found = settled(replace(made, exact=True), NOTHING, RunSettings(threads=1, batch_threads=1, queue_depth=8))
+    found = with_settings(replace(made, exact=True), NOTHING, RunSettings(threads=1, batch_threads=1, queue_depth=8))
     assert (found.threads, found.batch_threads) == (made.threads, made.batch_threads)
     assert found.tuned == ("queue_depth",)
 
@@ -61,7 +63,7 @@ def test_how_idle_threads_wait_reaches_the_worker(made: Plan, monkeypatch: pytes
     for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
         monkeypatch.delenv(name, raising=False)
     assert "GOMP_SPINCOUNT" not in worker_environment(made)
-    spinning = settled(made, NOTHING, RunSettings(spin_count=1000))
+    spinning = with_settings(made, NOTHING, RunSettings(spin_count=1000))
     assert worker_environment(spinning)["GOMP_SPINCOUNT"] == "1000"
     monkeypatch.setenv("OMP_WAIT_POLICY", "active")  # the user's word goes first
     assert "GOMP_SPINCOUNT" not in worker_environment(spinning)
@@ -80,8 +82,8 @@ def test_how_idle_threads_wait_reaches_the_worker(made: Plan, monkeypatch: pytes
     ],
 )
 def test_what_cannot_be_is_refused(wrong: RunSettings) -> None:
-    with pytest.raises(InvalidRequest, match=r"is not possible|no multiple"):
-        checked(wrong, usable_cores=2)
+    with pytest.raises(InvalidRequest, match=r"is not possible|not a multiple"):
+        checked_settings(wrong, usable_cores=2)
 
 
 _io = st.builds(
@@ -96,10 +98,10 @@ _io = st.builds(
 def test_what_was_found_never_has_a_load_refused(made: Plan, given_: RunSettings, found: RunSettings) -> None:
     """Nor takes it more memory for reads in flight than the plan has room for."""
     try:
-        without = settled(made, given_, NOTHING)
+        without = with_settings(made, given_, NOTHING)
     except InvalidRequest:
         return
-    both = settled(made, given_, found).io
+    both = with_settings(made, given_, found).io
     assert both.queue_depth * both.chunk_bytes <= max(
         MAX_IN_FLIGHT_BYTES, without.io.queue_depth * without.io.chunk_bytes
     )

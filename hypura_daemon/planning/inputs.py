@@ -1,4 +1,4 @@
-"""What all modes of a plan share: the model, the machine, the checked request and the buffers; makes the final plan."""
+"""What all modes of a plan start from: model, machine and checked request; and the plan made of a mode's choices."""
 
 from __future__ import annotations
 
@@ -31,37 +31,37 @@ DEFAULT_CONTEXT_TOKENS = 4096
 DEFAULT_SEQUENCES = 4
 EXACT_UBATCH_TOKENS = 32
 EXACT_EXPERTS_UBATCH_TOKENS = 1
-"""With `exact` the ubatch must not depend on the budget, and the smallest budget holds one token's experts."""
+"""With `exact` the ubatch must not depend on the memory limit, and the smallest one holds one token's experts."""
 
 WHOLE_TEXT_TOKENS = 2048
-"""The longest text that an encoder is made ready for: it sees all of it in one pass, whatever the budget."""
+"""The longest text for which an encoder is prepared: it computes a text in one pass, whatever the memory limit."""
 _UNFUSED_KV_TYPES = ("f16", "f32")
-"""V is transposed without the fused operation, which quantized types cannot be."""
+"""Without the fused operation V is transposed, which is impossible with quantized types."""
 _LEAST_HEADS_PER_KV = 4
-"""Of so many heads that share K and V on, the products are quicker (docs/measurements.md, twelfth version)."""
+"""If so many heads or more share K and V, the two products are quicker (docs/measurements.md, twelfth version)."""
 _USUAL_TOKENS = 1024
 _UBATCHES = (512, 256, 128, 64, 32, 16, 8, 4, 2, 1)
 _MAX_SEQUENCES = 64
 _BUFFER_SHARE = 0.12
-"""A larger ubatch is not worth more of the budget than this in buffers."""
+"""The largest share of the memory limit that buffers for a larger ubatch are worth."""
 _RESERVE_BYTES = 48_000_000
 _RESERVE_SHARE = 0.01
 _USUAL_WORKER_BYTES = 150_000_000
 _USUAL_ALIGNMENT_BYTES = 4096
 _TOKEN_BYTES = 170
-"""llama.cpp's tables take this much per token of the vocabulary: 25 MB for 152k."""
+"""The size of llama.cpp's tables per token of the vocabulary: 25 MB for 152k."""
 _PAGE_BYTES, _PADDED_BYTES = 4096, 256 << 10
-"""Slices from this size on are read in whole pages."""
+"""Slices of this size or more are read in whole pages."""
 MAX_MEMORY_BYTES = 1 << 50
 _CHUNK_BYTES = 4 << 20
 _LEAST_QUEUE_DEPTH = 4
-"""Even where the drive needs no more: demand finds a reader free while others read ahead."""
+"""Even if the drive needs no more: a demand read finds a free reader while others prefetch."""
 _QUEUE_DEPTH = 4
 
 
 @dataclass(frozen=True, slots=True)
-class Frame:
-    """What every mode's plan shares. smallest_ubatch: only whether anything fits is asked."""
+class PlanInputs:
+    """See above. smallest_ubatch: only the smallest ubatch is tried, to see whether anything fits."""
 
     model: Model
     hardware: HardwareProfile
@@ -84,9 +84,9 @@ class Frame:
         )
 
     def lent_bytes(self, ubatch: int, gpu_layers: int) -> int:
-        """What of the KV cache a usual conversation leaves to slots or the ring: pages are taken as they fill.
+        """The part of the KV cache that a usual conversation leaves to slots or the ring: pages are taken as they fill.
 
-        None on a GPU, nor where memory is one with it: there the worker cannot give cleared pages back.
+        0 on a GPU and with unified memory: there the worker cannot give cleared pages back.
         """
         if gpu_layers or self.hardware.unified_memory:
             return 0
@@ -94,13 +94,13 @@ class Frame:
         lent = self.kv_bytes(ubatch) - usual.kv_bytes(ubatch)
         if not self.unfused_attention:
             return lent
-        hyper = self.model.hyperparameters  # V is transposed then: every token fills some of all its pages
+        hyper = self.model.hyperparameters  # V is transposed then: every token fills a part of all its pages
         return lent * hyper.key_length // (hyper.key_length + hyper.value_length)
 
     def logits_rows(self, ubatch: int) -> int:
-        """For how many tokens there is memory for logits: once in a pass, by the output head, and once behind it.
+        """The number of tokens with memory for logits: once within a pass, at the output head, and once after it.
 
-        Also where only vectors of texts are wanted: every token that they are made of is an output of llama.cpp's.
+        Texts' vectors need it too: for llama.cpp every token that they are made of is an output.
         """
         pooled = self.model.reads_whole_texts or self.model.hyperparameters.pooling_type is Pooling.MEAN
         outputs = max(ubatch, self.sequences) if pooled else self.sequences
@@ -116,7 +116,7 @@ class Frame:
         )
 
     def buffers(self, ubatch: int, group_slots: int) -> list[MemoryItem]:
-        """Everything that is neither weights nor slots."""
+        """The memory items that are neither weights nor slots."""
         hyper = self.model.hyperparameters
         limit = self.request.memory_limit_bytes
         return [
@@ -129,7 +129,7 @@ class Frame:
         ]
 
     def padding_bytes(self, slice_bytes: int) -> int:
-        """Room beside a slice that an aligned read may need; large ones are read in whole pages."""
+        """The padding that an aligned read of a slice may need; large slices are read in whole pages."""
         least = _PAGE_BYTES if slice_bytes >= _PADDED_BYTES else 0
         return 2 * max(least, self.alignment(lambda drive: drive.offset_alignment_bytes))
 
@@ -151,7 +151,7 @@ class Frame:
         )
 
     def cache_limit(self, streamable_bytes: int) -> int | None:
-        """How many of these bytes may stay in memory by --weight-cache; None for no limit."""
+        """How many of these bytes --weight-cache allows in memory; None for no limit."""
         request = self.request
         if request.weight_cache_bytes is not None:
             return request.weight_cache_bytes
@@ -161,9 +161,9 @@ class Frame:
 
     @property
     def may_unfuse(self) -> bool:
-        """Whether attention can be other than fused, and may be quicker then.
+        """Whether attention can be computed unfused, and may be quicker so.
 
-        Not with `exact`, whose logits must not go by what fits; nor on a GPU, which has kernels for it.
+        Not with `exact`, where logits must not depend on what fits; nor on a GPU, which has kernels for it.
         """
         hyper = self.model.hyperparameters
         shared = max(hyper.head_count) >= _LEAST_HEADS_PER_KV * max(hyper.head_count_kv) > 0
@@ -172,7 +172,7 @@ class Frame:
 
     @property
     def ubatches(self) -> tuple[int, ...]:
-        """The ubatch sizes to try, largest first; one alone where answers must not go by the budget."""
+        """The ubatch sizes to try, largest first; only one if answers must not depend on the memory limit."""
         if self.model.reads_whole_texts:
             return (min(self.context_tokens, WHOLE_TEXT_TOKENS),)
         if self.request.exact:
@@ -181,12 +181,12 @@ class Frame:
         return _UBATCHES[-1:] if self.smallest_ubatch else tuple(u for u in _UBATCHES if u <= self.context_tokens)
 
     def buffers_are_modest(self, ubatch: int, group_slots: int) -> bool:
-        """Whether this ubatch's buffers leave most of the budget to weights."""
+        """Whether this ubatch's buffers leave most of the memory to weights."""
         size = self.compute_bytes(ubatch) + footprint.work_bytes(self.model.hyperparameters, group_slots, ubatch)
         return size <= self.request.memory_limit_bytes * _BUFFER_SHARE
 
     def too_small(self, least_bytes: int) -> BudgetTooSmall:
-        """The error that names the least budget."""
+        """The error that names the smallest memory limit."""
         kv = self.kv_bytes(1)
         return BudgetTooSmall(
             f"{self.model.name} cannot run in {self.request.memory_limit_bytes / 1e6:.0f} MB: with a context of "
@@ -196,7 +196,10 @@ class Frame:
         )
 
 
-def make_frame(model: Model, hardware: HardwareProfile, drive: DriveProfile | None, request: LoadRequest) -> Frame:
+def plan_inputs(
+    model: Model, hardware: HardwareProfile, drive: DriveProfile | None, request: LoadRequest
+) -> PlanInputs:
+    """The inputs, with the request's defaults filled in. Raises InvalidRequest, ContextTooLong."""
     hyper = model.hyperparameters
     if not 0 < request.memory_limit_bytes <= MAX_MEMORY_BYTES:
         raise InvalidRequest(
@@ -219,11 +222,13 @@ def make_frame(model: Model, hardware: HardwareProfile, drive: DriveProfile | No
         raise InvalidRequest(f"{sequences} sequences are not possible; give 1 to {_MAX_SEQUENCES}")
     kv_type = request.kv_type or "f16"
     footprint.kv_element_bytes(kv_type)
-    return Frame(replace(model, tensors=model.loaded_tensors), hardware, drive, request, context, sequences, kv_type)
+    return PlanInputs(
+        replace(model, tensors=model.loaded_tensors), hardware, drive, request, context, sequences, kv_type
+    )
 
 
-def assemble(
-    frame: Frame,
+def make_plan(
+    inputs: PlanInputs,
     mode: Mode,
     reason: str,
     ubatch: int,
@@ -237,7 +242,8 @@ def assemble(
     dense: DensePlan | None = None,
     embedding_cache_bytes: int = 0,
 ) -> Plan:
-    model, drive, hardware = frame.model, frame.drive, frame.hardware
+    """The plan of a mode's choices: its memory items, the tier of every tensor, and what it streams."""
+    model, drive, hardware = inputs.model, inputs.drive, inputs.hardware
     threads = max(1, hardware.usable_cores)
     return Plan(
         model=model.name,
@@ -251,24 +257,24 @@ def assemble(
             )
             for t in model.tensors
         ),
-        memory_limit_bytes=frame.request.memory_limit_bytes,
+        memory_limit_bytes=inputs.request.memory_limit_bytes,
         memory=tuple(items),
-        context_tokens=frame.context_tokens,
+        context_tokens=inputs.context_tokens,
         trained_context_tokens=model.hyperparameters.context_length,
-        sequences=frame.sequences,
+        sequences=inputs.sequences,
         ubatch_tokens=ubatch,
         threads=threads,
         batch_threads=threads,
-        kv_type=frame.kv_type,
-        kv_bytes=frame.kv_bytes(ubatch),
+        kv_type=inputs.kv_type,
+        kv_bytes=inputs.kv_bytes(ubatch),
         gpu_layers=gpu_layers,
         experts=experts,
         dense=dense,
-        io=frame.io(),
+        io=inputs.io(),
         extra_buffers=extra_buffers,
-        exact=frame.request.exact,
+        exact=inputs.request.exact,
         embedding_cache_bytes=embedding_cache_bytes,
-        unfused_attention=frame.unfused_attention,
+        unfused_attention=inputs.unfused_attention,
         estimate=estimate(
             [(t, tiers[t.name]) for t in model.tensors],
             model.hyperparameters,
@@ -276,6 +282,6 @@ def assemble(
             drive,
             ubatch,
             streaming or Streaming(),
-            unfused_attention=frame.unfused_attention,
+            unfused_attention=inputs.unfused_attention,
         ),
     )
