@@ -17,7 +17,7 @@ _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 @dataclass(frozen=True, slots=True)
 class _MemoryNames:
-    """A memory controller's files; reclaimable: the page cache in memory.stat, given back on demand."""
+    """A memory controller's files; reclaimable: the page cache in memory.stat, which is freed on demand."""
 
     limits: tuple[str, ...]
     usage: str
@@ -25,13 +25,13 @@ class _MemoryNames:
 
 
 _V1 = _MemoryNames(("memory.limit_in_bytes",), "memory.usage_in_bytes", ("total_active_file", "total_inactive_file"))
-# Above memory.high a process is not killed but slowed until it is of no use.
+# Above memory.high a process is not killed but slowed down until it is useless.
 _V2 = _MemoryNames(("memory.max", "memory.high"), "memory.current", ("active_file", "inactive_file"))
 
 
 @dataclass(frozen=True, slots=True)
 class CgroupMemory:
-    """The tightest memory limit, and the least that is left at any level; None without a limit."""
+    """The tightest memory limit, and the least available memory at any level; None without a limit."""
 
     container_limit_bytes: int | None
     available_bytes: int | None
@@ -80,7 +80,7 @@ def cgroup_memory(process: Path = Path("/proc/self")) -> CgroupMemory:
 
 
 def cgroup_oom_kills(process: Path = Path("/proc/self")) -> int | None:
-    """Processes of the process's own cgroup that were killed for lack of memory; None where it does not tell."""
+    """How many processes of the process's own cgroup were killed for lack of memory; None if unknown."""
     for level in cgroup_levels(process, "memory"):
         for name in ("memory.oom_control", "memory.events"):
             if (kills := _statistics(level / name).get("oom_kill")) is not None:
@@ -89,7 +89,7 @@ def cgroup_oom_kills(process: Path = Path("/proc/self")) -> int | None:
 
 
 def cgroup_cpu_quota(process: Path = Path("/proc/self")) -> float | None:
-    """Cores' worth of time that the process may use; None without a limit."""
+    """The processor time that the process may use, in cores; None without a limit."""
     quotas: list[float] = []
     for level in cgroup_levels(process, "cpu"):
         quota, period = _number(level / "cpu.cfs_quota_us"), _number(level / "cpu.cfs_period_us")
@@ -105,8 +105,8 @@ def cgroup_cpu_quota(process: Path = Path("/proc/self")) -> float | None:
 def cgroup_levels(process: Path, controller: str) -> Iterator[Path]:
     """The folders of the process's cgroup and all that enclose it, as far as they are mounted here.
 
-    Nothing when there are no cgroups. A cgroup outside of what is mounted (a container that sees
-    the host's paths) is represented by the mount itself, which is then the container's own.
+    Empty if there are no cgroups. For a cgroup outside of the mount (a container that sees the host's paths) the mount
+    itself is used, which is then the container's own.
     """
     if not (process / "cgroup").exists() or not (process / "mountinfo").exists():
         return
@@ -128,7 +128,7 @@ def cgroup_levels(process: Path, controller: str) -> Iterator[Path]:
 
 
 def _below(path: str, root: str) -> PurePosixPath:
-    """A cgroup's path relative to what is mounted; "." when it lies elsewhere."""
+    """A cgroup's path relative to the mount; "." if it is elsewhere."""
     try:
         relative = PurePosixPath(path).relative_to(root)
     except ValueError:
@@ -144,7 +144,7 @@ def _upwards(top: Path, relative: PurePosixPath) -> Iterator[Path]:
 
 
 def _number(path: Path) -> int | None:
-    """The file's integer; None when there is no file, or it says "max" or -1."""
+    """The file's integer; None if there is no file, or it says "max" or -1."""
     text = _text(path)
     return int(text) if text is not None and text.isdecimal() else None
 
@@ -158,7 +158,7 @@ def _text(path: Path) -> str | None:
     try:
         return path.read_text().strip()
     except (FileNotFoundError, PermissionError, NotADirectoryError):
-        return None  # no such limit at this level, or none that we are shown
+        return None  # No such limit at this level, or none that is visible.
 
 
 def _plain(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Asks ggml what there is to compute on, through a short-lived worker probe process."""
+"""Finds the devices on which ggml can compute, by a short-lived probe process of the worker."""
 
 import asyncio
 import signal
@@ -23,7 +23,7 @@ _REMEDY = 'run "python -m hypura_worker.tools.probe" to see why, or reinstall ll
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What the probe measures once; extra_buffers_verdict says why they are used or not."""
+    """What the probe measures once; extra_buffers_verdict: why extra buffers are used or not."""
 
     memory_bytes_per_second: Real
     worker_base_bytes: Large
@@ -34,7 +34,7 @@ class Measured:
 
 @dataclass(frozen=True, slots=True)
 class ProbeResult:
-    """What the probe found; measured is None when only the devices were asked for."""
+    """What the probe found; measured is None if only the devices were requested."""
 
     llama_cpp_python_version: str
     gpus: tuple[GpuDevice, ...]
@@ -54,13 +54,13 @@ async def probe_devices(
 ) -> ProbeResult:
     """Run the probe: about a second for the devices alone, a few more with the measurements.
 
-    threads: how many measure memory; 0 for all usable cores. Raises WorkerDied when a signal
-    ended it, WorkerFailed when it failed, answered nonsense or took too long.
+    threads: how many measure memory; 0 for all usable cores. Raises WorkerDied if a signal ended it, WorkerFailed if it
+    failed, gave an invalid result or took too long.
     """
     arguments = [*command, "--end-with-stdin", "--threads", str(threads or current().usable_cores())]
     if devices_only:
         arguments.append("--devices-only")
-    # What it writes lies here, so that nothing stays when it is killed.
+    # The probe writes only here, so that nothing is left when it is killed.
     with TemporaryDirectory(prefix="hypura-", ignore_cleanup_errors=True) as folder:
         output = await _run([*arguments, "--folder", folder], timeout_seconds)
     try:
@@ -70,7 +70,7 @@ async def probe_devices(
 
 
 async def _run(command: Sequence[str], timeout_seconds: float) -> bytes:
-    """The command's standard output. Its process group is gone when this returns or raises."""
+    """The command's standard output. Its process group has ended when this returns or raises."""
     try:
         child = await Child.started(command)
     except OSError as error:
@@ -89,22 +89,22 @@ async def _run(command: Sequence[str], timeout_seconds: float) -> bytes:
         ) from error
     finally:
         await asyncio.shield(_end(child, ending))
-    words = " | ".join(errors.result().decode(errors="replace").strip().splitlines()[-5:]) or "nothing"
+    last_lines = " | ".join(errors.result().decode(errors="replace").strip().splitlines()[-5:]) or "nothing"
     if status < 0:
-        raise WorkerDied(f"the device probe died of {_signal_name(-status)}; its last words: {words}; {_REMEDY}")
+        raise WorkerDied(f"the device probe died of {_signal_name(-status)}; its last lines: {last_lines}; {_REMEDY}")
     if status != 0:
-        raise WorkerFailed(f"the device probe ended with code {status}; its last words: {words}; {_REMEDY}")
+        raise WorkerFailed(f"the device probe ended with code {status}; its last lines: {last_lines}; {_REMEDY}")
     return output.result()
 
 
 async def _end(child: Child, ending: "asyncio.Future[int]") -> None:
-    """TERM, grace, KILL, collect: the whole group, since the probe's self-test has a child."""
+    """End the whole process group, since the probe's self-test has a child: TERM, grace, KILL, reap."""
     for number, seconds in ((signal.SIGTERM, _GRACE_SECONDS), (signal.SIGKILL, _KILL_SECONDS)):
         if not ending.done():
             child.signal(number)
             await asyncio.wait({ending}, timeout=seconds)
     if not ending.done():
-        _log.error("the device probe was killed and hangs in the system, in a driver perhaps", pid=child.pid)
+        _log.error("the device probe was killed but hangs in the system, perhaps in a driver", pid=child.pid)
     child.close()
 
 

@@ -1,4 +1,4 @@
-"""Measures the drive that holds a model file, by reading the file itself; never writes.
+"""Measures the drive of a model file by reading the file itself; never writes.
 
 for each block size × queue depth:   warm-up │ counted                  │
     thread 1                         ▒▒▒▒▒▒▒▒│████████ ████████ ████████│
@@ -24,16 +24,16 @@ from hypura_daemon.hardware.profile import DrivePoint, DriveProfile
 BLOCK_BYTES = (128 << 10, 512 << 10, 1 << 20, 4 << 20)
 QUEUE_DEPTHS = (1, 2, 4, 8)
 SMALL_FILE_BYTES = 64 << 20
-"""Below this a drive's own cache may hold the file, so the figure is provisional."""
+"""A drive's own cache may hold a smaller file, so that the result is provisional."""
 
 BUSY_BYTES = 64 << 20
-"""With more than this to be written, as after a download, drives read slowly."""
+"""Drives read slowly while more than this is being written, as after a download."""
 
 _POINT_SECONDS = 0.15
 _WARM_UP_SECONDS = 0.03
 _NEAR_BEST = 0.95
 _BUFFERED_ALIGNMENT = Alignment(4096, 4096)
-# Two measurements at once would halve each other's figures.
+# Two measurements at the same time would halve each other's results.
 _measuring = threading.Lock()
 _T = TypeVar("_T")
 
@@ -43,9 +43,8 @@ def measure_drive(
 ) -> DriveProfile:
     """The profile of the drive that holds this file, after about 3 seconds of reading.
 
-    A folder, or a file of less than a page, is not measured: no points, bandwidth 0. Blocks for
-    that time; call it in a thread. Raises ModelFileError when the file cannot be read,
-    ModelFileChanged when it shrinks meanwhile.
+    A folder, or a file of less than a page, is not measured: no points, bandwidth 0. Blocks meanwhile, so call it in a
+    thread. Raises ModelFileError if the file cannot be read, ModelFileChanged if it shrinks meanwhile.
     """
     platform = platform or current()
     descriptor = None
@@ -94,18 +93,18 @@ def measure_drive(
 
 
 def unmeasured_drive(path: Path, *, platform: Platform | None = None) -> DriveProfile:
-    """What is known of the file's drive without reading from it: no points, bandwidth 0. Raises ModelFileError."""
+    """The profile of the file's drive without reading from it: no points, bandwidth 0. Raises ModelFileError."""
     platform = platform or current()
     try:
         return _described(platform.mount_of(path), platform.direct_alignment(path))
     except OSError as error:
         raise ModelFileError(
-            f"{path} cannot be looked at ({error.strerror or error}); check the path and its permissions"
+            f"{path} cannot be examined ({error.strerror or error}); check the path and its permissions"
         ) from error
 
 
 def _described(mount: Mount, alignment: Alignment | None) -> DriveProfile:
-    """alignment: what direct reads need; None where there are none."""
+    """The profile without measurements; alignment: for direct reads, None if there are none."""
     needs = alignment or _BUFFERED_ALIGNMENT
     return DriveProfile(
         mount=mount.point,
@@ -118,7 +117,7 @@ def _described(mount: Mount, alignment: Alignment | None) -> DriveProfile:
 
 
 def block_sizes(size_bytes: int, alignment_bytes: int) -> tuple[int, ...]:
-    """The block sizes that a file of this size allows; one that is all of a very small file."""
+    """The block sizes for a file of this size; for a very small file a single block of the whole file."""
     fitting = tuple(block for block in BLOCK_BYTES if block <= size_bytes)
     whole = size_bytes // alignment_bytes * alignment_bytes
     return fitting or ((whole,) if whole else ())
@@ -135,12 +134,12 @@ def best_point(points: Sequence[DrivePoint]) -> DrivePoint:
 
 
 def _open(path: Path, platform: Platform, alignment: Alignment | None) -> tuple[int, bool]:
-    """A descriptor, and whether it reads past the page cache: tried, since some accept the flag alone."""
+    """A descriptor, and whether its reads bypass the page cache: tried, since some accept the flag and do not."""
     if alignment is not None:
         try:
             descriptor = platform.open_direct(path)
         except OSError:
-            descriptor = -1  # buffered reads will tell if that was another reason than the flag
+            descriptor = -1  # If the reason is not the flag, buffered reads fail too.
         if descriptor >= 0:
             try:
                 with mmap.mmap(-1, mmap.PAGESIZE) as buffer:
@@ -162,7 +161,7 @@ def _measure(descriptor: int, blocks: Sequence[int], size_bytes: int, point_seco
                 counted = time.perf_counter() + _WARM_UP_SECONDS
                 end = counted + point_seconds
                 read = partial(_read, descriptor, block, size_bytes // block, counted, end)
-                results = _at_once([partial(read, buffer) for buffer in buffers[:depth]])
+                results = _in_parallel([partial(read, buffer) for buffer in buffers[:depth]])
                 last = max(result[1] for result in results)
                 read_bytes = sum(result[0] for result in results)
                 points.append(DrivePoint(block, depth, read_bytes / max(last - counted, 1e-6)))
@@ -172,10 +171,10 @@ def _measure(descriptor: int, blocks: Sequence[int], size_bytes: int, point_seco
     return tuple(points)
 
 
-def _at_once(works: Sequence[Callable[[], _T]]) -> list[_T]:
-    """What they return, each in a thread of its own; raises what the first failing one raises, once all have ended.
+def _in_parallel(works: Sequence[Callable[[], _T]]) -> list[_T]:
+    """The results of functions that run in threads of their own; raises the first exception once all have ended.
 
-    The threads do not hold up the end of the process: a read from a drive that hangs never returns.
+    The threads do not delay the end of the process: a read from a drive that hangs never returns.
     """
     results: list[_T] = []
     errors: list[Exception] = []

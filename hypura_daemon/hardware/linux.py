@@ -1,4 +1,4 @@
-"""Linux's answers to platform.Platform."""
+"""Linux: implements platform.Platform."""
 
 import ctypes
 import os
@@ -10,7 +10,7 @@ import psutil
 from hypura_daemon.hardware.cgroups import cgroup_cpu_quota, cgroup_memory, cgroup_oom_kills, read_mounts
 from hypura_daemon.hardware.platform import Alignment, Memory, Mount, Pressure
 
-# They accept O_DIRECT (tmpfs since Linux 6.6) and read from memory all the same.
+# They accept O_DIRECT (tmpfs since Linux 6.6), but read from memory.
 _MEMORY_FILESYSTEMS = frozenset({"tmpfs", "ramfs", "hugetlbfs", "devtmpfs"})
 _USUAL_ALIGNMENT = Alignment(4096, 4096)
 
@@ -30,7 +30,7 @@ class Linux:
     proc: Path = Path("/proc")
 
     def cpu_name(self) -> str:
-        """The first "model name"; ARM kernels give none, then the machine's type."""
+        """The first "model name"; the machine's type on ARM, whose kernels give none."""
         for line in (self.proc / "cpuinfo").read_text(errors="replace").splitlines():
             key, _, value = line.partition(":")
             if key.strip() == "model name" and value.strip():
@@ -38,17 +38,17 @@ class Linux:
         return os.uname().machine
 
     def physical_cores(self) -> int:
-        """Some virtual machines and containers do not tell; then all logical cores."""
+        """All logical cores where virtual machines or containers do not say."""
         return psutil.cpu_count(logical=False) or os.cpu_count() or 1
 
     def usable_cores(self) -> int:
-        """The affinity mask, and whole cores of the cgroups' quota: more threads would be throttled."""
+        """By the affinity mask and whole cores of the cgroups' quota: more threads would be throttled."""
         cores = len(os.sched_getaffinity(0))
         quota = cgroup_cpu_quota(self.proc / "self")
         return cores if quota is None else max(1, min(cores, int(quota)))
 
     def memory(self) -> Memory:
-        """/proc/meminfo, within the cgroups' limits."""
+        """From /proc/meminfo, within the cgroups' limits."""
         fields = _kilobyte_fields(self.proc / "meminfo")
         total = fields["MemTotal"]
         container = cgroup_memory(self.proc / "self")
@@ -59,7 +59,7 @@ class Linux:
         return Memory(total, limit, available)
 
     def pressure(self) -> Pressure:
-        """From the time that processes waited for memory (PSI), averaged over ten seconds."""
+        """By the time that processes waited for memory (PSI), averaged over ten seconds."""
         try:
             lines = (self.proc / "pressure/memory").read_text().splitlines()
         except OSError:
@@ -70,16 +70,16 @@ class Linux:
         return Pressure.TIGHT if waiting.get("some", 0.0) >= _STALLED_PERCENT else Pressure.CALM
 
     def unwritten_bytes(self) -> int:
-        """Dirty, and under way."""
+        """Dirty pages, and those that are being written."""
         fields = _kilobyte_fields(self.proc / "meminfo")
         return fields.get("Dirty", 0) + fields.get("Writeback", 0)
 
     def page_bytes(self) -> int:
-        """As the C library says."""
+        """From the C library."""
         return os.sysconf("SC_PAGE_SIZE")
 
     def boot_id(self) -> str:
-        """The kernel's random number of this boot."""
+        """The kernel's random number for this boot."""
         return (self.proc / "sys/kernel/random/boot_id").read_text().strip()
 
     def rss_bytes(self, pid: int) -> int:
@@ -119,16 +119,16 @@ class Linux:
         return best
 
     def direct_alignment(self, path: Path) -> Alignment | None:
-        """STATX_DIOALIGN; 4096 where the kernel or the file system does not tell."""
+        """STATX_DIOALIGN; 4096 if the kernel or the file system does not say."""
         if self.mount_of(path).filesystem in _MEMORY_FILESYSTEMS:
             return None
-        told = statx_direct_alignment(path)
-        if told is None:
+        given = statx_direct_alignment(path)
+        if given is None:
             return _USUAL_ALIGNMENT
-        return told if told.offset_bytes and told.memory_bytes else None
+        return given if given.offset_bytes and given.memory_bytes else None
 
     def open_direct(self, path: Path) -> int:
-        """O_DIRECT; EINVAL where the file system has none."""
+        """With O_DIRECT; EINVAL if the file system does not support it."""
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECT)
 
     def _status(self, pid: int) -> dict[str, int]:
@@ -139,13 +139,13 @@ class Linux:
 
 
 def statx_direct_alignment(path: Path) -> Alignment | None:
-    """What the file system says of direct reads, zeros for "none"; None when it does not say.
+    """The file system's alignment for direct reads, zeros if it has none; None if it does not say.
 
-    Raises OSError when the file cannot be looked at.
+    Raises OSError if the file cannot be examined.
     """
     statx = getattr(ctypes.CDLL(None, use_errno=True), "statx", None)
     if statx is None:
-        return None  # a C library older than statx
+        return None  # The C library is older than statx.
     buffer = (ctypes.c_uint8 * _STATX_BYTES)()
     if statx(_AT_FDCWD, os.fsencode(path), 0, _STATX_DIOALIGN, buffer) != 0:
         number = ctypes.get_errno()

@@ -1,4 +1,4 @@
-"""macOS's answers to platform.Platform, from its own command line tools."""
+"""macOS: implements platform.Platform with its command line tools."""
 
 import fcntl
 import os
@@ -26,7 +26,7 @@ _VM_PAGES = ("Pages free", "Pages inactive", "Pages speculative", "Pages purgeab
 
 
 def run_tool(command: Sequence[str]) -> str:
-    """The command's standard output. Raises OSError when it fails."""
+    """The command's standard output. Raises OSError if it fails."""
     try:
         return subprocess.run(
             command,
@@ -37,12 +37,12 @@ def run_tool(command: Sequence[str]) -> str:
             env={**os.environ, "LC_ALL": "C"},
         ).stdout
     except subprocess.SubprocessError as error:
-        raise OSError(f"{error}; it is needed to know this machine") from error
+        raise OSError(f"{error}; it is needed to examine this machine") from error
 
 
 @dataclass(frozen=True, slots=True)
 class MacOS:
-    """Asks sysctl, vm_stat, df and mount through `run`."""
+    """Runs sysctl, vm_stat, df and mount by `run`."""
 
     run: Runner = run_tool
 
@@ -55,11 +55,11 @@ class MacOS:
         return int(self._sysctl("hw.physicalcpu") or 0) or os.cpu_count() or 1
 
     def usable_cores(self) -> int:
-        """The fast cores: an efficient one holds all others up at the end of each operation."""
+        """The fast cores: all cores would wait for an efficient one at the end of each operation."""
         return int(self._sysctl("hw.perflevel0.logicalcpu") or self._sysctl("hw.logicalcpu") or 1)
 
     def memory(self) -> Memory:
-        """There are no containers: the limit is what is installed."""
+        """There are no containers: the limit is the installed memory."""
         total = int(self.run(("sysctl", "-n", "hw.memsize")))
         text = self.run(("vm_stat",))
         size = re.search(r"page size of (\d+) bytes", text)
@@ -71,12 +71,12 @@ class MacOS:
         return Memory(total, total, min(total, pages * page_bytes))
 
     def pressure(self) -> Pressure:
-        """The level that the kernel tells programs: 1 is normal, 2 a warning, 4 critical."""
+        """The level that the kernel reports: 1 is normal, 2 a warning, 4 critical."""
         level = self._sysctl("kern.memorystatus_vm_pressure_level")
         return {"2": Pressure.TIGHT, "4": Pressure.CRITICAL}.get(level or "", Pressure.CALM)
 
     def unwritten_bytes(self) -> int:
-        """The kernel does not tell."""
+        """The kernel does not say."""
         return 0
 
     def page_bytes(self) -> int:
@@ -84,29 +84,29 @@ class MacOS:
         return int(self._sysctl("hw.pagesize") or os.sysconf("SC_PAGE_SIZE"))
 
     def boot_id(self) -> str:
-        """The UUID of this boot, or when it was."""
+        """The UUID of this boot, or its time."""
         return self._sysctl("kern.bootsessionuuid") or self._sysctl("kern.boottime") or ""
 
     def rss_bytes(self, pid: int) -> int:
-        """As psutil says."""
+        """From psutil."""
         try:
             return int(psutil.Process(pid).memory_info().rss)
         except psutil.NoSuchProcess as error:
             raise ProcessLookupError(f"there is no process {pid}") from error
 
     def peak_rss_bytes(self, pid: int) -> int | None:
-        """Known of this process alone, by getrusage, which counts bytes on macOS."""
+        """Known only for this process, from getrusage, which counts bytes on macOS."""
         if pid == os.getpid():
             return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         self.rss_bytes(pid)  # raises when there is no such process
         return None
 
     def oom_kills(self) -> int:
-        """It kills in such need too, and keeps no count."""
+        """macOS kills processes for lack of memory too, but does not count them."""
         return 0
 
     def await_exit(self, pid: int) -> None:
-        """By a kernel queue, since Python has no waitid here before 3.13; one that has ended cannot be watched."""
+        """With a kernel queue: Python has no waitid on macOS before 3.13. It refuses processes that have ended."""
         queue = select.kqueue()  # type: ignore[attr-defined,unused-ignore]
         try:
             watched = select.kevent(  # type: ignore[attr-defined,unused-ignore]
@@ -119,11 +119,11 @@ class MacOS:
             queue.close()
 
     def most_descriptors(self) -> int:
-        """setrlimit refuses more than this, though it tells of no hard limit; OPEN_MAX where it is not known."""
+        """setrlimit refuses more than this, although the hard limit is unlimited; OPEN_MAX if it is unknown."""
         return int(self._sysctl("kern.maxfilesperproc") or _OPEN_MAX)
 
     def mount_of(self, path: Path) -> Mount:
-        """From df, which sees through APFS's firm links (/Users is on the Data volume)."""
+        """From df, which follows APFS's firm links (/Users is on the Data volume)."""
         lines = self.run(("df", "-P", str(path.resolve()))).splitlines()
         fields = lines[1].split(None, 5) if len(lines) > 1 else []
         if len(fields) < 6:
@@ -136,11 +136,11 @@ class MacOS:
         return Mount(point, device, "")
 
     def direct_alignment(self, path: Path) -> Alignment | None:
-        """F_NOCACHE takes any read, but only whole pages go past the cache."""
+        """F_NOCACHE accepts any read, but only whole pages bypass the cache."""
         return Alignment(_OFFSET_ALIGNMENT_BYTES, self.page_bytes())
 
     def open_direct(self, path: Path) -> int:
-        """F_NOCACHE."""
+        """With F_NOCACHE."""
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
             fcntl.fcntl(descriptor, _F_NOCACHE, 1)

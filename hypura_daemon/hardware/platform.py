@@ -12,9 +12,9 @@ from hypura_daemon.errors import SettingsError
 
 @dataclass(frozen=True, slots=True)
 class Memory:
-    """The machine's memory; limit is the smaller of what is installed and the container's limit.
+    """The machine's memory. container_limit_bytes: the smaller of the installed memory and the container's limit.
 
-    available: what could be taken now without swapping, within the limit.
+    available_bytes: what could be used now without swapping, within that limit.
     """
 
     total_bytes: int
@@ -24,7 +24,7 @@ class Memory:
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """Where a path's bytes are; device and filesystem are empty where they are not known."""
+    """Where a path's data is stored; device and filesystem are empty if unknown."""
 
     point: str
     device: str
@@ -33,14 +33,14 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class Alignment:
-    """What a direct read's file offset and memory address must be multiples of."""
+    """The alignment of a direct read's file offset and memory address."""
 
     offset_bytes: int
     memory_bytes: int
 
 
 class Pressure(IntEnum):
-    """How short of memory the system finds itself."""
+    """How short of memory the system is, by its own account."""
 
     CALM = 0
     TIGHT = 1
@@ -48,60 +48,60 @@ class Pressure(IntEnum):
 
 
 class Platform(Protocol):
-    """What the daemon asks of the operating system. All calls are short but blocking."""
+    """The operating system. All calls are short but blocking."""
 
     def cpu_name(self) -> str:
         """The processor's name."""
 
     def physical_cores(self) -> int:
-        """Cores of the machine, hyper-threads counted once."""
+        """The machine's cores, with hyper-threads counted once."""
 
     def usable_cores(self) -> int:
-        """Logical cores that this process may use, container limits honoured; macOS: the fast ones."""
+        """The logical cores that this process may use, within container limits; macOS: only the fast cores."""
 
     def memory(self) -> Memory:
         """The machine's memory now."""
 
     def pressure(self) -> Pressure:
-        """How short of memory the system finds itself; CALM where it does not tell."""
+        """How short of memory the system is; CALM if it does not say."""
 
     def unwritten_bytes(self) -> int:
-        """What the page cache still has to write to drives; 0 where the system does not tell."""
+        """The bytes in the page cache that are not yet written to drives; 0 if the system does not say."""
 
     def page_bytes(self) -> int:
         """The page size."""
 
     def boot_id(self) -> str:
-        """Another one after each start of the machine."""
+        """An id that changes with each start of the machine."""
 
     def rss_bytes(self, pid: int) -> int:
-        """A process's resident memory. Raises ProcessLookupError when there is no such process."""
+        """A process's resident memory. Raises ProcessLookupError if there is no such process."""
 
     def peak_rss_bytes(self, pid: int) -> int | None:
-        """The most it ever was; None where the system does not tell. Raises ProcessLookupError."""
+        """The peak of a process's resident memory; None if the system does not say. Raises ProcessLookupError."""
 
     def oom_kills(self) -> int:
-        """How often the system has killed for lack of memory where this process runs; 0 where it does not tell."""
+        """How many processes were killed for lack of memory in this container or machine; 0 if unknown."""
 
     def await_exit(self, pid: int) -> None:
-        """Wait until this child has ended, and leave it to be collected; at once for one that has."""
+        """Wait until this child process has ended, without reaping it; returns at once if it has."""
 
     def most_descriptors(self) -> int:
-        """How many a process may have at most, whatever its own limits say."""
+        """The most descriptors that a process may have, whatever its own limits."""
 
     def mount_of(self, path: Path) -> Mount:
-        """Where an existing path's bytes are."""
+        """Where an existing path's data is stored."""
 
     def direct_alignment(self, path: Path) -> Alignment | None:
-        """What direct reads of the file need; None when its file system has no direct reads."""
+        """The alignment for direct reads of the file; None if its file system has no direct reads."""
 
     def open_direct(self, path: Path) -> int:
-        """A descriptor whose reads bypass the page cache. Raises OSError where that cannot be."""
+        """A descriptor whose reads bypass the page cache. Raises OSError if that is impossible."""
 
 
 @cache
 def current() -> Platform:
-    """The platform of this process. Raises SettingsError on any other than Linux and macOS."""
+    """The platform of this process. Raises SettingsError on systems other than Linux and macOS."""
     if sys.platform == "darwin":
         from hypura_daemon.hardware.macos import MacOS
 

@@ -1,7 +1,7 @@
 """The hardware profile: what the machine, its GPUs and a model's drive can do.
 
-Field names and units are those of placement.proto. The ranges are checked where a profile is
-read from a file, not when it is made.
+Field names and units are those of placement.proto. Ranges are checked when a profile is read from a file, not when it
+is made.
 """
 
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ Real = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 
 @dataclass(frozen=True, slots=True)
 class GpuDevice:
-    """A device that llama.cpp can compute on, beside the CPU."""
+    """A device on which llama.cpp can compute, besides the CPU."""
 
     name: str
     description: str
@@ -27,7 +27,7 @@ class GpuDevice:
 
 @dataclass(frozen=True, slots=True)
 class TypeSpeed:
-    """Bytes of weights per second that all usable cores multiply by one vector; the type's name as in GGUF."""
+    """The bytes of weights per second that all usable cores multiply by a vector; the type's name is that of GGUF."""
 
     type: str
     bytes_per_second: Real
@@ -35,7 +35,7 @@ class TypeSpeed:
 
 @dataclass(frozen=True, slots=True)
 class DrivePoint:
-    """Bandwidth of reads of one size, with so many in flight."""
+    """The bandwidth of reads of one size and queue depth."""
 
     block_bytes: Large
     queue_depth: Small
@@ -44,10 +44,10 @@ class DrivePoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriveProfile:
-    """What the drive that holds a model can do; measured_at_seconds is 0 when nothing could be read.
+    """What a model's drive can do; measured_at_seconds is 0 if nothing could be read.
 
-    provisional: the file was too small for a lasting figure; busy: much was being written when it was
-    measured (neither is in the proto).
+    provisional: the file was too small for a reliable result; busy: much was being written during the measurement
+    (neither is in the proto).
     """
 
     mount: str
@@ -67,7 +67,7 @@ class DriveProfile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HardwareProfile:
-    """What the machine has; drives are those that were asked about."""
+    """What the machine has; drives: the requested ones."""
 
     cpu: str
     physical_cores: Small

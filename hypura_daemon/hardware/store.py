@@ -1,17 +1,17 @@
-"""The machine's hardware profile: measured once, kept in home/hardware.json, its fresh figures always taken anew.
+"""The machine's hardware profile: measured once and kept in home/hardware.json; changing values are always read anew.
 
 kept                                       until
 probe (speeds, self-test, devices)         reboot, another llama-cpp-python, processor or core count
 drives                                     another device or file system at the mount point
 available memory, free GPU memory          not kept
 
-A measurement belongs to the daemon, not to who asked for it: it goes on when they leave, and all who ask meanwhile
-share it. A plan does not wait for it:
+A measurement belongs to the daemon, not to the request that started it: it continues when that request is cancelled,
+and all requests meanwhile share it. A plan does not wait for it:
 
-what a plan is made from, of the first that there is
+a plan is made from the first of these that exists
     1. the figures of this boot
-    2. those of an earlier boot of the same machine with the same software
-    3. the devices alone, which are waited for, but not for long; what is unknown is 0, and the planner then assumes
+    2. the figures of an earlier boot of the same machine with the same software
+    3. the devices alone, for which a plan waits, but not for long; unknown figures are 0, and the planner then assumes
        little
 """
 
@@ -38,10 +38,10 @@ from hypura_daemon.system.threads import MEASURING, in_own_thread
 
 FORMAT = 2
 PATIENCE_SECONDS = 10.0
-"""So long after they were asked for, a plan is made without knowing the devices."""
+"""How long a plan waits for the devices before it is made without them."""
 _PROBE_SECONDS = 300.0  # twenty seconds on a quiet machine; a GPU driver's first start may take half a minute more
 _RETRY_SECONDS = 60.0
-"""After a measurement that failed, before a plan has it tried again."""
+"""The time after a failed measurement before a plan tries it again."""
 _BUSY_SECONDS = 60.0
 _MAX_FILE_BYTES = 4 << 20
 _log = structlog.get_logger()
@@ -56,7 +56,7 @@ class Probe(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SavedProbe:
-    """A probe, and the machine and software that it is true of."""
+    """A probe's result, and the key of the machine and software that it applies to."""
 
     key: str
     result: ProbeResult
@@ -64,7 +64,7 @@ class SavedProbe:
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """What hardware.json holds."""
+    """The content of hardware.json."""
 
     format: int = FORMAT
     probe: SavedProbe | None = None
@@ -76,8 +76,8 @@ _parser = TypeAdapter(Saved)
 
 @dataclass(frozen=True, slots=True)
 class Measuring:
-    """What the store does and knows. what: measured now, for people; empty for nothing. measured: this boot's figures
-    are there. error: why the last measurement failed."""
+    """The state of the measurements. what: what is measured now, in words; empty for nothing. measured: the figures of
+    this boot exist. error: why the last measurement failed."""
 
     what: str = ""
     since_seconds: float = 0.0  # Of time.monotonic.
@@ -86,7 +86,7 @@ class Measuring:
 
 
 class HardwareStore:
-    """One per daemon. Measurements run one at a time; whoever asks meanwhile gets the same result."""
+    """One per daemon. Measurements run one at a time; requests meanwhile get the same result."""
 
     def __init__(
         self,
@@ -105,64 +105,63 @@ class HardwareStore:
         self._patience_seconds = patience_seconds
         self._lock = asyncio.Lock()
         self._saved: Saved | None = None
-        # When each thing was last measured by this store (monotonic): see _since.
+        # When this store last measured each thing (monotonic): see _since.
         self._measured_at: dict[str, float] = {}
         self._running: dict[str, asyncio.Task[Any]] = {}
         self._begun_at: dict[str, float] = {}
         self._failed_at: dict[str, float] = {}
-        self._devices: ProbeResult | None = None  # As they were listed last.
+        self._devices: ProbeResult | None = None  # As listed last.
 
     async def profile(self, path: Path | None = None, refresh: bool = False) -> HardwareProfile:
-        """The machine, and the drive that holds `path`, or every drive known if there is no path; waits for both.
+        """The machine, and the drive of `path`, or all known drives without a path; waits for their measurements.
 
-        path: a model's file (the largest of a split model), or a folder, whose largest GGUF is
-        then read. Raises ModelFileError for a path that cannot be read, WorkerDied or
-        WorkerFailed when the probe does not work.
+        path: a model's file (the largest of a split model), or a folder, whose largest GGUF is then read. Raises
+        ModelFileError for a path that cannot be read, WorkerDied or WorkerFailed if the probe fails.
         """
         asked_at = time.monotonic()
         file = await MEASURING(largest_model_file, path) if path is not None else None
-        probe = await self._probed(refresh, asked_at)
-        drive = await self._driven(file, refresh, asked_at) if file is not None else None
+        probe = await self._current_probe(refresh, asked_at)
+        drive = await self._current_drive(file, refresh, asked_at) if file is not None else None
         drives = self._known().drives if path is None else (drive,) if drive is not None else ()
         return await MEASURING(_describe, self._platform, probe, drives)
 
     async def figures(self, file: Path) -> HardwareProfile:
-        """What is known of the machine and of the file's drive now, for a plan; has measured what is not known.
+        """The known figures of the machine and of the file's drive, for a plan; starts to measure unknown ones.
 
-        Raises ModelFileError for a file that cannot be looked at.
+        Raises ModelFileError for a file that cannot be examined.
         """
-        probe = await self._probe_known()
-        drive = await self._drive_known(file)
+        probe = await self._known_probe()
+        drive = await self._known_drive(file)
         return await MEASURING(_describe, self._platform, probe, (drive,))
 
     async def run(self, files: Callable[[], Iterable[Path]]) -> None:
-        """Measure the machine, then each drive that holds one of the files, as far as they are not known; then end.
+        """Measure the machine, then each drive that holds one of the files, unless they are known already.
 
         files: called in a thread.
         """
-        await self._probed(False, time.monotonic())
+        await self._current_probe(False, time.monotonic())
         for file in await MEASURING(_one_of_each_drive, self._platform, files):
             try:
-                await self._driven(file, False, time.monotonic())
+                await self._current_drive(file, False, time.monotonic())
             except ModelFileError as error:
                 _log.warning("a model's drive is not measured", file=str(file), error=str(error))
 
     async def close(self) -> None:
-        """End what is being measured."""
+        """Cancel the running measurements."""
         running = tuple(self._running.values())
         for task in running:
             task.cancel()
         await asyncio.gather(*running, return_exceptions=True)
 
     def _since(self, what: str, asked_at: float) -> bool:
-        """Whether it was measured after it was asked for: then that is the answer, even to a refresh."""
+        """Whether it was measured after the request: then that is the answer, even to a refresh."""
         return self._measured_at.get(what, -1.0) >= asked_at
 
     def _known(self) -> Saved:
         return self._saved if self._saved is not None else Saved()
 
     async def _loaded(self) -> tuple[Saved, str]:
-        """What is kept, and which machine this is."""
+        """What is kept, and the key of this machine."""
         if self._saved is None:
             saved = await MEASURING(load, self._file)
             self._saved = self._saved or saved
@@ -170,7 +169,7 @@ class HardwareStore:
         return self._saved, key  # In this order: a measurement may have ended meanwhile.
 
     def _shared(self, what: str, work: Callable[[], Coroutine[Any, Any, _T]]) -> "asyncio.Task[_T]":
-        """The measurement that runs, or a new one. It belongs to the store: shield it, or wait for it."""
+        """The running measurement, or a new one. It belongs to the store: shield it, or wait for it."""
         running = self._running.get(what)
         if running is None:
             running = self._running[what] = asyncio.ensure_future(work())
@@ -190,17 +189,17 @@ class HardwareStore:
         self.measuring = replace(self.measuring, error=str(error))
         _log.warning("a measurement failed", what=what, error=str(error))
 
-    def _tried_lately(self, what: str) -> bool:
+    def _failed_recently(self, what: str) -> bool:
         return what in self._failed_at and time.monotonic() - self._failed_at[what] < _RETRY_SECONDS
 
     async def _within_patience(self, task: "asyncio.Task[Any]", what: str) -> None:
-        """Wait for a measurement, for so long after its beginning; it goes on if that is not enough."""
+        """Wait for a measurement until a time after its start; it continues if it takes longer."""
         left_seconds = self._begun_at[what] + self._patience_seconds - time.monotonic()
         await asyncio.wait({task}, timeout=max(0.0, left_seconds))
 
     @contextmanager
-    def _told(self, what: str) -> Iterator[None]:
-        """Says what is measured, in the log and in the status."""
+    def _reported(self, what: str) -> Iterator[None]:
+        """Report what is measured, in the log and in the status."""
         begun = time.monotonic()
         self.measuring = replace(self.measuring, what=what, since_seconds=begun)
         _log.info("measuring", what=what)
@@ -211,30 +210,30 @@ class HardwareStore:
         finally:
             self.measuring = replace(self.measuring, what="", since_seconds=0.0)
 
-    async def _probed(self, refresh: bool, asked_at: float) -> ProbeResult:
+    async def _current_probe(self, refresh: bool, asked_at: float) -> ProbeResult:
         """The kept probe with fresh devices, or a new one."""
         saved, key = await self._loaded()
         kept = saved.probe
         if kept is not None and kept.key == key:
             self.measuring = replace(self.measuring, measured=True)
             if not refresh or self._since("the machine", asked_at):
-                # Their free memory changes all the time; where there is none, there is nothing to ask.
+                # Free GPU memory changes all the time; without GPUs there is nothing to list.
                 if not kept.result.gpus or self._since("devices", asked_at):
                     return kept.result
                 return await asyncio.shield(self._shared("devices", self._list_devices))
         return await asyncio.shield(self._shared("the machine", self._measure_machine))
 
-    async def _probe_known(self) -> ProbeResult:
-        """As _probed, of what is known by now."""
+    async def _known_probe(self) -> ProbeResult:
+        """The probe from what is known now, for a plan; starts a measurement if it is not of this boot."""
         asked_at = time.monotonic()
         saved, key = await self._loaded()
         is_measured = saved.probe is not None and saved.probe.key == key
         self.measuring = replace(self.measuring, measured=is_measured)
-        if not is_measured and not self._tried_lately("the machine"):
+        if not is_measured and not self._failed_recently("the machine"):
             self._shared("the machine", self._measure_machine)
         before = saved.probe.result if saved.probe is not None and _same_machine(saved.probe.key, key) else None
         listed = (before if is_measured else None) or self._devices
-        fresh = self._since("devices", asked_at) or self._tried_lately("devices")
+        fresh = self._since("devices", asked_at) or self._failed_recently("devices")
         if (listed is None or listed.gpus) and not fresh:
             await self._within_patience(self._shared("devices", self._list_devices), "devices")
         kept = self._known().probe
@@ -261,7 +260,7 @@ class HardwareStore:
     async def _measure_machine(self) -> ProbeResult:
         async with self._lock:
             _, key = await self._loaded()
-            with self._told("the machine"):
+            with self._reported("the machine"):
                 result = await self._probe(_PROBE_SECONDS)
                 if result.measured is None:
                     raise WorkerFailed("the device probe measured nothing; reinstall hypura, its parts do not match")
@@ -272,22 +271,22 @@ class HardwareStore:
             await self._save(replace(self._known(), probe=SavedProbe(key, result)))
             return result
 
-    async def _driven(self, file: Path, refresh: bool, asked_at: float) -> DriveProfile:
-        """The kept profile of the file's drive, or a new one."""
+    async def _current_drive(self, file: Path, refresh: bool, asked_at: float) -> DriveProfile:
+        """The kept profile of the file's drive, or a new measurement."""
         mount, size_bytes = await MEASURING(_locate, self._platform, file)
         kept = self._kept_drive(mount, size_bytes)
         if kept is not None and (not refresh or self._since(mount.point, asked_at)):
             return kept
         return await asyncio.shield(self._drive_measurement(mount, file))
 
-    async def _drive_known(self, file: Path) -> DriveProfile:
-        """As _driven, of what is known by now."""
+    async def _known_drive(self, file: Path) -> DriveProfile:
+        """The drive from what is known now, for a plan; starts a measurement if nothing is kept."""
         await self._loaded()
         mount, size_bytes = await MEASURING(_locate, self._platform, file)
         kept = self._kept_drive(mount, size_bytes)
         if kept is not None:
             return kept
-        if not self._tried_lately(_drive_at(mount)):
+        if not self._failed_recently(_drive_at(mount)):
             self._drive_measurement(mount, file)
         known = next((drive for drive in self._known().drives if _is_at(drive, mount)), None)
         if known is not None:
@@ -295,16 +294,16 @@ class HardwareStore:
         return await MEASURING(partial(unmeasured_drive, file, platform=self._platform))
 
     def _kept_drive(self, mount: Mount, size_bytes: int) -> DriveProfile | None:
-        """What is kept of the drive; nothing when a file of this size, or another day, gives a better figure."""
+        """The kept profile of the drive; None if a file of this size, or a measurement now, gives a better one."""
         kept = next((drive for drive in self._known().drives if _is_at(drive, mount)), None)
-        if kept is None or (kept.provisional and size_bytes >= SMALL_FILE_BYTES) or _is_over(kept):
+        if kept is None or (kept.provisional and size_bytes >= SMALL_FILE_BYTES) or _is_outdated(kept):
             return None
         return kept
 
     def _drive_measurement(self, mount: Mount, file: Path) -> "asyncio.Task[DriveProfile]":
         async def measure() -> DriveProfile:
             async with self._lock:
-                with self._told(_drive_at(mount)):
+                with self._reported(_drive_at(mount)):
                     drive = await in_own_thread(lambda: self._measure(file), name="drive")
                 self._measured_at[mount.point] = time.monotonic()
                 if drive.measured_at_seconds:
@@ -320,7 +319,9 @@ class HardwareStore:
             await MEASURING(write, self._file, saved)
         except OSError as error:
             _log.warning(
-                "the hardware profile is not kept; it is measured again", file=str(self._file), error=str(error)
+                "the hardware profile cannot be saved; it will be measured again",
+                file=str(self._file),
+                error=str(error),
             )
 
     @property
@@ -336,9 +337,9 @@ def _package() -> importlib.metadata.Distribution:
 
 
 def machine_key(platform: Platform) -> str:
-    """What a probe's result depends on, this boot last. Raises WorkerFailed when llama-cpp-python is not installed."""
+    """What a probe's result depends on, the boot last. Raises WorkerFailed if llama-cpp-python is not installed."""
     package = _package()
-    # Built again with another backend it keeps its version, so the libraries' time counts too.
+    # The version stays the same when it is built again with another backend, so the libraries' time counts too.
     libraries = Path(str(package.locate_file("llama_cpp/lib")))
     built = libraries.stat().st_mtime_ns if libraries.exists() else 0
     return "|".join(
@@ -347,12 +348,12 @@ def machine_key(platform: Platform) -> str:
 
 
 def _same_machine(key: str, other: str) -> bool:
-    """Whether no more than a boot lies between them."""
+    """Whether the keys differ at most in the boot."""
     return key.rpartition("|")[0] == other.rpartition("|")[0]
 
 
 def load(file: Path) -> Saved:
-    """What the file holds; nothing, and a line in the log, when it is unusable."""
+    """The content of the file; an unusable file is logged and ignored."""
     try:
         with file.open("rb") as opened:
             data = opened.read(_MAX_FILE_BYTES + 1)
@@ -372,14 +373,14 @@ def load(file: Path) -> Saved:
 
 
 def write(file: Path, saved: Saved) -> None:
-    """Replace the file at one stroke. Raises OSError."""
+    """Replace the file atomically. Raises OSError."""
     replace_file(file, _parser.dump_json(saved, indent=1))
 
 
 def largest_model_file(path: Path) -> Path:
-    """The path itself, or the largest GGUF in that folder; the folder when it has none.
+    """The path itself, or the largest GGUF in that folder; the folder if it has none.
 
-    Raises ModelFileError when the folder cannot be read.
+    Raises ModelFileError if the folder cannot be read.
     """
     try:
         if not path.is_dir():
@@ -394,7 +395,7 @@ def _locate(platform: Platform, file: Path) -> tuple[Mount, int]:
     try:
         return platform.mount_of(file), file.stat().st_size
     except OSError:
-        return Mount("", "", ""), 0  # measuring it will say what is wrong
+        return Mount("", "", ""), 0  # The measurement raises the error.
 
 
 def _drive_at(mount: Mount) -> str:
@@ -415,8 +416,8 @@ def _is_at(drive: DriveProfile, mount: Mount) -> bool:
     return (drive.mount, drive.device, drive.filesystem) == (mount.point, mount.device, mount.filesystem)
 
 
-def _is_over(drive: DriveProfile) -> bool:
-    """Whether what made the drive slow may have ended."""
+def _is_outdated(drive: DriveProfile) -> bool:
+    """Whether the writes that made the drive slow may have ended."""
     return drive.busy and time.time() - drive.measured_at_seconds >= _BUSY_SECONDS
 
 

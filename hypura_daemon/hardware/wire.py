@@ -38,7 +38,7 @@ def to_proto(profile: HardwareProfile) -> placement_pb2.HardwareProfile:
 
 
 def drive_to_proto(drive: DriveProfile) -> placement_pb2.DriveProfile:
-    """The message of a drive; `provisional` and `busy` stay behind."""
+    """The message of a drive, without `provisional` and `busy`."""
     return placement_pb2.DriveProfile(
         mount=drive.mount,
         device=drive.device,
