@@ -2,30 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 
-from hypura_worker.engine.sequence import Sequence, State, common_prefix
+from hypura_worker.engine.generation import Generation
+from hypura_worker.engine.kv_cache import Sequence, State, common_prefix, generation_of
+from hypura_worker.llama.context import BatchToken
 
 _WORTH_COPYING_TOKENS = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """`count` next tokens of a sequence's work."""
+    """The `count` next tokens of a sequence's generation, which one pass computes."""
 
     sequence: Sequence
     count: int
 
+    @property
+    def generation(self) -> Generation:
+        """Whose tokens they are."""
+        return generation_of(self.sequence)
+
+    @property
+    def tokens(self) -> list[int]:
+        """The tokens themselves; once the pass has computed them, they are in `held`."""
+        start = len(self.sequence.held)
+        return self.generation.tokens[start : start + self.count]
+
+
+def batch(parts: Seq[Part]) -> list[BatchToken]:
+    """What llama.cpp computes in one pass; an output for the last token of each generation."""
+    return list(_batch_tokens(parts))
+
+
+def _batch_tokens(parts: Seq[Part]) -> Iterator[BatchToken]:
+    for part in parts:
+        start, last = len(part.sequence.held), len(part.generation.tokens) - 1
+        for position, token in enumerate(part.tokens, start):
+            yield BatchToken(token, position, part.sequence.id, position == last)
+
 
 def compose(sequences: Seq[Sequence], ubatch_tokens: int) -> list[Part]:
-    """The next pass: a token of every sequence that decodes, longest waiting first, then the tokens that were
-    forced after it, and prompts, oldest first, in what room is left; one token is always left for a prompt that waits.
+    """The next pass, of at most so many tokens.
 
-    A sequence under suspicion of having failed a pass is computed by itself.
+    First one token of every sequence that decodes, the one that waited longest first, then the tokens forced after
+    it, then prompts, oldest first, in the room that is left; one token is always left for a prompt that waits.
+    A sequence whose last pass failed together with others is computed by itself.
     """
-    active = [s for s in sequences if s.work is not None]
-    alone = next((s for s in active if s.work is not None and s.work.alone), None)
+    active = [s for s in sequences if s.generation is not None]
+    alone = next((s for s in active if generation_of(s).alone), None)
     if alone is not None:
         return [Part(alone, min(alone.missing, ubatch_tokens))]
     if ubatch_tokens == 1:
@@ -49,10 +76,10 @@ def compose(sequences: Seq[Sequence], ubatch_tokens: int) -> list[Part]:
 
 
 def make_room(sequences: Seq[Sequence], parts: Seq[Part], capacity_tokens: int) -> tuple[list[Part], list[Sequence]]:
-    """The parts whose tokens fit the KV cache, and the sequences whose KV must go for that.
+    """The parts whose tokens fit the KV cache, and the sequences whose KV must be dropped for that.
 
-    Idle KV goes first, longest unused first, then that of younger work: the oldest work
-    always goes on. Work that holds nothing (new, or dropped before) waits until all of it fits.
+    Idle KV is dropped first, longest unused first, then that of younger requests: the oldest request is always
+    computed. A request that holds nothing (new, or dropped before) waits until all of it fits.
     """
     held = {s.id: len(s.held) for s in sequences}
     kept: list[Part] = []
@@ -64,48 +91,50 @@ def make_room(sequences: Seq[Sequence], parts: Seq[Part], capacity_tokens: int) 
         needed = part.count
         if not part.sequence.held and rank > 0:
             needed = part.sequence.missing
-        victims = [s for s in sequences if held[s.id] and s is not part.sequence and _yields(s, part.sequence)]
-        victims.sort(key=lambda s: (s.work is not None, s.used if s.work is None else -_order(s)))
-        going: list[Sequence] = []
+        victims = [s for s in sequences if held[s.id] and s is not part.sequence and _may_drop(s, part.sequence)]
+        victims.sort(key=lambda s: (s.generation is not None, s.used if s.generation is None else -_order(s)))
+        chosen: list[Sequence] = []
         free = capacity_tokens - sum(held.values())
         for victim in victims:
             if free >= needed:
                 break
-            going.append(victim)
+            chosen.append(victim)
             free += held[victim.id]
         if free < needed:
             continue
-        for victim in going:
+        for victim in chosen:
             held[victim.id] = 0
-        dropped += going
+        dropped += chosen
         held[part.sequence.id] += part.count
         kept.append(part)
     return kept, dropped
 
 
 def room_for(sequences: Seq[Sequence], sequence: Sequence, tokens: int, capacity_tokens: int) -> list[Sequence] | None:
-    """The idle sequences whose KV must go so that `sequence`, emptied, can hold so many tokens, longest unused first;
-    None while work holds the room."""
+    """The idle sequences whose KV must be dropped so that `sequence`, emptied, can hold so many tokens.
+
+    Longest unused first; None while requests hold the room.
+    """
     free = capacity_tokens - sum(len(s.held) for s in sequences if s is not sequence)
-    going: list[Sequence] = []
-    for idle in sorted((s for s in sequences if s.work is None and s.held and s is not sequence), key=lambda s: s.used):
+    dropped: list[Sequence] = []
+    for idle in sorted((s for s in sequences if s.is_idle_with_kv and s is not sequence), key=lambda s: s.used):
         if free >= tokens:
             break
-        going.append(idle)
+        dropped.append(idle)
         free += len(idle.held)
-    working = any(s.work is not None and s.held for s in sequences)
-    return None if free < tokens and working else going
+    working = any(s.generation is not None and s.held for s in sequences)
+    return None if free < tokens and working else dropped
 
 
 def oldest(sequences: Seq[Sequence], ubatch_tokens: int) -> list[Part]:
-    """The oldest work by itself: there is always room for it."""
-    active = [s for s in sequences if s.work is not None]
+    """The oldest request by itself: there is always room for it."""
+    active = [s for s in sequences if s.generation is not None]
     return [Part(s, min(s.missing, ubatch_tokens)) for s in sorted(active, key=_order)[:1]]
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A request's sequence, and whose first `prefix` tokens it can begin with: its own, another's, or nobody's."""
+    """A request's sequence, and the source of the first `prefix` tokens: itself, another sequence, or none."""
 
     sequence: Sequence
     source: Sequence | None
@@ -113,13 +142,13 @@ class Placement:
 
 
 def place(sequences: Seq[Sequence], prompt: list[int], *, cuts: bool) -> Placement | None:
-    """Where a prompt goes; None while every sequence works.
+    """Where a prompt is computed; None while every sequence is in use.
 
     It continues in the idle sequence that begins with most of it, unless that would lose more
-    of another conversation than it gains: then the common beginning is copied. cuts: whether a
-    sequence's beginning can be had alone; if not, only the whole of one is of use.
+    of another conversation than it gains: then the common beginning is copied. cuts: whether the
+    beginning of a sequence can be kept alone; if not, only the whole of a sequence is of use.
     """
-    idle = [s for s in sequences if s.work is None]
+    idle = [s for s in sequences if s.generation is None]
     if not idle:
         return None
 
@@ -129,7 +158,7 @@ def place(sequences: Seq[Sequence], prompt: list[int], *, cuts: bool) -> Placeme
 
     source = max(sequences if cuts else idle, key=useful)
     prefix = useful(source)
-    if prefix and source.work is None and (2 * prefix >= len(source.held) or len(idle) == 1):
+    if prefix and source.generation is None and (2 * prefix >= len(source.held) or len(idle) == 1):
         return Placement(source, source, prefix)
     others = [s for s in idle if s is not source or not prefix]
     target = max(others, key=lambda s: (not s.held, -s.used))
@@ -138,9 +167,9 @@ def place(sequences: Seq[Sequence], prompt: list[int], *, cuts: bool) -> Placeme
     return Placement(target, None, 0)
 
 
-def _yields(victim: Sequence, to: Sequence) -> bool:
-    return victim.work is None or _order(victim) > _order(to)
+def _may_drop(victim: Sequence, for_sequence: Sequence) -> bool:
+    return victim.generation is None or _order(victim) > _order(for_sequence)
 
 
 def _order(sequence: Sequence) -> int:
-    return sequence.work.order if sequence.work is not None else 0
+    return sequence.generation.order if sequence.generation is not None else 0

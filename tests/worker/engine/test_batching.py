@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from hypura_worker.engine.batching import Part, compose, make_room, oldest, place
-from hypura_worker.engine.generation import TextStream
+from hypura_worker.engine.generation import Generation
+from hypura_worker.engine.kv_cache import Sequence, State, common_prefix
 from hypura_worker.engine.parameters import Limits, Sampling
 from hypura_worker.engine.request import Request
-from hypura_worker.engine.sequence import Sequence, State, Work, common_prefix
 
 
 def _sequence(
@@ -19,10 +19,11 @@ def _sequence(
     if wanted:
         limits = Limits(None, (), False, None, False)
         sampling = Sampling(0, 0, 1, 0, 1, 0, 1, 0, 0, 0, ())
-        sampler = object()  # never asked here
+        sampler = object()  # not used here
         request = Request(str(number), list(range(prompt or wanted)), sampling, limits, sampler, lambda event: None)  # type: ignore[arg-type]
-        work = Work(request, list(range(wanted)), TextStream([]), order, alone=alone)
-        sequence.work = work
+        sequence.generation = Generation(request, order)
+        sequence.generation.tokens = list(range(wanted))
+        sequence.generation.alone = alone
     return sequence
 
 
