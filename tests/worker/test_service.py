@@ -8,8 +8,6 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
-from typing import Any, cast
 from unittest.mock import AsyncMock, MagicMock
 
 import grpc
@@ -84,25 +82,6 @@ async def test_who_loads_does_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not threads[0].is_alive()
 
 
-async def test_long_texts_do_not_hold_up_the_tokenizing_of_short_ones() -> None:
-    gate = threading.Event()
-
-    class Vocabulary:
-        def tokenize(self, text: str, **options: object) -> list[int]:
-            assert len(text) < 10 or gate.wait(30)
-            return [len(text)]
-
-    model = cast(Any, SimpleNamespace(vocabulary=Vocabulary()))
-    serving = service.Worker(print)
-    long = [asyncio.ensure_future(serving._tokens(model, "x" * 99_999)) for _ in range(40)]
-    try:
-        async with asyncio.timeout(10):
-            assert await serving._tokens(model, "short") == [5]
-    finally:
-        gate.set()
-    assert await asyncio.gather(*long) == [[99_999]] * 40
-
-
 async def test_a_sampler_whose_client_leaves_while_it_is_made_is_freed(monkeypatch: pytest.MonkeyPatch) -> None:
     """It was made in a thread that went on, and what it had made was lost."""
     begun, go_on, closed = threading.Event(), threading.Event(), threading.Event()
@@ -117,7 +96,7 @@ async def test_a_sampler_whose_client_leaves_while_it_is_made_is_freed(monkeypat
 
     monkeypatch.setattr(service, "Sampler", Slow)
     monkeypatch.setattr(service.Worker, "_ready", lambda self: (MagicMock(), MagicMock()))
-    monkeypatch.setattr(service.Worker, "_prompt", AsyncMock(return_value=[1]))
+    monkeypatch.setattr(service.Prompts, "to_continue", AsyncMock(return_value=[1]))
     call = asyncio.ensure_future(anext(service.Worker(lambda reason: None).Generate(_ask([1]), AsyncMock())))
     await asyncio.to_thread(begun.wait, 10)
     call.cancel()
@@ -165,20 +144,6 @@ def test_a_request_keeps_to_the_context_that_it_has(moe_model: Path, tmp_path: P
         first, second = stub.Embed(asked, timeout=60)
         assert first.embeddings == second.embeddings, "the beginning of a long text counts, as in Ollama"
         assert first.prompt_tokens + second.prompt_tokens == 64
-
-
-@pytest.mark.parametrize(
-    ("tokens", "limit", "last", "kept"),
-    [
-        ([1, 2, 3], 3, [9], [1, 2, 3]),
-        ([1, 2, 3, 4], 3, [9], [1, 2, 3]),
-        ([1, 2, 3, 9], 3, [9], [1, 2, 9]),  # The token that ends a text stays: some models pool by it.
-        ([2, 9], 1, [9], [2]),
-        ([1, 2, 3], 2, [], [1, 2]),
-    ],
-)
-def test_what_of_a_long_text_is_embedded(tokens: list[int], limit: int, last: list[int], kept: list[int]) -> None:
-    assert service._beginning(tokens, limit, True, last) == kept
 
 
 def test_it_ends_when_its_standard_input_does(moe_model: Path, tmp_path: Path) -> None:
