@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
 from collections.abc import Callable, Sequence
 
@@ -16,8 +15,8 @@ from hypura_worker.llama import log
 from hypura_worker.llama.arena import Arena
 from hypura_worker.llama.context import BatchToken, Context, PassHook
 from hypura_worker.llama.kv_memory import KvMemory, Loan
-from hypura_worker.llama.library import ggml
 from hypura_worker.llama.vocabulary import Vocabulary
+from hypura_worker.llama.weights import LoadMode, load_weights
 from hypura_worker.streaming.dense import DenseStreamer
 from hypura_worker.streaming.embedding_rows import EmbeddingRows
 from hypura_worker.streaming.experts import ExpertStreamer
@@ -44,19 +43,10 @@ _FILLED_LATER = (
     placement_pb2.MEMORY_KIND_EMBEDDING_ROWS,
 )
 """Memory that is not resident yet when the context has been made."""
-_LOAD_DIRECT, _LOAD_PLAIN, _LOAD_MMAP = 4, 0, 1  # llama_load_mode
-_LAZY_OFF = 0
-_MAX_TYPES = 64
 _REQUESTS_BYTES, _LEAST_REQUESTS_BYTES = 24_000_000, 8_000_000
 """What requests may take beside a pass; the least where the streamer could not work otherwise."""
 _HEADER_BYTES = 16_000_000
 """The file's metadata, which llama.cpp holds beside its own tables until the model is loaded."""
-
-
-class _Override(ctypes.Structure):
-    """llama_model_tensor_buft_override."""
-
-    _fields_ = (("pattern", ctypes.c_char_p), ("buft", ctypes.c_void_p))
 
 
 class LlamaModel:
@@ -92,7 +82,7 @@ class LlamaModel:
             self._files = ModelFiles(plan.files, direct=plan.io.direct)
             slots_bytes = _planned_bytes(plan, placement_pb2.MEMORY_KIND_EXPERT_SLOTS)
             weights = plan.resident_bytes / max(1, plan.resident_bytes + slots_bytes)
-            self._load(lambda share: progress(weights * share))
+            self._load(self._files, lambda share: progress(weights * share))
             self._files.check_paths()
             self.vocabulary = Vocabulary(self._handle)
             self._make_context()
@@ -175,65 +165,36 @@ class LlamaModel:
             self._files.close()
             self._files = None
 
-    def _load(self, progress: Callable[[float], None]) -> None:
-        plan = self.plan
-        params = llama_cpp.llama_model_default_params()
-        params.n_gpu_layers = plan.gpu_layers
-        no_devices = (ctypes.c_void_p * 1)(None)
-        if plan.gpu_layers == 0:
-            params.devices = ctypes.cast(no_devices, ctypes.c_void_p)
-        params.use_extra_bufts = plan.extra_buffers
-        params.lazy_mode = _LAZY_OFF
-        params.load_mode = self._load_mode()
-        # The loader counts all bytes, and reads only those of resident tensors.
-        scale = plan.model_bytes / plan.resident_bytes if plan.resident_bytes else 1.0
-
-        @llama_cpp.llama_progress_callback  # type: ignore[untyped-decorator]
-        def report(share: float, _: ctypes.c_void_p) -> bool:
-            progress(min(1.0, share * scale))
-            return True
-
-        params.progress_callback = report
+    def _load(self, files: ModelFiles, progress: Callable[[float], None]) -> None:
+        """Load the resident weights, and make the streamer for the others."""
+        plan, mode = self.plan, self._load_mode()
         placements = streamed_placements(plan) if plan.mode in _STREAMING else []
-        overrides = None
         if placements:
             self._arena = Arena()
-            patterns = [pattern.encode() for pattern in override_patterns(placements)]
-            overrides = (_Override * (len(patterns) + 1))(
-                *(_Override(pattern, self._arena.buffer_type) for pattern in patterns)
-            )
-            params.tensor_buft_overrides = ctypes.cast(overrides, ctypes.c_void_p)
-        paths = [file.path.encode() for file in plan.files]
-        if len(paths) == 1:
-            self._handle = llama_cpp.llama_model_load_from_file(paths[0], params)
-        else:
-            array = (ctypes.c_char_p * len(paths))(*paths)
-            self._handle = llama_cpp.llama_model_load_from_splits(array, len(paths), params)
-        if not self._handle:
-            raise LoadFailed(f"llama.cpp could not load {plan.files[0].path}: {log.last_errors()}")
-        if params.load_mode == _LOAD_PLAIN and plan.io.direct and self._files is not None:
-            self._files.drop_cached()
-        if self._arena is not None and self._files is not None:
+        self._handle = load_weights(plan, mode, self._arena, override_patterns(placements), progress)
+        if mode is LoadMode.PLAIN and plan.io.direct:
+            files.drop_cached()
+        if self._arena is not None:
             tensors = arrived(placements, self._arena.settle())
             if all(is_embedding(tensor) for tensor in tensors):
                 raise LoadFailed("none of the tensors to stream arrived at the loader; plan again")
-            self._stream(self._arena, tensors, self._files.descriptors)
+            self._stream(self._arena, tensors, files.descriptors)
 
-    def _load_mode(self) -> int:
+    def _load_mode(self) -> LoadMode:
         """Direct reads where the limit has room for them: llama.cpp makes a buffer as large as the tensor for each.
 
         Context, slots and ring, for which there is room, are not there yet.
         """
         plan = self.plan
         if plan.mode == placement_pb2.MODE_MMAP:
-            return _LOAD_MMAP
+            return LoadMode.MMAP
         if not plan.io.direct or not hasattr(os, "O_DIRECT"):
-            return _LOAD_PLAIN
+            return LoadMode.PLAIN
         largest = max((t.extent.length_bytes for t in plan.tensors if t.tier != placement_pb2.TIER_NVME), default=0)
         # Repacked weights have one more buffer, of llama.cpp's loader.
         buffers = largest * (2 if plan.extra_buffers else 1)
         there = _planned_bytes(plan, *_BEFORE_THE_CONTEXT)
-        return _LOAD_DIRECT if there + buffers + _HEADER_BYTES <= plan.memory_limit_bytes else _LOAD_PLAIN
+        return LoadMode.DIRECT if there + buffers + _HEADER_BYTES <= plan.memory_limit_bytes else LoadMode.PLAIN
 
     def _stream(self, arena: Arena, tensors: list[StreamedTensor], descriptors: list[int]) -> None:
         """Make what brings these tensors to memory."""
@@ -277,7 +238,7 @@ class LlamaModel:
         """Make the context, and let the slots or the ring take what it really leaves."""
         plan = self.plan
         prepare = self._prepare if self.streamer is not None else None
-        self.context = Context(self._handle, plan, self._watch(self.streamer), type_number, prepare)
+        self.context = Context(self._handle, plan, self._watch(self.streamer), prepare)
         if self.streamer is None:
             return
         self._cache_bytes = self.streamer.place_bytes
@@ -307,19 +268,6 @@ class LlamaModel:
         if self.streamer is not None:
             lent_bytes = self._loan.lent_bytes if self._loan is not None else 0
             self.streamer.fit(min(self._cache_bytes + lent_bytes, self.streamer.most_bytes))
-
-
-def type_number(name: str) -> int:
-    """ggml's number of a type by its name, such as f16. Raises LoadFailed for an unknown one."""
-    for number in range(_MAX_TYPES):
-        found = ggml().ggml_type_name(number)
-        if found is None:
-            continue
-        if found.decode().lower() == name.lower():
-            return number
-        if found == b"COUNT":
-            break
-    raise LoadFailed(f"ggml has no type {name!r}; use f16, q8_0 or q4_0")
 
 
 def _planned_bytes(plan: placement_pb2.Plan, *kinds: placement_pb2.MemoryKind) -> int:

@@ -15,6 +15,7 @@ import numpy.typing as npt
 from hypura.v1 import placement_pb2
 from hypura_worker.errors import DecodeFailed, EngineBroken, LoadFailed
 from hypura_worker.llama import log
+from hypura_worker.llama.weights import type_number
 
 _NO_ROOM, _ABORTED = 1, 2  # llama_decode's positive results
 _ALL = -1
@@ -79,7 +80,6 @@ class Context:
         model: int | None,
         plan: placement_pb2.Plan,
         hook: PassHook | None,
-        type_number: Callable[[str], int],
         prepare: Callable[[Sequence[int]], None] | None = None,
     ) -> None:
         params = llama_cpp.llama_context_default_params()

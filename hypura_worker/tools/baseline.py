@@ -8,7 +8,6 @@ bench ──stdin: one JSON object──► load, prompt, decode, as the plaines
 
 from __future__ import annotations
 
-import ctypes
 import json
 import math
 import os
@@ -20,8 +19,7 @@ from typing import Any
 import llama_cpp
 
 from hypura_worker.llama import log
-
-_LOAD_PLAIN, _LOAD_MMAP = 0, 1  # llama_load_mode
+from hypura_worker.llama.weights import LoadMode, load_files, type_number
 
 
 def main() -> int:
@@ -65,24 +63,17 @@ def _context(asked: dict[str, Any]) -> Any:
     """The model's context; None when llama.cpp makes none."""
     params = llama_cpp.llama_model_default_params()
     params.n_gpu_layers = asked["gpu_layers"]
-    none = (ctypes.c_void_p * 1)(None)
-    if asked["gpu_layers"] == 0:
-        params.devices = ctypes.cast(none, ctypes.c_void_p)
-    params.load_mode = _LOAD_MMAP if asked["mmap"] else _LOAD_PLAIN
+    params.load_mode = LoadMode.MMAP if asked["mmap"] else LoadMode.PLAIN
     params.use_extra_bufts = asked["extra_buffers"]
-    paths = [path.encode() for path in asked["paths"]]
-    if len(paths) == 1:
-        model = llama_cpp.llama_model_load_from_file(paths[0], params)
-    else:
-        model = llama_cpp.llama_model_load_from_splits((ctypes.c_char_p * len(paths))(*paths), len(paths), params)
-    if not model:
+    model = load_files(asked["paths"], params)
+    if model is None:
         return None
     made = llama_cpp.llama_context_default_params()
     made.n_ctx = asked["context_tokens"]
     made.n_batch = made.n_ubatch = asked["ubatch_tokens"]
     made.n_seq_max = made.n_outputs_max = 1
     made.n_threads, made.n_threads_batch = asked["threads"], asked["batch_threads"]
-    made.type_k, made.type_v = _type(asked["kv_type_k"]), _type(asked["kv_type_v"])
+    made.type_k, made.type_v = type_number(asked["kv_type_k"]), type_number(asked["kv_type_v"])
     made.no_perf = True
     return llama_cpp.llama_init_from_model(model, made) or None
 
@@ -109,12 +100,6 @@ def _end_with_bench() -> None:
     while os.read(0, 4096):
         pass
     os._exit(1)
-
-
-def _type(name: str) -> int:
-    from hypura_worker.model import type_number
-
-    return type_number(name)
 
 
 if __name__ == "__main__":

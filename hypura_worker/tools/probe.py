@@ -33,6 +33,7 @@ import numpy.typing as npt
 
 from hypura_worker import runtime
 from hypura_worker.llama.library import ggml
+from hypura_worker.llama.weights import load_files
 
 _MODULE = "hypura_worker.tools.probe"
 _TYPE_GPU, _TYPE_INTEGRATED_GPU = 1, 2  # ggml_backend_dev_type, ggml-backend.h
@@ -274,10 +275,8 @@ def _decode(path: Path, *, extra_buffers: bool) -> npt.NDArray[np.float32]:
     llama_cpp.llama_backend_init()
     model_params = llama_cpp.llama_model_default_params()
     model_params.n_gpu_layers = 0
-    no_devices = (c_void_p * 1)(None)
-    model_params.devices = ctypes.cast(no_devices, c_void_p)
     model_params.use_extra_bufts = extra_buffers
-    model = llama_cpp.llama_model_load_from_file(os.fsencode(path), model_params)
+    model = load_files([str(path)], model_params)
     params = llama_cpp.llama_context_default_params()
     params.n_ctx = 64
     params.n_batch = params.n_ubatch = _PROMPT_TOKENS
