@@ -11,6 +11,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import TextIO
 
 import psutil
 import structlog
@@ -67,6 +68,13 @@ def end_with_parent(clean_up: Callable[[], None] = lambda: None) -> None:
         os.killpg(0, signal.SIGKILL)
 
     threading.Thread(target=watch, name="end with parent", daemon=True).start()
+
+
+def claim_stdout() -> TextIO:
+    """Standard output for this program's answer alone; what libraries print goes to standard error."""
+    answer = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    return answer
 
 
 def resident_bytes() -> int:

@@ -18,6 +18,7 @@ from typing import Any
 
 import llama_cpp
 
+from hypura_worker import runtime
 from hypura_worker.llama import log
 from hypura_worker.llama.weights import LoadMode, load_files, type_number
 
@@ -26,8 +27,7 @@ def main() -> int:
     """0 after the last token; 1 and a line with "error" when the model cannot be loaded or run."""
     asked: dict[str, Any] = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_bench, daemon=True).start()
-    answer = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)  # libraries print what they like
+    answer = runtime.claim_stdout()
     log.redirect()
 
     def say(**line: object) -> None:

@@ -1,14 +1,16 @@
-"""How fast ggml multiplies matrices of each type by one vector, as decoding does.
+"""How fast memory is read, and how fast ggml multiplies matrices of each type by one vector, as decoding does.
 
-Memory's bandwidth does not tell: two cores that read 32 GB/s of it get through 20 GB/s of Q4_K and 14 GB/s of MXFP4.
+The first does not give the second: two cores that read 32 GB/s compute 20 GB/s of Q4_K and 14 GB/s of MXFP4.
 """
 
 from __future__ import annotations
 
 import statistics
+import threading
 import time
 
-import llama_cpp
+import llama_cpp  # before numpy: see hypura_worker.llama.library
+import numpy as np
 from gguf import GGMLQuantizationType
 
 from hypura_worker.errors import LoadFailed
@@ -16,6 +18,8 @@ from hypura_worker.llama.graph import CpuBackend, prototypes
 from hypura_worker.llama.library import hook
 from hypura_worker.streaming.pool import Pool
 
+_BANDWIDTH_SECONDS = 0.5
+_BANDWIDTH_CHUNK_BYTES = 4 << 20
 TYPES = (
     *("F32", "F16", "BF16", "Q8_0", "Q6_K", "Q5_K", "Q4_K", "Q3_K", "Q2_K"),
     *("Q5_1", "Q5_0", "Q4_1", "Q4_0", "MXFP4", "IQ4_NL", "IQ4_XS", "IQ3_S", "IQ3_XXS", "IQ2_S"),
@@ -24,6 +28,34 @@ _BYTES = 256 << 20  # well above any cache that all cores share
 _WIDTH, _ROWS = 2048, 1024
 _FILL = 0x21  # as a half-precision scale a hundredth, and as eight bits of exponent a normal number
 _ROUNDS = 5
+
+
+def memory_bytes_per_second(threads: int) -> float:
+    """Memory bandwidth: what so many threads read together, each from its own part of an array beyond the caches."""
+    array = np.ones(_BYTES // 8, np.int64)  # ones, since untouched zeros are one shared page
+    chunks = np.array_split(array, max(threads, _BYTES // _BANDWIDTH_CHUNK_BYTES))
+    read_bytes = [0] * threads
+    gate = threading.Barrier(threads + 1)
+    deadline = [0.0]
+
+    def read(number: int) -> None:
+        gate.wait()
+        while True:
+            for chunk in chunks[number::threads]:
+                chunk.sum()  # releases the interpreter's lock
+                read_bytes[number] += chunk.nbytes
+                if time.perf_counter() >= deadline[0]:
+                    return
+
+    readers = [threading.Thread(target=read, args=(number,)) for number in range(threads)]
+    for reader in readers:
+        reader.start()
+    started = time.perf_counter()
+    deadline[0] = started + _BANDWIDTH_SECONDS
+    gate.wait()
+    for reader in readers:
+        reader.join()
+    return sum(read_bytes) / (time.perf_counter() - started)
 
 
 def type_speeds(threads: int) -> dict[str, float]:

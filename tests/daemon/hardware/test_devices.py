@@ -47,7 +47,7 @@ async def test_devices_alone_measure_nothing() -> None:
 def test_the_self_test_survives_a_crash(code: str, verdict: str) -> None:
     # In a process of its own: llama.cpp must be loaded before numpy.
     probe = (
-        "import sys; from hypura_worker.tools.probe import extra_buffers_work; "
+        "import sys; from hypura_worker.tools.self_test import extra_buffers_work; "
         f"print(extra_buffers_work((sys.executable, '-c', {code!r})))"
     )
     done = subprocess.run(program(probe), capture_output=True, text=True, check=True)
