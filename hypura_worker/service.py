@@ -230,7 +230,7 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
             return nullcontext()
         if self._constraints is None:
             self._constraints = Constraints(model.vocabulary, model.plan.sequences + 1)
-        return self._constraints.made(constraint)
+        return self._constraints.matcher(constraint)
 
 
 async def _make_sampler(sampling: Sampling, limits: Limits, model: LlamaModel, matcher: Matcher | None) -> Sampler:

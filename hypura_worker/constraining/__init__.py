@@ -1,1 +1,1 @@
-"""What answers must look like, by llguidance."""
+"""Answers that keep to a format, by llguidance."""

@@ -1,42 +1,93 @@
-"""Makes a grammar of a constraint on trial, in a process of its own that may die of it.
+"""Compiles the format of an answer to a grammar of llguidance: `python -m hypura_worker.constraining.compiler`.
 
-    worker ──stdin: {"form", "text", "parts", "markers"}──► python -m hypura_worker.constraining.compiler
-           ◄──stdout: {"grammar", "warnings"} or {"error"}──
+    worker ──stdin: Source as JSON────► compiler
+           ◄──stdout: Compiled as JSON──
 
 llguidance's limits bound much, not all: an intersection of regular expressions can take for ever, and a long chain
-of references overflows the stack. So this is tried here first, under limits of the system; what comes out well is
-made again in the worker, with the model's vocabulary.
+of references overflows the stack. So a format is compiled in a process of its own first, under limits of the system;
+a grammar that passes is compiled again in the worker, with the model's vocabulary.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 import resource
 import sys
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from llguidance import LLMatcher, LLTokenizer, regex_to_lark
 
-from hypura_worker.constraining.gbnf import GrammarError, lark_of
+from hypura_worker.constraining.gbnf import GrammarError, to_lark
 from hypura_worker.constraining.limits import (
     CPU_SECONDS,
     JSON_OPTIONS,
     MAX_FORCED_CHARACTERS,
-    MAX_GROWN_BYTES,
-    MAX_TRIAL_BYTES,
+    MAX_GRAMMAR_BYTES,
+    MAX_PROCESS_BYTES,
     PARSER_LIMITS,
     STACK_BYTES,
     without_forcing,
 )
-from hypura_worker.constraining.schema import SchemaError, taken
+from hypura_worker.constraining.schema import SchemaError, convert
 
 _MAX_ERROR_CHARACTERS = 300
 _COUNT = re.compile(r"\{\s*(\d+)")
 _LONG_LITERAL = re.compile(rf'"(?:[^"\\]|\\.){{{MAX_FORCED_CHARACTERS},}}"')
 _LAST_ERROR = re.compile(r"(?:^|\n)error: (.*)")
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A grammar within the grammar, which names it as @name; what: what it is, for messages."""
+
+    name: str
+    what: str
+    form: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """A rule that stands for this text, or, with `until`, for any text up to it and it."""
+
+    rule: str
+    text: str
+    until: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The format of an answer. form: json_schema, lark or gbnf; parts and markers belong to Lark."""
+
+    form: str
+    text: str
+    parts: tuple[Part, ...] = ()
+    markers: tuple[Marker, ...] = ()
+
+    def to_json(self) -> str:
+        """As the compiler's process reads it."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: bytes) -> Source:
+        """The opposite of to_json."""
+        fields = json.loads(text)
+        parts, markers = fields["parts"], fields["markers"]
+        return cls(fields["form"], fields["text"], tuple(Part(**p) for p in parts), tuple(Marker(**m) for m in markers))
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """grammar: llguidance's JSON text, without the rules of the markers; or the error that left none."""
+
+    grammar: str = ""
+    warnings: tuple[str, ...] = ()
+    error: str = ""
 
 
 class _Refused(Exception):
@@ -59,80 +110,88 @@ class _Bytes:
 BYTES = _Bytes()
 
 
-def tried(asked: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer to a constraint: its grammar as llguidance's JSON text with the markers left out, or an error."""
+def compile_source(source: Source) -> Compiled:
+    """The grammar of a format, or why there is none."""
     tokenizer = LLTokenizer(BYTES)  # type: ignore[arg-type]
     try:
         try:
-            return _made(asked, tokenizer, relaxed=False)
+            return _compile(source, tokenizer, relaxed=False)
         except _Refused as refused:
-            # What llguidance takes in some schemas and not in others is left out before all of it is refused.
+            # Before all of it is refused, what llguidance takes in some schemas and not in others is left out.
             try:
-                return _made(asked, tokenizer, relaxed=True)
+                return _compile(source, tokenizer, relaxed=True)
             except _Refused:
                 raise refused from None
     except _Refused as error:
-        return {"error": str(error)}
+        return Compiled(error=str(error))
 
 
-def _made(asked: Mapping[str, Any], tokenizer: LLTokenizer, *, relaxed: bool) -> dict[str, Any]:
+def marker_rules(markers: Sequence[Marker], special_token: Callable[[str], int | None]) -> str:
+    """Lark rules of the markers: their token where the vocabulary has one for the text, else the text."""
+    rules = []
+    for marker in markers:
+        token = special_token(marker.text)
+        text = json.dumps(marker.text) if token is None else f"<[{token}]>"
+        before = "/(?s:.*)/ " if marker.until else ""
+        rules.append(f"\n{marker.rule}{'[lazy]' if marker.until and token is None else ''}: {before}{text}")
+    return "".join(rules)
+
+
+def _compile(source: Source, tokenizer: LLTokenizer, *, relaxed: bool) -> Compiled:
     warnings: list[str] = []
-    grammars = [_grammar("", "", asked["form"], asked["text"], warnings, relaxed=relaxed)]
-    for part in asked["parts"]:
-        grammars.append(
-            _grammar(part["name"], f"{part['what']} ", part["form"], part["text"], warnings, relaxed=relaxed)
-        )
+    grammars = [_grammar("", _noun(source.form), source.form, source.text, warnings, relaxed=relaxed)]
+    for part in source.parts:
+        grammars.append(_grammar(part.name, part.what, part.form, part.text, warnings, relaxed=relaxed))
     parts = grammars[1:]
     if any(map(_forces_much, grammars)):
         grammars = without_forcing(grammars)
     whole = [dict(grammars[0]), *grammars[1:]]
-    if asked["form"] == "lark":
-        whole[0]["lark_grammar"] += "".join(
-            f"\n{marker['rule']}{'[lazy]' if marker['until'] else ''}: "
-            f"{'/(?s:.*)/ ' if marker['until'] else ''}{json.dumps(marker['text'])}"
-            for marker in asked["markers"]
-        )
+    if source.form == "lark":
+        whole[0]["lark_grammar"] += marker_rules(source.markers, lambda text: None)
     error = _error(whole, tokenizer)
-    for part, grammar in zip(asked["parts"], parts, strict=True):
-        # A part that nothing fits is found out by itself alone, where the whole begins with something else.
-        if error or "$ref" in part["text"]:
+    for part, grammar in zip(source.parts, parts, strict=True):
+        # A part that no text fits is found only when it is compiled alone, where the whole begins with something else.
+        if error or "$ref" in part.text:
             alone = {key: value for key, value in grammar.items() if key != "name"}
-            if found := _error([alone], tokenizer):
-                raise _Refused(f"{part['what']} cannot be enforced: {found}")
+            if part_error := _error([alone], tokenizer):
+                raise _Refused(f"{part.what} cannot be enforced: {part_error}")
     if error:
-        raise _Refused(f"{_named(asked['form'])} cannot be enforced: {error}")
-    return {"grammar": json.dumps({"grammars": grammars}), "warnings": warnings}
+        raise _Refused(f"{_noun(source.form)} cannot be enforced: {error}")
+    return Compiled(json.dumps({"grammars": grammars}), tuple(warnings))
 
 
 def _grammar(name: str, what: str, form: str, text: str, warnings: list[str], *, relaxed: bool) -> dict[str, Any]:
-    """One of llguidance's grammars."""
+    """One of llguidance's grammars. Raises _Refused."""
     named = {"name": name} if name else {}
-    what = what or f"{_named(form)} "
     try:
         match form:
             case "json_schema":
-                schema, passed_over = taken(json.loads(text), _pattern_error, relaxed=relaxed)
-                warnings += [f"{what}is not enforced in full: {warning}" for warning in passed_over]
+                schema, not_enforced = convert(json.loads(text), _pattern_error, relaxed=relaxed)
+                warnings += [f"{what} is not enforced in full: {warning}" for warning in not_enforced]
                 return {**named, "json_schema": {**schema, "x-guidance": JSON_OPTIONS}}
             case "gbnf":
-                return {**named, "lark_grammar": lark_of(text)}
+                return {**named, "lark_grammar": to_lark(text)}
             case _:
                 return {**named, "lark_grammar": text}
     except (SchemaError, GrammarError) as error:
-        raise _Refused(f"{what}cannot be enforced: {error}") from error
+        raise _Refused(f"{what} cannot be enforced: {error}") from error
     except RecursionError as error:
-        raise _Refused(f"{what}cannot be enforced: it nests too deep; make it flatter") from error
+        raise _Refused(f"{what} cannot be enforced: it nests too deep; make it flatter") from error
     except ValueError as error:
-        raise _Refused(f"{what}is no valid JSON: {error}") from error
+        raise _Refused(f"{what} is not valid JSON: {error}") from error
+
+
+def _noun(form: str) -> str:
+    return "the JSON schema" if form == "json_schema" else "the grammar"
 
 
 def _forces_much(grammar: dict[str, Any]) -> bool:
     """Whether it may leave no choice about a text longer than MAX_FORCED_CHARACTERS."""
     if "lark_grammar" in grammar:
         return bool(_LONG_LITERAL.search(grammar["lark_grammar"])) or _repeats(grammar["lark_grammar"])
-    waiting: list[Any] = [grammar["json_schema"]]
-    while waiting:
-        value = waiting.pop()
+    unvisited: list[Any] = [grammar["json_schema"]]
+    while unvisited:
+        value = unvisited.pop()
         if isinstance(value, str) and len(value) > MAX_FORCED_CHARACTERS:
             return True
         if isinstance(value, dict):
@@ -142,9 +201,9 @@ def _forces_much(grammar: dict[str, Any]) -> bool:
             least = value.get("minLength")
             if isinstance(least, int) and least > MAX_FORCED_CHARACTERS:
                 return True
-            waiting += [*value, *value.values()]
+            unvisited += [*value, *value.values()]
         elif isinstance(value, list):
-            waiting += value
+            unvisited += value
     return False
 
 
@@ -158,11 +217,8 @@ def _repeats(text: str) -> bool:
     return False
 
 
-def _named(form: str) -> str:
-    return "the JSON schema" if form == "json_schema" else "the grammar"
-
-
 def _error(grammars: list[dict[str, Any]], tokenizer: LLTokenizer) -> str:
+    """Why llguidance refuses the grammars; empty if it takes them."""
     matcher = LLMatcher(tokenizer, json.dumps({"grammars": grammars}), log_level=0, limits=PARSER_LIMITS)
     if not matcher.is_error():
         matcher.compute_bitmask()
@@ -182,17 +238,17 @@ def _pattern_error(pattern: str) -> str:
 
 def _short(error: str) -> str:
     last = _LAST_ERROR.search(error)
-    words = (last[1] if last else error.partition("\n")[0]).strip()
-    return words[:_MAX_ERROR_CHARACTERS]
+    text = (last[1] if last else error.partition("\n")[0]).strip()
+    return text[:_MAX_ERROR_CHARACTERS]
 
 
 def _limit() -> None:
-    """Limits of this process: time, so that none outlives its worker by long, and memory where the system knows it."""
+    """Limit this process: its time, so that it does not outlive its worker by long, and its memory where possible."""
     resource.setrlimit(resource.RLIMIT_CPU, (CPU_SECONDS, CPU_SECONDS))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     try:
-        resource.setrlimit(resource.RLIMIT_AS, (MAX_TRIAL_BYTES, MAX_TRIAL_BYTES))
-    except (ValueError, OSError):  # macOS knows no such limit
+        resource.setrlimit(resource.RLIMIT_AS, (MAX_PROCESS_BYTES, MAX_PROCESS_BYTES))
+    except (ValueError, OSError):  # macOS has no such limit
         pass
 
 
@@ -202,16 +258,17 @@ def _peak_bytes() -> int:
 
 
 def main() -> None:
-    """Answer one constraint."""
+    """Compile one source."""
     _limit()
-    asked = json.load(sys.stdin.buffer)
+    source = Source.from_json(sys.stdin.buffer.read())
     before = _peak_bytes()
 
     def answer() -> None:
-        found = tried(asked)
-        if "grammar" in found and _peak_bytes() - before > MAX_GROWN_BYTES:
-            found = {"error": f"the grammar takes more than {MAX_GROWN_BYTES >> 20} MB; simplify the format"}
-        json.dump(found, sys.stdout)
+        compiled = compile_source(source)
+        if compiled.grammar and _peak_bytes() - before > MAX_GRAMMAR_BYTES:
+            megabytes = MAX_GRAMMAR_BYTES >> 20
+            compiled = Compiled(error=f"the grammar takes more than {megabytes} MB; simplify the format")
+        json.dump(dataclasses.asdict(compiled), sys.stdout)
 
     threading.stack_size(STACK_BYTES)
     thread = threading.Thread(target=answer)

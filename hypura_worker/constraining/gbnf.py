@@ -1,7 +1,7 @@
 """Turns grammars in llama.cpp's notation (GBNF) into llguidance's Lark.
 
-llguidance's own converter does it; here it reads the escapes and the dot that it gets wrong. Rules that do not
-refer to themselves become regular expressions; what stands between them is split greedily, as a lexer does.
+llguidance's own converter does it; this one also reads escapes and the dot, which that one gets wrong. Rules that do
+not refer to themselves become regular expressions; what stands between them is split greedily, as a lexer does.
 
 https://github.com/ggml-org/llama.cpp/blob/master/grammars/README.md
 """
@@ -21,7 +21,7 @@ class GrammarError(ValueError):
     """The grammar cannot be converted; the message says why."""
 
 
-def lark_of(text: str) -> str:
+def to_lark(text: str) -> str:
     """The grammar as Lark; its first rule is start. Raises GrammarError."""
     if len(text) > MAX_CHARACTERS:
         raise GrammarError(f"it has {len(text)} characters; {MAX_CHARACTERS} are allowed")
@@ -36,15 +36,15 @@ def lark_of(text: str) -> str:
     except RecursionError as error:
         raise GrammarError("it nests too deep") from error
     except converter.GbnfToLarkError as error:
-        raise GrammarError(f"it is no GBNF: {error}") from error
-    except Exception as error:  # the converter raises plain ones: a rule that is not there, or is there twice
-        raise GrammarError(str(error) or "it is no GBNF") from error
+        raise GrammarError(f"it is not valid GBNF: {error}") from error
+    except Exception as error:  # the converter raises plain ones, for a rule that is missing or repeated
+        raise GrammarError(str(error) or "it is not valid GBNF") from error
     ordered = sorted(rules.values(), key=lambda rule: rule.order)
     for rule in ordered:
         rule.comment = ""
     start = rules["start"]
     if start.alternatives.is_terminal():
-        # One expression for all of it is split nowhere.
+        # As one expression it is not split anywhere.
         start.name, start.rule_is_terminal = "HYPURA_START", True
         return "start: HYPURA_START\n" + "\n".join(map(str, ordered)) + "\n"
     return "\n".join(map(str, ordered)) + "\n"
@@ -76,7 +76,7 @@ class _Parser(converter.GrammarParser):
         return node, pos
 
     def _characters(self, pos: converter.Position, end: str) -> tuple[list[str], converter.Position]:
-        """The characters up to the end, which is passed."""
+        """The characters up to the end, and the position after it."""
         found: list[str] = []
         while pos.current() != end:
             if not pos.current():
@@ -104,9 +104,9 @@ def _class_character(character: str) -> str:
 
 
 def _rename(rules: dict[str, converter.RuleNode], old: str, new: str) -> None:
-    waiting: list[converter.ASTNode] = [rule.alternatives for rule in rules.values()]
-    while waiting:
-        node = waiting.pop()
+    unvisited: list[converter.ASTNode] = [rule.alternatives for rule in rules.values()]
+    while unvisited:
+        node = unvisited.pop()
         if isinstance(node, converter.RuleRefNode) and node.name == old:
             node.name = new
-        waiting += node.children()
+        unvisited += node.children()

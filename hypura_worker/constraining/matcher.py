@@ -23,7 +23,7 @@ _T = TypeVar("_T")
 
 
 class Matcher:
-    """One answer's place in its grammar. Raises ConstraintFailed where following it costs more than the limits."""
+    """The position of one answer in its grammar. Raises ConstraintFailed where following it exceeds the limits."""
 
     def __init__(self, matcher: LLMatcher, vocabulary_tokens: int) -> None:
         self._matcher = matcher
@@ -43,28 +43,28 @@ class Matcher:
         return np.flatnonzero(bits).astype(np.int32)
 
     def accept(self, token: int) -> None:
-        """Go on past a token."""
+        """Advance past a token."""
         self._checked(lambda: self._matcher.consume_token(token))
 
     def forced(self) -> list[int]:
         """The tokens that must come next, as the model's own tokenizer writes them; empty where there is a choice."""
         return self._checked(self._matcher.compute_ff_tokens)
 
-    def _checked(self, act: Callable[[], _T]) -> _T:
+    def _checked(self, call: Callable[[], _T]) -> _T:
         try:
-            result = act()
-        except BaseException as error:  # a panic of Rust is no Exception
+            result = call()
+        except BaseException as error:  # a panic of Rust is not an Exception
             raise ConstraintFailed(f"the format of the answer failed: {error!r}") from error
         if self._matcher.is_error():
-            words = self._matcher.get_error().partition("\n")[0][:200]
-            if words.startswith("NoExtension"):
-                raise ConstraintFailed("the format leaves no token of the model's vocabulary to go on with; loosen it")
-            raise ConstraintFailed(f"the format of the answer became too complex to be enforced: {words}; simplify it")
+            reason = self._matcher.get_error().partition("\n")[0][:200]
+            if reason.startswith("NoExtension"):
+                raise ConstraintFailed("the format allows no token of the model's vocabulary to follow; loosen it")
+            raise ConstraintFailed(f"the format of the answer became too complex to be enforced: {reason}; simplify it")
         return result
 
 
-class Maker:
-    """Makes matchers for one vocabulary; from any thread. The vocabulary's tokens are read once, for the first."""
+class MatcherMaker:
+    """Makes matchers for one vocabulary; from any thread. The tokens of the vocabulary are read once, for the first."""
 
     def __init__(self, vocabulary: Vocabulary) -> None:
         self._vocabulary = vocabulary
@@ -74,30 +74,30 @@ class Maker:
         self._canonical = True
         self._special: dict[str, int] = {}
 
-    def made(self, grammar: str) -> Matcher:
-        """A matcher for a grammar that was tried and has the markers in. Raises RequestError."""
-        tokenizer = self._ready()
+    def make(self, grammar: str) -> Matcher:
+        """A matcher for a compiled grammar with its markers. Raises RequestError."""
+        tokenizer = self._ready_tokenizer()
         if not self._canonical:
             grammar = json.dumps({"grammars": without_forcing(json.loads(grammar)["grammars"])})
         matcher = LLMatcher(tokenizer, grammar, log_level=0, limits=PARSER_LIMITS)
         if matcher.is_error():
-            words = matcher.get_error().partition("\n")[0][:200]
-            raise RequestError(f"the format of the answer cannot be enforced: {words}")
+            reason = matcher.get_error().partition("\n")[0][:200]
+            raise RequestError(f"the format of the answer cannot be enforced: {reason}")
         return Matcher(matcher, self._tokens)
 
-    def special(self, text: str) -> int | None:
-        """The one token with this text that is no plain text, as control tokens are; None if there is none."""
-        self._ready()
+    def special_token(self, text: str) -> int | None:
+        """The token with this text that is not plain text, such as a control token; None if there is none."""
+        self._ready_tokenizer()
         return self._special.get(text)
 
-    def _ready(self) -> LLTokenizer:
+    def _ready_tokenizer(self) -> LLTokenizer:
         with self._reading:
             if self._tokenizer is None:
-                self._tokenizer = self._made_tokenizer()
+                self._tokenizer = self._make_tokenizer()
             return self._tokenizer
 
-    def _made_tokenizer(self) -> LLTokenizer:
-        """See llguidance.llamacpp, which this follows."""
+    def _make_tokenizer(self) -> LLTokenizer:
+        """As llguidance.llamacpp does."""
         vocabulary = self._vocabulary
         tokens: list[bytes] = []
         for token in range(vocabulary.size):
@@ -107,7 +107,7 @@ class Maker:
                 text = _SPECIAL + text
             tokens.append(text)
         ends: Sequence[int] = vocabulary.end_tokens
-        if not ends:  # llguidance wants one; it is never chosen, as it is none of the model's
+        if not ends:  # llguidance needs one; it is never chosen, since the model does not have it
             ends = [len(tokens)]
             tokens.append(_SPECIAL + b"<end>")
         self._tokens = len(tokens)
@@ -116,14 +116,14 @@ class Maker:
             return LLTokenizer.from_llamacpp(  # type: ignore[attr-defined, no-any-return]
                 tokens=tokens, vocab_ptr=vocabulary.handle, tokenize_fptr=function, eos_token=list(ends), slices=[]
             )
-        except ValueError as error:  # its tokenizer changes texts: what it would write for one cannot be known
-            structlog.get_logger().info("no tokens are forced with this vocabulary", reason=str(error))
+        except ValueError as error:  # its tokenizer changes texts, so its tokens for a given text cannot be known
+            structlog.get_logger().info("this vocabulary allows no forced tokens", reason=str(error))
             self._canonical = False
             return LLTokenizer(_Tokens(tokens, ends), eos_token=list(ends))  # type: ignore[arg-type]
 
 
 class _Tokens:
-    """Tokens alone, for LLTokenizer: no text is ever made into tokens."""
+    """Tokens alone, for LLTokenizer: no text is ever tokenized."""
 
     bos_token_id = None
     is_tokenizer_wrapper = True

@@ -1,12 +1,12 @@
-"""Turns JSON schemas as clients write them into those that llguidance takes.
+"""Converts JSON schemas as clients write them to those that llguidance accepts.
 
-Nothing is expanded: each part is visited once for each way it is used, and what `$ref` names is kept by reference.
+Nothing is expanded: each part is visited once for each way it is used, and targets of `$ref` stay references.
 
-Taken as clients mean it: a field that is null is absent; an object with properties has no others unless
-additionalProperties is given, also where allOf, anyOf or $ref put it together; oneOf is anyOf; nullable;
+Accepted as clients mean it: a field that is null is absent; an object with properties has no others unless
+additionalProperties is given, also where allOf, anyOf or $ref compose it; oneOf is anyOf; nullable;
 propertyNames that are an enum or a pattern; items as a list; exclusiveMinimum as true.
-Passed over with a warning, as Ollama does: what no grammar can say (PASSED_OVER), and counts beyond what is counted.
-Refused: what no value can fit, what is no schema, references out of the document, and what llguidance refuses.
+Ignored with a warning, as in Ollama: what no grammar can express (NOT_ENFORCED), and counts above the limits.
+Refused: what no value can fit, what is not a schema, references out of the document, and what llguidance refuses.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ MAX_WHOLE = 2**53
 _SMALLEST = 1e-15
 _MAX_MESSAGE_CHARACTERS = 80
 
-PASSED_OVER = (
+NOT_ENFORCED = (
     "uniqueItems", "contains", "minContains", "maxContains", "dependentRequired", "dependentSchemas", "dependencies",
     "if", "then", "else", "not", "unevaluatedItems", "unevaluatedProperties", "contentSchema",
 )  # fmt: skip
-"""What no grammar can say."""
+"""What no grammar can express."""
 _REFUSED = ("$dynamicRef", "$recursiveRef")
 _TYPES = ("string", "number", "integer", "boolean", "null", "object", "array")
 _KEYS_OF = {
@@ -52,19 +52,19 @@ class SchemaError(ValueError):
     """The schema cannot be enforced; the message says why."""
 
 
-def taken(schema: Json, pattern_error: Callable[[str], str], *, relaxed: bool = False) -> tuple[Json, list[str]]:
-    """The schema as llguidance takes it, and warnings about what was passed over.
+def convert(schema: Json, pattern_error: Callable[[str], str], *, relaxed: bool = False) -> tuple[Json, list[str]]:
+    """The schema as llguidance accepts it, and warnings about what is not enforced.
 
     pattern_error: why a regular expression cannot be enforced, empty if it can. relaxed: without what llguidance
-    takes in some schemas and not in others. Raises SchemaError.
+    accepts in some schemas and not in others. Raises SchemaError.
     """
     if _depth(schema) > MAX_DEPTH:
         raise SchemaError(f"it nests deeper than {MAX_DEPTH}; make it flatter")
-    return _Reading(schema, pattern_error, relaxed=relaxed).whole()
+    return _Converter(schema, pattern_error, relaxed=relaxed).convert()
 
 
-class _Reading:
-    """One schema. A target of $ref is read once closed, as a value of its own, and once open, as a part of another."""
+class _Converter:
+    """Of one schema. A target of $ref is converted once closed, as a whole value, and once open, as a part of one."""
 
     def __init__(self, root: Json, pattern_error: Callable[[str], str], *, relaxed: bool) -> None:
         self._root = root
@@ -72,34 +72,34 @@ class _Reading:
         self._relaxed = relaxed
         self._warnings: dict[str, None] = {}
         self._names: dict[tuple[str, bool], str] = {}
-        self._waiting: list[tuple[str, Json, bool]] = []
+        self._unvisited: list[tuple[str, Json, bool]] = []
 
-    def whole(self) -> tuple[Json, list[str]]:
+    def convert(self) -> tuple[Json, list[str]]:
         schema = self._value(self._root, closed=True)
         if schema is False:
             raise SchemaError("it allows no value")
         whole = dict(schema) if isinstance(schema, dict) else {}
         definitions: dict[str, Json] = {}
-        while self._waiting:
-            name, target, closed = self._waiting.pop()
+        while self._unvisited:
+            name, target, closed = self._unvisited.pop()
             definitions[name] = self._value(target, closed=closed)
         if definitions:
             whole["$defs"] = definitions
         return whole, list(self._warnings)
 
     def _value(self, schema: Json, *, closed: bool) -> Json:
-        """One schema. closed: it stands for a whole value, so its objects have no other properties than it names."""
+        """One schema. closed: it describes a whole value, so its objects have no other properties than it names."""
         if isinstance(schema, bool):
             return schema
         if not isinstance(schema, Mapping):
-            raise SchemaError(f"{_short(schema)} is no schema; give an object")
+            raise SchemaError(f"{_short(schema)} is not a schema; give an object")
         given = {key: value for key, value in schema.items() if value is not None or key == "const"}
         if given.get("not") in ({}, True):
             return False
         for key in _REFUSED:
             if key in given:
                 raise SchemaError(f"{key!r} is not supported; use $ref")
-        for key in PASSED_OVER:
+        for key in NOT_ENFORCED:
             if key in given and given[key] is not False:
                 self._warn(f"{key} is not enforced")
         own = self._own(given)
@@ -111,7 +111,7 @@ class _Reading:
         return {"anyOf": [whole, {"type": "null"}]} if nullable else whole
 
     def _parts(self, given: dict[str, Json], own: dict[str, Json], *, closed: bool) -> Any:
-        """Schemas that must all hold: what it says itself, and what $ref, allOf, anyOf and oneOf say."""
+        """Schemas that must all hold: its own keywords, and those of $ref, allOf, anyOf and oneOf."""
         pieces = len(_list(given, "allOf")) + bool(own) + sum(key in given for key in ("$ref", "anyOf", "oneOf"))
         alone = pieces <= 1
         shut = closed and alone
@@ -147,7 +147,7 @@ class _Reading:
         return parts
 
     def _own(self, given: dict[str, Json]) -> dict[str, Json]:
-        """What the schema says itself, without that which it takes from others; empty if that is nothing."""
+        """The schema's own keywords, without those that refer to other schemas; empty if there are none."""
         own: dict[str, Json] = {}
         types = _types(given)
         values = [given["const"]] if "const" in given else given.get("enum")
@@ -159,8 +159,8 @@ class _Reading:
                 raise SchemaError(f"no value of the enum {_short(values)} is of the type {given['type']!r}")
             return {"enum": fitting}
         if types is None:
-            guessed = [name for name, keys in _KEYS_OF.items() if any(key in given for key in keys)]
-            types = tuple(guessed[:1])
+            implied = [name for name, keys in _KEYS_OF.items() if any(key in given for key in keys)]
+            types = tuple(implied[:1])
         if types:
             own["type"] = types[0] if len(types) == 1 else list(types)
         if {"number", "integer"} & set(types):
@@ -188,7 +188,7 @@ class _Reading:
                 self._warn(f"{key} {_short(value)} is not enforced")
                 continue
             if 0 < abs(value) < _SMALLEST:
-                self._warn(f"{key} {_short(value)} is taken as 0")
+                self._warn(f"{key} {_short(value)} is treated as 0")
                 key, value = ("exclusiveMinimum" if value > 0 else "minimum") if lower else (
                     "exclusiveMaximum" if value < 0 else "maximum"), 0  # fmt: skip
             own[key] = value
@@ -300,7 +300,7 @@ class _Reading:
                 own[key] = value
 
     def _named(self, names: Json, values: dict[str, Json], extra: Json) -> Json:
-        """additionalProperties beside a propertyNames, whose names are put into `values` as a pattern."""
+        """additionalProperties beside a propertyNames, which is added to `values` as a pattern."""
         if names in (None, True, {}) or extra is False:
             return extra
         if not isinstance(names, Mapping):
@@ -318,14 +318,14 @@ class _Reading:
         return False
 
     def _close(self, own: dict[str, Json], *, closed: bool) -> None:
-        """An object has no other properties than it names; a part of one leaves that to the whole."""
+        """Close an object to other properties than it names; a part of one leaves that to the whole."""
         if closed and ("properties" in own or "patternProperties" in own):
             own.setdefault("additionalProperties", False)
         if not closed and own.get("additionalProperties") is False and "patternProperties" not in own:
             del own["additionalProperties"]
 
     def _closing(self, names: Iterable[str], *sources: Json) -> dict[str, Json]:
-        """A part that shuts out other properties than these; empty where one of the sources allows others."""
+        """A part that excludes other properties than these; empty where one of the sources allows others."""
         named = dict.fromkeys(names, True)
         if not named or any(self._is_open(source) for source in sources):
             return {}
@@ -339,7 +339,7 @@ class _Reading:
         )
 
     def _properties(self, schema: Json) -> dict[str, None]:
-        """The names of properties of all that must hold for a value."""
+        """The names of properties in all schemas that must hold for a value."""
         names: dict[str, None] = {}
         for part in self._reached(schema):
             for key in ("properties", "required"):
@@ -348,27 +348,27 @@ class _Reading:
         return names
 
     def _reached(self, schema: Json) -> Iterable[Mapping[str, Json]]:
-        """The schema, and those that it is put together from, in their order."""
-        waiting, seen = [schema], set()
-        while waiting:
-            part = waiting.pop()
+        """The schema, and those that compose it, in their order."""
+        unvisited, seen = [schema], set()
+        while unvisited:
+            part = unvisited.pop()
             if not isinstance(part, Mapping):
                 continue
             yield part
             for key in ("oneOf", "anyOf", "allOf"):
                 if isinstance(part.get(key), list):
-                    waiting += reversed(part[key])
+                    unvisited += reversed(part[key])
             reference = part.get("$ref")
             if isinstance(reference, str) and reference not in seen:
                 seen.add(reference)
-                waiting.append(self._target(reference))
+                unvisited.append(self._target(reference))
 
     def _reference(self, reference: Json, *, closed: bool) -> Json:
         target = self._target(reference)
         name = self._names.get((reference, closed))
         if name is None:
             name = self._names[reference, closed] = f"d{len(self._names)}"
-            self._waiting.append((name, target, closed))
+            self._unvisited.append((name, target, closed))
         return {"$ref": f"#/$defs/{name}"}
 
     def _target(self, reference: Json) -> Json:
@@ -382,15 +382,15 @@ class _Reading:
             elif isinstance(target, list) and step.isdecimal() and len(step) < 9 and int(step) < len(target):
                 target = target[int(step)]
             else:
-                raise SchemaError(f"the $ref {_short(reference)} leads nowhere; {_short(step)} is not there")
+                raise SchemaError(f"the $ref {_short(reference)} has no target; {_short(step)} does not exist")
         return target
 
     def _warn(self, warning: str) -> None:
         self._warnings[warning] = None
 
 
-def _both(one: Json, other: dict[str, Json]) -> Json:
-    return {"allOf": [one, other]} if other else one
+def _both(schema: Json, other: dict[str, Json]) -> Json:
+    return {"allOf": [schema, other]} if other else schema
 
 
 def _list(given: Mapping[str, Json], key: str, least: int = 0) -> list[Json]:
@@ -401,13 +401,13 @@ def _list(given: Mapping[str, Json], key: str, least: int = 0) -> list[Json]:
 
 
 def _types(given: Mapping[str, Json]) -> tuple[str, ...] | None:
-    """The types it allows; None for all."""
+    """The types that the schema allows; None for all."""
     if "type" not in given:
         return None
     value = given["type"]
     types = [value] if isinstance(value, str) else value
-    if not isinstance(types, list) or not types or not all(isinstance(one, str) and one in _TYPES for one in types):
-        raise SchemaError(f"the type {_short(value)} is none of {', '.join(_TYPES)}")
+    if not isinstance(types, list) or not types or not all(isinstance(name, str) and name in _TYPES for name in types):
+        raise SchemaError(f"the type {_short(value)} is not one of {', '.join(_TYPES)}")
     return tuple(dict.fromkeys(types))
 
 
@@ -461,18 +461,18 @@ def _is_one_of(value: Json, types: tuple[str, ...]) -> bool:
 
 
 def _escaped(text: str) -> str:
-    """The text as a regular expression of Rust and of ECMAScript."""
+    """The text as a regular expression, in the syntax that Rust and ECMAScript share."""
     return "".join(c if c.isalnum() or c in " _-" else f"\\{c}" if c in "\\^$.|?*+()[]{}/" else c for c in text)
 
 
 def _depth(value: Json) -> int:
-    """How deep it nests; without recursion, since that is what is being found out."""
-    deepest, waiting = 0, [(value, 1)]
-    while waiting:
-        one, depth = waiting.pop()
+    """How deep the value nests; without recursion, which too deep a value would overflow."""
+    deepest, unvisited = 0, [(value, 1)]
+    while unvisited:
+        part, depth = unvisited.pop()
         deepest = max(deepest, depth)
-        inner = one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
-        waiting += [(part, depth + 1) for part in inner if isinstance(part, dict | list)]
+        inner = part.values() if isinstance(part, dict) else part if isinstance(part, list) else ()
+        unvisited += [(child, depth + 1) for child in inner if isinstance(child, dict | list)]
     return deepest
 
 

@@ -14,9 +14,9 @@ import pytest
 
 from hypura.v1 import inference_pb2, worker_pb2
 from hypura.v1 import placement_pb2 as pb
-from hypura_worker.constraining.compiler import tried
-from hypura_worker.constraining.constraints import asked_of, with_markers
-from hypura_worker.constraining.matcher import Maker, Matcher
+from hypura_worker.constraining.compiler import compile_source
+from hypura_worker.constraining.constraints import markers_of, source_of, with_markers
+from hypura_worker.constraining.matcher import Matcher, MatcherMaker
 from hypura_worker.engine.events import Chunk, Event, Finished
 from hypura_worker.engine.loop import Engine
 from hypura_worker.engine.parameters import Limits, Sampling
@@ -99,9 +99,10 @@ class Running:
 
     def matcher(self, constraint: worker_pb2.Constraint) -> Matcher:
         """What follows an answer through the constraint, made here and now."""
-        maker = Maker(self.model.vocabulary)
-        grammar = tried(asked_of(constraint))["grammar"]
-        return maker.made(with_markers(grammar, list(constraint.markers), maker.special))
+        maker = MatcherMaker(self.model.vocabulary)
+        compiled = compile_source(source_of(constraint))
+        assert not compiled.error
+        return maker.make(with_markers(compiled.grammar, markers_of(constraint), maker.special_token))
 
     def tokens(self, prompt: list[int], max_tokens: int = 16, **sampling: float) -> list[int]:
         """The tokens of the answer."""

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import random
-from typing import Any
 
 from llguidance import LLMatcher, LLTokenizer
 
 from hypura.v1 import worker_pb2
-from hypura_worker.constraining.compiler import BYTES, tried
-from hypura_worker.constraining.constraints import asked_of, with_markers
+from hypura_worker.constraining.compiler import BYTES, Compiled, compile_source
+from hypura_worker.constraining.constraints import markers_of, source_of, with_markers
 from hypura_worker.constraining.limits import PARSER_LIMITS
 
 _END = BYTES.eos_token_id
@@ -26,7 +25,7 @@ class GrammarCheck:
     def __init__(self) -> None:
         self._tokenizer = LLTokenizer(BYTES)  # type: ignore[arg-type]
         self.warnings: list[str] = []
-        self._last: tuple[bytes, dict[str, Any]] = b"", {}
+        self._last = b"", Compiled()
 
     def accepts(self, constraint: worker_pb2.Constraint, text: str) -> bool:
         """Whether the text is one that the constraint lets be answered."""
@@ -55,12 +54,12 @@ class GrammarCheck:
         """At the start of an answer. Raises Refused."""
         key = constraint.SerializeToString(deterministic=True)
         if self._last[0] != key:
-            self._last = key, tried(asked_of(constraint))
-        found = self._last[1]
-        if "error" in found:
-            raise Refused(found["error"])
-        self.warnings = found["warnings"]
-        grammar = with_markers(found["grammar"], list(constraint.markers), lambda text: None)
+            self._last = key, compile_source(source_of(constraint))
+        compiled = self._last[1]
+        if compiled.error:
+            raise Refused(compiled.error)
+        self.warnings = list(compiled.warnings)
+        grammar = with_markers(compiled.grammar, markers_of(constraint), lambda text: None)
         return LLMatcher(self._tokenizer, grammar, log_level=0, limits=PARSER_LIMITS)
 
 

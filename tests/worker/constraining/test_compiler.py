@@ -1,8 +1,9 @@
-"""Each hostile format is made on trial, or refused, by a process that ends in time and within its memory."""
+"""Each hostile format is compiled, or refused, by a process that ends in time and within its memory."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import signal
 import subprocess
 import time
@@ -12,12 +13,13 @@ import pytest
 
 from hypura.v1 import worker_pb2
 from hypura_worker.constraining import constraints
-from hypura_worker.constraining.limits import TRIAL_SECONDS
+from hypura_worker.constraining.compiler import Compiled
+from hypura_worker.constraining.limits import COMPILE_SECONDS
 from hypura_worker.errors import RequestError
 from tests.worker.constraining.hostile import constraints as hostile
 
 REFUSED = {
-    "patterns that must all match": "cannot be enforced|takes too much|was not made",
+    "patterns that must all match": "cannot be enforced|takes too much|was not compiled",
     "twenty times four objects": "too large",
     "a bound of 401 digits": "401 digits",
     "itself": "no text fits",
@@ -33,18 +35,21 @@ ANSWERED = (
 
 
 @pytest.mark.parametrize("name", [*REFUSED, *ANSWERED])
-async def test_a_trial_ends_in_time(name: str) -> None:
+async def test_the_process_ends_in_time(name: str) -> None:
     started = time.monotonic()
-    asked = constraints.asked_of(hostile()[name])
+    source = constraints.source_of(hostile()[name])
+    try:
+        compiled = await constraints.compile_in_process(source)
+    except RequestError as error:
+        compiled = Compiled(error=str(error))
     if name in REFUSED:
-        with pytest.raises(RequestError, match=REFUSED[name]):
-            constraints.grammar_of(await constraints.tried(asked))
+        assert re.search(REFUSED[name], compiled.error)
     else:
-        assert constraints.grammar_of(await constraints.tried(asked))
-    assert time.monotonic() - started < TRIAL_SECONDS + 2
+        assert compiled.grammar, compiled.error
+    assert time.monotonic() - started < COMPILE_SECONDS + 2
 
 
-async def test_a_trial_is_killed_at_once_when_nobody_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_process_is_killed_at_once_when_nobody_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     begun: asyncio.Future[subprocess.Popen[bytes]] = asyncio.get_running_loop().create_future()
     start = subprocess.Popen
 
@@ -54,11 +59,13 @@ async def test_a_trial_is_killed_at_once_when_nobody_waits_for_it(monkeypatch: p
         return process
 
     monkeypatch.setattr(subprocess, "Popen", starting)
-    trial = asyncio.create_task(constraints.tried(constraints.asked_of(hostile()["patterns that must all match"])))
+    compiling = asyncio.create_task(
+        constraints.compile_in_process(constraints.source_of(hostile()["patterns that must all match"]))
+    )
     process = await begun
-    trial.cancel()
+    compiling.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await trial
+        await compiling
     assert await asyncio.to_thread(process.wait, 5) == -signal.SIGKILL
 
 
@@ -76,7 +83,9 @@ async def test_a_trial_is_killed_at_once_when_nobody_waits_for_it(monkeypatch: p
 )
 def test_what_is_small_and_simple_needs_no_process(schema: str, simple: bool) -> None:
     """A process takes 0.1 s, more than the demo model's whole answer."""
-    assert constraints.is_simple(constraints.asked_of(worker_pb2.Constraint(json_schema=schema))) is simple
+    assert constraints.is_simple(constraints.source_of(worker_pb2.Constraint(json_schema=schema))) is simple
     part = worker_pb2.ConstraintPart(name="p0", json_schema=schema)
-    assert constraints.is_simple(constraints.asked_of(worker_pb2.Constraint(lark="start: @p0", parts=[part]))) is simple
-    assert not constraints.is_simple(constraints.asked_of(worker_pb2.Constraint(gbnf='root ::= "a"')))
+    assert (
+        constraints.is_simple(constraints.source_of(worker_pb2.Constraint(lark="start: @p0", parts=[part]))) is simple
+    )
+    assert not constraints.is_simple(constraints.source_of(worker_pb2.Constraint(gbnf='root ::= "a"')))
