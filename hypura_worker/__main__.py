@@ -1,8 +1,8 @@
-"""A worker process: bootstrap on standard input, address on standard output, then gRPC until the daemon goes.
+"""A worker process: bootstrap on standard input, address on standard output, then gRPC until the daemon ends.
 
 daemon ──stdin: length, WorkerBootstrap──► worker
        ◄──stdout: {"address": "unix:…"}───
-       ──stdin closes───────────────────► the worker ends at once
+       ──stdin closes───────────────────► worker ends at once
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from hypura.v1.errors_pb2 import ERROR_KIND_INTERNAL
 from hypura_worker import runtime, wire
 from hypura_worker.constraining.constraints import Constraints
 from hypura_worker.constraining.matcher import Matcher
-from hypura_worker.engine.embedding import normalized
+from hypura_worker.engine.embedding import normalize
 from hypura_worker.engine.events import Event, Finished, next_events
 from hypura_worker.engine.loop import Engine
 from hypura_worker.engine.parameters import Limits, Sampling
@@ -152,7 +152,7 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
 
         def emit(result: list[float] | Exception | None) -> None:
             if isinstance(result, list):  # four bytes a number from here on
-                vector = normalized(result) if request.normalize else result
+                vector = normalize(result) if request.normalize else result
                 loop.call_soon_threadsafe(answers.put_nowait, inference_pb2.Embedding(values=vector))
             else:
                 loop.call_soon_threadsafe(answers.put_nowait, result)

@@ -19,12 +19,12 @@ def embed(
 ) -> list[float]:
     """The vector [embedding_length] of a tokenized text, pooled as the context says over all of it.
 
-    The sequence must be empty, and is again afterwards. forward computes a batch, and its
-    errors come through. Where the context is `whole`, the text must fit one ubatch.
+    The sequence must be empty, and is empty again afterwards. forward computes a batch; its
+    errors are raised. Where the context is `whole`, the text must fit one ubatch.
     """
     if context.pooling is Pooling.FIRST and not context.whole:
-        text = text[:1]  # what comes behind it cannot change it
-    # With embeddings on every token is an output, so where only the last one's is wanted it is computed by itself.
+        text = text[:1]  # later tokens cannot change it
+    # With embeddings on every token is an output; where only that of the last is needed, it is computed by itself.
     alone = context.pooling is not Pooling.MEAN and not context.whole
     plain = len(text) - 1 if alone else 0
     total = np.zeros(context.embedding_length, np.float64)
@@ -51,13 +51,13 @@ def embed(
 
 
 def _batches(text: Sequence[int], sequence: int, start: int, end: int, most_tokens: int) -> Iterator[list[BatchToken]]:
-    """The tokens from start to end, at most so many in a batch; outputs where there are embeddings, last of all."""
+    """The tokens from start to end, at most so many in a batch; outputs only in those that reach the text's end."""
     for first in range(start, end, most_tokens):
         last = min(end, first + most_tokens)
         yield [BatchToken(text[i], i, sequence, end == len(text)) for i in range(first, last)]
 
 
-def normalized(vector: list[float]) -> list[float]:
-    """The vector at length 1; a zero vector stays."""
+def normalize(vector: list[float]) -> list[float]:
+    """The vector scaled to length 1; a zero vector stays."""
     length = math.sqrt(sum(value * value for value in vector))
     return [value / length for value in vector] if length else vector

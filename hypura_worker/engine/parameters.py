@@ -1,4 +1,4 @@
-"""What a request asks for: how tokens are chosen, and when an answer ends."""
+"""The parameters of a request: how tokens are chosen, and when an answer ends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _MAX_TOP_LOGPROBS = 20
 _SEEDS = 2**32 - 1
 """llama.cpp takes the last 32-bit number for "choose one" (LLAMA_DEFAULT_SEED)."""
 _GREEDY_BELOW = 1e-6
-"""Dividing logits by less overflows; the likeliest token wins long before."""
+"""Dividing logits by less overflows; the likeliest token is chosen long before that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +34,11 @@ class Sampling:
 
     @classmethod
     def from_proto(cls, proto: inference_pb2.Sampling) -> Sampling:
-        """With defaults for what is left out. Raises RequestError for a value out of range."""
+        """With defaults for what is not set. Raises RequestError for a value out of range."""
 
         def number(name: str, default: float, low: float, high: float) -> float:
             value = getattr(proto, name) if proto.HasField(name) else default
-            if not low <= value <= high:  # NaN is refused here too
+            if not low <= value <= high:  # also refuses NaN
                 raise RequestError(f"{name} is {value}; it must be from {low:g} to {high:g}")
             return float(value)
 
@@ -83,7 +83,7 @@ class Limits:
         if top is not None and top > _MAX_TOP_LOGPROBS:
             raise RequestError(f"top_logprobs is {top}; it must be from 0 to {_MAX_TOP_LOGPROBS}")
         if proto.json_schema or proto.grammar:
-            raise RequestError("a worker takes no json_schema or grammar in its limits, but a constraint")
+            raise RequestError("a worker takes a constraint, not json_schema or grammar in the limits")
         return cls(
             max_tokens=max_tokens,
             stop=tuple(text for text in proto.stop if text),

@@ -1,4 +1,4 @@
-"""Chooses the next token, by llama.cpp's sampler chain."""
+"""Chooses the next token with llama.cpp's sampler chain."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ class Sampler:
     """The chain of one request.
 
     Order, as in llama.cpp: logit bias, penalties, top-k, typical, top-p, min-p,
-    temperature. A matcher says before all of them which tokens there are to choose from; its end
-    ends the answer, whatever ignore_eos says.
+    temperature. A matcher first removes the tokens that the format does not allow; where the
+    format ends, the answer ends, whatever ignore_eos is.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Sampler:
                 llama_cpp.llama_sampler_accept(self._chain, token)
 
     def choose(self, logits: npt.NDArray[np.float32]) -> tuple[int, Logprob | None]:
-        """The next token, given logits [vocabulary], and its logprobs if they were asked for.
+        """The next token, given logits [vocabulary], and its logprobs if they were requested.
 
         Raises DecodeFailed when no token can be chosen, ConstraintFailed when the format cannot be followed.
         """
@@ -87,20 +87,20 @@ class Sampler:
         return token, self._logprob(logits, token)
 
     def forced(self) -> list[int]:
-        """The tokens that must come next, so that nothing is to be chosen; none where logprobs were asked for."""
+        """The tokens that the format leaves no choice about; none where logprobs were requested."""
         if self._matcher is None or self._top_logprobs is not None or self._matcher.is_over:
             return []
         return self._matcher.forced()
 
     def accept(self, token: int) -> None:
-        """Go on past a token."""
+        """Advance past a token."""
         llama_cpp.llama_sampler_accept(self._chain, token)
         if self._matcher is not None:
             self._matcher.accept(token)
 
     @property
     def is_over(self) -> bool:
-        """Whether the format says that nothing can follow."""
+        """Whether the format lets nothing follow."""
         return self._matcher is not None and self._matcher.is_over
 
     def close(self) -> None:
@@ -110,7 +110,7 @@ class Sampler:
         self._chain = self._matcher = None
 
     def _apply(self, logits: npt.NDArray[np.float32]) -> int | None:
-        """What the chain chooses of what may come next; None if nothing possible is left."""
+        """The token that the chain chooses among those that may come next; None if none is left."""
         candidates = self._candidates
         if self._matcher is None:
             candidates["id"] = self._ids
@@ -152,7 +152,7 @@ def _bias(bias: dict[int, float], vocabulary_tokens: int) -> _Link:
 
 
 def _choosers(sampling: Sampling) -> list[_Link]:
-    """From what may be chosen to the one that is."""
+    """The links of the chain that narrow the candidates down to one."""
     if sampling.temperature == 0:
         return [llama_cpp.llama_sampler_init_greedy()]
     links = [llama_cpp.llama_sampler_init_top_k(sampling.top_k)]

@@ -1,9 +1,9 @@
-"""Stock llama.cpp by itself, to compare with (`python -m hypura_worker.tools.baseline`).
-
-following_ids: what to go on with after the prompt, whatever is chosen, so that all compute the same.
+"""Runs stock llama.cpp by itself, to compare hypura with: `python -m hypura_worker.tools.baseline`.
 
 bench ──stdin: one JSON object──► load, prompt, decode, as the plainest program would
-      ◄──stdout: {"loaded": s} {"token": id, "seconds": s, "system": s} …   (seconds since the prompt was begun)
+      ◄──stdout: {"loaded": s} {"token": id, "seconds": s, "system": s} …   (seconds since the prompt began)
+
+following_ids: tokens to continue with after the prompt, whatever is chosen, so that all runs compute the same.
 """
 
 from __future__ import annotations
@@ -25,61 +25,61 @@ from hypura_worker.llama.weights import LoadMode, load_files, type_number
 
 def main() -> int:
     """0 after the last token; 1 and a line with "error" when the model cannot be loaded or run."""
-    asked: dict[str, Any] = json.loads(sys.stdin.readline())
+    request: dict[str, Any] = json.loads(sys.stdin.readline())
     threading.Thread(target=_end_with_bench, daemon=True).start()
     answer = runtime.claim_stdout()
     log.redirect()
 
-    def say(**line: object) -> None:
+    def write(**line: object) -> None:
         print(json.dumps(line), file=answer, flush=True)
 
     llama_cpp.llama_backend_init()
-    began = time.monotonic()
-    context = _context(asked)
+    started = time.monotonic()
+    context = _make_context(request)
     if context is None:
-        say(error=f"llama.cpp could not load {asked['paths'][0]}: {log.last_errors()}")
+        write(error=f"llama.cpp could not load {request['paths'][0]}: {log.last_errors()}")
         return 1
-    say(loaded=time.monotonic() - began)
-    chain = _chain(context, asked["temperature"], asked["seed"])
-    began = time.monotonic()
-    tokens = list(asked["prompt_ids"])
-    following = asked["following_ids"]
-    for number in range(asked["max_tokens"]):
-        for start in range(0, len(tokens), asked["ubatch_tokens"]):
-            part = tokens[start : start + asked["ubatch_tokens"]]
+    write(loaded=time.monotonic() - started)
+    chain = _make_chain(context, request["temperature"], request["seed"])
+    started = time.monotonic()
+    tokens = list(request["prompt_ids"])
+    following = request["following_ids"]
+    for number in range(request["max_tokens"]):
+        for start in range(0, len(tokens), request["ubatch_tokens"]):
+            part = tokens[start : start + request["ubatch_tokens"]]
             array = (llama_cpp.llama_token * len(part))(*part)
             result = llama_cpp.llama_decode(context, llama_cpp.llama_batch_get_one(array, len(part)))
             if result != 0:
-                say(error=f"llama_decode returned {result}")
+                write(error=f"llama_decode returned {result}")
                 return 1
         chosen = llama_cpp.llama_sampler_sample(chain, context, -1)
         tokens = [following[number] if number < len(following) else chosen]
         times = os.times()
-        say(token=chosen, seconds=time.monotonic() - began, system=times.system)
+        write(token=chosen, seconds=time.monotonic() - started, system=times.system)
     return 0
 
 
-def _context(asked: dict[str, Any]) -> Any:
-    """The model's context; None when llama.cpp makes none."""
+def _make_context(request: dict[str, Any]) -> Any:
+    """The model's context; None when llama.cpp refuses it."""
     params = llama_cpp.llama_model_default_params()
-    params.n_gpu_layers = asked["gpu_layers"]
-    params.load_mode = LoadMode.MMAP if asked["mmap"] else LoadMode.PLAIN
-    params.use_extra_bufts = asked["extra_buffers"]
-    model = load_files(asked["paths"], params)
+    params.n_gpu_layers = request["gpu_layers"]
+    params.load_mode = LoadMode.MMAP if request["mmap"] else LoadMode.PLAIN
+    params.use_extra_bufts = request["extra_buffers"]
+    model = load_files(request["paths"], params)
     if model is None:
         return None
-    made = llama_cpp.llama_context_default_params()
-    made.n_ctx = asked["context_tokens"]
-    made.n_batch = made.n_ubatch = asked["ubatch_tokens"]
-    made.n_seq_max = made.n_outputs_max = 1
-    made.n_threads, made.n_threads_batch = asked["threads"], asked["batch_threads"]
-    made.type_k, made.type_v = type_number(asked["kv_type_k"]), type_number(asked["kv_type_v"])
-    made.no_perf = True
-    return llama_cpp.llama_init_from_model(model, made) or None
+    context_params = llama_cpp.llama_context_default_params()
+    context_params.n_ctx = request["context_tokens"]
+    context_params.n_batch = context_params.n_ubatch = request["ubatch_tokens"]
+    context_params.n_seq_max = context_params.n_outputs_max = 1
+    context_params.n_threads, context_params.n_threads_batch = request["threads"], request["batch_threads"]
+    context_params.type_k, context_params.type_v = type_number(request["kv_type_k"]), type_number(request["kv_type_v"])
+    context_params.no_perf = True
+    return llama_cpp.llama_init_from_model(model, context_params) or None
 
 
-def _chain(context: Any, temperature: float, seed: int) -> Any:
-    """As the worker's own with these values: the model's end tokens are passed over, so that all runs are as long."""
+def _make_chain(context: Any, temperature: float, seed: int) -> Any:
+    """The sampler chain as the worker makes it; without end tokens, so that all runs are equally long."""
     vocabulary = llama_cpp.llama_model_get_vocab(llama_cpp.llama_get_model(context))
     size = llama_cpp.llama_vocab_n_tokens(vocabulary)
     ends = [token for token in range(size) if llama_cpp.llama_vocab_is_eog(vocabulary, token)]
@@ -96,7 +96,7 @@ def _chain(context: Any, temperature: float, seed: int) -> Any:
 
 
 def _end_with_bench() -> None:
-    """End when standard input does: its other end is the bench's."""
+    """End this process when standard input closes: its other end is held by the bench."""
     while os.read(0, 4096):
         pass
     os._exit(1)

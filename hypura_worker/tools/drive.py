@@ -3,8 +3,8 @@
     point = block size : reads in flight per thread : threads
     each point ─► one JSON line {"block_bytes", "queue_depth", "threads", "bytes_per_second", "direct"}
 
-Reads are direct and at random places, so that neither the page cache nor read-ahead flatters.
-A thread keeps its reads in flight by Linux's asynchronous I/O; elsewhere by a blocking reader each.
+Reads are direct and at random offsets, so that neither the page cache nor read-ahead serves them.
+A thread keeps its reads in flight by Linux's asynchronous I/O; elsewhere each read has a blocking thread.
 """
 
 from __future__ import annotations
@@ -56,21 +56,21 @@ class _Tally:
     last: float = 0.0
 
     def add(self, count: int) -> bool:
-        """Count a read that ended now; whether to go on."""
+        """Count a read that ended now; whether to read more."""
         self.last = time.perf_counter()
         if self.last >= self.counted:
             self.read_bytes += count
         return self.last < self.end or not self.read_bytes
 
 
-class _Asked(Protocol):
-    """Keeps reads in flight until its tally says that it is enough."""
+class _Reader(Protocol):
+    """Keeps reads in flight until its tally is full."""
 
     def run(self, tally: _Tally) -> None: ...
     def close(self) -> None: ...
 
 
-class _Blocking:
+class _BlockingReader:
     """One read at a time."""
 
     def __init__(self, descriptor: int, block_bytes: int, blocks: int) -> None:
@@ -79,7 +79,7 @@ class _Blocking:
 
     def run(self, tally: _Tally) -> None:
         while tally.add(
-            _whole(
+            _full_block(
                 os.preadv(self._descriptor, [self._buffer], random.randrange(self._blocks) * self._block_bytes),
                 self._block_bytes,
             )
@@ -117,15 +117,15 @@ class _Event(ctypes.Structure):
     )
 
 
-class _Aio:
+class _AioReader:
     """`depth` reads in flight by Linux's asynchronous I/O. Raises OSError where there is none."""
 
     def __init__(self, descriptor: int, block_bytes: int, blocks: int, depth: int) -> None:
         name = os.uname()
         numbers = _AIO_CALLS.get((name.sysname, name.machine))
         if numbers is None:
-            raise OSError("no asynchronous I/O is known for this machine")
-        self._setup, self._submit, self._events, self._destroy = numbers
+            raise OSError("asynchronous I/O is not supported on this machine")
+        self._setup, self._submit, self._get_events, self._destroy = numbers
         self._call = ctypes.CDLL(None, use_errno=True).syscall
         self._call.restype = ctypes.c_long
         self._block_bytes, self._blocks, self._depth = block_bytes, blocks, depth
@@ -139,34 +139,34 @@ class _Aio:
         ]
 
     def run(self, tally: _Tally) -> None:
-        self._ask(range(self._depth))
+        self._submit_reads(range(self._depth))
         running, events = self._depth, (_Event * self._depth)()
         while running:
             count = self._checked(
-                self._events, self._context, ctypes.c_long(1), ctypes.c_long(running), ctypes.byref(events), None
+                self._get_events, self._context, ctypes.c_long(1), ctypes.c_long(running), ctypes.byref(events), None
             )
             running -= count
             again = []
             for event in events[:count]:
                 if event.result < 0:
                     raise OSError(-event.result, os.strerror(-event.result))
-                if tally.add(_whole(event.result, self._block_bytes)):
+                if tally.add(_full_block(event.result, self._block_bytes)):
                     again.append(event.data)
-            self._ask(again)
+            self._submit_reads(again)
             running += len(again)
 
     def close(self) -> None:
         self._call(self._destroy, self._context)  # waits for reads that are still in flight
 
-    def _ask(self, numbers: Sequence[int]) -> None:
+    def _submit_reads(self, numbers: Sequence[int]) -> None:
         if not numbers:
             return
         for number in numbers:
             self._requests[number].offset = random.randrange(self._blocks) * self._block_bytes
         pointers = (ctypes.c_void_p * len(numbers))(*(ctypes.addressof(self._requests[n]) for n in numbers))
-        asked = self._checked(self._submit, self._context, ctypes.c_long(len(numbers)), pointers)
-        if asked != len(numbers):
-            raise OSError(f"the kernel took {asked} of {len(numbers)} reads")
+        submitted = self._checked(self._submit, self._context, ctypes.c_long(len(numbers)), pointers)
+        if submitted != len(numbers):
+            raise OSError(f"the kernel accepted {submitted} of {len(numbers)} reads")
 
     def _checked(self, number: int, *arguments: object) -> int:
         result = int(self._call(ctypes.c_long(number), *arguments))
@@ -180,7 +180,7 @@ def measure(descriptor: int, size_bytes: int, point: Point, seconds: float) -> f
     """Bytes per second at one point. Raises OSError, EOFError when the file became shorter."""
     blocks = size_bytes // point.block_bytes
     with ExitStack() as stack:
-        readers: list[_Asked] = []
+        readers: list[_Reader] = []
         for _ in range(point.threads):
             for reader in _readers(descriptor, blocks, point):
                 readers.append(reader)
@@ -189,7 +189,7 @@ def measure(descriptor: int, size_bytes: int, point: Point, seconds: float) -> f
         tallies = [_Tally(counted, counted + seconds) for _ in readers]
         failures: list[Exception] = []
 
-        def run(reader: _Asked, tally: _Tally) -> None:
+        def run(reader: _Reader, tally: _Tally) -> None:
             try:
                 reader.run(tally)
             except (OSError, EOFError) as error:
@@ -206,17 +206,17 @@ def measure(descriptor: int, size_bytes: int, point: Point, seconds: float) -> f
     return sum(tally.read_bytes for tally in tallies) / max(last - counted, 1e-6)
 
 
-def _readers(descriptor: int, blocks: int, point: Point) -> list[_Asked]:
-    """What keeps one thread's reads in flight."""
+def _readers(descriptor: int, blocks: int, point: Point) -> list[_Reader]:
+    """The readers that keep one thread's reads in flight."""
     if point.queue_depth > 1:
         try:
-            return [_Aio(descriptor, point.block_bytes, blocks, point.queue_depth)]
+            return [_AioReader(descriptor, point.block_bytes, blocks, point.queue_depth)]
         except OSError:
-            pass  # not this system, or its limit of such contexts is reached
-    return [_Blocking(descriptor, point.block_bytes, blocks) for _ in range(point.queue_depth)]
+            pass  # another system, or its limit of such contexts is reached
+    return [_BlockingReader(descriptor, point.block_bytes, blocks) for _ in range(point.queue_depth)]
 
 
-def _whole(count: int, block_bytes: int) -> int:
+def _full_block(count: int, block_bytes: int) -> int:
     if count != block_bytes:
         raise EOFError("the file became shorter while it was read")
     return count
@@ -227,18 +227,20 @@ def _point(text: str) -> Point:
     try:
         block_bytes, queue_depth, threads = map(int, text.split(":"))
     except ValueError as error:
-        raise argparse.ArgumentTypeError(f"{text!r} is no point; write BLOCK:DEPTH:THREADS") from error
+        raise argparse.ArgumentTypeError(f"{text!r} is not a point; write BLOCK:DEPTH:THREADS") from error
     if not 0 < block_bytes <= _MAX_BLOCK_BYTES or block_bytes % _ALIGNMENT_BYTES:
         raise argparse.ArgumentTypeError(f"blocks of {block_bytes} bytes; use multiples of 4096, to {_MAX_BLOCK_BYTES}")
     if not (queue_depth > 0 and threads > 0 and queue_depth * threads <= _MAX_READS):
         raise argparse.ArgumentTypeError(f"{queue_depth} × {threads} reads at once; use 1 to {_MAX_READS}")
     if block_bytes * queue_depth * threads > _MAX_BUFFERS_BYTES:
-        raise argparse.ArgumentTypeError(f"{text} needs buffers of more than {_MAX_BUFFERS_BYTES} bytes; ask for less")
+        raise argparse.ArgumentTypeError(
+            f"{text} needs buffers of more than {_MAX_BUFFERS_BYTES} bytes; lower one of its numbers"
+        )
     return Point(block_bytes, queue_depth, threads)
 
 
 def _open(path: Path) -> tuple[ModelFiles, bool]:
-    """The file opened for direct reads where the file system has them, and whether it has."""
+    """The file, opened for direct reads where the file system supports them; and whether it does."""
     status = path.stat()
     file = placement_pb2.ModelFile(
         path=str(path),

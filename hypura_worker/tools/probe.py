@@ -1,4 +1,4 @@
-"""What llama.cpp finds on this machine, as one JSON object: `python -m hypura_worker.tools.probe`.
+"""Measures what llama.cpp finds on this machine, as one JSON object: `python -m hypura_worker.tools.probe`.
 
 daemon ─► probe ─► devices, a worker's base memory
             ├────► speeds.py: memory bandwidth, speed by type of weights
@@ -100,7 +100,7 @@ def gpus() -> list[dict[str, object]]:
 
 
 def worker_base_bytes() -> int:
-    """Resident memory of a worker that serves and has loaded nothing."""
+    """Resident memory of a worker that serves and has not loaded a model."""
     import grpc
     from grpc_health.v1 import health
 

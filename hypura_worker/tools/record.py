@@ -3,8 +3,8 @@
     client ──stdin: length, Plan, length, prompt──► recorder ──► FILE, as streaming/replacement/trace.py describes
            ◄──stdout: {"token": n} … {"done": {…}}──
 
-The model runs as its plan says, streamed or not: a callback of ours stands in front of the
-streamer's, and sees the chosen ids before they become slots. That costs speed, not tokens.
+The model runs as its plan says, streamed or not: the recorder's callback runs before the
+streamer's, so that it gets the chosen ids before they become slots. That costs speed, not tokens.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _LENGTH = struct.Struct("<I")
 _MAX_INPUT_BYTES = 256 << 20
 _MAX_TOKENS = 1_000_000
 _PROMPT_TOKENS = 256
-"""Enough to begin as real use does; what is recorded for is the decoding."""
+"""Enough to start from a real context; what counts in a recording is the decoding."""
 _NODE = b"ffn_moe_weights-"
 _EVALUATE = ctypes.CFUNCTYPE(c_bool, c_void_p, c_bool, c_void_p)
 
@@ -63,11 +63,11 @@ class _Tensor(ctypes.Structure):
 
 
 Routed = Callable[[int, npt.NDArray[np.int32], npt.NDArray[np.float32]], None]
-"""Called with a layer, its chosen ids and their gate weights, both [tokens, per token]."""
+"""Called with a layer, its chosen expert ids and their gate weights, both [tokens, experts per token]."""
 
 
 class RecordingHook:
-    """Tells what every layer chose, then lets the streamer's own callback do its work."""
+    """Reports what every layer chose, then calls the streamer's own callback."""
 
     def __init__(self, inner: PassHook | None, routed: Routed) -> None:
         self._inner = inner
@@ -75,7 +75,7 @@ class RecordingHook:
         self._error: Exception | None = None
         self._evaluate = _EVALUATE(self._on_node)
         self._callbacks = inner.callbacks if inner is not None else Callbacks(0, 0, 0)
-        self._then = _EVALUATE(self._callbacks.evaluate) if inner is not None else None
+        self._inner_evaluate = _EVALUATE(self._callbacks.evaluate) if inner is not None else None
         self._get = library.ggml().ggml_backend_tensor_get
         self._get.restype, self._get.argtypes = None, [c_void_p, c_void_p, c_size_t, c_size_t]
 
@@ -98,9 +98,9 @@ class RecordingHook:
             try:
                 ids = self._rows(_Tensor.from_address(node).src[1])
                 self._routed(layer, ids, self._rows(node, tail=True).view(np.float32))
-            except Exception as error:  # ctypes would print it and go on
+            except Exception as error:  # ctypes would print it and continue
                 self._error = error
-        wanted = self._then(node, ask, context) if self._then is not None else False
+        wanted = self._inner_evaluate(node, ask, context) if self._inner_evaluate is not None else False
         return bool(wanted) or layer is not None or not ask
 
     def _rows(self, address: int, *, tail: bool = False) -> npt.NDArray[np.int32]:
@@ -126,7 +126,7 @@ class _Writer:
     def __init__(self, file: TextIO, expert_bytes: dict[int, int]) -> None:
         self._file, self._expert_bytes = file, expert_bytes
         self.phase, self.step, self.rows = 0, 0, 0
-        self.begun = False  # a model may try itself while it is loaded
+        self.begun = False  # loading may run a pass, too
 
     def routed(self, layer: int, ids: npt.NDArray[np.int32], weights: npt.NDArray[np.float32]) -> None:
         if not self.begun:
@@ -138,10 +138,11 @@ class _Writer:
                 self.rows += 1
 
 
-def record(plan: placement_pb2.Plan, prompt: str, tokens: int, file: TextIO, told: Callable[[int], None]) -> int:
+def record(plan: placement_pb2.Plan, prompt: str, tokens: int, file: TextIO, on_token: Callable[[int], None]) -> int:
     """Decode so many tokens after the prompt and write their routes; the number of choices written.
 
-    Raises LoadFailed for a model without routed experts, and what the worker raises.
+    on_token is called with the number of tokens decoded so far. Raises LoadFailed for a model without routed
+    experts, and what a load or a pass raises.
     """
     writer = _Writer(file, _describe(plan, file))
     hook: list[RecordingHook] = []
@@ -168,7 +169,7 @@ def record(plan: placement_pb2.Plan, prompt: str, tokens: int, file: TextIO, tol
                 context.decode([BatchToken(token, len(ids) + number, 0, True)])
                 writer.step += 1
                 last = 0
-                told(number + 1)
+                on_token(number + 1)
         finally:
             sampler.close()
     finally:
@@ -188,7 +189,7 @@ def _prefill(context: Context, ids: Sequence[int], width: int, writer: _Writer) 
 
 
 def _describe(plan: placement_pb2.Plan, file: TextIO) -> dict[int, int]:
-    """Write the trace's head; the bytes of one expert, by layer."""
+    """Write the header of the trace; the bytes of one expert, by layer."""
     layers: dict[int, list[placement_pb2.TensorPlacement]] = {}
     for tensor in plan.tensors:
         if tensor.layer >= 0:

@@ -26,7 +26,7 @@ _NEVER = 1 << 60
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """What one visit needs at once: chosen [tokens, per token], and the distinct experts of it."""
+    """The experts that one visit of a layer needs at once: chosen [tokens, per token], and the distinct ones."""
 
     decode: bool
     layer: int
@@ -35,7 +35,7 @@ class Step:
 
 
 def steps(routes: Routes, slots: int) -> Iterator[Step]:
-    """The visits, those of a prompt cut as an engine would whose slots hold only so many experts.
+    """The visits; those of a prompt are cut as an engine cuts them whose slots hold only so many experts.
 
     Raises ValueError when not even one token's choice fits.
     """
@@ -77,18 +77,18 @@ def hit_rate(routes: Routes, slots: int, policy: Policy) -> float:
 
 
 def belady(routes: Routes, slots: int) -> float:
-    """The same with the future known: what is used farthest ahead goes.
+    """The same with the future known: what is used again last is replaced (Belady's algorithm).
 
     Optimal for this cache: every miss is read, as the engine must, and what a visit chose may be
-    the first to go afterwards, which is as good as not having kept it.
+    replaced first afterwards, which is as good as not keeping it.
     """
     path = list(steps(routes, slots))
     following: list[npt.NDArray[np.int64]] = []
-    ahead = np.full((routes.layers, routes.experts), _NEVER, np.int64)
+    next_visit = np.full((routes.layers, routes.experts), _NEVER, np.int64)
     for index in range(len(path) - 1, -1, -1):
         step = path[index]
-        following.append(ahead[step.layer, step.distinct])
-        ahead[step.layer, step.distinct] = index
+        following.append(next_visit[step.layer, step.distinct])
+        next_visit[step.layer, step.distinct] = index
     following.reverse()
     next_use = np.full((routes.layers, routes.experts), -1, np.int64)  # -1: not held
     hits = total = held = 0
@@ -125,7 +125,7 @@ def compare(routes: Routes, cache_bytes: int, names: Sequence[str] = tuple(POLIC
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The report as one JSON object on standard output; 1 and the reason when there is none."""
+    """Print the report as one JSON object; 1 and a line with "error" when there is none."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path)
     parser.add_argument("--cache-mib", type=float, required=True)
@@ -135,16 +135,16 @@ def main(arguments: Sequence[str]) -> int:
     try:
         report = compare(read_routes(options.file), int(options.cache_mib * (1 << 20)))
     except BadTrace as error:
-        return _refused(f"{options.file} is no usable trace: {error}")
+        return _print_error(f"{options.file} is not a usable trace: {error}")
     except OSError as error:
-        return _refused(f"{options.file} cannot be read: {error.strerror or error}; check the path")
+        return _print_error(f"{options.file} cannot be read: {error.strerror or error}; check the path")
     except ValueError as error:
-        return _refused(str(error))
+        return _print_error(str(error))
     print(json.dumps(report))
     return 0
 
 
-def _refused(message: str) -> int:
+def _print_error(message: str) -> int:
     print(json.dumps({"error": message}))
     return 1
 

@@ -46,7 +46,7 @@ def extra_buffers_work(
 ) -> tuple[bool, str]:
     """Whether a model decodes with repacked weights, and why not.
 
-    Some virtual machines announce AMX and fault at its first instruction, so a child tries it.
+    Some virtual machines announce AMX and fault at its first instruction, so another process tries it.
     """
     with tempfile.TemporaryDirectory(prefix="hypura-probe-") as folder:
         model = Path(folder) / "self-test.gguf"
@@ -69,8 +69,8 @@ def extra_buffers_work(
         return True, "the self-test passed"
     if ended.returncode < 0:
         return False, f"the self-test died of signal {-ended.returncode} ({signal.strsignal(-ended.returncode)})"
-    words = ended.stderr.decode(errors="replace").strip().splitlines()
-    return False, f"the self-test failed: {words[-1] if words else 'it gave no reason'}"
+    lines = ended.stderr.decode(errors="replace").strip().splitlines()
+    return False, f"the self-test failed: {lines[-1] if lines else 'it gave no reason'}"
 
 
 def write_model(path: Path) -> None:

@@ -26,7 +26,7 @@ TYPES = (
 )
 _BYTES = 256 << 20  # well above any cache that all cores share
 _WIDTH, _ROWS = 2048, 1024
-_FILL = 0x21  # as a half-precision scale a hundredth, and as eight bits of exponent a normal number
+_FILL = 0x21  # 0.01 as a half-precision scale, and a normal number as eight bits of exponent
 _ROUNDS = 5
 
 
@@ -61,23 +61,23 @@ def memory_bytes_per_second(threads: int) -> float:
 def type_speeds(threads: int) -> dict[str, float]:
     """Bytes of weights per second with so many threads, by the type's name in GGUF.
 
-    Medians of rounds over all types: a moment in which other programs compute too then counts for none of them alone.
+    Medians of rounds over all types, so that a moment in which other programs compute distorts no single type.
     """
     llama_cpp.llama_backend_init()
     pool = Pool(_BYTES + _WIDTH * 4 + _ROWS * 4)
     pool.bytes.fill(_FILL)
     products = {name: _Products(GGMLQuantizationType[name], threads, pool) for name in TYPES}
     try:
-        for made in products.values():
-            made.seconds()  # wakes the threads
-        rounds = [{name: made.seconds() for name, made in products.items()} for _ in range(_ROUNDS)]
+        for product in products.values():
+            product.seconds()  # wakes the threads
+        rounds = [{name: product.seconds() for name, product in products.items()} for _ in range(_ROUNDS)]
         return {
-            name: made.size_bytes / statistics.median(seconds[name] for seconds in rounds)
-            for name, made in products.items()
+            name: product.size_bytes / statistics.median(seconds[name] for seconds in rounds)
+            for name, product in products.items()
         }
     finally:
-        for made in products.values():
-            made.close()
+        for product in products.values():
+            product.close()
         pool.close()
 
 
@@ -100,7 +100,7 @@ class _Products:
             base.ggml_build_forward_expand(self._backend.graph, product)
 
     def seconds(self) -> float:
-        """How long it takes once. Raises LoadFailed where it could not be computed."""
+        """How long computing it once takes. Raises LoadFailed where ggml fails."""
         start = time.perf_counter()
         status = prototypes().ggml_backend_graph_compute(self._backend.handle, self._backend.graph)
         if status != 0:  # GGML_STATUS_SUCCESS

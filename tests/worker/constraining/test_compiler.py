@@ -83,9 +83,11 @@ async def test_the_process_is_killed_at_once_when_nobody_waits_for_it(monkeypatc
 )
 def test_what_is_small_and_simple_needs_no_process(schema: str, simple: bool) -> None:
     """A process takes 0.1 s, more than the demo model's whole answer."""
-    assert constraints.is_simple(constraints.source_of(worker_pb2.Constraint(json_schema=schema))) is simple
+
+    def is_simple(constraint: worker_pb2.Constraint) -> bool:
+        return constraints.is_simple(constraints.source_of(constraint))
+
     part = worker_pb2.ConstraintPart(name="p0", json_schema=schema)
-    assert (
-        constraints.is_simple(constraints.source_of(worker_pb2.Constraint(lark="start: @p0", parts=[part]))) is simple
-    )
-    assert not constraints.is_simple(constraints.source_of(worker_pb2.Constraint(gbnf='root ::= "a"')))
+    assert is_simple(worker_pb2.Constraint(json_schema=schema)) is simple
+    assert is_simple(worker_pb2.Constraint(lark="start: @p0", parts=[part])) is simple
+    assert not is_simple(worker_pb2.Constraint(gbnf='root ::= "a"'))
