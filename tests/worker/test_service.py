@@ -8,6 +8,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 from unittest.mock import AsyncMock, MagicMock
 
 import grpc
@@ -17,6 +18,7 @@ from hypura.v1 import inference_pb2, worker_pb2
 from hypura.v1 import placement_pb2 as pb
 from hypura_worker import service
 from hypura_worker.errors import LoadFailed
+from hypura_worker.prompts import Prompts
 from tests.worker.plans import make_plan
 from tests.worker.process import load, start, worker
 
@@ -96,7 +98,7 @@ async def test_a_sampler_whose_client_leaves_while_it_is_made_is_freed(monkeypat
 
     monkeypatch.setattr(service, "Sampler", Slow)
     monkeypatch.setattr(service.Worker, "_ready", lambda self: (MagicMock(), MagicMock()))
-    monkeypatch.setattr(service.Prompts, "to_continue", AsyncMock(return_value=[1]))
+    monkeypatch.setattr(Prompts, "to_continue", AsyncMock(return_value=[1]))
     call = asyncio.ensure_future(anext(service.Worker(lambda reason: None).Generate(_ask([1]), AsyncMock())))
     await asyncio.to_thread(begun.wait, 10)
     call.cancel()
