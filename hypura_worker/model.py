@@ -44,17 +44,16 @@ _FILLED_LATER = (
 )
 """Memory that is not resident yet when the context has been made."""
 _REQUESTS_BYTES, _LEAST_REQUESTS_BYTES = 24_000_000, 8_000_000
-"""What requests may take beside a pass; the least where the streamer could not work otherwise."""
+"""Memory that is left for requests beside a pass; the least where the streamer could not work otherwise."""
 _HEADER_BYTES = 16_000_000
-"""The file's metadata, which llama.cpp holds beside its own tables until the model is loaded."""
+"""The metadata of the file, which llama.cpp holds beside its own tables until the model is loaded."""
 
 
 class LlamaModel:
-    """The loaded model. progress is called with the share of its memory that is there: weights, then slots; 0 to 1.
+    """The loaded model. Raises LoadFailed, or ModelFileChanged, with the reason.
 
-    watch: makes of the streamer's hook the one that the context gets.
-
-    Raises LoadFailed, or ModelFileChanged, with the reason.
+    progress is called with the share of its memory that is filled: weights, then slots; 0 to 1.
+    watch: wraps the streamer's hook; the context gets what it returns.
     """
 
     def __init__(
@@ -65,7 +64,7 @@ class LlamaModel:
     ) -> None:
         self.plan = plan
         self._memory_limit_bytes = plan.memory_limit_bytes
-        self._cache_bytes = 0  # Of it, what slots or ring may take when the context is full.
+        self._cache_bytes = 0  # What slots or ring may take of the limit when the context is full.
         self._watch = watch
         self.streamer: Streamer | None = None
         self._rows: EmbeddingRows | None = None
@@ -86,7 +85,7 @@ class LlamaModel:
             self._files.check_paths()
             self.vocabulary = Vocabulary(self._handle)
             self._make_context()
-            self._learn()
+            self._record_graph()
             if isinstance(self.streamer, ExpertStreamer):
                 self.streamer.commit(lambda share: progress(weights + (1 - weights) * share))
                 self.streamer.warm()
@@ -98,7 +97,7 @@ class LlamaModel:
     def check_files(self) -> None:
         """Raise ModelFileChanged if passes read files, and one of them is no longer what was planned.
 
-        After a pass this tells whether what it computed is of the planned weights.
+        After a pass without this error, its results were computed with the planned weights.
         """
         if self._files is not None and (self.streamer is not None or self.plan.mode == placement_pb2.MODE_MMAP):
             self._files.check()
@@ -111,7 +110,7 @@ class LlamaModel:
 
     @property
     def pass_tokens(self) -> int:
-        """The most tokens of a pass: fewer than planned where slots gave way."""
+        """The most tokens of a pass: fewer than planned where slots had to be given up."""
         if self.streamer is None:
             return self.plan.ubatch_tokens
         return self.streamer.pass_tokens(self._cache_bytes)
@@ -125,7 +124,7 @@ class LlamaModel:
         return fixed + self.streamer.least_bytes, fixed + self.streamer.most_bytes
 
     def resize(self, memory_limit_bytes: int) -> int:
-        """Keep to another memory limit, or the nearest one possible, from now on, and say which; between passes."""
+        """Keep to another memory limit from now on, or to the nearest one possible, and return it; between passes."""
         least, most = self.memory_limits
         limit = min(max(memory_limit_bytes, least), most)
         if self.streamer is not None:
@@ -135,13 +134,13 @@ class LlamaModel:
         return limit
 
     def slow_drive(self, milliseconds: int) -> None:
-        """Make each read this much later, for tests."""
+        """Delay each read by this much, for tests."""
         for reader in (self._reader, self._rows):
             if reader is not None:
                 reader.delay(milliseconds)
 
     def close(self) -> None:
-        """Free everything, in the order that nothing outlives what it points to."""
+        """Free everything, in an order in which nothing outlives what it points to."""
         self._loan = None
         if self.context is not None:
             self.context.close()
@@ -178,12 +177,12 @@ class LlamaModel:
             tensors = arrived(placements, self._arena.settle())
             if all(is_embedding(tensor) for tensor in tensors):
                 raise LoadFailed("none of the tensors to stream arrived at the loader; plan again")
-            self._stream(self._arena, tensors, files.descriptors)
+            self._make_streamer(self._arena, tensors, files.descriptors)
 
     def _load_mode(self) -> LoadMode:
-        """Direct reads where the limit has room for them: llama.cpp makes a buffer as large as the tensor for each.
+        """Direct reads where the limit has room for them: for each tensor llama.cpp makes a buffer of its size.
 
-        Context, slots and ring, for which there is room, are not there yet.
+        The room of context, slots and ring counts, since they are made later.
         """
         plan = self.plan
         if plan.mode == placement_pb2.MODE_MMAP:
@@ -193,11 +192,11 @@ class LlamaModel:
         largest = max((t.extent.length_bytes for t in plan.tensors if t.tier != placement_pb2.TIER_NVME), default=0)
         # Repacked weights have one more buffer, of llama.cpp's loader.
         buffers = largest * (2 if plan.extra_buffers else 1)
-        there = _planned_bytes(plan, *_BEFORE_THE_CONTEXT)
-        return LoadMode.DIRECT if there + buffers + _HEADER_BYTES <= plan.memory_limit_bytes else LoadMode.PLAIN
+        allocated = _planned_bytes(plan, *_BEFORE_THE_CONTEXT)
+        return LoadMode.DIRECT if allocated + buffers + _HEADER_BYTES <= plan.memory_limit_bytes else LoadMode.PLAIN
 
-    def _stream(self, arena: Arena, tensors: list[StreamedTensor], descriptors: list[int]) -> None:
-        """Make what brings these tensors to memory."""
+    def _make_streamer(self, arena: Arena, tensors: list[StreamedTensor], descriptors: list[int]) -> None:
+        """Make the streamer, and what reads embedding rows, for these tensors."""
         io = self.plan.io
         of_tokens = [tensor for tensor in tensors if is_embedding(tensor)]
         of_layers = [tensor for tensor in tensors if not is_embedding(tensor)]
@@ -209,10 +208,10 @@ class LlamaModel:
         kind = ExpertStreamer if self.plan.mode == placement_pb2.MODE_EXPERT_STREAMING else DenseStreamer
         self.streamer = kind(arena, self.plan, of_layers, descriptors, self._reader)
 
-    def _learn(self) -> None:
-        """Show the streamer the graph before the first request, which is then read ahead for from its start.
+    def _record_graph(self) -> None:
+        """Let the streamer record the graph, so that it can prefetch from the start of the first request on.
 
-        A model that the guard of streamed experts stops is refused here, not in the middle of an answer.
+        A model whose streamed experts are used in an unsupported way is refused here, not in the middle of an answer.
         """
         context = self.ready()
         streamer = self.streamer
@@ -224,7 +223,7 @@ class LlamaModel:
             with log.hushed():
                 context.decode([BatchToken(0, 0, 0, True)])
         except (DecodeFailed, EngineBroken) as error:
-            # Where layers are streamed this is how it ends: aborted before anything is computed.
+            # Where layers are streamed, it always ends so: aborted before anything is computed.
             if isinstance(streamer, ExpertStreamer) or isinstance(error, EngineBroken):
                 raise LoadFailed(str(error)) from error
         finally:
@@ -235,7 +234,7 @@ class LlamaModel:
             self._fit()
 
     def _make_context(self) -> None:
-        """Make the context, and let the slots or the ring take what it really leaves."""
+        """Make the context, and let the slots or the ring take the memory that it leaves."""
         plan = self.plan
         prepare = self._prepare if self.streamer is not None else None
         self.context = Context(self._handle, plan, self._watch(self.streamer), prepare)
@@ -244,32 +243,32 @@ class LlamaModel:
         self._cache_bytes = self.streamer.place_bytes
         compute_bytes = self.context.compute_bytes
         if compute_bytes is None or not runtime.resident_counts_touched_pages():
-            return  # not known here: the plan's own figures hold
-        # The reserve was for what is known by now, but for what requests take.
+            return  # not measurable here: the figures of the plan hold
+        # The plan's reserve was for what is measured by now, except for requests.
         later = compute_bytes + _planned_bytes(plan, *_FILLED_LATER)
         free = plan.memory_limit_bytes - runtime.resident_bytes() - later
         left = free - max(_REQUESTS_BYTES, _planned_bytes(plan, placement_pb2.MEMORY_KIND_RESERVE) // 4)
         left = max(left, min(free - _LEAST_REQUESTS_BYTES, self.streamer.least_bytes))
         structlog.get_logger().info(
-            "slots take the memory that is really left", planned_bytes=self.streamer.place_bytes, left_bytes=left
+            "slots take the memory that is left", planned_bytes=self.streamer.place_bytes, left_bytes=left
         )
         self._cache_bytes = min(max(left, 0), self.streamer.most_bytes)
         self.streamer.fit(self._cache_bytes)
 
     def _prepare(self, tokens: Sequence[int]) -> None:
-        """Before each pass: its rows of the embeddings, and room for it in the KV cache."""
+        """Before each pass: read its embedding rows, and make room for it in the KV cache."""
         if self._rows is not None:
             self._rows.bring(tokens)
         if self._loan is not None and self._loan.make_room(len(tokens)):
             self._fit()
 
     def _fit(self) -> None:
-        """Let slots or the ring take what is theirs now."""
+        """Let slots or the ring take the memory that they may use now."""
         if self.streamer is not None:
             lent_bytes = self._loan.lent_bytes if self._loan is not None else 0
             self.streamer.fit(min(self._cache_bytes + lent_bytes, self.streamer.most_bytes))
 
 
 def _planned_bytes(plan: placement_pb2.Plan, *kinds: placement_pb2.MemoryKind) -> int:
-    """How much memory the plan has for these."""
+    """Memory that the plan has for these kinds together."""
     return sum(item.size_bytes for item in plan.memory if item.kind in kinds)
