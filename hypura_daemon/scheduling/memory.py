@@ -17,7 +17,7 @@ from hypura_daemon.hardware.platform import Memory, Pressure
 from hypura_daemon.scheduling.eviction import Holder
 
 LEAST_RESERVE_BYTES = 1_000_000_000
-RESERVE_SHARE = 0.10
+DEFAULT_RESERVE_SHARE = 0.10
 LEAST_SHARE = 0.5
 
 
@@ -27,12 +27,12 @@ def default_memory_budget_bytes(container_limit_bytes: int, available_bytes: int
     container_limit_bytes: the smaller of the machine's memory and the container's limit. A machine too small for
     the reserve gives half of what is available.
     """
-    reserve_bytes = max(LEAST_RESERVE_BYTES, int(container_limit_bytes * RESERVE_SHARE))
+    reserve_bytes = max(LEAST_RESERVE_BYTES, int(container_limit_bytes * DEFAULT_RESERVE_SHARE))
     available_bytes = min(available_bytes, container_limit_bytes)
     return max(1, available_bytes - reserve_bytes, int(available_bytes * LEAST_SHARE))
 
 
-RESERVE_SHARE = 0.04
+PRESSURE_RESERVE_SHARE = 0.04
 """Of the memory that there is: less than the default budget leaves, so that models alone never set this off."""
 GIVEN_WHEN_STALLED = {Pressure.CALM: 0.0, Pressure.TIGHT: 0.05, Pressure.CRITICAL: 0.15}
 """Of what models hold, at each look, while processes wait for memory."""
@@ -47,7 +47,7 @@ def budget_under_pressure(
     planned_bytes: what models may fill now; memory that they give back shows as available at the next measurement, or
     the one after that.
     """
-    reserve_bytes = int(memory.container_limit_bytes * RESERVE_SHARE)
+    reserve_bytes = int(memory.container_limit_bytes * PRESSURE_RESERVE_SHARE)
     missing_bytes = reserve_bytes - memory.available_bytes
     if memory.available_bytes < 2 * reserve_bytes:
         missing_bytes = max(missing_bytes, int(planned_bytes * GIVEN_WHEN_STALLED[pressure]))
