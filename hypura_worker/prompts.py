@@ -10,7 +10,7 @@ from functools import partial
 from hypura.v1 import worker_pb2
 from hypura_worker.errors import PromptTooLong, RequestError
 from hypura_worker.llama.vocabulary import Vocabulary
-from hypura_worker.model import LlamaModel
+from hypura_worker.loaded_model import LlamaModel
 
 LONG_TEXT_CHARACTERS = 1 << 16
 

@@ -28,7 +28,7 @@ from hypura_worker.errors import (
     LoadFailed,
     WorkerError,
 )
-from hypura_worker.model import LlamaModel
+from hypura_worker.loaded_model import LlamaModel
 from hypura_worker.prompts import Prompts, spans
 
 Context = grpc.aio.ServicerContext[object, object]

@@ -8,7 +8,7 @@ from hypura_worker.engine.counters import EngineCounters, RequestCounters
 from hypura_worker.engine.events import Chunk, Event, Finished, Logprob, Prefill
 from hypura_worker.errors import EngineBroken
 from hypura_worker.llama.vocabulary import Vocabulary
-from hypura_worker.model import LlamaModel
+from hypura_worker.loaded_model import LlamaModel
 
 _REASONS = {
     "stop": inference_pb2.FINISH_REASON_STOP,

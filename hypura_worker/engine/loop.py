@@ -14,7 +14,7 @@ from hypura_worker.engine.counters import EngineCounters
 from hypura_worker.engine.request import EmbedRequest, Request, ResizeRequest
 from hypura_worker.engine.runner import Runner
 from hypura_worker.errors import EngineBroken, ModelFileChanged, ServerBusy
-from hypura_worker.model import LlamaModel
+from hypura_worker.loaded_model import LlamaModel
 
 
 class Engine:

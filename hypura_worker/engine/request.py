@@ -10,7 +10,7 @@ from hypura_worker.engine.counters import RequestCounters
 from hypura_worker.engine.events import Event
 from hypura_worker.engine.parameters import Limits, Sampling
 from hypura_worker.engine.sampler import Sampler
-from hypura_worker.model import LlamaModel
+from hypura_worker.loaded_model import LlamaModel
 
 
 @dataclass(slots=True, eq=False)

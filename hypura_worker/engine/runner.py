@@ -23,7 +23,7 @@ from hypura_worker.engine.kv_cache import KvCache, Sequence, State, generation_o
 from hypura_worker.engine.request import EmbedRequest, Request, ResizeRequest
 from hypura_worker.errors import ConstraintFailed, DecodeFailed, EngineBroken, RequestError
 from hypura_worker.llama.context import BatchToken, NoRoom
-from hypura_worker.model import LlamaModel
+from hypura_worker.loaded_model import LlamaModel
 from hypura_worker.streaming.streamer import StreamCounters
 
 _MAX_FAILURES_ALONE = 2

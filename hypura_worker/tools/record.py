@@ -31,7 +31,7 @@ from hypura_worker.engine.parameters import Limits, Sampling
 from hypura_worker.engine.sampler import Sampler
 from hypura_worker.errors import LoadFailed, WorkerError
 from hypura_worker.llama.context import BatchToken, Callbacks, Context, PassHook
-from hypura_worker.model import LlamaModel
+from hypura_worker.loaded_model import LlamaModel
 from hypura_worker.streaming.replacement.trace import HEADER
 
 _LENGTH = struct.Struct("<I")

@@ -29,7 +29,7 @@ import structlog
 
 from hypura.v1 import placement_pb2 as pb
 from hypura_worker.llama.context import BatchToken
-from hypura_worker.model import LlamaModel
+from hypura_worker.loaded_model import LlamaModel
 from hypura_worker.streaming.pool import Pool
 from tests.worker.plans import make_plan
 

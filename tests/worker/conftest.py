@@ -22,7 +22,7 @@ from hypura_worker.engine.loop import Engine
 from hypura_worker.engine.parameters import Limits, Sampling
 from hypura_worker.engine.request import Request
 from hypura_worker.engine.sampler import Sampler
-from hypura_worker.model import LlamaModel
+from hypura_worker.loaded_model import LlamaModel
 from tests.models.random_architectures import write_random_model
 
 _ANSWER_SECONDS = 60

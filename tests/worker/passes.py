@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from hypura.v1 import placement_pb2 as pb
 from hypura_worker.llama.context import BatchToken
-from hypura_worker.model import LlamaModel
+from hypura_worker.loaded_model import LlamaModel
 from hypura_worker.streaming.experts import ExpertStreamer
 
 

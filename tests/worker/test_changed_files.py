@@ -14,7 +14,7 @@ import pytest
 from hypura.v1 import placement_pb2 as pb
 from hypura_worker.engine.request import EmbedRequest
 from hypura_worker.errors import ModelFileChanged
-from hypura_worker.model import LlamaModel
+from hypura_worker.loaded_model import LlamaModel
 from hypura_worker.streaming.model_files import ModelFiles
 from tests.models.random_architectures import write_random_model
 from tests.worker.conftest import Running, running

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from hypura.v1 import placement_pb2 as pb
 from hypura_worker.errors import ReadFailed
 from hypura_worker.llama.context import BatchToken
-from hypura_worker.model import LlamaModel
+from hypura_worker.loaded_model import LlamaModel
 from hypura_worker.streaming.order import Order
 from hypura_worker.streaming.places import Kept, Ring
 from tests.worker.passes import all_logits

@@ -15,7 +15,7 @@ from hypura.v1 import placement_pb2 as pb
 from hypura_worker.errors import LoadFailed, ReadFailed
 from hypura_worker.llama.arena import Arena
 from hypura_worker.llama.library import hook
-from hypura_worker.model import LlamaModel
+from hypura_worker.loaded_model import LlamaModel
 from hypura_worker.streaming.embedding_rows import EmbeddingRows
 from hypura_worker.streaming.reader import Alignment
 from hypura_worker.streaming.streamed_tensors import StreamedTensor

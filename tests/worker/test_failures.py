@@ -12,7 +12,7 @@ import pytest
 from hypura.v1 import placement_pb2 as pb
 from hypura_worker.errors import DecodeFailed, EngineBroken, LoadFailed, ModelFileChanged, ReadFailed
 from hypura_worker.llama.graph import _Calls
-from hypura_worker.model import LlamaModel
+from hypura_worker.loaded_model import LlamaModel
 from hypura_worker.streaming.experts import ExpertStreamer
 from tests.worker.conftest import running
 from tests.worker.plans import make_plan

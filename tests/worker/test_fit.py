@@ -8,7 +8,7 @@ import pytest
 
 from hypura.v1 import placement_pb2 as pb
 from hypura_worker.errors import LoadFailed
-from hypura_worker.model import LlamaModel
+from hypura_worker.loaded_model import LlamaModel
 from tests.worker.plans import make_plan
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypura.v1 import placement_pb2 as pb
 from hypura_worker.llama.context import BatchToken
 from hypura_worker.llama.kv_memory import KvMemory, Loan
-from hypura_worker.model import LlamaModel
+from hypura_worker.loaded_model import LlamaModel
 from tests.worker.plans import make_plan
 
 CONTEXT, UBATCH = 2048, 8

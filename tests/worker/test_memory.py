@@ -12,7 +12,7 @@ import psutil
 import pytest
 
 from hypura.v1 import placement_pb2 as pb
-from hypura_worker.model import LlamaModel
+from hypura_worker.loaded_model import LlamaModel
 from hypura_worker.streaming.pool import Pool, commit
 from tests.worker.plans import make_plan
 

@@ -17,7 +17,7 @@ import pytest
 from hypura.v1 import placement_pb2 as pb
 from hypura_worker.errors import ReadFailed
 from hypura_worker.llama.context import BatchToken
-from hypura_worker.model import LlamaModel
+from hypura_worker.loaded_model import LlamaModel
 from hypura_worker.streaming.experts import ExpertStreamer
 from tests.worker.conftest import Running, running
 from tests.worker.plans import make_plan

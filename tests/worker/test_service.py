@@ -69,7 +69,7 @@ def test_load_answer_and_statistics(moe_model: Path, tmp_path: Path) -> None:
         assert again.finished.statistics.output_tokens == 8
 
 
-async def test_who_loads_does_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_thread_that_loads_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     """OpenMP counts the team of every thread that computed: one too many, and decoding sleeps between its nodes."""
     threads: list[threading.Thread] = []
 
@@ -85,7 +85,7 @@ async def test_who_loads_does_not_stay(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def test_a_sampler_whose_client_leaves_while_it_is_made_is_freed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It was made in a thread that went on, and what it had made was lost."""
+    """Seen: the thread that made it continued, and the sampler was never freed."""
     begun, go_on, closed = threading.Event(), threading.Event(), threading.Event()
 
     class Slow:
@@ -142,13 +142,13 @@ def test_a_request_keeps_to_the_context_that_it_has(moe_model: Path, tmp_path: P
         assert ended.finished.statistics.output_tokens == 4
         long, start_ = list(range(1, 101)), list(range(1, 33))
         texts = [inference_pb2.TokenIds(ids=ids) for ids in (long, start_)]
-        asked = worker_pb2.WorkerEmbedRequest(token_texts=texts, truncate=True, context_tokens=32)
-        first, second = stub.Embed(asked, timeout=60)
+        request = worker_pb2.WorkerEmbedRequest(token_texts=texts, truncate=True, context_tokens=32)
+        first, second = stub.Embed(request, timeout=60)
         assert first.embeddings == second.embeddings, "the beginning of a long text counts, as in Ollama"
         assert first.prompt_tokens + second.prompt_tokens == 64
 
 
-def test_it_ends_when_its_standard_input_does(moe_model: Path, tmp_path: Path) -> None:
+def test_it_ends_when_standard_input_closes(moe_model: Path, tmp_path: Path) -> None:
     process, _ = start(tmp_path)
     assert process.stdin is not None
     process.stdin.close()
@@ -162,7 +162,7 @@ def test_it_ends_on_sigterm(tmp_path: Path) -> None:
     process.communicate()
 
 
-def test_started_by_hand_it_says_what_it_is() -> None:
+def test_started_by_hand_it_explains_itself() -> None:
     done = subprocess.run(
         [sys.executable, "-m", "hypura_worker"], input=b"", capture_output=True, timeout=60, check=False
     )

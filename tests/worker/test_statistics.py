@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from hypura.v1 import placement_pb2 as pb
-from hypura_worker.model import LlamaModel
+from hypura_worker.loaded_model import LlamaModel
 from hypura_worker.streaming.prediction import load_likelihood, save_likelihood
 from tests.worker.conftest import running
 from tests.worker.plans import make_plan

@@ -66,6 +66,6 @@ def test_grammars(check: GrammarCheck, text: str, fitting: list[str], other: lis
     ],
     ids=lambda value: str(value)[:40],
 )
-def test_what_is_no_grammar_is_refused(check: GrammarCheck, text: str, words: str) -> None:
+def test_what_is_not_a_grammar_is_refused(check: GrammarCheck, text: str, words: str) -> None:
     with pytest.raises(Refused, match=words):
         check.matcher(worker_pb2.Constraint(gbnf=text))

@@ -1,7 +1,7 @@
-"""Formats that mean harm, each while another client of the same model is answered: its stream goes on.
+"""Hostile formats, each while another client of the same model is answered: its stream must continue.
 
-The other answer pauses for 2 seconds at most; the harmful one is answered or refused within 10, or goes at once when
-its client leaves; and the worker's memory stays flat.
+The other answer pauses for 2 seconds at most; the hostile one is answered or refused within 10, or ends at once when
+its client leaves; and the worker's memory does not grow.
 """
 
 from __future__ import annotations
@@ -90,7 +90,7 @@ def _statistics(stub: worker_pb2_grpc.WorkerServiceStub) -> worker_pb2.WorkerSta
     return stub.Statistics(worker_pb2.WorkerStatisticsRequest(), timeout=10)
 
 
-def _tried(stub: worker_pb2_grpc.WorkerServiceStub, name: str) -> None:
+def _check(stub: worker_pb2_grpc.WorkerServiceStub, name: str) -> None:
     constraint, before = HOSTILE[name], _statistics(stub)
     stream = Stream(stub)
     try:
@@ -109,7 +109,7 @@ def _tried(stub: worker_pb2_grpc.WorkerServiceStub, name: str) -> None:
         leaving.cancel()
         left = time.monotonic()
         while _statistics(stub).active_requests > 1 or _statistics(stub).queued_requests:
-            assert time.monotonic() - left < GONE_SECONDS, f"{name}: its answer went on"
+            assert time.monotonic() - left < GONE_SECONDS, f"{name}: its answer continued"
         tokens = stream.tokens
         while stream.tokens == tokens:
             assert time.monotonic() - left < PAUSE_SECONDS and stream.error is None, name
@@ -121,17 +121,17 @@ def _tried(stub: worker_pb2_grpc.WorkerServiceStub, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", QUICK)
-def test_a_hostile_format_holds_nobody_up(stub: worker_pb2_grpc.WorkerServiceStub, name: str) -> None:
-    _tried(stub, name)
+def test_a_hostile_format_does_not_hold_up_others(stub: worker_pb2_grpc.WorkerServiceStub, name: str) -> None:
+    _check(stub, name)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in HOSTILE if name not in QUICK])
-def test_none_of_them_does(stub: worker_pb2_grpc.WorkerServiceStub, name: str) -> None:
-    _tried(stub, name)
+def test_no_other_hostile_format_does(stub: worker_pb2_grpc.WorkerServiceStub, name: str) -> None:
+    _check(stub, name)
 
 
-def test_many_of_them_at_once_leave_the_memory_flat(stub: worker_pb2_grpc.WorkerServiceStub) -> None:
+def test_many_hostile_formats_at_once_do_not_fill_the_memory(stub: worker_pb2_grpc.WorkerServiceStub) -> None:
     before = _statistics(stub)
     names = ["counted counts", "2,000 values", "words and blanks", "a forced text of a million"]
     calls = [stub.Generate(_request(i, HOSTILE[names[i % 4]], max_tokens=20)) for i in range(24)]

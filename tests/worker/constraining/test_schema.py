@@ -223,7 +223,7 @@ def test_what_ollama_passes_over_is_passed_over_with_a_warning(
 ) -> None:
     constraint = of_schema(schema)
     assert check.accepts(constraint, spaced(fitting)) and not check.accepts(constraint, spaced(other))
-    assert any(warning in told for told in check.warnings), check.warnings
+    assert any(warning in text for text in check.warnings), check.warnings
 
 
 def test_null_is_absent(check: GrammarCheck) -> None:

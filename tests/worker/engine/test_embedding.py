@@ -19,7 +19,7 @@ from hypura_daemon.planning.plan import LoadRequest, Mode
 from hypura_daemon.planning.wire import plan_to_proto
 from hypura_worker.engine.request import EmbedRequest
 from hypura_worker.errors import LoadFailed, RequestError
-from hypura_worker.model import LlamaModel
+from hypura_worker.loaded_model import LlamaModel
 from tests.budgets import planned
 from tests.models.random_architectures import write_random_model
 from tests.worker.conftest import Running, running
@@ -42,7 +42,7 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _pooled(written: Path, folder: Path, pooling: int | None, *, causal: bool = True) -> Path:
-    """The model with another pooling, or none said, and causal or not."""
+    """The model with another pooling, or none in its metadata, and causal or not."""
     path = folder / "model.gguf"
     shutil.copy(written, path)
     content = bytearray(path.read_bytes())

@@ -83,7 +83,7 @@ def test_limits_hold_within_forced_tokens() -> None:
         ignored, end, _ = _generate(engine, ignore_eos=True)
         assert (end.reason, ignored.tokens) == ("stop", whole.tokens)
         again = engine.ask_with(PROMPT, inference_pb2.Limits(max_tokens=200), KEYS, repeat_penalty=5.0)[1]
-        assert again.wait().reason == "stop"  # What is forced counts for the penalties: the sampler is told of it.
+        assert again.wait().reason == "stop"  # Forced tokens count for the penalties, too.
         assert list(json.loads(again.text)) == list(json.loads(whole.text))
 
 
@@ -114,7 +114,7 @@ def test_a_format_that_becomes_too_complex_ends_its_own_answer() -> None:
     ids=["pattern", "patterns", "const", "names", "gbnf", "literal"],
 )
 def test_a_long_text_that_is_forced_is_not_looked_for(constraint: worker_pb2.Constraint) -> None:
-    """llguidance found all of it, and tokenized it, before each token: seconds, in which no other answer went on."""
+    """llguidance found all of it, and tokenized it, before each token: seconds, in which no other answer continued."""
     with running(make_plan(DEMO, pb.MODE_RESIDENT)) as engine:
         matcher = engine.matcher(constraint)
         started = time.thread_time()

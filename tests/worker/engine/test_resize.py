@@ -1,4 +1,4 @@
-"""A memory limit that changes while answers go on: fewer or more slots, the same tokens."""
+"""A memory limit that changes while requests are answered: fewer or more slots, the same tokens."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hypura.v1 import placement_pb2 as pb
-from hypura_worker.model import LlamaModel
+from hypura_worker.loaded_model import LlamaModel
 from tests.worker.conftest import running
 from tests.worker.plans import make_plan
 
@@ -64,6 +64,6 @@ def test_a_resident_model_has_nothing_to_give(dense_model: Path) -> None:
 def test_an_engine_that_ended_refuses(moe_model: Path) -> None:
     with running(make_plan(moe_model, pb.MODE_EXPERT_STREAMING, slots=32)) as streamed:
         streamed.engine.stop()
-        # Nobody takes it from the inbox any more: it must not wait for ever.
+        # The thread that empties the inbox has ended: this must not wait for ever.
         with pytest.raises(Exception, match="ending"):
             streamed.engine.resize(1).result(timeout=5)

@@ -96,7 +96,7 @@ def test_cancel_ends_a_request_and_frees_its_sequence(moe_model: Path) -> None:
         engine.model.slow_drive(0)
         assert len(engine.tokens(PROMPTS[1], 3)) == 3
         made = engine.engine.counters.output_tokens
-        assert made < 200, "the cancelled request went on"
+        assert made < 200, "the cancelled request continued"
 
 
 def test_max_tokens_0_only_processes_the_prompt(moe_model: Path) -> None:

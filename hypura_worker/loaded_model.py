@@ -1,4 +1,4 @@
-"""A model loaded as its plan says: llama.cpp's model and context, and the streamer between them and the drive."""
+"""The loaded model: llama.cpp's model and context, and the streamer between them and the drive, as the plan says."""
 
 from __future__ import annotations
 
