@@ -1,4 +1,4 @@
-"""An answer gathered whole, for clients that do not stream, and several answers at once."""
+"""An answer gathered from its events, and several answers of one request at once."""
 
 import asyncio
 import secrets
@@ -11,14 +11,14 @@ from typing import TypeVar
 from hypura.v1 import inference_pb2
 
 AT_ONCE = 8
-"""Answers of one request that are generated at the same time; more would fill the queue for all others."""
+"""Answers of one request that are generated at the same time; more would fill the queue for all other requests."""
 
 Event = TypeVar("Event", inference_pb2.ChatResponse, inference_pb2.GenerateResponse)
 
 
 @dataclass(slots=True)
 class Answer:
-    """What came of one answer until now; one_call drops every tool call after the first."""
+    """What has come of one answer so far; one_call drops every tool call after the first."""
 
     one_call: bool = False
     thinking: str = ""
@@ -29,7 +29,7 @@ class Answer:
     finished: inference_pb2.Finished = field(default_factory=inference_pb2.Finished)
 
     def add(self, event: inference_pb2.ChatResponse | inference_pb2.GenerateResponse) -> None:
-        """Take the next event; of a chat's tokens, only those of the content keep their logprobs."""
+        """Add the next event. Of a chat's tokens, only those of the content keep their logprobs."""
         if event.HasField("chunk"):
             self.text += event.chunk.text
             self.thinking += event.chunk.thinking
@@ -61,7 +61,7 @@ class Answer:
 async def gathered(
     makers: Sequence[Callable[[], AsyncGenerator[Event, None]]], *, one_call: bool = False
 ) -> list[Answer]:
-    """All answers, whole. Raises what the first failing one raises; the others are then given up."""
+    """All answers, whole. Raises what the first failing one raises; the others are then cancelled."""
     answers = [Answer(one_call) for _ in makers]
     async with aclosing(merged(makers)) as events:
         async for index, event in events:
@@ -72,9 +72,9 @@ async def gathered(
 async def merged(
     makers: Sequence[Callable[[], AsyncGenerator[Event, None]]],
 ) -> AsyncGenerator[tuple[int, Event], None]:
-    """The events of several answers as they come, each with its answer's index; AT_ONCE run at a time.
+    """The events of several answers as they come, each with its answer's index; AT_ONCE answers run at a time.
 
-    Closing it closes the answers that run; one that fails ends them all.
+    Closing it closes the answers that run; an answer that fails ends them all.
     """
     if len(makers) == 1:
         async with aclosing(makers[0]()) as events:

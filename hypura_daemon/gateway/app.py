@@ -1,7 +1,7 @@
 """The gateway as an ASGI application: the dialects' routes behind the guard, and every error in its dialect's shape.
 
-request ─► id ─► Host, Origin ─► CORS ─► key ─► route ─► handler(core, request)
-                                            │ error ─► refusal(path, status, words)
+request ─► id, log ─► path ─► Host, Origin ─► CORS ─► key ─► bounds on bodies ─► route ─► handler(core, request)
+                                                                                   │ error ─► error_refusal
 """
 
 import asyncio
@@ -29,7 +29,7 @@ from hypura_daemon.gateway.openapi import document
 from hypura_daemon.system.request_log import OK, REQUEST_ID, begin, current
 
 ENDPOINTS: tuple[Endpoint, ...] = (*OLLAMA, *OPENAI, *ANTHROPIC)
-_CLIENT_CLOSED_REQUEST = 499  # nginx's number; nobody is there to read it.
+_CLIENT_CLOSED_REQUEST = 499  # nginx's number; no client is left to read it.
 FIRST_ERROR_STATUS = 400
 
 _log = structlog.get_logger()
@@ -47,13 +47,13 @@ def build(core: Core, rules: Rules, body_limit_bytes: int) -> ASGIApp:
 
     app = Starlette(
         routes=[*routes, Route("/openapi.json", openapi)],
-        exception_handlers={HTTPException: _refused, Exception: _failed, ClientGone: _left},
+        exception_handlers={HTTPException: _refused, Exception: _failed, ClientGone: _client_gone},
     )
-    return Tallying(_Tidied(guarded(Bodies(app, body_limit_bytes), rules)))
+    return RequestLog(_WithoutExtraSlashes(guarded(Bodies(app, body_limit_bytes), rules)))
 
 
-class _Tidied:
-    """Takes a path with slashes too many for the one without: clients put their paths behind a base URL that may end
+class _WithoutExtraSlashes:
+    """Reads a path with too many slashes as the one without: clients put their paths behind a base URL that may end
     in a slash, and some end all of their paths in one.
     """
 
@@ -67,7 +67,7 @@ class _Tidied:
 
 
 def _by_path(endpoints: Sequence[Endpoint]) -> list[Endpoint]:
-    """Fixed paths before those with a parameter that would take them, too."""
+    """Fixed paths before those with a parameter, which would match them too."""
     return sorted(endpoints, key=lambda endpoint: "{" in endpoint.path)
 
 
@@ -80,14 +80,14 @@ def _handler(core: Core, endpoint: Endpoint) -> Callable[[Request], Awaitable[Re
         except ClientDisconnect as error:
             raise ClientGone from error
         except Exception as error:
-            return _told(request, error)
+            return _failure(request, error)
 
     return handle
 
 
-def _told(request: Request, error: Exception) -> Response:
+def _failure(request: Request, error: Exception) -> Response:
     if http_status(error) == 500:
-        _log.error("a request met a defect", path=request.url.path, exc_info=error)
+        _log.error("a request failed by an internal error", path=request.url.path, exc_info=error)
     current().failed(error)
     response = error_refusal(request.url.path, error)
     if isinstance(error, UnsupportedEncoding):
@@ -96,25 +96,28 @@ def _told(request: Request, error: Exception) -> Response:
 
 
 async def _refused(request: Request, error: Exception) -> Response:
-    """Starlette's own: no such path, or not this method."""
+    """Starlette's own errors: no such path, or not this method."""
     assert isinstance(error, HTTPException)
-    words = {404: f"there is no {request.url.path} here", 405: f"{request.url.path} does not take {request.method}"}
-    response = refusal(request.url.path, error.status_code, words.get(error.status_code, error.detail))
+    messages = {404: f"there is no {request.url.path} here", 405: f"{request.url.path} does not take {request.method}"}
+    response = refusal(request.url.path, error.status_code, messages.get(error.status_code, error.detail))
     response.headers.update(error.headers or {})
     return response
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    return _told(request, error)
+    return _failure(request, error)
 
 
-async def _left(request: Request, error: Exception) -> Response:
+async def _client_gone(request: Request, error: Exception) -> Response:
     current().failed(error)
     return Response(status_code=_CLIENT_CLOSED_REQUEST)
 
 
-class Tallying:
-    """See above. The path is logged as it was sent, percent signs and all: no line ends by what a client sends."""
+class RequestLog:
+    """The outermost layer: gives a request its id, repeats that in the answer, and logs the request at its end.
+
+    The path is logged as it was sent, with its percent signs: no client can end a line of the log.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app

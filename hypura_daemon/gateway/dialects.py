@@ -1,31 +1,52 @@
-"""The dialects: which one a path belongs to, and how it writes an error."""
+"""The dialects: which one a path belongs to, and how it writes an error.
 
-from starlette.responses import JSONResponse, Response
+/v1/messages…   Anthropic
+/v1/…           OpenAI
+all others      Ollama
+"""
 
-from hypura_daemon.gateway.anthropic.errors import error_body as anthropic_body
-from hypura_daemon.gateway.anthropic.errors import words_of as anthropic_words
+from pydantic import BaseModel
+from starlette.responses import Response
+
+from hypura_daemon.gateway.anthropic import errors as anthropic
 from hypura_daemon.gateway.errors import http_status, message_of
-from hypura_daemon.gateway.openai.errors import error_body as openai_body
-from hypura_daemon.gateway.openai.errors import words_of as openai_words
+from hypura_daemon.gateway.ollama import errors as ollama
+from hypura_daemon.gateway.openai import errors as openai
 from hypura_daemon.system.request_log import current
+
+ERROR_SHAPES: tuple[type[BaseModel], ...] = (ollama.ErrorMessage, openai.ErrorBody, anthropic.ErrorBody)
 
 
 def refusal(path: str, status: int, message: str, code: str | None = None) -> Response:
-    """The whole answer."""
-    if path.startswith("/v1/messages"):
+    """The response to a request that is refused; code: of the error, where the dialect has codes."""
+    if _is_anthropic(path):
         request_id = current().id
-        body = anthropic_body(status, message, request_id)
+        body = anthropic.error_body(status, message, request_id)
         return Response(body, status, {"request-id": request_id}, media_type="application/json")
-    if path.startswith("/v1/"):
-        return Response(openai_body(status, message, code), status, media_type="application/json")
-    return JSONResponse({"error": message}, status)
+    body = openai.error_body(status, message, code) if _is_openai(path) else ollama.error_body(message)
+    return Response(body, status, media_type="application/json")
 
 
 def error_refusal(path: str, error: Exception) -> Response:
-    """The answer to a request that failed with this error."""
+    """The response to a request that failed with this error."""
     status = http_status(error)
-    if path.startswith("/v1/messages"):
-        return refusal(path, status, anthropic_words(error))
-    if path.startswith("/v1/"):
-        return refusal(path, status, *openai_words(error))
+    if _is_anthropic(path):
+        return refusal(path, status, anthropic.message_for(error))
+    if _is_openai(path):
+        return refusal(path, status, *openai.message_and_code(error))
     return refusal(path, status, message_of(error))
+
+
+def error_shape(path: str) -> type[BaseModel]:
+    """The shape of an error's body."""
+    if _is_anthropic(path):
+        return anthropic.ErrorBody
+    return openai.ErrorBody if _is_openai(path) else ollama.ErrorMessage
+
+
+def _is_anthropic(path: str) -> bool:
+    return path.startswith("/v1/messages")
+
+
+def _is_openai(path: str) -> bool:
+    return path.startswith("/v1/") and not _is_anthropic(path)

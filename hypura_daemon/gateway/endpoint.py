@@ -19,7 +19,7 @@ ANSWER_ERRORS = (400, 404, 500, 503)
 
 @dataclass(frozen=True, slots=True)
 class Core:
-    """The daemon's parts that a request may need."""
+    """The parts of the daemon that handlers use."""
 
     inference: Inference
     registry: Registry

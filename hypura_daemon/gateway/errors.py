@@ -32,11 +32,11 @@ class BodyTooSlow(BodyRefused):
 
 
 class ClientGone(Exception):
-    """The client closed the connection; nobody reads the answer."""
+    """The client has closed its connection, so no answer is needed."""
 
 
 def http_status(error: Exception) -> int:
-    """The status of the answer to a request that failed; 500 for a defect of hypura's own."""
+    """The status of the answer to a request that failed; 500 for an internal error."""
     error = out_of_descriptors(error) or error
     if isinstance(error, BodyRefused):
         return error.http_status

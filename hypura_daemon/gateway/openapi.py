@@ -1,4 +1,4 @@
-"""/openapi.json: what the endpoints say of themselves, as OpenAPI 3.1. Pure."""
+"""/openapi.json: the endpoints as an OpenAPI 3.1 document. Pure."""
 
 import re
 from collections.abc import Iterable
@@ -8,19 +8,18 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from hypura_daemon.gateway.anthropic.errors import ErrorBody as AnthropicError
+from hypura_daemon.gateway.dialects import ERROR_SHAPES, error_shape
 from hypura_daemon.gateway.endpoint import Endpoint
-from hypura_daemon.gateway.openai.errors import ErrorBody as OpenAIError
 
 _REFERENCE = "#/components/schemas/{model}"
 _WORDS = {
-    400: "The request cannot be done as it stands",
+    400: "The request is not valid, or asks for what is not supported",
     401: "The API key is missing or wrong",
-    403: "Not from this host, or from this page",
+    403: "The Host or the Origin header is not allowed",
     404: "No such model",
     413: "The body is too large",
     415: "The body's Content-Encoding is not known",
-    500: "A defect, or a worker that failed",
+    500: "Internal error, or a worker that failed",
     501: "Not supported",
     502: "The host to download from failed",
     503: "Busy, or the worker died; try again",
@@ -45,20 +44,14 @@ the document was published: generated clients know it."""
 _EVENT = {"type": "object", "properties": {"event": {"type": "string"}, "data": {"type": "string"}}}
 
 
-class ErrorMessage(BaseModel):
-    """An error as Ollama's clients read it."""
-
-    error: str
-
-
 def document(endpoints: Iterable[Endpoint]) -> dict[str, Any]:
     """The whole document."""
     endpoints = tuple(endpoints)
-    asked: set[type[BaseModel]] = {e.request for e in endpoints if e.request is not None}
-    told: set[type[BaseModel]] = {s for e in endpoints for s in (e.response, e.stream) if s is not None}
-    told |= {ErrorMessage, OpenAIError, AnthropicError}
-    shapes: list[tuple[type[BaseModel], Any]] = [(shape, "validation") for shape in asked]
-    shapes += [(shape, "serialization") for shape in told]
+    inputs: set[type[BaseModel]] = {e.request for e in endpoints if e.request is not None}
+    outputs: set[type[BaseModel]] = {s for e in endpoints for s in (e.response, e.stream) if s is not None}
+    outputs |= set(ERROR_SHAPES)
+    shapes: list[tuple[type[BaseModel], Any]] = [(shape, "validation") for shape in inputs]
+    shapes += [(shape, "serialization") for shape in outputs]
     shapes.sort(key=lambda item: (item[0].__module__, item[0].__qualname__))
     names, definitions = models_json_schema(shapes, ref_template=_REFERENCE)
     paths: dict[str, Any] = {}
@@ -91,8 +84,8 @@ def _published_name(text: str) -> str:
 def _operation(endpoint: Endpoint, names: Any) -> dict[str, Any]:
     responses: dict[str, Any] = {"200": _answer(endpoint, names)}
     if endpoint.path.startswith("/api/blobs") and endpoint.method == "POST":
-        responses["201"] = {"description": "It is new"}
-    error = names[(_error_shape(endpoint.path), "serialization")]
+        responses["201"] = {"description": "The blob is new"}
+    error = names[(error_shape(endpoint.path), "serialization")]
     statuses = {*endpoint.errors, *_ALWAYS, *((413, 415) if endpoint.request is not None else ())}
     for status in sorted(statuses):
         responses[str(status)] = {"description": _WORDS[status]} | (
@@ -115,16 +108,10 @@ def _answer(endpoint: Endpoint, names: Any) -> dict[str, Any]:
     if endpoint.response is not None:
         content["application/json"] = {"schema": names[(endpoint.response, "serialization")]}
     if endpoint.stream is not None:
-        # One item of the stream; OpenAPI 3.1 has no word for a sequence, so the body itself is only text, or events.
+        # One item of the stream; OpenAPI 3.1 cannot describe a sequence, so the body itself is only text, or events.
         item = names[(endpoint.stream, "serialization")]
         if endpoint.path.startswith("/v1/"):
             content["text/event-stream"] = {"schema": _EVENT, "x-item-schema": item}
         else:
             content["application/x-ndjson"] = {"schema": {"type": "string"}, "x-item-schema": item}
     return {"description": "Done"} | ({"content": content} if content and endpoint.method != "HEAD" else {})
-
-
-def _error_shape(path: str) -> type[BaseModel]:
-    if path.startswith("/v1/messages"):
-        return AnthropicError
-    return OpenAIError if path.startswith("/v1/") else ErrorMessage

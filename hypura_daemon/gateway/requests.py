@@ -1,4 +1,4 @@
-"""What the requests of several dialects share: token limits, roles, and calls of tools."""
+"""What the requests of several dialects share: ranges of parameters, token limits, roles, and calls of tools."""
 
 from typing import Annotated, Any
 
@@ -10,7 +10,7 @@ MOST_TOKENS = (1 << 31) - 1
 NO_LOGPROBS = -1
 _ROLES = ("system", "user", "assistant", "tool")
 _ALIASES = {"developer": "system", "function": "tool"}
-"""Few templates know a developer, and none a function."""
+"""Few templates know the role developer, and none the role function."""
 
 _log = structlog.get_logger()
 
@@ -25,24 +25,24 @@ Temperature = Annotated[float, Field(ge=0, le=2)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
 TokenLimit = Annotated[int, Field(ge=-MOST_TOKENS, json_schema_extra={"not": {"const": 0}}), AfterValidator(_not_zero)]
-"""Negative is no limit, as in Ollama and llama-server."""
+"""A negative one is no limit, as in Ollama and llama-server."""
 
 
 def token_limit(*given: int | None) -> int | None:
-    """The first limit that was given, as the protos hold it; None for no limit."""
-    said = next((limit for limit in given if limit is not None), None)
-    return None if said is None or said < 0 else min(said, MOST_TOKENS)
+    """The first limit that is not None, as the protos hold it; None for no limit."""
+    limit = next((limit for limit in given if limit is not None), None)
+    return None if limit is None or limit < 0 else min(limit, MOST_TOKENS)
 
 
 def known_role(role: str) -> str:
-    """The role as templates know it; what they know not speaks as the user: only some of them take a second system."""
+    """The role by the name that templates know; an unknown one becomes user, since few templates take a second system."""
     known = _ALIASES.get(role.lower(), role.lower())
     if known in _ROLES:
         return known
-    _log.warning("a role that is not known is taken for the user's")  # It may hold what is content.
+    _log.warning("an unknown role is taken for user")  # Not logged: the role itself, which may hold content.
     return "user"
 
 
 def called(call_id: str, name: str, arguments: str | dict[str, Any]) -> dict[str, Any]:
-    """A call as one of ChatMessage.tool_calls."""
+    """A tool call as ChatMessage.tool_calls has it."""
     return {"id": call_id, "type": "function", "function": {"name": name, "arguments": arguments}}

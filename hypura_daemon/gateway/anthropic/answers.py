@@ -6,12 +6,12 @@ import json
 from typing import Any, Literal
 
 from hypura_daemon.gateway.answer import Answer
-from hypura_daemon.gateway.shapes import Told
+from hypura_daemon.gateway.shapes import AnswerShape
 
 StopReason = Literal["end_turn", "max_tokens", "stop_sequence", "tool_use"]
 
 
-class ThinkingBlock(Told):
+class ThinkingBlock(AnswerShape):
     """What the model thinks; the signature only lets clients hand the block back."""
 
     type: Literal["thinking"] = "thinking"
@@ -19,14 +19,14 @@ class ThinkingBlock(Told):
     signature: str
 
 
-class TextBlock(Told):
+class TextBlock(AnswerShape):
     """What the model says; without citations, which the AI SDK wants left out where there are none."""
 
     type: Literal["text"] = "text"
     text: str
 
 
-class ToolUseBlock(Told):
+class ToolUseBlock(AnswerShape):
     """A tool that the model wants used."""
 
     type: Literal["tool_use"] = "tool_use"
@@ -35,7 +35,7 @@ class ToolUseBlock(Told):
     input: dict[str, Any]
 
 
-class Usage(Told):
+class Usage(AnswerShape):
     """input_tokens are all of the prompt's, those found in memory included."""
 
     input_tokens: int
@@ -44,7 +44,7 @@ class Usage(Told):
     output_tokens: int
 
 
-class Message(Told):
+class Message(AnswerShape):
     """An answer."""
 
     id: str
@@ -57,7 +57,7 @@ class Message(Told):
     usage: Usage
 
 
-class TokenCount(Told):
+class TokenCount(AnswerShape):
     """How long a prompt would be."""
 
     input_tokens: int

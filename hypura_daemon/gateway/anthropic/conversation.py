@@ -7,7 +7,7 @@ import structlog
 
 from hypura_daemon.chat.request import ChatMessage
 from hypura_daemon.errors import InvalidRequest
-from hypura_daemon.gateway.shapes import Asked
+from hypura_daemon.gateway.shapes import RequestShape
 
 _ROLES = {"assistant": "assistant", "system": "system", "developer": "system"}
 """Any other speaks as the user."""
@@ -15,7 +15,7 @@ _ROLES = {"assistant": "assistant", "system": "system", "developer": "system"}
 _log = structlog.get_logger()
 
 
-class Block(Asked):
+class Block(RequestShape):
     """A block of any type. `source` is where a document's content is, or where a search result was found."""
 
     type: str
@@ -81,7 +81,7 @@ def _document(block: Block, where: str) -> str:
     return "\n".join(part for part in (block.title, text) if part)
 
 
-class Message(Asked):
+class Message(RequestShape):
     """A turn of the user or of the assistant."""
 
     role: str

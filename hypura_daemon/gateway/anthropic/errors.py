@@ -4,7 +4,7 @@ from typing import Literal
 
 from hypura_daemon.errors import PromptTooLong
 from hypura_daemon.gateway.errors import http_status, message_of
-from hypura_daemon.gateway.shapes import Told
+from hypura_daemon.gateway.shapes import AnswerShape
 
 ErrorType = Literal[
     "invalid_request_error",
@@ -24,14 +24,14 @@ _TYPES: dict[int, ErrorType] = {
 }
 
 
-class ErrorDetail(Told):
-    """What was wrong."""
+class ErrorDetail(AnswerShape):
+    """What went wrong."""
 
     type: ErrorType
     message: str
 
 
-class ErrorBody(Told):
+class ErrorBody(AnswerShape):
     """A whole body, and the data of an error in a stream."""
 
     type: Literal["error"] = "error"
@@ -40,12 +40,12 @@ class ErrorBody(Told):
 
 
 def error_body(status: int, message: str, request_id: str) -> bytes:
-    """The JSON of an error that leaves with this status."""
+    """The JSON of an error with this status."""
     kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
     return ErrorBody(error=ErrorDetail(type=kind, message=message), request_id=request_id).ascii_json().encode()
 
 
-def words_of(error: Exception) -> str:
+def message_for(error: Exception) -> str:
     """The message. Claude Code and others know by Anthropic's words that they must shorten the conversation."""
     if isinstance(error, PromptTooLong) and error.context_tokens:
         return f"prompt is too long: {error.prompt_tokens} tokens > {error.context_tokens - 1} maximum"
@@ -54,4 +54,4 @@ def words_of(error: Exception) -> str:
 
 def error_event(error: Exception, request_id: str) -> bytes:
     """The last event of a stream that breaks off."""
-    return b"event: error\ndata: " + error_body(http_status(error), words_of(error), request_id) + b"\n\n"
+    return b"event: error\ndata: " + error_body(http_status(error), message_for(error), request_id) + b"\n\n"

@@ -12,7 +12,7 @@ from hypura_daemon.chat.request import ChatRequest
 from hypura_daemon.errors import InvalidRequest
 from hypura_daemon.gateway.anthropic.conversation import Content, Message, chat_messages
 from hypura_daemon.gateway.requests import MAX_STOPS, NO_LOGPROBS, TokenLimit, token_limit
-from hypura_daemon.gateway.shapes import Asked
+from hypura_daemon.gateway.shapes import RequestShape
 
 _CHOICES = ("auto", "any", "tool", "none")
 _LEVELS = {"low": "low", "medium": "medium", "high": "high", "xhigh": "max", "max": "max"}
@@ -20,7 +20,7 @@ _LEVELS = {"low": "low", "medium": "medium", "high": "high", "xhigh": "max", "ma
 _log = structlog.get_logger()
 
 
-class Tool(Asked):
+class Tool(RequestShape):
     """A tool of the client; those that Anthropic runs itself have another type."""
 
     type: str | None = None
@@ -34,7 +34,7 @@ class Tool(Asked):
         return self.type in (None, "custom")
 
 
-class ToolChoice(Asked):
+class ToolChoice(RequestShape):
     """Whether a tool must be called, and which."""
 
     type: str
@@ -42,14 +42,14 @@ class ToolChoice(Asked):
     disable_parallel_tool_use: bool | None = None
 
 
-class Thinking(Asked):
+class Thinking(RequestShape):
     """Whether to think: enabled, disabled, or any other word to leave it to the model; the budget is not enforced."""
 
     type: str
     budget_tokens: Annotated[int, Field(ge=0)] | None = None
 
 
-class OutputFormat(Asked):
+class OutputFormat(RequestShape):
     """A JSON schema that the answer must fit."""
 
     model_config = ConfigDict(populate_by_name=True)
@@ -58,14 +58,14 @@ class OutputFormat(Asked):
     schema_: dict[str, Any] = Field(alias="schema")
 
 
-class OutputConfig(Asked):
+class OutputConfig(RequestShape):
     """The form of the answer, and how hard to think about it."""
 
     effort: str | None = None
     format: OutputFormat | None = None
 
 
-class CountRequest(Asked):
+class CountRequest(RequestShape):
     """What goes into a prompt; docs/api-openai-anthropic.md says what is taken."""
 
     model: str
@@ -93,38 +93,38 @@ class MessagesRequest(CountRequest):
         return bool(self.tool_choice and self.tool_choice.disable_parallel_tool_use)
 
 
-def prompt_request(asked: CountRequest) -> ChatRequest:
+def prompt_request(body: CountRequest) -> ChatRequest:
     """What decides the prompt. Raises InvalidRequest."""
-    offered = [tool for tool in asked.tools or () if tool.offered]
-    if passed_over := sorted({str(tool.type)[:40] for tool in asked.tools or () if not tool.offered}):
+    offered = [tool for tool in body.tools or () if tool.offered]
+    if passed_over := sorted({str(tool.type)[:40] for tool in body.tools or () if not tool.offered}):
         _log.warning("tools that Anthropic runs or knows itself are not offered to the model", types=passed_over)
-    think, if_able, level = _thinking(asked)
+    think, if_able, level = _thinking(body)
     return ChatRequest(
-        model=asked.model,
-        messages=chat_messages(asked.system, asked.messages),
+        model=body.model,
+        messages=chat_messages(body.system, body.messages),
         tools=[_tool(tool) for tool in offered],
-        tool_choice=_choice(asked.tool_choice, [tool.name for tool in offered], passed_over=bool(passed_over)),
+        tool_choice=_choice(body.tool_choice, [tool.name for tool in offered], passed_over=bool(passed_over)),
         think=think,
         think_if_able=if_able,
         think_level=level,
     )
 
 
-def chat_request(asked: MessagesRequest) -> ChatRequest:
+def chat_request(body: MessagesRequest) -> ChatRequest:
     """The whole request. Raises InvalidRequest."""
-    stops = [text for text in asked.stop_sequences or () if text]
+    stops = [text for text in body.stop_sequences or () if text]
     if len(stops) > MAX_STOPS:
         raise InvalidRequest(f"stop_sequences has {len(stops)} strings; at most {MAX_STOPS} are allowed")
-    form = asked.output_config.format if asked.output_config else None
+    form = body.output_config.format if body.output_config else None
     return replace(
-        prompt_request(asked),
+        prompt_request(body),
         sampling=inference_pb2.Sampling(
-            temperature=1.0 if asked.temperature is None else asked.temperature,
-            top_p=1.0 if asked.top_p is None else asked.top_p,
-            top_k=asked.top_k,
+            temperature=1.0 if body.temperature is None else body.temperature,
+            top_p=1.0 if body.top_p is None else body.top_p,
+            top_k=body.top_k,
         ),
         limits=inference_pb2.Limits(
-            max_tokens=token_limit(asked.max_tokens),
+            max_tokens=token_limit(body.max_tokens),
             stop=stops,
             json_schema=json.dumps(form.schema_) if form else "",
             top_logprobs=NO_LOGPROBS,
@@ -160,15 +160,15 @@ def _choice(choice: ToolChoice | None, names: list[str], *, passed_over: bool) -
     return ""
 
 
-def _thinking(asked: CountRequest) -> tuple[bool | None, bool, str]:
+def _thinking(body: CountRequest) -> tuple[bool | None, bool, str]:
     """think, think_if_able and think_level; as with Anthropic's own models, who does not ask for thinking gets none.
 
     Programs for coding always ask for it, so a model that cannot think answers without.
     """
-    effort = asked.output_config.effort if asked.output_config else None
+    effort = body.output_config.effort if body.output_config else None
     if effort is not None and effort not in _LEVELS:
         raise InvalidRequest(f"output_config: the effort is {effort[:40]!r}; give one of {', '.join(_LEVELS)}")
-    kind = asked.thinking.type if asked.thinking else "disabled"
+    kind = body.thinking.type if body.thinking else "disabled"
     if kind == "disabled":
         return False, False, ""
     return None, kind == "enabled" or effort is not None, _LEVELS[effort] if effort else ""

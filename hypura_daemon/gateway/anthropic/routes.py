@@ -19,22 +19,22 @@ from hypura_daemon.system.request_log import current
 
 async def messages(core: Core, request: Request) -> Response:
     """Answers a conversation."""
-    asked = await parsed(request, MessagesRequest)
-    chat = await converted(request, chat_request, asked)
+    body = await parsed(request, MessagesRequest)
+    chat = await converted(request, chat_request, body)
     message_id, request_id = new_id("msg_"), current().id
-    if asked.stream:
-        writer = MessageStream(message_id, asked.model, one_call=asked.one_call)
+    if body.stream:
+        writer = MessageStream(message_id, body.model, one_call=body.one_call)
         pieces = written(core.inference.chat(chat), writer.begin, writer.add, writer.end)
         failed = partial(error_event, request_id=request_id)
         return _identified(await streamed(request, pieces, "text/event-stream", failed), request_id)
-    [answer] = await unless_gone(request, gathered([partial(core.inference.chat, chat)], one_call=asked.one_call))
-    return _told(message(message_id, asked.model, answer), request_id)
+    [answer] = await unless_gone(request, gathered([partial(core.inference.chat, chat)], one_call=body.one_call))
+    return _told(message(message_id, body.model, answer), request_id)
 
 
 async def count_tokens(core: Core, request: Request) -> Response:
     """Counts the tokens of a prompt."""
-    asked = await parsed(request, CountRequest)
-    wanted = await converted(request, prompt_request, asked)
+    body = await parsed(request, CountRequest)
+    wanted = await converted(request, prompt_request, body)
     counted = await unless_gone(request, core.inference.count_chat_tokens(wanted))
     return _told(TokenCount(input_tokens=counted), current().id)
 

@@ -17,10 +17,10 @@ from pydantic import ConfigDict
 from hypura.v1 import inference_pb2
 from hypura_daemon.gateway.answer import Answer
 from hypura_daemon.gateway.anthropic.answers import Message, Usage, signature, stop_reason
-from hypura_daemon.gateway.shapes import Told
+from hypura_daemon.gateway.shapes import AnswerShape
 
 
-class MessageEvent(Told):
+class MessageEvent(AnswerShape):
     """An event of the stream; its type says which other fields it has."""
 
     model_config = ConfigDict(extra="allow")

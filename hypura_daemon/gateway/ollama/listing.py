@@ -163,8 +163,8 @@ async def ps(core: Core, request: Request) -> Response:
 
 
 async def show(core: Core, request: Request) -> Response:
-    asked = await parsed(request, ShowRequest)
-    wanted, verbose = asked.wanted(), bool(asked.verbose)
+    body = await parsed(request, ShowRequest)
+    wanted, verbose = body.wanted(), bool(body.verbose)
     entry, model = await FILES(_opened, core, wanted, key=wanted)
     adapted = await TEMPLATES(adaptations, model, entry.overrides, key=entry.overrides.template or wanted)
     return await FILES(lambda: JSONResponse(_shown(core, entry, model, adapted, verbose)), key=wanted)

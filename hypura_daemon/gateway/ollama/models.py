@@ -15,7 +15,7 @@ from hypura_daemon.gateway.http.bodies import converted, parsed
 from hypura_daemon.gateway.http.streams import streamed, unless_gone
 from hypura_daemon.gateway.ollama.errors import error_line
 from hypura_daemon.gateway.ollama.requests import Named
-from hypura_daemon.gateway.shapes import Asked
+from hypura_daemon.gateway.shapes import RequestShape
 from hypura_daemon.models.manager import Creation, creation_from_files, creation_of
 from hypura_daemon.models.modelfile import Modelfile, make_overrides, parse_modelfile
 from hypura_daemon.models.overrides import checked_pairs, parameter_pairs
@@ -67,7 +67,7 @@ async def _drained(events: AsyncGenerator[PullEvent, None]) -> None:
             pass
 
 
-class ExampleMessage(Asked):
+class ExampleMessage(RequestShape):
     """A message that every conversation begins with."""
 
     role: str
@@ -92,36 +92,36 @@ class CreateRequest(Named):
 
 async def create(core: Core, request: Request) -> Response:
     """Makes the model, telling how far it is."""
-    asked = await parsed(request, CreateRequest)
-    creation = await converted(request, creation_asked, asked)
-    return await told(request, core.manager.create(creation), stream=asked.stream is not False)
+    body = await parsed(request, CreateRequest)
+    creation = await converted(request, creation_asked, body)
+    return await told(request, core.manager.create(creation), stream=body.stream is not False)
 
 
-def creation_asked(asked: CreateRequest) -> Creation:
+def creation_asked(body: CreateRequest) -> Creation:
     """What is to be made. Raises InvalidRequest for what hypura does not do."""
-    name = asked.wanted()
-    if asked.quantize:
+    name = body.wanted()
+    if body.quantize:
         raise InvalidRequest("quantize is not supported; make a quantized file with llama-quantize and give that")
-    if asked.adapters:
+    if body.adapters:
         raise InvalidRequest("adapters (LoRA) are not supported; merge them into the model and give that")
-    if asked.modelfile:
-        return creation_of(name, parse_modelfile(asked.modelfile))
-    license = "\n".join(asked.license) if isinstance(asked.license, list) else asked.license
+    if body.modelfile:
+        return creation_of(name, parse_modelfile(body.modelfile))
+    license = "\n".join(body.license) if isinstance(body.license, list) else body.license
     overrides = make_overrides(
-        asked.template or "",
-        asked.system or "",
-        checked_pairs(parameter_pairs(asked.parameters or {})),
-        [(message.role, message.content) for message in asked.messages or []],
+        body.template or "",
+        body.system or "",
+        checked_pairs(parameter_pairs(body.parameters or {})),
+        [(message.role, message.content) for message in body.messages or []],
         license or "",
     )
-    if asked.files:
-        return creation_from_files(name, asked.files, overrides)
-    if not asked.base:
+    if body.files:
+        return creation_from_files(name, body.files, overrides)
+    if not body.base:
         raise InvalidRequest("neither 'from' or 'files' was specified")
-    return creation_of(name, Modelfile(asked.base, overrides))
+    return creation_of(name, Modelfile(body.base, overrides))
 
 
-class CopyRequest(Asked):
+class CopyRequest(RequestShape):
     """Which model, and the name to add."""
 
     source: str = ""
@@ -130,17 +130,17 @@ class CopyRequest(Asked):
 
 async def copy(core: Core, request: Request) -> Response:
     """Names it."""
-    asked = await parsed(request, CopyRequest)
-    if not asked.source or not asked.destination:
+    body = await parsed(request, CopyRequest)
+    if not body.source or not body.destination:
         raise InvalidRequest("source and destination are required; give the names of the model and of its copy")
-    await core.manager.copy(asked.source, asked.destination)
+    await core.manager.copy(body.source, body.destination)
     return Response(status_code=200)
 
 
 async def delete(core: Core, request: Request) -> Response:
     """Removes it; one that others keep is refused."""
-    asked = await parsed(request, Named)
-    await core.manager.remove(asked.wanted())
+    body = await parsed(request, Named)
+    await core.manager.remove(body.wanted())
     return Response(status_code=200)
 
 
@@ -167,9 +167,9 @@ class PullRequest(Named):
 
 async def pull(core: Core, request: Request) -> Response:
     """Fetches it, telling how far it is; a client that hangs up ends its part."""
-    asked = await parsed(request, PullRequest)
-    events = core.manager.pull(asked.wanted(), insecure=bool(asked.insecure))
-    return await told(request, events, stream=asked.stream is not False)
+    body = await parsed(request, PullRequest)
+    events = core.manager.pull(body.wanted(), insecure=bool(body.insecure))
+    return await told(request, events, stream=body.stream is not False)
 
 
 async def push(core: Core, request: Request) -> Response:

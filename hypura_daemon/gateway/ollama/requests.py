@@ -13,7 +13,7 @@ from hypura.v1 import inference_pb2
 from hypura_daemon.chat import request as core
 from hypura_daemon.errors import InvalidRequest, ModelNotFound
 from hypura_daemon.gateway.requests import known_role
-from hypura_daemon.gateway.shapes import Asked
+from hypura_daemon.gateway.shapes import RequestShape
 
 MAX_STOPS = 64
 MAX_TOKENS = (1 << 31) - 1
@@ -37,7 +37,7 @@ def _whole(value: Any) -> Any:
 CountOrAll = Annotated[int, BeforeValidator(_whole), Field(ge=-2, le=MAX_TOKENS)]
 
 
-class Options(Asked):
+class Options(RequestShape):
     """What Ollama calls options."""
 
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
@@ -60,7 +60,7 @@ class Options(Asked):
 KeepAlive = int | float | str | None
 
 
-class AnswerRequest(Asked):
+class AnswerRequest(RequestShape):
     """What a request for an answer may say beside its prompt."""
 
     model: str = ""
@@ -127,19 +127,19 @@ def sampling_of(options: Options | None) -> inference_pb2.Sampling:
     return sampling
 
 
-def limits_of(asked: AnswerRequest) -> inference_pb2.Limits:
+def limits_of(body: AnswerRequest) -> inference_pb2.Limits:
     """When the answer ends, and what form it has. Raises InvalidRequest."""
-    options = asked.options or Options()
-    limits = inference_pb2.Limits(truncate=asked.truncate is not False)
+    options = body.options or Options()
+    limits = inference_pb2.Limits(truncate=body.truncate is not False)
     if options.num_predict is not None and options.num_predict >= 0:
         limits.max_tokens = options.num_predict
     stops = [options.stop] if isinstance(options.stop, str) else options.stop or []
     if len(stops) > MAX_STOPS:
         raise InvalidRequest(f"options.stop has {len(stops)} strings; give at most {MAX_STOPS}")
     limits.stop.extend(stop for stop in stops if stop)
-    if asked.logprobs:
-        limits.top_logprobs = asked.top_logprobs or 0
-    form = asked.format
+    if body.logprobs:
+        limits.top_logprobs = body.top_logprobs or 0
+    form = body.format
     if isinstance(form, dict):
         limits.json_schema = json.dumps(form)
     elif form == "json":
@@ -164,7 +164,7 @@ def refuse_images(images: list[str] | None) -> None:
         raise InvalidRequest("images are not supported yet; hypura's models read text alone")
 
 
-class Named(Asked):
+class Named(RequestShape):
     """A request about one model."""
 
     model: str = ""
@@ -178,21 +178,21 @@ class Named(Asked):
         return name
 
 
-class AskedFunction(Asked):
+class AskedFunction(RequestShape):
     """Which tool a call is of."""
 
     name: str
     arguments: dict[str, Any] | str | None = None
 
 
-class AskedToolCall(Asked):
+class AskedToolCall(RequestShape):
     """A call that the model made earlier."""
 
     id: str | None = None
     function: AskedFunction
 
 
-class AskedMessage(Asked):
+class AskedMessage(RequestShape):
     """One turn."""
 
     role: str
@@ -212,16 +212,16 @@ class ChatRequest(AnswerRequest):
     tools: list[dict[str, Any]] | None = None
 
 
-def chat_request(asked: ChatRequest) -> core.ChatRequest:
+def chat_request(body: ChatRequest) -> core.ChatRequest:
     """What the core is asked. Pure; raises InvalidRequest."""
-    think, level = thinking_of(asked.think)
+    think, level = thinking_of(body.think)
     return core.ChatRequest(
-        model=asked.model,
-        messages=[_message(message) for message in asked.messages or ()],
-        tools=_functions(asked.tools or ()),
-        sampling=sampling_of(asked.options),
-        limits=limits_of(asked),
-        use=use_of(asked.keep_alive, asked.options),
+        model=body.model,
+        messages=[_message(message) for message in body.messages or ()],
+        tools=_functions(body.tools or ()),
+        sampling=sampling_of(body.options),
+        limits=limits_of(body),
+        use=use_of(body.keep_alive, body.options),
         think=think,
         think_level=level,
         think_if_able=True,
@@ -268,49 +268,49 @@ class GenerateRequest(AnswerRequest):
     images: list[str] | None = None
 
 
-def check_generate(asked: GenerateRequest) -> None:
+def check_generate(body: GenerateRequest) -> None:
     """Raises InvalidRequest and ModelNotFound for what no model could do."""
-    if not asked.model:
+    if not body.model:
         raise ModelNotFound("model '' not found", "")
-    refuse_images(asked.images)
-    if asked.raw and (asked.template or asked.system or asked.context):
+    refuse_images(body.images)
+    if body.raw and (body.template or body.system or body.context):
         raise InvalidRequest("raw mode does not support template, system, or context")
 
 
-def verbatim(asked: GenerateRequest, *, report_prompt_ids: bool) -> inference_pb2.GenerateRequest:
+def verbatim(body: GenerateRequest, *, report_prompt_ids: bool) -> inference_pb2.GenerateRequest:
     """The prompt as it is: raw, with a suffix, or for a model without a template. Pure."""
     return inference_pb2.GenerateRequest(
-        model=asked.model,
-        prompt=asked.prompt or "",
-        suffix=asked.suffix or "",
-        sampling=sampling_of(asked.options),
-        limits=limits_of(asked),
-        use=use_of(asked.keep_alive, asked.options),
+        model=body.model,
+        prompt=body.prompt or "",
+        suffix=body.suffix or "",
+        sampling=sampling_of(body.options),
+        limits=limits_of(body),
+        use=use_of(body.keep_alive, body.options),
         report_prompt_ids=report_prompt_ids,
-        plain_text=not asked.raw,
+        plain_text=not body.raw,
     )
 
 
-def as_chat(asked: GenerateRequest) -> core.ChatRequest:
+def as_chat(body: GenerateRequest) -> core.ChatRequest:
     """The prompt as a user's turn. Pure."""
-    think, level = thinking_of(asked.think)
-    messages = [core.ChatMessage(role="system", content=asked.system)] if asked.system else []
+    think, level = thinking_of(body.think)
+    messages = [core.ChatMessage(role="system", content=body.system)] if body.system else []
     return core.ChatRequest(
-        model=asked.model,
-        messages=[*messages, core.ChatMessage(role="user", content=asked.prompt or "")],
-        sampling=sampling_of(asked.options),
-        limits=limits_of(asked),
-        use=use_of(asked.keep_alive, asked.options),
+        model=body.model,
+        messages=[*messages, core.ChatMessage(role="user", content=body.prompt or "")],
+        sampling=sampling_of(body.options),
+        limits=limits_of(body),
+        use=use_of(body.keep_alive, body.options),
         think=think,
         think_level=level,
         think_if_able=True,
-        template=asked.template or "",
-        context=asked.context or (),
+        template=body.template or "",
+        context=body.context or (),
         report_prompt_ids=True,
     )
 
 
-class EmbedRequest(Asked):
+class EmbedRequest(RequestShape):
     """See Ollama's API; truncate is true unless said otherwise."""
 
     model: str = ""
@@ -321,7 +321,7 @@ class EmbedRequest(Asked):
     keep_alive: KeepAlive = None
 
 
-class EmbeddingsRequest(Asked):
+class EmbeddingsRequest(RequestShape):
     """The older form: one text."""
 
     model: str = ""

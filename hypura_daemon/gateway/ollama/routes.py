@@ -39,13 +39,13 @@ from hypura_daemon.gateway.ollama.stream import NDJSON, Event, Teller, collected
 from hypura_daemon.system.threads import FILES
 
 
-async def held(core: Core, request: Request, asked: AnswerRequest, *, chat: bool) -> Response:
+async def held(core: Core, request: Request, body: AnswerRequest, *, chat: bool) -> Response:
     """Load the model as the request wants it held; with a keep_alive of 0, unload it. Raises HypuraError."""
-    use = use_of(asked.keep_alive, asked.options)
-    await hold(core, request, asked.model, use)
+    use = use_of(body.keep_alive, body.options)
+    await hold(core, request, body.model, use)
     empty: dict[str, Any] = {"message": {"role": "assistant", "content": ""}} if chat else {"response": ""}
     reason = "unload" if unloads(use) else "load"
-    return JSONResponse({"model": asked.model, "created_at": now()} | empty | {"done": True, "done_reason": reason})
+    return JSONResponse({"model": body.model, "created_at": now()} | empty | {"done": True, "done_reason": reason})
 
 
 async def hold(core: Core, request: Request, model: str, use: inference_pb2.ModelUse) -> None:
@@ -63,39 +63,39 @@ def unloads(use: inference_pb2.ModelUse) -> bool:
 
 async def chat(core: Core, request: Request) -> Response:
     """Answers it, or loads the model when there is no message."""
-    asked = await parsed(request, ChatRequest)
-    if not asked.model:
+    body = await parsed(request, ChatRequest)
+    if not body.model:
         raise InvalidRequest("model is required")
-    wanted = await converted(request, chat_request, asked)
+    wanted = await converted(request, chat_request, body)
     if not wanted.messages:
-        return await held(core, request, asked, chat=True)
-    teller = Teller(asked.model, chat=True)
+        return await held(core, request, body, chat=True)
+    teller = Teller(body.model, chat=True)
     events = core.inference.chat(wanted)
-    if asked.streams:
+    if body.streams:
         return await streamed(request, lines(teller, events), NDJSON, error_line)
     return JSONResponse(await unless_gone(request, collected(teller, events)))
 
 
 async def generate(core: Core, request: Request) -> Response:
     """Answers it, or loads the model when there is no prompt."""
-    asked = await parsed(request, GenerateRequest)
-    check_generate(asked)
-    if not asked.prompt and not asked.suffix:
-        return await held(core, request, asked, chat=False)
-    teller = Teller(asked.model, chat=False, keeps_context=not asked.raw)
-    events = await _events(core, asked)
-    if asked.streams:
+    body = await parsed(request, GenerateRequest)
+    check_generate(body)
+    if not body.prompt and not body.suffix:
+        return await held(core, request, body, chat=False)
+    teller = Teller(body.model, chat=False, keeps_context=not body.raw)
+    events = await _events(core, body)
+    if body.streams:
         return await streamed(request, lines(teller, events), NDJSON, error_line)
     return JSONResponse(await unless_gone(request, collected(teller, events)))
 
 
-async def _events(core: Core, asked: GenerateRequest) -> AsyncGenerator[Event, None]:
-    if asked.raw or asked.suffix:
-        return core.inference.generate(verbatim(asked, report_prompt_ids=not asked.raw))
-    chats = bool(asked.template) or await FILES(_has_template, core, asked.model, key=asked.model)
+async def _events(core: Core, body: GenerateRequest) -> AsyncGenerator[Event, None]:
+    if body.raw or body.suffix:
+        return core.inference.generate(verbatim(body, report_prompt_ids=not body.raw))
+    chats = bool(body.template) or await FILES(_has_template, core, body.model, key=body.model)
     if chats:
-        return core.inference.chat(as_chat(asked))
-    return core.inference.generate(verbatim(asked, report_prompt_ids=True))
+        return core.inference.chat(as_chat(body))
+    return core.inference.generate(verbatim(body, report_prompt_ids=True))
 
 
 def _has_template(core: Core, name: str) -> bool:
@@ -105,18 +105,18 @@ def _has_template(core: Core, name: str) -> bool:
 
 async def embed(core: Core, request: Request) -> Response:
     """Vectors of length 1; no text loads the model."""
-    asked = await parsed(request, EmbedRequest)
-    if not asked.model:
+    body = await parsed(request, EmbedRequest)
+    if not body.model:
         raise ModelNotFound("model '' not found", "")
-    texts = asked.input if isinstance(asked.input, list) else [asked.input] if asked.input else []
+    texts = body.input if isinstance(body.input, list) else [body.input] if body.input else []
     began_seconds = time.monotonic()
     wanted = inference_pb2.EmbedRequest(
-        model=asked.model,
+        model=body.model,
         texts=texts,
         normalize=True,
-        truncate=asked.truncate is not False,
-        dimensions=asked.dimensions or 0,
-        use=use_of(asked.keep_alive, asked.options),
+        truncate=body.truncate is not False,
+        dimensions=body.dimensions or 0,
+        use=use_of(body.keep_alive, body.options),
     )
     answer = await _embedded(core, request, wanted)
     told = {
@@ -124,7 +124,7 @@ async def embed(core: Core, request: Request) -> Response:
         "load_duration": nanoseconds(answer.load_seconds),
         "prompt_eval_count": answer.prompt_tokens,
     }
-    head = f'{{"model":{json.dumps(asked.model)},"embeddings":['.encode()
+    head = f'{{"model":{json.dumps(body.model)},"embeddings":['.encode()
     tail = b"]," + json.dumps(told).encode()[1:]
     return await streamed(request, listed(head, answer.embeddings, _numbers, tail), "application/json", _cut_short)
 
@@ -139,14 +139,14 @@ def _cut_short(error: Exception) -> bytes:
 
 async def embeddings(core: Core, request: Request) -> Response:
     """One vector, not normalised; no text loads the model."""
-    asked = await parsed(request, EmbeddingsRequest)
-    if not asked.model:
+    body = await parsed(request, EmbeddingsRequest)
+    if not body.model:
         raise InvalidRequest("model is required")
     wanted = inference_pb2.EmbedRequest(
-        model=asked.model,
-        texts=[asked.prompt] if asked.prompt else [],
+        model=body.model,
+        texts=[body.prompt] if body.prompt else [],
         truncate=True,
-        use=use_of(asked.keep_alive, asked.options),
+        use=use_of(body.keep_alive, body.options),
     )
     answer = await _embedded(core, request, wanted)
     return JSONResponse({"embedding": list(answer.embeddings[0].values) if answer.embeddings else []})

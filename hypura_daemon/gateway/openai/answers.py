@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from hypura.v1 import inference_pb2
 from hypura_daemon.gateway.answer import Answer, new_id
-from hypura_daemon.gateway.shapes import WHEN_SAID, Told
+from hypura_daemon.gateway.shapes import OMIT_NONE, AnswerShape
 from hypura_daemon.models.names import parse_name
 from hypura_daemon.models.summaries import ModelSummary
 
@@ -38,19 +38,19 @@ def finite(logprob: float) -> float:
     return max(logprob, -9999.0) if math.isfinite(logprob) else -9999.0
 
 
-class PromptDetails(Told):
+class PromptDetails(AnswerShape):
     """cached_tokens were still there from an earlier request."""
 
     cached_tokens: int = 0
 
 
-class CompletionDetails(Told):
+class CompletionDetails(AnswerShape):
     """reasoning_tokens went into thinking."""
 
     reasoning_tokens: int = 0
 
 
-class Usage(Told):
+class Usage(AnswerShape):
     """Tokens of the prompt, and of all answers."""
 
     prompt_tokens: int
@@ -79,7 +79,7 @@ def usage_of(answers: Sequence[Answer], prompts: int = 1) -> Usage:
 Finish = Literal["stop", "length", "tool_calls"]
 
 
-class Alternative(Told):
+class Alternative(AnswerShape):
     """A token that might have been chosen."""
 
     token: str
@@ -93,21 +93,21 @@ class TokenLogprob(Alternative):
     top_logprobs: list[Alternative]
 
 
-class Logprobs(Told):
+class Logprobs(AnswerShape):
     """One entry for each token of the content."""
 
     content: list[TokenLogprob]
     refusal: None = None
 
 
-class CalledFunction(Told):
+class CalledFunction(AnswerShape):
     """The function and its arguments as JSON text."""
 
     name: str
     arguments: str
 
 
-class ToolCall(Told):
+class ToolCall(AnswerShape):
     """A call that the model asks for."""
 
     id: str
@@ -115,18 +115,18 @@ class ToolCall(Told):
     function: CalledFunction
 
 
-class AssistantMessage(Told):
+class AssistantMessage(AnswerShape):
     """The answer; content is null when there are calls alone."""
 
     role: Literal["assistant"] = "assistant"
     content: str | None
     refusal: None = None
-    reasoning: Annotated[str | None, WHEN_SAID] = None
-    reasoning_content: Annotated[str | None, WHEN_SAID] = None
-    tool_calls: Annotated[list[ToolCall] | None, WHEN_SAID] = None
+    reasoning: Annotated[str | None, OMIT_NONE] = None
+    reasoning_content: Annotated[str | None, OMIT_NONE] = None
+    tool_calls: Annotated[list[ToolCall] | None, OMIT_NONE] = None
 
 
-class Choice(Told):
+class Choice(AnswerShape):
     """One of n answers."""
 
     index: int
@@ -135,7 +135,7 @@ class Choice(Told):
     finish_reason: Finish
 
 
-class ChatCompletion(Told):
+class ChatCompletion(AnswerShape):
     """An answer that does not stream."""
 
     id: str
@@ -201,7 +201,7 @@ def _token(token: inference_pb2.TokenLogprob) -> dict[str, Any]:
     }
 
 
-class ModelObject(Told):
+class ModelObject(AnswerShape):
     """A model; the last three are what Anthropic's clients read."""
 
     id: str
@@ -213,7 +213,7 @@ class ModelObject(Told):
     created_at: str
 
 
-class ModelList(Told):
+class ModelList(AnswerShape):
     """All models, in one page."""
 
     object: Literal["list"] = "list"

@@ -13,7 +13,7 @@ from hypura_daemon.gateway.openai.answers import FINGERPRINT, Identity, Usage, f
 from hypura_daemon.gateway.openai.requests import MAX_ANSWERS, MAX_TOP_LOGPROBS, SamplingFields, StreamOptions, TokenId
 from hypura_daemon.gateway.openai.stream import Frame, progress
 from hypura_daemon.gateway.requests import MOST_TOKENS, NO_LOGPROBS, token_limit
-from hypura_daemon.gateway.shapes import Told
+from hypura_daemon.gateway.shapes import AnswerShape
 
 
 class CompletionRequest(SamplingFields):
@@ -35,7 +35,7 @@ class CompletionRequest(SamplingFields):
         return bool(self.stream_options and self.stream_options.include_usage)
 
 
-class Logprobs(Told):
+class Logprobs(AnswerShape):
     """Four lists of equal length; offsets count characters from the text's start."""
 
     tokens: list[str]
@@ -44,7 +44,7 @@ class Logprobs(Told):
     text_offset: list[int]
 
 
-class Choice(Told):
+class Choice(AnswerShape):
     """One answer, or what is new of it."""
 
     index: int
@@ -53,7 +53,7 @@ class Choice(Told):
     finish_reason: Literal["stop", "length"] | None
 
 
-class Completion(Told):
+class Completion(AnswerShape):
     """A whole body, or a piece of a stream; the last piece has no choices but the usage, if that was asked for."""
 
     id: str
@@ -65,9 +65,9 @@ class Completion(Told):
     usage: Usage | None = None
 
 
-def prompts_of(asked: CompletionRequest) -> Sequence[str | list[int]]:
+def prompts_of(body: CompletionRequest) -> Sequence[str | list[int]]:
     """The prompts, each of which is answered n times. Raises InvalidRequest."""
-    prompt = "" if asked.prompt is None else asked.prompt
+    prompt = "" if body.prompt is None else body.prompt
     if isinstance(prompt, str):
         prompts: Sequence[Any] = [prompt]
     elif not prompt:
@@ -76,49 +76,49 @@ def prompts_of(asked: CompletionRequest) -> Sequence[str | list[int]]:
         prompts = [prompt] if isinstance(prompt[0], int) else prompt
     if not isinstance(prompt, str) and not all(prompts):
         raise InvalidRequest("one of the prompts is empty; each must have text or token ids")
-    if asked.echo and not isinstance(prompts[0], str):
+    if body.echo and not isinstance(prompts[0], str):
         raise InvalidRequest("echo is supported for prompts of text, and not for token ids")
-    if len(prompts) * (asked.n or 1) > MAX_ANSWERS:
-        raise InvalidRequest(f"{len(prompts)} prompts with {asked.n or 1} answers each exceed {MAX_ANSWERS} answers")
+    if len(prompts) * (body.n or 1) > MAX_ANSWERS:
+        raise InvalidRequest(f"{len(prompts)} prompts with {body.n or 1} answers each exceed {MAX_ANSWERS} answers")
     return prompts
 
 
-def completion_requests(asked: CompletionRequest) -> list[inference_pb2.GenerateRequest]:
+def completion_requests(body: CompletionRequest) -> list[inference_pb2.GenerateRequest]:
     """One for each answer, grouped by prompt. Raises InvalidRequest."""
-    answers = asked.n or 1
-    if asked.best_of is not None and asked.best_of not in (1, answers):
-        raise InvalidRequest(f"best_of is {asked.best_of}; only 1, or as many as n, is supported")
+    answers = body.n or 1
+    if body.best_of is not None and body.best_of not in (1, answers):
+        raise InvalidRequest(f"best_of is {body.best_of}; only 1, or as many as n, is supported")
     limits = inference_pb2.Limits(
-        max_tokens=token_limit(asked.max_tokens),
-        stop=asked.stops(),
-        top_logprobs=NO_LOGPROBS if asked.logprobs is None else asked.logprobs,
+        max_tokens=token_limit(body.max_tokens),
+        stop=body.stops(),
+        top_logprobs=NO_LOGPROBS if body.logprobs is None else body.logprobs,
     )
     return [
         inference_pb2.GenerateRequest(
-            model=asked.model,
+            model=body.model,
             prompt=prompt if isinstance(prompt, str) else None,
             prompt_ids=None if isinstance(prompt, str) else inference_pb2.TokenIds(ids=prompt),
-            suffix=asked.suffix or "",
+            suffix=body.suffix or "",
             limits=limits,
-            sampling=asked.sampling(answer),
-            use=asked.use(),
+            sampling=body.sampling(answer),
+            use=body.use(),
         )
-        for prompt in prompts_of(asked)
+        for prompt in prompts_of(body)
         for answer in range(answers)
     ]
 
 
-def completion(identity: Identity, asked: CompletionRequest, answers: Sequence[Answer]) -> Completion:
+def completion(identity: Identity, body: CompletionRequest, answers: Sequence[Answer]) -> Completion:
     """The whole body."""
-    prompts = prompts_of(asked)
+    prompts = prompts_of(body)
     choices = []
     for index, answer in enumerate(answers):
-        echo = _echo(asked, prompts[index // (asked.n or 1)])
+        echo = _echo(body, prompts[index // (body.n or 1)])
         choices.append(
             Choice(
                 index=index,
                 text=echo + answer.text,
-                logprobs=None if asked.logprobs is None else logprobs_of(answer.logprobs, len(echo)),
+                logprobs=None if body.logprobs is None else logprobs_of(answer.logprobs, len(echo)),
                 finish_reason=_finish(answer.finished),
             )
         )
@@ -134,11 +134,11 @@ def completion(identity: Identity, asked: CompletionRequest, answers: Sequence[A
 class CompletionStream:
     """Writes a stream's pieces; takes the events of all answers."""
 
-    def __init__(self, identity: Identity, asked: CompletionRequest) -> None:
-        self._frame = Frame(identity, "text_completion", usage=asked.usage_wanted)
-        self._with_logprobs = asked.logprobs is not None
-        self._prompts = len(prompts_of(asked))
-        self._echoes = [_echo(asked, prompt) for prompt in prompts_of(asked) for _ in range(asked.n or 1)]
+    def __init__(self, identity: Identity, body: CompletionRequest) -> None:
+        self._frame = Frame(identity, "text_completion", usage=body.usage_wanted)
+        self._with_logprobs = body.logprobs is not None
+        self._prompts = len(prompts_of(body))
+        self._echoes = [_echo(body, prompt) for prompt in prompts_of(body) for _ in range(body.n or 1)]
         self._offsets = [len(echo) for echo in self._echoes]
         self._answers = [Answer() for _ in self._echoes]
 
@@ -181,8 +181,8 @@ def logprobs_of(tokens: Iterable[inference_pb2.TokenLogprobs], offset: int) -> L
     return told
 
 
-def _echo(asked: CompletionRequest, prompt: str | list[int]) -> str:
-    return prompt if asked.echo and isinstance(prompt, str) else ""
+def _echo(body: CompletionRequest, prompt: str | list[int]) -> str:
+    return prompt if body.echo and isinstance(prompt, str) else ""
 
 
 def _finish(finished: inference_pb2.Finished) -> Literal["stop", "length"]:

@@ -11,12 +11,12 @@ from hypura.v1 import inference_pb2
 from hypura_daemon.errors import InvalidRequest
 from hypura_daemon.gateway.http.streams import listed
 from hypura_daemon.gateway.openai.requests import TokenId
-from hypura_daemon.gateway.shapes import Asked, Told
+from hypura_daemon.gateway.shapes import AnswerShape, RequestShape
 
 MAX_INPUTS = 2048
 
 
-class EmbeddingRequest(Asked):
+class EmbeddingRequest(RequestShape):
     """See OpenAI's reference of embeddings; token ids are those of the model that is asked."""
 
     model: str
@@ -25,7 +25,7 @@ class EmbeddingRequest(Asked):
     encoding_format: Literal["float", "base64"] | None = None
 
 
-class Embedding(Told):
+class Embedding(AnswerShape):
     """One vector."""
 
     object: Literal["embedding"] = "embedding"
@@ -33,14 +33,14 @@ class Embedding(Told):
     embedding: list[float] | str
 
 
-class EmbeddingUsage(Told):
+class EmbeddingUsage(AnswerShape):
     """Tokens of all texts."""
 
     prompt_tokens: int
     total_tokens: int
 
 
-class EmbeddingList(Told):
+class EmbeddingList(AnswerShape):
     """One vector for each input, in order."""
 
     object: Literal["list"] = "list"
@@ -49,9 +49,9 @@ class EmbeddingList(Told):
     usage: EmbeddingUsage
 
 
-def embed_request(asked: EmbeddingRequest) -> inference_pb2.EmbedRequest:
+def embed_request(body: EmbeddingRequest) -> inference_pb2.EmbedRequest:
     """What the core is asked: of a text that is too long the beginning counts, as in Ollama. Raises InvalidRequest."""
-    given = asked.input
+    given = body.input
     single = isinstance(given, str) or (bool(given) and isinstance(given[0], int))
     texts: Sequence[Any] = [given] if single else given
     if not 1 <= len(texts) <= MAX_INPUTS:
@@ -59,21 +59,21 @@ def embed_request(asked: EmbeddingRequest) -> inference_pb2.EmbedRequest:
     if not all(texts):
         raise InvalidRequest("input has an empty text; give at least one character, or one token id")
     return inference_pb2.EmbedRequest(
-        model=asked.model,
+        model=body.model,
         texts=[text for text in texts if isinstance(text, str)],
         token_texts=[inference_pb2.TokenIds(ids=ids) for ids in texts if not isinstance(ids, str)],
         normalize=True,
         truncate=True,
-        dimensions=asked.dimensions or 0,
+        dimensions=body.dimensions or 0,
     )
 
 
-def embedding_list(asked: EmbeddingRequest, answer: inference_pb2.EmbedResponse) -> AsyncGenerator[bytes, None]:
+def embedding_list(body: EmbeddingRequest, answer: inference_pb2.EmbedResponse) -> AsyncGenerator[bytes, None]:
     """The body of an EmbeddingList, in pieces."""
-    pack = _packed if asked.encoding_format == "base64" else list[float]
+    pack = _packed if body.encoding_format == "base64" else list[float]
     rest = EmbeddingList(
         data=[],
-        model=asked.model,
+        model=body.model,
         usage=EmbeddingUsage(prompt_tokens=answer.prompt_tokens, total_tokens=answer.prompt_tokens),
     )
     head, tail = rest.model_dump_json().encode().split(b"[]", 1)

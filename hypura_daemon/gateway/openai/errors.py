@@ -6,15 +6,15 @@ from starlette.responses import Response
 
 from hypura_daemon.errors import PromptTooLong
 from hypura_daemon.gateway.errors import http_status, message_of
-from hypura_daemon.gateway.shapes import Told
+from hypura_daemon.gateway.shapes import AnswerShape
 
 ErrorType = Literal["invalid_request_error", "authentication_error", "not_found_error", "api_error"]
 CONTEXT_LENGTH_EXCEEDED = "context_length_exceeded"
 _TYPES: dict[int, ErrorType] = {401: "authentication_error", 404: "not_found_error"}
 
 
-class ErrorDetail(Told):
-    """What was wrong; code is for programs."""
+class ErrorDetail(AnswerShape):
+    """What went wrong; code is for programs."""
 
     message: str
     type: ErrorType
@@ -22,20 +22,20 @@ class ErrorDetail(Told):
     code: str | None = None
 
 
-class ErrorBody(Told):
+class ErrorBody(AnswerShape):
     """A whole body."""
 
     error: ErrorDetail
 
 
 def error_body(status: int, message: str, code: str | None = None) -> bytes:
-    """The JSON of an error that leaves with this status."""
+    """The JSON of an error with this status."""
     kind = _TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
     return ErrorBody(error=ErrorDetail(message=message, type=kind, code=code)).ascii_json().encode()
 
 
-def words_of(error: Exception) -> tuple[str, str | None]:
-    """Message and code. Programs for coding know by them that they must shorten the conversation."""
+def message_and_code(error: Exception) -> tuple[str, str | None]:
+    """Message and code. Coding agents know by them that they must shorten the conversation."""
     if not isinstance(error, PromptTooLong):
         return message_of(error), None
     if not error.context_tokens:
@@ -49,9 +49,9 @@ def words_of(error: Exception) -> tuple[str, str | None]:
 
 def error_event(error: Exception) -> bytes:
     """The last piece of a stream that breaks off; OpenAI's clients raise it."""
-    return b"data: " + error_body(http_status(error), *words_of(error)) + b"\n\n"
+    return b"data: " + error_body(http_status(error), *message_and_code(error)) + b"\n\n"
 
 
 def not_found(message: str) -> Response:
-    """A 404 for something that is no model."""
+    """A 404 for something other than a model."""
     return Response(error_body(404, message), status_code=404, media_type="application/json")

@@ -23,7 +23,7 @@ from hypura_daemon.gateway.requests import (
     known_role,
     token_limit,
 )
-from hypura_daemon.gateway.shapes import Asked
+from hypura_daemon.gateway.shapes import RequestShape
 
 _MEDIA = ("image", "audio", "video", "file")
 """What these parts say cannot be left out without a wrong answer."""
@@ -36,7 +36,7 @@ _SEEDS = 1 << 32
 _log = structlog.get_logger()
 
 
-class Part(Asked):
+class Part(RequestShape):
     """A part of a message; only text is taken."""
 
     type: str = "text"
@@ -68,7 +68,7 @@ def _text_of(part: Part, where: str) -> str | None:
     return text
 
 
-class Schema(Asked):
+class Schema(RequestShape):
     """A named JSON schema."""
 
     model_config = ConfigDict(populate_by_name=True)
@@ -84,7 +84,7 @@ class Format(Schema):
     json_schema: Schema | None = None
 
 
-class Reasoning(Asked):
+class Reasoning(RequestShape):
     """How to think, in the form of the responses API."""
 
     effort: str | None = None
@@ -119,13 +119,13 @@ TokenId = Annotated[int, Field(ge=0, lt=1 << 32)]
 Stops = str | list[str]
 
 
-class ContextOptions(Asked):
+class ContextOptions(RequestShape):
     """What of Ollama's options counts here."""
 
     num_ctx: int | None = None
 
 
-class SamplingFields(Asked):
+class SamplingFields(RequestShape):
     """The fields that chat and plain completions share; top_k, min_p, repeat_penalty, num_ctx and options are not
     OpenAI's own.
     """
@@ -180,21 +180,21 @@ def _biases(given: dict[str, float]) -> dict[int, float]:
     return biases
 
 
-class CalledFunction(Asked):
+class CalledFunction(RequestShape):
     """A function that the assistant called; its arguments are JSON text, or the object itself."""
 
     name: str
     arguments: str | dict[str, Any] | None = None
 
 
-class CustomCall(Asked):
+class CustomCall(RequestShape):
     """A call of a tool that takes text."""
 
     name: str
     input: str = ""
 
 
-class Call(Asked):
+class Call(RequestShape):
     """A call that the assistant made."""
 
     id: str | None = None
@@ -210,7 +210,7 @@ class Call(Asked):
         return None
 
 
-class Message(Asked):
+class Message(RequestShape):
     """A message of the conversation."""
 
     role: str
@@ -222,7 +222,7 @@ class Message(Asked):
     tool_call_id: str | None = None
 
 
-class StreamOptions(Asked):
+class StreamOptions(RequestShape):
     """What a stream tells beside the answer."""
 
     include_usage: bool | None = None
@@ -251,33 +251,33 @@ class ChatCompletionRequest(SamplingFields, OfferedTools):
         return bool(self.stream_options and self.stream_options.include_usage)
 
 
-def chat_requests(asked: ChatCompletionRequest) -> list[ChatRequest]:
+def chat_requests(body: ChatCompletionRequest) -> list[ChatRequest]:
     """One request for each of the n answers. Raises InvalidRequest."""
-    if asked.functions:
+    if body.functions:
         raise InvalidRequest("functions is the old form of tools and not supported; give tools")
-    if any(kind != "text" for kind in asked.modalities or ()):
-        raise InvalidRequest(f"modalities is {asked.modalities}; hypura answers in text alone")
-    if asked.top_logprobs and not asked.logprobs:
+    if any(kind != "text" for kind in body.modalities or ()):
+        raise InvalidRequest(f"modalities is {body.modalities}; hypura answers in text alone")
+    if body.top_logprobs and not body.logprobs:
         raise InvalidRequest("top_logprobs needs logprobs to be true")
-    effort = asked.reasoning_effort or (asked.reasoning.effort if asked.reasoning else None)
-    think, level = thinking(effort, asked.reasoning.enabled if asked.reasoning else None)
-    tools, tool_choice = asked.offer()
+    effort = body.reasoning_effort or (body.reasoning.effort if body.reasoning else None)
+    think, level = thinking(effort, body.reasoning.enabled if body.reasoning else None)
+    tools, tool_choice = body.offer()
     request = ChatRequest(
-        model=asked.model,
-        messages=chat_messages(asked.messages),
+        model=body.model,
+        messages=chat_messages(body.messages),
         tools=tools,
         tool_choice=tool_choice,
         think=think,
         think_level=level,
-        use=asked.use(),
+        use=body.use(),
         limits=inference_pb2.Limits(
-            max_tokens=token_limit(asked.max_completion_tokens, asked.max_tokens),
-            stop=asked.stops(),
-            json_schema=schema_json(asked.response_format, "response_format"),
-            top_logprobs=(asked.top_logprobs or 0) if asked.logprobs else NO_LOGPROBS,
+            max_tokens=token_limit(body.max_completion_tokens, body.max_tokens),
+            stop=body.stops(),
+            json_schema=schema_json(body.response_format, "response_format"),
+            top_logprobs=(body.top_logprobs or 0) if body.logprobs else NO_LOGPROBS,
         ),
     )
-    return [replace(request, sampling=asked.sampling(answer)) for answer in range(asked.n or 1)]
+    return [replace(request, sampling=body.sampling(answer)) for answer in range(body.n or 1)]
 
 
 def chat_messages(messages: list[Message]) -> list[ChatMessage]:

@@ -29,49 +29,49 @@ from hypura_daemon.gateway.openai.embeddings import EmbeddingList, EmbeddingRequ
 from hypura_daemon.gateway.openai.requests import ChatCompletionRequest, chat_requests
 from hypura_daemon.gateway.openai.responses.routes import ResponseMemory, Responses
 from hypura_daemon.gateway.openai.stream import ChatCompletionChunk, ChatStream, pieces, streaming
-from hypura_daemon.gateway.shapes import told
+from hypura_daemon.gateway.shapes import json_response
 from hypura_daemon.system.threads import FILES
 
 
 async def chat_completions(core: Core, request: Request) -> Response:
     """Answers a conversation."""
-    asked = await parsed(request, ChatCompletionRequest)
-    makers = [partial(core.inference.chat, chat) for chat in await converted(request, chat_requests, asked)]
-    identity = new_identity("chatcmpl-", asked.model)
-    one_call = asked.parallel_tool_calls is False
-    if asked.stream:
-        writer = ChatStream(identity, len(makers), usage=asked.usage_wanted, one_call=one_call)
+    body = await parsed(request, ChatCompletionRequest)
+    makers = [partial(core.inference.chat, chat) for chat in await converted(request, chat_requests, body)]
+    identity = new_identity("chatcmpl-", body.model)
+    one_call = body.parallel_tool_calls is False
+    if body.stream:
+        writer = ChatStream(identity, len(makers), usage=body.usage_wanted, one_call=one_call)
         return await streaming(request, pieces(writer, makers))
     answers = await unless_gone(request, gathered(makers, one_call=one_call))
-    return told(chat_completion(identity, answers, logprobs=bool(asked.logprobs)))
+    return json_response(chat_completion(identity, answers, logprobs=bool(body.logprobs)))
 
 
 async def completions(core: Core, request: Request) -> Response:
     """Continues prompts."""
-    asked = await parsed(request, CompletionRequest)
-    makers = [partial(core.inference.generate, one) for one in await converted(request, completion_requests, asked)]
-    identity = new_identity("cmpl-", asked.model)
-    if asked.stream:
-        return await streaming(request, pieces(CompletionStream(identity, asked), makers))
-    return told(completion(identity, asked, await unless_gone(request, gathered(makers))))
+    body = await parsed(request, CompletionRequest)
+    makers = [partial(core.inference.generate, one) for one in await converted(request, completion_requests, body)]
+    identity = new_identity("cmpl-", body.model)
+    if body.stream:
+        return await streaming(request, pieces(CompletionStream(identity, body), makers))
+    return json_response(completion(identity, body, await unless_gone(request, gathered(makers))))
 
 
 async def embeddings(core: Core, request: Request) -> Response:
     """Turns texts into vectors."""
-    asked = await parsed(request, EmbeddingRequest)
-    answer = await unless_gone(request, core.inference.embed(await converted(request, embed_request, asked)))
-    return await streamed(request, embedding_list(asked, answer), "application/json", lambda error: b"")
+    body = await parsed(request, EmbeddingRequest)
+    answer = await unless_gone(request, core.inference.embed(await converted(request, embed_request, body)))
+    return await streamed(request, embedding_list(body, answer), "application/json", lambda error: b"")
 
 
 async def models(core: Core, request: Request) -> Response:
     """Lists the models."""
-    return await FILES(lambda: told(model_list(core.registry.list())), key="/")
+    return await FILES(lambda: json_response(model_list(core.registry.list())), key="/")
 
 
 async def model(core: Core, request: Request) -> Response:
     """Tells of one model; its name may have slashes and a colon."""
     name = request.path_params["id"]
-    return told(model_object(await FILES(core.registry.summary, name, key=name)))
+    return json_response(model_object(await FILES(core.registry.summary, name, key=name)))
 
 
 ENDPOINTS = (

@@ -23,7 +23,7 @@ from hypura_daemon.gateway.openai.answers import (
     usage_of,
 )
 from hypura_daemon.gateway.openai.errors import error_event
-from hypura_daemon.gateway.shapes import Told
+from hypura_daemon.gateway.shapes import AnswerShape
 
 SSE = "text/event-stream"
 _DONE = b"data: [DONE]\n\n"
@@ -85,7 +85,7 @@ class DeltaCall(ToolCall):
     index: int
 
 
-class Delta(Told):
+class Delta(AnswerShape):
     """What is new; empty in the last chunk of an answer."""
 
     role: Literal["assistant"] | None = None
@@ -95,7 +95,7 @@ class Delta(Told):
     tool_calls: list[DeltaCall] | None = None
 
 
-class ChunkChoice(Told):
+class ChunkChoice(AnswerShape):
     """What is new in one of n answers."""
 
     index: int
@@ -104,7 +104,7 @@ class ChunkChoice(Told):
     finish_reason: Finish | None
 
 
-class ChatCompletionChunk(Told):
+class ChatCompletionChunk(AnswerShape):
     """A piece of a stream; the last one has no choices but the usage, if that was asked for."""
 
     id: str

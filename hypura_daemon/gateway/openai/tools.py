@@ -11,7 +11,7 @@ import structlog
 from pydantic import Field
 
 from hypura_daemon.errors import InvalidRequest
-from hypura_daemon.gateway.shapes import Asked
+from hypura_daemon.gateway.shapes import RequestShape
 
 WORDS = ("auto", "none", "required")
 _ALIASES = {"any": "required"}  # Mistral's word.
@@ -19,7 +19,7 @@ _ALIASES = {"any": "required"}  # Mistral's word.
 _log = structlog.get_logger()
 
 
-class Function(Asked):
+class Function(RequestShape):
     """A function's description; namespace: of the group that it came in, empty for none. own_name: what it is called
     there, where the model is told another name since that is taken.
     """
@@ -32,7 +32,7 @@ class Function(Asked):
     own_name: str = Field(default="", exclude=True)
 
 
-class Tool(Asked):
+class Tool(RequestShape):
     """A tool on offer, or a namespace: functions in a group that has a name."""
 
     type: str = "function"
@@ -56,20 +56,20 @@ class Tool(Asked):
             yield given.model_copy(update={"namespace": namespace})
 
 
-class Named(Asked):
+class Named(RequestShape):
     """The name of a function."""
 
     name: str | None = None
 
 
-class Allowed(Asked):
+class Allowed(RequestShape):
     """The tools that may be called, out of those on offer."""
 
     mode: str = "auto"
     tools: list[Tool] = Field(default_factory=list)
 
 
-class Choice(Asked):
+class Choice(RequestShape):
     """A choice that is more than a word."""
 
     type: str = "function"
@@ -80,7 +80,7 @@ class Choice(Asked):
     tools: list[Tool] | None = None
 
 
-class OfferedTools(Asked):
+class OfferedTools(RequestShape):
     """The fields of a request that concern tools."""
 
     tools: list[Tool] | None = None

@@ -10,11 +10,11 @@ from pydantic import ValidationError
 
 from hypura_daemon.gateway.app import ENDPOINTS
 from hypura_daemon.gateway.openapi import document
-from hypura_daemon.gateway.shapes import Asked
+from hypura_daemon.gateway.shapes import RequestShape
 from tests.daemon.gateway.scripted import serving
 
 
-def shapes(of: type[Asked] = Asked) -> Iterator[type[Asked]]:
+def shapes(of: type[RequestShape] = RequestShape) -> Iterator[type[RequestShape]]:
     for shape in of.__subclasses__():
         yield shape
         yield from shapes(shape)
@@ -34,7 +34,7 @@ OPTIONAL = sorted(
 @pytest.mark.parametrize(
     ("shape", "name"), OPTIONAL, ids=[f"{shape.__module__}.{shape.__name__}.{name}" for shape, name in OPTIONAL]
 )
-def test_every_field_that_may_be_left_out_may_be_null(shape: type[Asked], name: str) -> None:
+def test_every_field_that_may_be_left_out_may_be_null(shape: type[RequestShape], name: str) -> None:
     try:
         shape.model_validate({name: None})
     except ValidationError as error:

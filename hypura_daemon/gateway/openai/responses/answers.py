@@ -7,12 +7,12 @@ from hypura_daemon.gateway.answer import Answer
 from hypura_daemon.gateway.openai.answers import Identity, TokenLogprob
 from hypura_daemon.gateway.openai.responses.requests import ResponseRequest
 from hypura_daemon.gateway.requests import called
-from hypura_daemon.gateway.shapes import WHEN_SAID, Told
+from hypura_daemon.gateway.shapes import OMIT_NONE, AnswerShape
 
 Status = Literal["in_progress", "completed", "incomplete", "failed"]
 
 
-class OutputText(Told):
+class OutputText(AnswerShape):
     """A text of a message."""
 
     type: Literal["output_text"] = "output_text"
@@ -21,7 +21,7 @@ class OutputText(Told):
     logprobs: list[TokenLogprob] = []  # noqa: RUF012
 
 
-class MessageItem(Told):
+class MessageItem(AnswerShape):
     """What the model says."""
 
     id: str
@@ -31,24 +31,24 @@ class MessageItem(Told):
     content: list[OutputText] = []  # noqa: RUF012
 
 
-class ThoughtText(Told):
+class ThoughtText(AnswerShape):
     """A text of the reasoning, as it is or in the place of a summary."""
 
     type: Literal["reasoning_text", "summary_text"]
     text: str = ""
 
 
-class ReasoningItem(Told):
+class ReasoningItem(AnswerShape):
     """What the model thinks; clients that ask for a summary get all of it as the summary."""
 
     id: str
     type: Literal["reasoning"] = "reasoning"
     status: Status = "in_progress"
     summary: list[ThoughtText] = []  # noqa: RUF012
-    content: Annotated[list[ThoughtText] | None, WHEN_SAID] = None
+    content: Annotated[list[ThoughtText] | None, OMIT_NONE] = None
 
 
-class CallItem(Told):
+class CallItem(AnswerShape):
     """A function that the model wants called."""
 
     id: str
@@ -57,26 +57,26 @@ class CallItem(Told):
     call_id: str
     name: str
     arguments: str = ""
-    namespace: Annotated[str | None, WHEN_SAID] = None
+    namespace: Annotated[str | None, OMIT_NONE] = None
 
 
 Item = MessageItem | ReasoningItem | CallItem
 
 
-class InputDetails(Told):
+class InputDetails(AnswerShape):
     """cached_tokens were still there from an earlier request."""
 
     cached_tokens: int
     cache_write_tokens: int = 0
 
 
-class OutputDetails(Told):
+class OutputDetails(AnswerShape):
     """reasoning_tokens went into thinking."""
 
     reasoning_tokens: int
 
 
-class ResponseUsage(Told):
+class ResponseUsage(AnswerShape):
     """What the response cost."""
 
     input_tokens: int
@@ -86,20 +86,20 @@ class ResponseUsage(Told):
     total_tokens: int
 
 
-class ResponseFailure(Told):
+class ResponseFailure(AnswerShape):
     """Why there is no whole answer."""
 
     code: str
     message: str
 
 
-class Incomplete(Told):
+class Incomplete(AnswerShape):
     """Which limit ended the answer."""
 
     reason: Literal["max_output_tokens"] = "max_output_tokens"
 
 
-class ResponseObject(Told):
+class ResponseObject(AnswerShape):
     """A response, with what was asked for."""
 
     id: str
@@ -129,7 +129,7 @@ class ResponseObject(Told):
     user: str | None = None
 
 
-class DeletedResponse(Told):
+class DeletedResponse(AnswerShape):
     """That a response was forgotten."""
 
     id: str
@@ -139,42 +139,42 @@ class DeletedResponse(Told):
 
 def response_object(
     identity: Identity,
-    asked: ResponseRequest,
+    body: ResponseRequest,
     output: list[Item],
     status: Status,
     answer: Answer | None = None,
     failure: ResponseFailure | None = None,
 ) -> ResponseObject:
     """The object; with an answer it has ended."""
-    form = asked.text.format if asked.text else None
-    choice = asked.tool_choice
+    form = body.text.format if body.text else None
+    choice = body.tool_choice
     return ResponseObject(
         id=identity.id,
         created_at=identity.created,
         status=status,
         error=failure,
         incomplete_details=Incomplete() if status == "incomplete" else None,
-        instructions=asked.instructions,
-        max_output_tokens=asked.max_output_tokens,
-        metadata=asked.metadata or {},
+        instructions=body.instructions,
+        max_output_tokens=body.max_output_tokens,
+        metadata=body.metadata or {},
         model=identity.model,
         output=output,
-        parallel_tool_calls=asked.parallel_tool_calls is not False,
-        previous_response_id=asked.previous_response_id,
+        parallel_tool_calls=body.parallel_tool_calls is not False,
+        previous_response_id=body.previous_response_id,
         reasoning={
-            "effort": asked.reasoning.effort if asked.reasoning else None,
-            "summary": asked.reasoning.summary if asked.reasoning else None,
+            "effort": body.reasoning.effort if body.reasoning else None,
+            "summary": body.reasoning.summary if body.reasoning else None,
         },
-        store=asked.store is not False,
-        temperature=1.0 if asked.temperature is None else asked.temperature,
+        store=body.store is not False,
+        temperature=1.0 if body.temperature is None else body.temperature,
         text={"format": form.model_dump(by_alias=True, exclude_none=True) if form else {"type": "text"}},
         tool_choice=choice if isinstance(choice, str) else choice.model_dump(exclude_none=True) if choice else "auto",
-        tools=[_tool(function.model_dump()) for function in asked.offered()],
-        top_logprobs=asked.top_logprobs or 0,
-        top_p=1.0 if asked.top_p is None else asked.top_p,
-        truncation="auto" if asked.truncation == "auto" else "disabled",
+        tools=[_tool(function.model_dump()) for function in body.offered()],
+        top_logprobs=body.top_logprobs or 0,
+        top_p=1.0 if body.top_p is None else body.top_p,
+        truncation="auto" if body.truncation == "auto" else "disabled",
         usage=_usage(answer) if answer else None,
-        user=asked.user,
+        user=body.user,
     )
 
 

@@ -21,14 +21,14 @@ from hypura_daemon.gateway.openai.requests import (
 )
 from hypura_daemon.gateway.openai.tools import OfferedTools
 from hypura_daemon.gateway.requests import NO_LOGPROBS, Share, Temperature, TokenLimit, called, known_role, token_limit
-from hypura_daemon.gateway.shapes import Asked
+from hypura_daemon.gateway.shapes import RequestShape
 
 LOGPROBS_WANTED = "message.output_text.logprobs"
 
 _log = structlog.get_logger()
 
 
-class Item(Asked):
+class Item(RequestShape):
     """A message, a call, the result of a call, or reasoning, all given back as they came.
 
     `input` is what a custom tool was called with, `action` what the local shell was.
@@ -56,7 +56,7 @@ class Item(Asked):
         return called(self.call_id, name, self.arguments or self.action or "{}")
 
 
-class TextConfig(Asked):
+class TextConfig(RequestShape):
     """The form of the answer."""
 
     format: Format | None = None
@@ -86,30 +86,30 @@ class ResponseRequest(OfferedTools):
     prompt: Any = None
 
 
-def response_request(asked: ResponseRequest, conversation: Sequence[ChatMessage]) -> ChatRequest:
+def response_request(body: ResponseRequest, conversation: Sequence[ChatMessage]) -> ChatRequest:
     """What the core is asked; the conversation is without the instructions. Raises InvalidRequest."""
     for name in ("background", "conversation", "prompt"):
-        if getattr(asked, name):
+        if getattr(body, name):
             raise InvalidRequest(f"{name} is not supported; send the whole input, or previous_response_id")
-    think, level = thinking(asked.reasoning.effort if asked.reasoning else None)
-    tools, tool_choice = asked.offer()
-    logprobs = asked.top_logprobs if LOGPROBS_WANTED not in (asked.include or ()) else asked.top_logprobs or 0
+    think, level = thinking(body.reasoning.effort if body.reasoning else None)
+    tools, tool_choice = body.offer()
+    logprobs = body.top_logprobs if LOGPROBS_WANTED not in (body.include or ()) else body.top_logprobs or 0
     return ChatRequest(
-        model=asked.model,
-        messages=_instructed(asked.instructions, conversation),
+        model=body.model,
+        messages=_instructed(body.instructions, conversation),
         tools=tools,
         tool_choice=tool_choice,
         think=think,
         think_level=level,
         sampling=inference_pb2.Sampling(
-            temperature=1.0 if asked.temperature is None else asked.temperature,
-            top_p=1.0 if asked.top_p is None else asked.top_p,
+            temperature=1.0 if body.temperature is None else body.temperature,
+            top_p=1.0 if body.top_p is None else body.top_p,
         ),
         limits=inference_pb2.Limits(
-            max_tokens=token_limit(asked.max_output_tokens),
-            json_schema=schema_json(asked.text.format if asked.text else None, "text.format"),
+            max_tokens=token_limit(body.max_output_tokens),
+            json_schema=schema_json(body.text.format if body.text else None, "text.format"),
             top_logprobs=NO_LOGPROBS if logprobs is None else logprobs,
-            truncate=asked.truncation == "auto",
+            truncate=body.truncation == "auto",
         ),
     )
 

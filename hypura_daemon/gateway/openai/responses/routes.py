@@ -16,12 +16,12 @@ from hypura_daemon.gateway.endpoint import ANSWER_ERRORS, Core, Endpoint
 from hypura_daemon.gateway.http.bodies import converted, parsed
 from hypura_daemon.gateway.http.streams import unless_gone, written
 from hypura_daemon.gateway.openai.answers import new_identity
-from hypura_daemon.gateway.openai.errors import not_found, words_of
+from hypura_daemon.gateway.openai.errors import message_and_code, not_found
 from hypura_daemon.gateway.openai.responses.answers import DeletedResponse, ResponseObject, answer_message
 from hypura_daemon.gateway.openai.responses.requests import ResponseRequest, input_messages, response_request
 from hypura_daemon.gateway.openai.responses.stream import ResponseEvent, ResponseStream, whole
 from hypura_daemon.gateway.openai.stream import streaming
-from hypura_daemon.gateway.shapes import told
+from hypura_daemon.gateway.shapes import json_response
 
 MAX_RESPONSES = 1000
 MAX_BYTES = 64 << 20
@@ -78,19 +78,19 @@ class Responses:
 
     async def create(self, core: Core, request: Request) -> Response:
         """Answers."""
-        asked = await parsed(request, ResponseRequest)
-        said = await converted(request, input_messages, asked.input)
-        conversation = [*self._before(asked.previous_response_id), *said]
-        chat = await converted(request, response_request, asked, conversation)
-        stream = ResponseStream(new_identity("resp_", asked.model), asked)
-        if asked.stream:
-            return await streaming(request, self._events(stream, core, chat, asked, conversation))
+        body = await parsed(request, ResponseRequest)
+        said = await converted(request, input_messages, body.input)
+        conversation = [*self._before(body.previous_response_id), *said]
+        chat = await converted(request, response_request, body, conversation)
+        stream = ResponseStream(new_identity("resp_", body.model), body)
+        if body.stream:
+            return await streaming(request, self._events(stream, core, chat, body, conversation))
         [answer] = await unless_gone(
-            request, gathered([partial(core.inference.chat, chat)], one_call=asked.parallel_tool_calls is False)
+            request, gathered([partial(core.inference.chat, chat)], one_call=body.parallel_tool_calls is False)
         )
         response = whole(stream, answer)
-        self._keep(stream, asked, conversation)
-        return told(response)
+        self._keep(stream, body, conversation)
+        return json_response(response)
 
     async def retrieve(self, core: Core, request: Request) -> Response:
         """Gives a remembered response again."""
@@ -104,7 +104,7 @@ class Responses:
         response_id = request.path_params["id"]
         if not self._memory.forget(response_id):
             return not_found(_unknown(response_id))
-        return told(DeletedResponse(id=response_id))
+        return json_response(DeletedResponse(id=response_id))
 
     def endpoints(self) -> tuple[Endpoint, ...]:
         """What to mount."""
@@ -142,12 +142,12 @@ class Responses:
         stream: ResponseStream,
         core: Core,
         chat: ChatRequest,
-        asked: ResponseRequest,
+        body: ResponseRequest,
         conversation: Sequence[ChatMessage],
     ) -> AsyncGenerator[bytes, None]:
         def end() -> bytes:
             last = stream.end()
-            self._keep(stream, asked, conversation)
+            self._keep(stream, body, conversation)
             return last
 
         pieces = written(core.inference.chat(chat), lambda _: stream.begin(), stream.add, end)
@@ -158,7 +158,7 @@ class Responses:
         except HypuraError as error:
             if not stream.begun:
                 raise
-            message, code = words_of(error)
+            message, code = message_and_code(error)
             yield stream.fail(code or "server_error", message)
 
     def _before(self, previous: str | None) -> tuple[ChatMessage, ...]:
@@ -169,11 +169,11 @@ class Responses:
             raise InvalidRequest(f"previous_response_id: {_unknown(previous)}; send the whole conversation as input")
         return remembered.messages
 
-    def _keep(self, stream: ResponseStream, asked: ResponseRequest, conversation: Sequence[ChatMessage]) -> None:
-        if asked.store is not False:
+    def _keep(self, stream: ResponseStream, body: ResponseRequest, conversation: Sequence[ChatMessage]) -> None:
+        if body.store is not False:
             messages = (*conversation, answer_message(stream.answer))
-            body = stream.response.model_dump_json().encode()
-            self._memory.keep(stream.response.id, Remembered(messages, body))
+            text = stream.response.model_dump_json().encode()
+            self._memory.keep(stream.response.id, Remembered(messages, text))
 
 
 def _unknown(response_id: str) -> str:

@@ -31,10 +31,10 @@ from hypura_daemon.gateway.openai.responses.answers import (
 )
 from hypura_daemon.gateway.openai.responses.requests import ResponseRequest
 from hypura_daemon.gateway.openai.stream import progress
-from hypura_daemon.gateway.shapes import Told
+from hypura_daemon.gateway.shapes import AnswerShape
 
 
-class ResponseEvent(Told):
+class ResponseEvent(AnswerShape):
     """An event of the stream; its type says which other fields it has."""
 
     model_config = ConfigDict(extra="allow")
@@ -46,16 +46,16 @@ class ResponseEvent(Told):
 class ResponseStream:
     """Writes the events, and holds the response that they have told of."""
 
-    def __init__(self, identity: Identity, asked: ResponseRequest) -> None:
+    def __init__(self, identity: Identity, body: ResponseRequest) -> None:
         self._identity = identity
-        self._asked = asked
-        self._summarized = bool(asked.reasoning and asked.reasoning.summary)
-        self._offered = {function.name: function for function in asked.offered()}
+        self._body = body
+        self._summarized = bool(body.reasoning and body.reasoning.summary)
+        self._offered = {function.name: function for function in body.offered()}
         self._number = 0
         self._output: list[Item] = []
         self._open: MessageItem | ReasoningItem | None = None
-        self.answer = Answer(one_call=asked.parallel_tool_calls is False)
-        self.response = response_object(identity, asked, [], "in_progress")
+        self.answer = Answer(one_call=body.parallel_tool_calls is False)
+        self.response = response_object(identity, body, [], "in_progress")
 
     @property
     def begun(self) -> bool:
@@ -88,7 +88,7 @@ class ResponseStream:
 
     def _end(self, status: Status, failure: ResponseFailure | None = None) -> bytes:
         answer = None if failure else self.answer
-        self.response = response_object(self._identity, self._asked, self._output, status, answer, failure)
+        self.response = response_object(self._identity, self._body, self._output, status, answer, failure)
         return self._response(status)
 
     def _think(self, text: str) -> bytes:
