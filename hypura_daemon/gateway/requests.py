@@ -35,7 +35,7 @@ def token_limit(*given: int | None) -> int | None:
 
 
 def known_role(role: str) -> str:
-    """The role by the name that templates know; an unknown one becomes user, since few templates take a second system."""
+    """The role as templates know it; an unknown one becomes user, since few templates take a second system message."""
     known = _ALIASES.get(role.lower(), role.lower())
     if known in _ROLES:
         return known

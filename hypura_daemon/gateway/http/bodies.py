@@ -1,6 +1,6 @@
 """Request bodies: read whole up to a bound, then checked against their shape.
 
-pieces ─► unpacked (gzip, zstd) ─► counted, within what all bodies may take together ─► read in a thread ─► shape
+pieces ─► decompressed ─► counted, within what all bodies may take together ─► parsed in a thread ─► shape
 """
 
 import asyncio
@@ -30,11 +30,11 @@ from hypura_daemon.system.threads import REQUESTS
 STALL_SECONDS = 60.0
 ROOM_SECONDS = 10.0
 ROOM_TIMES = 4
-"""Memory for all bodies together, in bodies of the largest size."""
+"""Memory for all bodies together, as a multiple of the largest body."""
 FREE_BYTES = 1 << 18
-"""So much of every request is not counted against the room of all: small ones are served whatever large ones do."""
+"""Of each request, not counted against the room of all: small requests are served whatever large ones take."""
 LARGE_BYTES = 1 << 14
-"""Bodies from this size on are read in a thread."""
+"""Bodies of at least this size are parsed in a thread."""
 _SHARE = "hypura.body"
 
 Shape = TypeVar("Shape", bound=BaseModel)
@@ -42,13 +42,13 @@ T = TypeVar("T")
 
 
 class Bodies:
-    """The layer that keeps the bodies of all requests within bounds, each and together, until its request has ended."""
+    """The layer that bounds request bodies, each and together; a body counts until its request has ended."""
 
     def __init__(self, app: ASGIApp, limit_bytes: int) -> None:
         self._app = app
         self._limit_bytes = limit_bytes
-        made_bytes = MAX_CONTAINERS * CONTAINER_BYTES + MAX_KEYS * KEY_BYTES + MAX_VALUES * VALUE_BYTES
-        self._room = Room(ROOM_TIMES * limit_bytes + made_bytes)
+        values_bytes = MAX_CONTAINERS * CONTAINER_BYTES + MAX_KEYS * KEY_BYTES + MAX_VALUES * VALUE_BYTES
+        self._room = Room(ROOM_TIMES * limit_bytes + values_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         share = scope[_SHARE] = Share(self._room, self._limit_bytes)
@@ -59,7 +59,7 @@ class Bodies:
 
 
 class Room:
-    """Memory for bodies, and for what is made of them."""
+    """Memory for all bodies and the values parsed from them."""
 
     def __init__(self, capacity_bytes: int) -> None:
         self.capacity_bytes = capacity_bytes
@@ -67,7 +67,7 @@ class Room:
         self._freed = asyncio.Event()
 
     async def take(self, size_bytes: int) -> None:
-        """Wait until there is so much. Raises ServerBusy."""
+        """Take so much as soon as it is free. Raises ServerBusy."""
         try:
             async with asyncio.timeout(ROOM_SECONDS):
                 while self.taken_bytes + size_bytes > self.capacity_bytes:
@@ -79,14 +79,14 @@ class Room:
         self.taken_bytes += size_bytes
 
     def give_back(self, size_bytes: int) -> None:
-        """Let others have it."""
+        """Free so much."""
         self.taken_bytes -= size_bytes
         self._freed.set()
         self._freed = asyncio.Event()
 
 
 class Share:
-    """What one request has of the room."""
+    """One request's part of the room."""
 
     def __init__(self, room: Room, limit_bytes: int) -> None:
         self.limit_bytes = limit_bytes
@@ -95,7 +95,7 @@ class Share:
         self._taken_bytes = 0
 
     async def grow(self, size_bytes: int) -> None:
-        """Have so much in all. Raises ServerBusy, BodyTooLarge."""
+        """Take more, up to so much in all. Raises ServerBusy, BodyTooLarge."""
         if size_bytes > self._room.capacity_bytes:
             raise BodyTooLarge(
                 f"the request takes more than {self._room.capacity_bytes} bytes of memory to read; send less"
@@ -106,32 +106,32 @@ class Share:
             self._taken_bytes += wanted_bytes
 
     def give_back(self) -> None:
-        """The request has ended."""
+        """Free all of it: the request has ended."""
         if self._taken_bytes:
             self._room.give_back(self._taken_bytes)
             self._taken_bytes = 0
 
 
 async def parsed(request: Request, shape: type[Shape]) -> Shape:
-    """The body as `shape`, whatever its content type says: curl -d calls JSON a form.
+    """The body as `shape`. Its content type does not matter: curl -d sends JSON as a form.
 
     Raises InvalidRequest, BodyTooLarge, BodyTooSlow, UnsupportedEncoding, ServerBusy, ClientGone.
     """
     share: Share = request.scope[_SHARE]
-    body = await _whole(request, share)
+    body = await _read(request, share)
     share.body_bytes = len(body)
     return await converted(request, shaped, body, shape)
 
 
 async def converted(request: Request, work: Callable[..., T], *arguments: Any) -> T:
-    """What the work makes of a request's body, in a thread when that is large. Raises what it raises, ServerBusy."""
+    """The result of work on a request's body, in a thread where that is large. Raises what it raises, ServerBusy."""
     if request.scope[_SHARE].body_bytes < LARGE_BYTES:
         return work(*arguments)
     return await REQUESTS(work, *arguments)
 
 
 def shaped(body: bytes, shape: type[Shape]) -> Shape:
-    """The same for a body that has been read. Pure."""
+    """The body's JSON as `shape`. Pure; raises InvalidRequest, BodyTooLarge."""
     if not body.strip():
         raise InvalidRequest("missing request body")
     value = read_json(body)
@@ -143,12 +143,12 @@ def shaped(body: bytes, shape: type[Shape]) -> Shape:
         raise InvalidRequest(_explained(error, value)) from error
 
 
-async def _whole(request: Request, share: Share) -> bytes:
-    """The body, unpacked and counted."""
+async def _read(request: Request, share: Share) -> bytes:
+    """The body, decompressed and counted."""
     too_large = BodyTooLarge(f"the request body has more than {share.limit_bytes} bytes; send less")
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and (len(announced) > 18 or int(announced) > share.limit_bytes):
-        raise too_large  # Before it is sent: a client that waits to be asked for it would wait for ever.
+        raise too_large  # Before the body is sent: a client with Expect: 100-continue would wait for ever.
     body, census = bytearray(), Census()
     encoding = ",".join(request.headers.getlist("content-encoding"))
     async for piece in unpacked(encoding, _pieces(request.stream())):
@@ -161,7 +161,7 @@ async def _whole(request: Request, share: Share) -> bytes:
 
 
 async def _pieces(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """What comes, each piece in time."""
+    """The pieces of the body. Raises BodyTooSlow, ClientGone."""
     stream = aiter(stream)
     while True:
         try:
@@ -170,14 +170,16 @@ async def _pieces(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         except ClientDisconnect as error:
             raise ClientGone from error
         except TimeoutError as error:
-            raise BodyTooSlow(f"the rest of the request body has not come for {STALL_SECONDS:g} seconds") from error
+            raise BodyTooSlow(
+                f"no more of the request body has arrived for {STALL_SECONDS:g} seconds; send it again"
+            ) from error
         if piece is None:
             return
         yield piece
 
 
 def _explained(error: ValidationError, value: dict[str, Any]) -> str:
-    """The first defect, with where it is and what was given."""
+    """The first error, with its place and the value there."""
     detail = error.errors(include_url=False)[0]
     where = _where(detail["loc"], value, missing=detail["type"] == "missing")
     message = detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
@@ -187,7 +189,7 @@ def _explained(error: ValidationError, value: dict[str, Any]) -> str:
 
 
 def _where(location: tuple[int | str, ...], value: Any, *, missing: bool) -> str:
-    """The path of a defect. pydantic also names the members of unions that it tried, which no client has written."""
+    """The path of an error, without the members of unions that pydantic names in it, which no client has written."""
     place: list[str] = []
     for part in location:
         inside: Any = value

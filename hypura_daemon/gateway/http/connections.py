@@ -1,7 +1,7 @@
-"""The gateway's connections: as many as there are places, and none for a client that does not read.
+"""The gateway's connections: their number is bounded, and a client that does not read its answer is disconnected.
 
-served    one that has been silent between requests makes room for a new one
-refused   what comes beyond, for a moment: its request is answered with 503; silent ones go first
+served    up to the number of places; one that is silent between requests is closed to make room for a new one
+refused   any more, for a moment: their request is answered with 503; the oldest of them are closed first
 """
 
 import asyncio
@@ -20,22 +20,23 @@ from hypura_daemon.system.descriptors import Places
 from hypura_daemon.system.tasks import supervised
 
 LEAST_SILENT_SECONDS = 5.0
-"""Between two requests a client may be silent for so long without losing its place to another."""
+"""How long a client may be silent between two requests without losing its place to a new connection."""
 REFUSED_SECONDS = 2.0
-"""For the request of a client that has no place."""
+"""Time for a client without a place to send its request."""
 MAX_REFUSED_BODY_BYTES = 1 << 20
 LEAST_READ_BYTES = 64 << 10
-"""In the time that a client may stop reading: of a large answer that is not yet sent."""
+"""Of an answer that waits to be sent: a client has to read so much in client_stall_seconds."""
 PAUSE_SECONDS = 0.25
-"""After a connection that could not be taken."""
-TELL_SECONDS = 10.0
-_GONE_BEFORE = (errno.ECONNABORTED, errno.EINTR, errno.EPROTO)
+"""After a connection that could not be accepted."""
+LOG_SECONDS = 10.0
+"""Between two log lines about refused connections."""
+_CLOSED_EARLY = (errno.ECONNABORTED, errno.EINTR, errno.EPROTO)
 
 _log = structlog.get_logger()
 
 
 class Connections:
-    """Who has a place. client_stall_seconds: how long a client may leave its answer unread."""
+    """All connections. client_stall_seconds: how long a client may leave its answer unread."""
 
     def __init__(self, places: Places, client_stall_seconds: float) -> None:
         self.client_stall_seconds = client_stall_seconds
@@ -43,55 +44,55 @@ class Connections:
         self._served: set[CountedProtocol] = set()
         self._silent: dict[CountedProtocol, float] = {}  # Since when; the longest first.
         self._refused: dict[CountedProtocol, None] = {}  # The oldest first.
-        self._told_seconds = -TELL_SECONDS
+        self._logged_seconds = -LOG_SECONDS
 
     @property
-    def words(self) -> str:
-        """What is told to one without a place."""
+    def message(self) -> str:
+        """The message to a client without a place."""
         return (
-            f"server busy: {self._places.gateway} connections are open, as many as there may be; close some, or raise "
+            f"server busy: {self._places.gateway} connections are open, as many as are allowed; close some, or raise "
             "HYPURA_CONNECTIONS and the limit of open files (ulimit -n)"
         )
 
     def enter(self, connection: "CountedProtocol") -> bool:
-        """A new connection; whether it has a place."""
+        """Add a new connection; whether it has a place."""
         if len(self._served) >= self._places.gateway:
             self._make_room()
         if len(self._served) < self._places.gateway:
             self._served.add(connection)
             self.silent(connection)
             return True
-        if time.monotonic() - self._told_seconds >= TELL_SECONDS:
-            self._told_seconds = time.monotonic()
+        if time.monotonic() - self._logged_seconds >= LOG_SECONDS:
+            self._logged_seconds = time.monotonic()
             _log.warning("connections to the gateway are refused", open=len(self._served))
         if len(self._refused) >= self._places.refusals:
-            next(iter(self._refused)).send_away()
+            next(iter(self._refused)).close_idle()
         self._refused[connection] = None
         return False
 
     def _make_room(self) -> None:
         longest = next(iter(self._silent), None)
         if longest is not None and time.monotonic() - self._silent[longest] >= LEAST_SILENT_SECONDS:
-            longest.send_away()
+            longest.close_idle()
 
     def leave(self, connection: "CountedProtocol") -> None:
-        """It is closed, or about to be."""
+        """Remove a connection that is closed, or about to be."""
         self._served.discard(connection)
         self._silent.pop(connection, None)
         self._refused.pop(connection, None)
 
     def silent(self, connection: "CountedProtocol") -> None:
-        """It waits for a request."""
+        """A connection waits for a request."""
         if connection in self._served:
             self._silent.pop(connection, None)
             self._silent[connection] = time.monotonic()
 
     def busy(self, connection: "CountedProtocol") -> None:
-        """A request is under way."""
+        """A connection has a request under way."""
         self._silent.pop(connection, None)
 
     async def refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request of a connection without a place, once it is there: a client reads after it has sent."""
+        """Answer one request of a connection without a place, once received: clients read after they have sent."""
         try:
             async with asyncio.timeout(REFUSED_SECONDS):
                 size_bytes, more = 0, True
@@ -100,8 +101,8 @@ class Connections:
                     size_bytes += len(message.get("body", b""))
                     more = message.get("more_body", False)
         except TimeoutError:
-            pass  # it is told all the same
-        answer = refusal(scope["path"], 503, self.words)
+            pass  # The client is answered all the same.
+        answer = refusal(scope["path"], 503, self.message)
         answer.headers["connection"] = "close"
         await answer(scope, receive, send)
 
@@ -115,7 +116,7 @@ class CountedProtocol(BoundedProtocol):
         self._stall: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Somebody connected."""
+        """Connection opened."""
         has_place = self._places.enter(self)
         super().connection_made(transport)
         if not has_place:
@@ -123,18 +124,18 @@ class CountedProtocol(BoundedProtocol):
             self.loop.call_later(REFUSED_SECONDS, self._end_refused)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """It is closed."""
+        """Connection closed."""
         self._places.leave(self)
         self._end_stall()
         super().connection_lost(exc)
 
     def on_headers_complete(self) -> None:
-        """A request is under way."""
+        """Head of a request received."""
         self._places.busy(self)
         super().on_headers_complete()
 
     def on_response_complete(self) -> None:
-        """Its answer is written, though perhaps not sent."""
+        """Answer written, though perhaps not yet sent."""
         super().on_response_complete()
         if not self.pipeline:
             self._places.silent(self)
@@ -142,29 +143,29 @@ class CountedProtocol(BoundedProtocol):
             self._watch_stall()
 
     def pause_writing(self) -> None:
-        """More is written than the client has read."""
+        """The client reads more slowly than the answer is written."""
         super().pause_writing()
         self._watch_stall()
 
     def resume_writing(self) -> None:
-        """It has read most of it."""
+        """The client has read most of what was written."""
         super().resume_writing()
         if not self.transport.is_closing():
             self._end_stall()
 
     def timeout_keep_alive_handler(self) -> None:
-        """It had long enough for its next request, and for reading the answer to the last one."""
+        """Time for the next request is over, and for reading the answer to the last one."""
         if self.transport.get_write_buffer_size():
             self.transport.abort()
         else:
             super().timeout_keep_alive_handler()
 
-    def send_away(self) -> None:
-        """End a connection that waits for nothing but a request; what is under way goes on."""
+    def close_idle(self) -> None:
+        """Close a connection that waits for a request; an answer under way is completed."""
         self._places.leave(self)
         if not self.transport.is_closing():
             if self.app == self._places.refuse and self.cycle is None:
-                body = b'{"error":"' + self._places.words.encode() + b'"}'
+                body = b'{"error":"' + self._places.message.encode() + b'"}'
                 self.transport.write(
                     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nconnection: close\r\n"
                     b"content-length: " + str(len(body)).encode() + b"\r\n\r\n" + body
@@ -172,9 +173,9 @@ class CountedProtocol(BoundedProtocol):
             self.transport.close()
 
     def _end_refused(self) -> None:
-        """It had its time for a request, which is answered if it is here."""
+        """Time for a refused client's request is over; a request that was received is answered."""
         if self.cycle is None or self.cycle.response_complete:
-            self.send_away()
+            self.close_idle()
 
     def _watch_stall(self) -> None:
         self._end_stall()
@@ -182,12 +183,12 @@ class CountedProtocol(BoundedProtocol):
         self._stall = self.loop.call_later(seconds, self._judge_stall, unread_bytes)
 
     def _judge_stall(self, before_bytes: int) -> None:
-        """End it unless it reads; who waits for this answer, and the model it holds, are let go."""
+        """Abort the connection unless its client reads, so that the answer ends and its model is free for others."""
         if before_bytes - self.transport.get_write_buffer_size() >= LEAST_READ_BYTES:
             self._watch_stall()
             return
         _log.warning(
-            "a client does not read its answer and is cut off",
+            "a client does not read its answer; its connection is closed",
             path=self.scope["path"] if self.scope is not None else "",
             seconds=self._places.client_stall_seconds,
         )
@@ -200,9 +201,9 @@ class CountedProtocol(BoundedProtocol):
 
 
 class Acceptor:
-    """Takes connections from a listening socket, as asyncio.Server does; want of descriptors ends nothing.
+    """Accepts connections from a listening socket, as asyncio.Server does, and goes on after a lack of descriptors.
 
-    Seen: at the limit uvloop's server closes its listening socket for good, and asyncio's reports each attempt.
+    Seen: at the limit uvloop's server closes its listening socket for good, and asyncio's logs each attempt.
     """
 
     def __init__(self, listener: socket.socket, make_protocol: Callable[[], asyncio.Protocol]) -> None:
@@ -212,30 +213,30 @@ class Acceptor:
         self._accepting = asyncio.ensure_future(supervised("the gateway's connections", self._run))
 
     async def _run(self) -> None:
-        loop, told_seconds = asyncio.get_running_loop(), -TELL_SECONDS
+        loop, logged_seconds = asyncio.get_running_loop(), -LOG_SECONDS
         while True:
             try:
                 connection, _ = await loop.sock_accept(self._listener)
             except OSError as error:
-                if error.errno in _GONE_BEFORE:
+                if error.errno in _CLOSED_EARLY:
                     continue
-                if time.monotonic() - told_seconds >= TELL_SECONDS:
-                    told_seconds = time.monotonic()
-                    _log.warning("a connection to the gateway cannot be taken", error=str(error))
+                if time.monotonic() - logged_seconds >= LOG_SECONDS:
+                    logged_seconds = time.monotonic()
+                    _log.warning("a connection to the gateway cannot be accepted", error=str(error))
                 await asyncio.sleep(PAUSE_SECONDS)
                 continue
             try:
                 await loop.connect_accepted_socket(self._make_protocol, connection)
             except OSError as error:
-                _log.debug("a connection was cut off", error=str(error))
+                _log.debug("a connection was closed early", error=str(error))
                 connection.close()
 
     def close(self) -> None:
-        """Take no more."""
+        """Accept no more connections."""
         self._accepting.cancel()
 
     async def wait_closed(self) -> None:
-        """Once it takes no more. Raises what ended it."""
+        """Wait until it accepts no more. Raises what ended it."""
         await asyncio.wait([self._accepting])
         if not self._accepting.cancelled():
             self._accepting.result()

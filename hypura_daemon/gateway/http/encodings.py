@@ -1,5 +1,5 @@
-"""Request bodies that come compressed (RFC 9110, 8.4), unpacked piece by piece: a small one may become a large one,
-so what comes out is counted as it comes.
+"""Decompresses request bodies (RFC 9110, 8.4), piece by piece: a small body may become a large one, so that the bound
+on bodies applies to what comes out.
 """
 
 import asyncio
@@ -19,11 +19,11 @@ else:
 PIECE_BYTES = 1 << 16
 _MAX_ENCODINGS = 2
 _MAX_WINDOW_LOG = 23
-"""A decoder needs no more than 8 MiB (RFC 8878, 3.1.1.1.2)."""
+"""A decoder needs to support no more than 8 MiB (RFC 8878, 3.1.1.1.2)."""
 
 
 class Unpacker(Protocol):
-    """One encoding: takes bytes as they come, gives pieces of at most PIECE_BYTES."""
+    """Decompresses one encoding: takes bytes as they arrive, yields pieces of at most PIECE_BYTES."""
 
     def unpacked(self, data: bytes) -> Iterator[bytes]: ...
 
@@ -32,7 +32,7 @@ class Unpacker(Protocol):
 
 
 class _Zlib:
-    """gzip, with as many members as there are, and deflate, with its zlib header or without, as some send it."""
+    """gzip, of any number of members, and deflate, with its zlib header or without, as some clients send it."""
 
     def __init__(self, *, gzip: bool) -> None:
         self._wbits = 31 if gzip else 15
@@ -44,7 +44,7 @@ class _Zlib:
         while data:
             if self._inflater.eof:
                 if not self._gzip:
-                    raise ValueError("something follows its end")
+                    raise ValueError("data follows its end")
                 self._inflater = zlib.decompressobj(self._wbits)
             yield self._piece(data)
             self._begun = True
@@ -66,7 +66,7 @@ class _Zlib:
 
 
 class _Zstd:
-    """zstd, with as many frames as there are."""
+    """zstd, of any number of frames."""
 
     def __init__(self) -> None:
         self._frame = self._new()
@@ -98,15 +98,17 @@ ACCEPTED = "gzip, deflate, zstd"
 
 
 def unpacked(header: str, pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The body's own bytes; header: the request's Content-Encoding. Raises UnsupportedEncoding, and InvalidRequest for
-    data that is damaged or ends too early."""
+    """The decompressed body; header: the request's Content-Encoding.
+
+    Raises UnsupportedEncoding, and InvalidRequest for data that is damaged or ends too early.
+    """
     names = [name.strip().lower() for name in header.split(",") if name.strip().lower() not in ("", "identity")]
     unknown = [name for name in names if name not in _UNPACKERS]
     if unknown or len(names) > _MAX_ENCODINGS:
         raise UnsupportedEncoding(
-            f"the request body's Content-Encoding is {header[:80]!r}; send it as it is, or as one of {ACCEPTED}"
+            f"the request body's Content-Encoding is {header[:80]!r}; send it uncompressed, or as one of {ACCEPTED}"
         )
-    for name in reversed(names):  # The last one was put on last.
+    for name in reversed(names):  # The last one was applied last.
         pieces = _unpacked(name, _UNPACKERS[name](), pieces)
     return pieces
 
@@ -116,8 +118,8 @@ async def _unpacked(name: str, unpacker: Unpacker, pieces: AsyncIterator[bytes])
         async for data in pieces:
             for piece in unpacker.unpacked(data):
                 yield piece
-                await asyncio.sleep(0)  # A small piece may hold many.
+                await asyncio.sleep(0)  # A small piece may become many.
     except (zlib.error, zstd.ZstdError, ValueError) as error:
-        raise InvalidRequest(f"the request body is no valid {name}: {error}; send it again, or as it is") from error
+        raise InvalidRequest(f"the request body is not valid {name}: {error}; send it uncompressed") from error
     if not unpacker.ended():
-        raise InvalidRequest(f"the request body is {name} that ends too early; send all of it")
+        raise InvalidRequest(f"the request body ends before its {name} data does; send all of it")

@@ -1,10 +1,10 @@
-"""The JSON of a request's body: counted while it comes, and read so that other threads run meanwhile.
+"""The JSON of a request's body: counted while it arrives, and parsed so that other threads run meanwhile.
 
 pieces ─► Census: objects, keys, values, depth within bounds ─► read_json ─► Python's values
 
-json.loads and pydantic hold Python's lock from beginning to end, so a thread alone does not keep the event loop going:
-seen, 9 MB of small messages stopped everybody for 3.8 s, and 102 MB became 4 GB. So what a body may hold is bounded
-before it is read, and what takes long calls back into Python, where the lock is given to whoever waits for it.
+json.loads and pydantic hold Python's lock from beginning to end, so a thread alone does not keep the event loop going.
+Seen: 9 MB of small messages stopped all requests for 3.8 s, and 102 MB became 4 GB. So what a body may hold is bounded
+before it is parsed, and long work calls back into Python, where other threads can take the lock.
 """
 
 import codecs
@@ -23,17 +23,17 @@ MAX_VALUES = 1 << 19
 MAX_DEPTH = 256
 MAX_STRING_BYTES = 32 << 20
 MAX_SHORT_BYTES = 16 << 20
-"""Of all that is no long string."""
+"""Of everything but long strings."""
 MAX_DIGITS = 308
-"""No float has more before its point."""
+"""No float has more digits before its point."""
 CONTAINER_BYTES, KEY_BYTES, VALUE_BYTES = 1024, 128, 64
-"""What one takes in memory, with what is made of it."""
+"""Memory that each takes, with the values made from it."""
 ASCII_TIMES, BASIC_TIMES, WIDE_TIMES = 3, 5, 8
-"""What a byte of the text takes: as it came, as Python's string (whose widest character sets the width of all), and as
-what the core is asked. Measured: 97 MB of text with one emoji in each string took 812 MB."""
-_BASIC = bytes(range(0xF0))  # No byte of a character that is wide in Python begins so.
+"""Memory that a byte of the text takes: as received, as Python's string (whose widest character sets the width of all),
+and in the request to the core. Measured: 97 MB of text with one emoji in each string took 812 MB."""
+_BASIC = bytes(range(0xF0))  # The first byte of a character that is four bytes wide in Python is larger.
 _LARGE_BYTES = 1 << 20
-"""In texts from this size on, long strings are decoded apart, in pieces."""
+"""In texts of at least this size, long strings are decoded separately, in pieces."""
 _LONG_BYTES, _PIECE_BYTES = 1 << 10, 1 << 18
 _ESCAPE_CHARACTERS = 12
 """A pair of surrogates is the longest escape."""
@@ -43,7 +43,7 @@ _HIGH_SURROGATE = re.compile(r"\\u[dD][89abAB][0-9a-fA-F]{2}")
 
 
 class Census:
-    """Counts a JSON text as its bytes come; a text beyond the bounds is refused before it is read."""
+    """Counts a JSON text as its bytes arrive; a text beyond the bounds is refused before it is parsed."""
 
     def __init__(self) -> None:
         self.containers = self.keys = self.values = self._depth = 0
@@ -54,18 +54,18 @@ class Census:
 
     @property
     def memory_bytes(self) -> int:
-        """What the text, its values and what is made of them take at most."""
-        made_bytes = self.containers * CONTAINER_BYTES + self.keys * KEY_BYTES + self.values * VALUE_BYTES
-        return self._bytes * self._times + made_bytes
+        """What the text and the values made from it take at most."""
+        values_bytes = self.containers * CONTAINER_BYTES + self.keys * KEY_BYTES + self.values * VALUE_BYTES
+        return self._bytes * self._times + values_bytes
 
     def count(self, piece: bytes) -> None:
-        """The next piece. Raises BodyTooLarge, InvalidRequest."""
+        """Count the next piece. Raises BodyTooLarge, InvalidRequest."""
         self._bytes += len(piece)
         if self._times < WIDE_TIMES and not piece.isascii():
             self._times = WIDE_TIMES if piece.translate(None, _BASIC) else BASIC_TIMES
         piece = self._rest + piece
         if b"\\" in piece:
-            cut = len(piece) - (len(piece) - len(piece.rstrip(b"\\"))) % 2  # A last backslash belongs to what follows.
+            cut = len(piece) - (len(piece) - len(piece.rstrip(b"\\"))) % 2  # A last backslash waits for the next piece.
             piece, self._rest = piece[:cut].replace(b"\\\\", b"").replace(b'\\"', b""), piece[cut:]
         else:
             self._rest = b""
@@ -93,7 +93,7 @@ class Census:
 
 def read_json(body: bytes) -> Any:
     """The value of a JSON text that is within Census's bounds. Halves of surrogate pairs, which no text can hold,
-    become U+FFFD, as Go reads them. Raises InvalidRequest, BodyTooLarge. Other threads run while a large one is read.
+    become U+FFFD, as in Go. Other threads run while a large text is parsed. Raises InvalidRequest, BodyTooLarge.
     """
     body = body.removeprefix(codecs.BOM_UTF8)
     if body.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) or b"\0" in body[:4]:
@@ -104,7 +104,7 @@ def read_json(body: bytes) -> Any:
             body, long = _without_long(body)
         value = json.loads(
             _mended(body.decode()),
-            object_hook=_as_it_is,
+            object_hook=_unchanged,
             parse_int=_integer,
             parse_float=_number,
             parse_constant=_no_constant,
@@ -112,7 +112,7 @@ def read_json(body: bytes) -> Any:
     except UnicodeError as error:
         raise InvalidRequest(f"the request body is not valid UTF-8: {error}") from error
     except (ValueError, RecursionError) as error:
-        raise InvalidRequest(f"the request body is no valid JSON: {error}") from error
+        raise InvalidRequest(f"the request body is not valid JSON: {error}") from error
     return _filled(value, long) if long else value
 
 
@@ -137,7 +137,7 @@ def _without_long(body: bytes) -> tuple[bytes, dict[str, str]]:
     if short_bytes > MAX_SHORT_BYTES:
         raise BodyTooLarge(
             f"the JSON of the request body has {short_bytes} bytes beside its long strings, and at most "
-            f"{MAX_SHORT_BYTES} may be; send less"
+            f"{MAX_SHORT_BYTES} are allowed; send less"
         )
     return b"".join([*pieces, body[kept:]]), long
 
@@ -210,8 +210,8 @@ def _filled(value: Any, long: dict[str, str]) -> Any:
     return value
 
 
-def _as_it_is(value: dict[str, Any]) -> dict[str, Any]:
-    """In Python, so that other threads get their turn at every object."""
+def _unchanged(value: dict[str, Any]) -> dict[str, Any]:
+    """In Python, so that other threads can run at every object."""
     return value
 
 

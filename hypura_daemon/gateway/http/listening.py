@@ -21,7 +21,7 @@ _log = structlog.get_logger()
 
 
 def listen(address: HttpAddress) -> socket.socket:
-    """A listening socket; port 0 takes any free one. Raises SettingsError with who has the port."""
+    """A listening socket; port 0 is any free one. Raises SettingsError, with the owner of a taken port."""
     try:
         family, _, _, _, place = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)[0]
     except (OSError, UnicodeError) as error:
@@ -41,7 +41,7 @@ def listen(address: HttpAddress) -> socket.socket:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether only this machine reaches it."""
+    """Whether only this machine can reach it."""
     if host == "localhost" or host.endswith(".localhost"):
         return True
     try:
@@ -50,8 +50,8 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-def told(listener: socket.socket) -> str:
-    """host:port as clients write it."""
+def address_of(listener: socket.socket) -> str:
+    """host:port, as clients write it."""
     host, port = listener.getsockname()[:2]
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
@@ -59,12 +59,12 @@ def told(listener: socket.socket) -> str:
 def _explained(address: HttpAddress, error: OSError) -> str:
     remedy = 'set HYPURA_HTTP (or http in config.toml) to another host:port, or to "off" for no gateway'
     if error.errno == errno.EADDRINUSE:
-        return f"port {address.port} of {address.host} is taken{_owner(address.port)}; end that, or {remedy}"
+        return f"port {address.port} of {address.host} is taken{_owner(address.port)}; end that process, or {remedy}"
     return f"the gateway cannot listen on {address.host}:{address.port}: {error.strerror}; {remedy}"
 
 
 def _owner(port: int) -> str:
-    """Who listens there, as far as the system tells this user."""
+    """Which process listens there, as far as the system shows that to this user."""
     try:
         connections = psutil.net_connections(kind="tcp")
     except (psutil.AccessDenied, PermissionError):
@@ -79,7 +79,7 @@ def _owner(port: int) -> str:
 
 
 class Gateway(Protocol):
-    """address: host:port, empty when nothing listens."""
+    """What the daemon runs. address: host:port, empty when the gateway is off."""
 
     address: str
 
@@ -89,7 +89,7 @@ class Gateway(Protocol):
 
 
 class NoGateway:
-    """The gateway is off."""
+    """The gateway when it is off."""
 
     address = ""
 
@@ -100,15 +100,15 @@ class NoGateway:
         """Nothing to end."""
 
     def cut(self) -> None:
-        """Nothing to cut off."""
+        """Nothing to cut."""
 
 
 def open_gateway(core: Core, places: Places, handed: Sequence[socket.socket] = ()) -> Gateway:
-    """The gateway, listening but not serving yet; handed: sockets that listen already. Raises SettingsError."""
+    """The gateway, listening but not serving yet; handed: the service manager's sockets. Raises SettingsError."""
     settings = core.settings
     if settings.http is None and not handed:
         return NoGateway()
-    # Starlette and uvicorn are not needed by a daemon without a gateway.
+    # Not imported at the top: a daemon without a gateway needs neither Starlette nor uvicorn.
     from hypura_daemon.gateway.app import build
     from hypura_daemon.gateway.http.connections import Connections
     from hypura_daemon.gateway.http.guard import Rules
@@ -122,7 +122,7 @@ def open_gateway(core: Core, places: Places, handed: Sequence[socket.socket] = (
     gateway = settings.gateway
     rules = Rules(host, gateway.hosts, gateway.origins, gateway.api_key)
     if handed:
-        _log.info("the service manager opened the gateway's socket", http=told(listeners[0]))
+        _log.info("the service manager opened the gateway's socket", http=address_of(listeners[0]))
     connections = Connections(places, settings.client_stall_seconds)
     return GatewayServer(build(core, rules, gateway.body_limit_bytes), listeners, settings.grace_seconds, connections)
 
@@ -133,10 +133,10 @@ def _listener(settings: Settings, address: HttpAddress) -> socket.socket:
 
 
 def _check_open(settings: Settings, host: str) -> None:
-    """Raises SettingsError for a gateway that anybody on the network could use."""
+    """Raises SettingsError for a gateway that anyone on the network could use."""
     gateway = settings.gateway
     if not is_loopback(host) and not gateway.api_key and not gateway.allow_anonymous:
         raise SettingsError(
             f"the gateway would listen on {host}, where other machines reach it, without an API key; set "
-            "HYPURA_HTTP_API_KEY, or HYPURA_HTTP_ALLOW_ANONYMOUS=true if everybody there may use it"
+            "HYPURA_HTTP_API_KEY, or HYPURA_HTTP_ALLOW_ANONYMOUS=true if everyone there may use it"
         )

@@ -1,6 +1,7 @@
 """uvicorn in the daemon's own event loop, with the daemon's own bounds on connections.
 
-end ─► nothing new; running answers go on ─ cut ─► the core fails them, which is told; what is left is cancelled
+end ─► no new connections; running answers go on ─ cut ─► the core fails them, and their clients get that error;
+                                                          what is left is cancelled
 """
 
 import asyncio
@@ -14,15 +15,15 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from hypura_daemon.gateway.http.connections import Acceptor, Connections, CountedProtocol
-from hypura_daemon.gateway.http.listening import told
+from hypura_daemon.gateway.http.listening import address_of
 from hypura_daemon.gateway.http.streams import Cuttable
 
 KEEP_ALIVE_SECONDS = 75
 CUT_SECONDS = 1.0
-"""For an answer that has failed to be told so."""
+"""For the error of a cut answer to reach its client."""
 QUIET_TICK_SECONDS = 0.02
 TICK_SECONDS = 4.0
-"""So old may an answer's Date be; a shorter one is most of what an idle daemon costs."""
+"""How old an answer's Date header may be; a shorter tick is most of an idle daemon's processor time."""
 
 
 class GatewayServer:
@@ -31,7 +32,7 @@ class GatewayServer:
     def __init__(
         self, app: ASGIApp, listeners: Sequence[socket.socket], grace_seconds: float, connections: Connections
     ) -> None:
-        self.address = told(listeners[0])
+        self.address = address_of(listeners[0])
         cut = asyncio.Event()
         config = uvicorn.Config(
             Cuttable(app, cut),
@@ -49,23 +50,23 @@ class GatewayServer:
         self._listeners = list(listeners)
 
     async def run(self) -> None:
-        """Serve until `end`; then nothing new, and running answers go on until `cut`, or the grace is over."""
+        """Serve until `end`; then accept nothing, and let running answers go on until `cut` or the end of the grace."""
         await self._server.serve(sockets=self._listeners)
 
     def end(self, grace_seconds: float | None = None) -> None:
-        """Have `run` return; running answers get this grace instead of the usual if given."""
+        """Have `run` return; grace_seconds replaces the usual grace for running answers."""
         if grace_seconds is not None:
             self._server.grace_seconds = grace_seconds
         self._server.should_exit = True
         self._server.ended.set()
 
     def cut(self) -> None:
-        """End what runs: `run` returns soon."""
+        """End running answers with an error, so that `run` returns soon."""
         self._server.cut.set()
 
 
 class _Server(uvicorn.Server):
-    """The daemon handles its signals itself, and an idle one sleeps: uvicorn wakes ten times a second."""
+    """uvicorn without its signal handlers, which the daemon has itself, and without its ten wake-ups a second."""
 
     def __init__(
         self, config: uvicorn.Config, connections: Connections, cut: asyncio.Event, grace_seconds: float
@@ -77,7 +78,7 @@ class _Server(uvicorn.Server):
         self.grace_seconds = grace_seconds
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take connections from the sockets; again, where serving failed and is begun anew."""
+        """Accept connections from the sockets; again, where serving failed and is restarted."""
         for server in getattr(self, "servers", ()):
             server.close()
         await self.lifespan.startup()
@@ -95,7 +96,7 @@ class _Server(uvicorn.Server):
         for listening in (*self.servers, *(sockets or ())):
             listening.close()
         for connection in list(self.server_state.connections):
-            connection.shutdown()  # Idle ones are closed, others when they have answered.
+            connection.shutdown()  # Closes idle connections, and others once they have answered.
         if not await self._quiet_within(self.grace_seconds, self.cut.wait()):
             self.cut.set()
             if not await self._quiet_within(CUT_SECONDS):
@@ -106,7 +107,7 @@ class _Server(uvicorn.Server):
             connection.transport.abort()
 
     async def _quiet_within(self, seconds: float, *unless: Coroutine[Any, Any, object]) -> bool:
-        """Whether every connection has ended within this time, and before anything of `unless`."""
+        """Whether all connections have ended within this time, and before any work of `unless`."""
         quiet = asyncio.ensure_future(self._quiet())
         others = [asyncio.ensure_future(work) for work in unless]
         try:
@@ -118,11 +119,11 @@ class _Server(uvicorn.Server):
             await asyncio.gather(quiet, *others, return_exceptions=True)
 
     async def _quiet(self) -> None:
-        while self.server_state.connections or self.server_state.tasks:  # noqa: ASYNC110 - uvicorn tells nobody
+        while self.server_state.connections or self.server_state.tasks:  # noqa: ASYNC110 - uvicorn has no event for it
             await asyncio.sleep(QUIET_TICK_SECONDS)
 
     async def main_loop(self) -> None:
-        # Every tenth tick of uvicorn's writes the Date header anew, and is all that is needed.
+        # Every tenth tick of uvicorn renews the Date header; the daemon needs no others.
         while not await self.on_tick(0):
             try:
                 await asyncio.wait_for(self.ended.wait(), TICK_SECONDS)

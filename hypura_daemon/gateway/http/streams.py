@@ -1,7 +1,7 @@
-"""Answers that come piece by piece, and answers that end when their client hangs up.
+"""Answers that are sent piece by piece, and answers that end when their client disconnects.
 
-generator ─► pump (one task, from first to last) ─► queue ─► writer: all that waits in one send
-                                                receive ─► the client hung up: the pump is cancelled
+generator ─► pump (one task, from first to last) ─► queue ─► writer: all waiting pieces in one send
+                                           disconnected ─► the pump is cancelled
 """
 
 import asyncio
@@ -21,10 +21,10 @@ from hypura_daemon.gateway.errors import ClientGone
 from hypura_daemon.system.request_log import current
 
 MAX_WAITING = 256
-"""Pieces that may wait for a slow client before its answer is held up."""
-CUT = "hypurad has ended, and this request with it; ask again when it runs"
+"""Pieces that may wait for a slow client before its answer has to wait."""
+CUT = "hypurad has ended, and this request with it; send it again when hypurad runs"
 CUT_SECONDS = 0.5
-"""For a slow client to take the last piece."""
+"""For a slow client to read the last piece."""
 _CUT = "hypura.cut"
 
 T = TypeVar("T")
@@ -33,9 +33,9 @@ _log = structlog.get_logger()
 
 
 class Cuttable:
-    """The outermost layer of all: a request that is cancelled because the daemon ends is refused, or its stream told.
+    """The outermost layer: a request that is cancelled because the daemon ends is refused, or its stream gets an error.
 
-    cut: that the daemon ends.
+    cut: set when the daemon ends.
     """
 
     def __init__(self, app: ASGIApp, cut: asyncio.Event) -> None:
@@ -61,7 +61,7 @@ class Cuttable:
 
 
 def _is_cut(scope: Scope) -> bool:
-    """Whether a cancellation means that the daemon ends, and the client shall be told."""
+    """Whether a cancellation means that the daemon ends, which the client should learn."""
     task, cut = asyncio.current_task(), scope.get(_CUT)
     if task is None or cut is None or not cut.is_set():
         return False
@@ -70,7 +70,7 @@ def _is_cut(scope: Scope) -> bool:
 
 
 async def unless_gone(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """What the work comes to; it is cancelled, and ClientGone raised, when the client hangs up first.
+    """The result of the work; when the client disconnects first, the work is cancelled and ClientGone raised.
 
     The request's body must have been read.
     """
@@ -91,8 +91,8 @@ async def streamed(
     media_type: str,
     failed: Callable[[Exception], bytes],
 ) -> Response:
-    """An answer of these pieces. The first is awaited here, so that an error before it is raised and becomes a
-    status; a later one becomes the last piece, as `failed` writes it. Raises ClientGone.
+    """An answer of these pieces. The first is awaited here, so that an error before it is raised and becomes a status;
+    a later error becomes the last piece, as `failed` writes it. Raises ClientGone.
     """
     feed = _Feed(pieces, failed)
     try:
@@ -104,7 +104,7 @@ async def streamed(
 
 
 class _Feed:
-    """Runs the generator in one task of its own: its timeouts and locks belong to that task."""
+    """Runs the generator in a task of its own: its timeouts and locks belong to that task."""
 
     def __init__(self, pieces: AsyncGenerator[bytes, None], failed: Callable[[Exception], bytes]) -> None:
         self._pieces = pieces
@@ -124,7 +124,7 @@ class _Feed:
         await self._waiting.put(None)
 
     async def first(self) -> bytes:
-        """The first piece; empty for an answer of none. Raises what the generator raised before it."""
+        """The first piece; empty where there is none. Raises what the generator raised before it."""
         piece = await self._waiting.get()
         if piece is None:
             self._ended = True
@@ -133,7 +133,7 @@ class _Feed:
         return piece or b""
 
     async def batches(self) -> AsyncGenerator[bytes, None]:
-        """The pieces after the first, those that wait joined."""
+        """The pieces after the first; those that wait are joined."""
         while not self._ended:
             batch = [await self._waiting.get()]
             while not self._waiting.empty():
@@ -144,12 +144,12 @@ class _Feed:
             if self._ended and self._error is not None:
                 current().failed(self._error)
                 if not isinstance(self._error, HypuraError):
-                    _log.error("an answer met a defect", exc_info=self._error)
+                    _log.error("an answer failed by an internal error", exc_info=self._error)
                 batch.append(self._failed(self._error))
             yield b"".join(piece for piece in batch if piece)
 
     async def cut(self, error: Exception) -> None:
-        """End it with this error, behind what waits already."""
+        """End the answer with this error, after the pieces that wait already."""
         await _cancelled(self._pump)
         self._is_cut = True
         self._error = self._error or error
@@ -157,7 +157,7 @@ class _Feed:
             self._waiting.put_nowait(None)
 
     async def close(self) -> None:
-        """End the generator, wherever it is."""
+        """Cancel the generator, wherever it is."""
         await _cancelled(self._pump)
 
 
@@ -205,7 +205,7 @@ async def _gone(receive: Receive) -> None:
 
 
 async def _cancelled(*tasks: "asyncio.Future[Any]") -> None:
-    """Cancel those that run and wait until all have ended."""
+    """Cancel the tasks, and wait until all have ended."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
@@ -214,9 +214,9 @@ async def _cancelled(*tasks: "asyncio.Future[Any]") -> None:
 async def listed(
     head: bytes, vectors: Sequence[inference_pb2.Embedding], item: Callable[[int, Sequence[float]], bytes], tail: bytes
 ) -> AsyncGenerator[bytes, None]:
-    """The pieces of a body with a list of vectors, written one by one: as text they take five times their memory.
+    """The pieces of a body with a list of vectors, written vector by vector: as text they take five times their memory.
 
-    The event loop has its turn before each, since one takes a millisecond or two.
+    Other tasks can run before each vector, since one takes a millisecond or two.
     """
     yield head
     for number, vector in enumerate(vectors):
@@ -233,7 +233,7 @@ async def written(
 ) -> AsyncGenerator[bytes, None]:
     """The pieces: begin and add for the first event, add for the others, end.
 
-    Nothing comes before the core's first event, since an error may come instead.
+    Nothing is written before the core's first event, since an error may come instead.
     """
     begun = False
     async with aclosing(events):

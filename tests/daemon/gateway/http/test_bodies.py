@@ -29,7 +29,7 @@ JSON = st.recursive(
     [
         (b"", "missing request body"),
         (b"  \n", "missing request body"),
-        (b"{", "no valid JSON"),
+        (b"{", "not valid JSON"),
         (b'{"model": NaN}', "NaN is not JSON"),
         (b'{"x": -Infinity}', "-Infinity is not JSON"),
         (b'{"x": 1e999}', "1e999 is larger than a float"),
@@ -40,13 +40,13 @@ JSON = st.recursive(
         (b'{"model": "m"}x', "Extra data"),
         (b"[1]", "an array"),
         (b'"x"', "a string"),
-        (b"\xff{}", "UTF-8|no valid JSON"),
+        (b"\xff{}", "UTF-8|not valid JSON"),
         (b'{"model": 5}', "model is 5"),
         (b'{"options": {"temperature": "hot"}}', "options.temperature"),
         (b'{"messages": [{"content": "x"}]}', "messages.0.role is required"),
         (b'{"format": ["a"]}', r'^format is \["a"\]'),
         (b'{"keep_alive": true}', "^keep_alive is true"),
-        (b"[" * 100_000, "no valid JSON"),
+        (b"[" * 100_000, "not valid JSON"),
     ],
 )
 def test_what_is_wrong_is_told(body: bytes, words: str) -> None:

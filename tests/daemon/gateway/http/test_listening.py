@@ -13,7 +13,7 @@ import pytest
 from hypura.locations import HttpAddress
 from hypura_daemon.errors import SettingsError
 from hypura_daemon.gateway.endpoint import Core
-from hypura_daemon.gateway.http.listening import is_loopback, listen, open_gateway, told
+from hypura_daemon.gateway.http.listening import address_of, is_loopback, listen, open_gateway
 from hypura_daemon.settings import GatewaySettings, Settings, load_settings
 from hypura_daemon.system.descriptors import Places
 
@@ -38,7 +38,7 @@ def test_a_taken_port_is_told_with_its_owner_and_the_remedy() -> None:
 
 def test_a_free_port_is_chosen_and_told() -> None:
     with listen(HttpAddress("127.0.0.1", 0)) as listener:
-        assert told(listener) == f"127.0.0.1:{listener.getsockname()[1]}"
+        assert address_of(listener) == f"127.0.0.1:{listener.getsockname()[1]}"
 
 
 def test_a_host_that_is_none() -> None:
