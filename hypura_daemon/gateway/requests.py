@@ -5,6 +5,8 @@ from typing import Annotated, Any
 import structlog
 from pydantic import AfterValidator, Field
 
+from hypura_daemon.errors import InvalidRequest
+
 MAX_STOPS = 64
 MOST_TOKENS = (1 << 31) - 1
 NO_LOGPROBS = -1
@@ -32,6 +34,14 @@ def token_limit(*given: int | None) -> int | None:
     """The first limit that is not None, as the protos hold it; None for no limit."""
     limit = next((limit for limit in given if limit is not None), None)
     return None if limit is None or limit < 0 else min(limit, MOST_TOKENS)
+
+
+def stop_strings(given: str | list[str] | None, field: str) -> list[str]:
+    """The strings that end an answer; field: the request's, for the error. Raises InvalidRequest."""
+    strings = [given] if isinstance(given, str) else given or []
+    if len(strings) > MAX_STOPS:
+        raise InvalidRequest(f"{field} has {len(strings)} strings; give at most {MAX_STOPS}")
+    return [text for text in strings if text]
 
 
 def known_role(role: str) -> str:

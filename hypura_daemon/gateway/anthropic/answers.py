@@ -1,4 +1,4 @@
-"""POST /v1/messages, what goes out whole: a message of blocks."""
+"""Whole answers: a message of blocks."""
 
 import base64
 import hashlib
@@ -12,7 +12,7 @@ StopReason = Literal["end_turn", "max_tokens", "stop_sequence", "tool_use"]
 
 
 class ThinkingBlock(AnswerShape):
-    """What the model thinks; the signature only lets clients hand the block back."""
+    """The model's thinking; the signature only lets clients send the block back."""
 
     type: Literal["thinking"] = "thinking"
     thinking: str
@@ -20,14 +20,14 @@ class ThinkingBlock(AnswerShape):
 
 
 class TextBlock(AnswerShape):
-    """What the model says; without citations, which the AI SDK wants left out where there are none."""
+    """The text of the answer; without citations, which the AI SDK wants left out where there are none."""
 
     type: Literal["text"] = "text"
     text: str
 
 
 class ToolUseBlock(AnswerShape):
-    """A tool that the model wants used."""
+    """A tool call that the model makes."""
 
     type: Literal["tool_use"] = "tool_use"
     id: str
@@ -36,7 +36,7 @@ class ToolUseBlock(AnswerShape):
 
 
 class Usage(AnswerShape):
-    """input_tokens are all of the prompt's, those found in memory included."""
+    """input_tokens: all of the prompt, including those whose KV cache was kept from an earlier request."""
 
     input_tokens: int
     cache_creation_input_tokens: int = 0
@@ -58,7 +58,7 @@ class Message(AnswerShape):
 
 
 class TokenCount(AnswerShape):
-    """How long a prompt would be."""
+    """How many tokens a prompt has."""
 
     input_tokens: int
 
@@ -92,5 +92,5 @@ def stop_reason(answer: Answer) -> StopReason:
 
 
 def signature(thinking: str) -> str:
-    """Clients drop thinking that is not signed; nobody checks it when it comes back."""
+    """A signature of the thinking: clients drop thinking without one. It is not checked when it comes back."""
     return base64.b64encode(hashlib.sha256(thinking.encode()).digest()).decode()

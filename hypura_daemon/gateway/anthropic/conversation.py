@@ -1,4 +1,4 @@
-"""Anthropic's messages, made of blocks, to hypura.v1's: results of tools become messages of their own."""
+"""Conversations: Anthropic's messages, made of blocks, and the core's, where tool results are messages of their own."""
 
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,13 +10,13 @@ from hypura_daemon.errors import InvalidRequest
 from hypura_daemon.gateway.shapes import RequestShape
 
 _ROLES = {"assistant": "assistant", "system": "system", "developer": "system"}
-"""Any other speaks as the user."""
+"""Any other role becomes user."""
 
 _log = structlog.get_logger()
 
 
 class Block(RequestShape):
-    """A block of any type. `source` is where a document's content is, or where a search result was found."""
+    """A block of any type. source: a document's content, or where a search result was found."""
 
     type: str
     text: str | None = None
@@ -44,12 +44,12 @@ def text_of(content: str | list[Block] | dict[str, Any] | None, where: str) -> s
 
 
 def block_text(block: Block, where: str) -> str | None:
-    """The text of a block; None for one that says nothing a model here could read. Raises InvalidRequest for images."""
+    """The text of a block; None for one without text for a model. Raises InvalidRequest for images."""
     match block.type:
         case "text":
             return block.text or ""
         case "image":
-            raise InvalidRequest(f"{where} is of type image; hypura takes text alone, images are not supported")
+            raise InvalidRequest(f"{where} is of type image; hypura takes text only, images are not supported")
         case "document":
             return _document(block, where)
         case "search_result" | "web_search_result":
@@ -66,7 +66,7 @@ def block_text(block: Block, where: str) -> str | None:
 
 
 def _document(block: Block, where: str) -> str:
-    """A document's text. Of one that is none, that it is there: the model must not answer as if it had read it."""
+    """A document's text, or a note that it cannot be read: the model must not answer as if it had read it."""
     source = block.source if isinstance(block.source, dict) else {}
     data, content = source.get("data"), source.get("content")
     if source.get("type") == "text" and isinstance(data, str):
@@ -76,25 +76,25 @@ def _document(block: Block, where: str) -> str:
     elif isinstance(content, list):
         text = text_of([Block.model_validate(item) for item in content if isinstance(item, dict)], where)
     else:
-        _log.warning("a document is no text and is left out", where=where, source=str(source.get("type"))[:40])
+        _log.warning("a document is not text and is left out", where=where, source=str(source.get("type"))[:40])
         text = "[a document that cannot be read here, since it is no text]"
     return "\n".join(part for part in (block.title, text) if part)
 
 
 class Message(RequestShape):
-    """A turn of the user or of the assistant."""
+    """A message of the user or of the assistant."""
 
     role: str
     content: Content
 
 
 def chat_messages(system: Content | None, messages: list[Message]) -> list[ChatMessage]:
-    """The whole conversation. Raises InvalidRequest."""
+    """The core's messages of a conversation. Raises InvalidRequest."""
     if not messages:
         raise InvalidRequest("messages: at least one message is required")
     turns = _Turns()
-    if told := _system_text(system):
-        turns.say("system", told)
+    if text := _system_text(system):
+        turns.say("system", text)
     for number, message in enumerate(messages):
         where = f"messages[{number}]"
         content = [Block(type="text", text=message.content)] if isinstance(message.content, str) else message.content
@@ -112,14 +112,14 @@ def _system_text(system: Content | None) -> str:
 
 @dataclass(slots=True)
 class _Turns:
-    """The messages until now, and the tools of the calls in them."""
+    """The messages so far, and the names of the tools called in them."""
 
     done: list[ChatMessage] = field(default_factory=list)
     names: dict[str, str] = field(default_factory=dict)
     _more: list[str] = field(default_factory=list)
 
     def say(self, role: str, text: str) -> None:
-        """Turns of the user that follow each other are one: some templates want the roles to alternate."""
+        """Add text. User messages in a row become one: some templates want the roles to alternate."""
         last = self.done[-1] if self.done else None
         if last is not None and last.role == role != "assistant":
             self._more.append(text)
@@ -128,7 +128,7 @@ class _Turns:
             self.done.append(ChatMessage(role=role, content=text))
 
     def join(self) -> None:
-        """Put what was said further into the last message: once, since a copy for each piece would be quadratic."""
+        """Join further texts to the last message: once, since a copy for each would take quadratic time."""
         if self._more:
             self.done[-1] = replace(self.done[-1], content="\n".join([self.done[-1].content, *self._more]))
             self._more = []

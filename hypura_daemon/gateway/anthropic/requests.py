@@ -1,4 +1,4 @@
-"""POST /v1/messages, what comes in: Anthropic's JSON to a hypura.v1 ChatRequest."""
+"""Requests for messages, and the core's requests that they become."""
 
 import json
 from dataclasses import replace
@@ -11,7 +11,7 @@ from hypura.v1 import inference_pb2
 from hypura_daemon.chat.request import ChatRequest
 from hypura_daemon.errors import InvalidRequest
 from hypura_daemon.gateway.anthropic.conversation import Content, Message, chat_messages
-from hypura_daemon.gateway.requests import MAX_STOPS, NO_LOGPROBS, TokenLimit, token_limit
+from hypura_daemon.gateway.requests import NO_LOGPROBS, TokenLimit, stop_strings, token_limit
 from hypura_daemon.gateway.shapes import RequestShape
 
 _CHOICES = ("auto", "any", "tool", "none")
@@ -30,7 +30,7 @@ class Tool(RequestShape):
 
     @property
     def offered(self) -> bool:
-        """Whether the model is told of it."""
+        """Whether it is offered to the model."""
         return self.type in (None, "custom")
 
 
@@ -43,7 +43,7 @@ class ToolChoice(RequestShape):
 
 
 class Thinking(RequestShape):
-    """Whether to think: enabled, disabled, or any other word to leave it to the model; the budget is not enforced."""
+    """Whether to think: enabled, disabled, or any other word for the model's default; the budget is not enforced."""
 
     type: str
     budget_tokens: Annotated[int, Field(ge=0)] | None = None
@@ -59,14 +59,14 @@ class OutputFormat(RequestShape):
 
 
 class OutputConfig(RequestShape):
-    """The form of the answer, and how hard to think about it."""
+    """The format of the answer, and how hard to think about it."""
 
     effort: str | None = None
     format: OutputFormat | None = None
 
 
 class CountRequest(RequestShape):
-    """What goes into a prompt; docs/api-openai-anthropic.md says what is taken."""
+    """The fields that decide the prompt; docs/api-openai-anthropic.md lists what hypura supports."""
 
     model: str
     messages: list[Message]
@@ -78,7 +78,7 @@ class CountRequest(RequestShape):
 
 
 class MessagesRequest(CountRequest):
-    """See Anthropic's reference of messages; docs/api-openai-anthropic.md says what is taken."""
+    """See Anthropic's reference of messages; docs/api-openai-anthropic.md lists what hypura supports."""
 
     max_tokens: TokenLimit
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
@@ -94,16 +94,16 @@ class MessagesRequest(CountRequest):
 
 
 def prompt_request(body: CountRequest) -> ChatRequest:
-    """What decides the prompt. Raises InvalidRequest."""
+    """The core's request as far as the prompt needs it. Raises InvalidRequest."""
     offered = [tool for tool in body.tools or () if tool.offered]
-    if passed_over := sorted({str(tool.type)[:40] for tool in body.tools or () if not tool.offered}):
-        _log.warning("tools that Anthropic runs or knows itself are not offered to the model", types=passed_over)
+    if left_out := sorted({str(tool.type)[:40] for tool in body.tools or () if not tool.offered}):
+        _log.warning("tools that Anthropic runs or knows itself are not offered to the model", types=left_out)
     think, if_able, level = _thinking(body)
     return ChatRequest(
         model=body.model,
         messages=chat_messages(body.system, body.messages),
         tools=[_tool(tool) for tool in offered],
-        tool_choice=_choice(body.tool_choice, [tool.name for tool in offered], passed_over=bool(passed_over)),
+        tool_choice=_choice(body.tool_choice, [tool.name for tool in offered], left_out=bool(left_out)),
         think=think,
         think_if_able=if_able,
         think_level=level,
@@ -111,10 +111,7 @@ def prompt_request(body: CountRequest) -> ChatRequest:
 
 
 def chat_request(body: MessagesRequest) -> ChatRequest:
-    """The whole request. Raises InvalidRequest."""
-    stops = [text for text in body.stop_sequences or () if text]
-    if len(stops) > MAX_STOPS:
-        raise InvalidRequest(f"stop_sequences has {len(stops)} strings; at most {MAX_STOPS} are allowed")
+    """The core's whole request. Raises InvalidRequest."""
     form = body.output_config.format if body.output_config else None
     return replace(
         prompt_request(body),
@@ -125,7 +122,7 @@ def chat_request(body: MessagesRequest) -> ChatRequest:
         ),
         limits=inference_pb2.Limits(
             max_tokens=token_limit(body.max_tokens),
-            stop=stops,
+            stop=stop_strings(body.stop_sequences, "stop_sequences"),
             json_schema=json.dumps(form.schema_) if form else "",
             top_logprobs=NO_LOGPROBS,
         ),
@@ -139,11 +136,11 @@ def _tool(tool: Tool) -> dict[str, Any]:
     return {"type": "function", "function": {"name": tool.name, **described, "parameters": tool.input_schema}}
 
 
-def _choice(choice: ToolChoice | None, names: list[str], *, passed_over: bool) -> str:
-    if choice and (choice.type not in _CHOICES or (passed_over and choice.type in ("any", "tool"))):
+def _choice(choice: ToolChoice | None, names: list[str], *, left_out: bool) -> str:
+    if choice and (choice.type not in _CHOICES or (left_out and choice.type in ("any", "tool"))):
         name = choice.name if choice.type == "tool" else None
         if choice.type not in _CHOICES or (name not in names if name else not names):
-            _log.warning("a tool_choice that cannot be kept is taken for auto", type=choice.type[:40])
+            _log.warning("a tool_choice that cannot be followed is taken for auto", type=choice.type[:40])
             return "auto"
     match choice.type if choice else "auto":
         case "auto" | "none" as word:
@@ -161,9 +158,9 @@ def _choice(choice: ToolChoice | None, names: list[str], *, passed_over: bool) -
 
 
 def _thinking(body: CountRequest) -> tuple[bool | None, bool, str]:
-    """think, think_if_able and think_level; as with Anthropic's own models, who does not ask for thinking gets none.
+    """think, think_if_able and think_level; as with Anthropic's own models, requests without `thinking` get none.
 
-    Programs for coding always ask for it, so a model that cannot think answers without.
+    Coding agents always request it, so a model that cannot think answers without.
     """
     effort = body.output_config.effort if body.output_config else None
     if effort is not None and effort not in _LEVELS:

@@ -1,4 +1,4 @@
-"""Anthropic's routes: messages, and how long their prompts are."""
+"""Anthropic's routes: messages, and the number of tokens in their prompts."""
 
 from functools import partial
 
@@ -28,18 +28,18 @@ async def messages(core: Core, request: Request) -> Response:
         failed = partial(error_event, request_id=request_id)
         return _identified(await streamed(request, pieces, "text/event-stream", failed), request_id)
     [answer] = await unless_gone(request, gathered([partial(core.inference.chat, chat)], one_call=body.one_call))
-    return _told(message(message_id, body.model, answer), request_id)
+    return _json_response(message(message_id, body.model, answer), request_id)
 
 
 async def count_tokens(core: Core, request: Request) -> Response:
     """Counts the tokens of a prompt."""
     body = await parsed(request, CountRequest)
-    wanted = await converted(request, prompt_request, body)
-    counted = await unless_gone(request, core.inference.count_chat_tokens(wanted))
-    return _told(TokenCount(input_tokens=counted), current().id)
+    chat = await converted(request, prompt_request, body)
+    counted = await unless_gone(request, core.inference.count_chat_tokens(chat))
+    return _json_response(TokenCount(input_tokens=counted), current().id)
 
 
-def _told(body: BaseModel, request_id: str) -> Response:
+def _json_response(body: BaseModel, request_id: str) -> Response:
     return _identified(Response(body.model_dump_json(), media_type="application/json"), request_id)
 
 

@@ -1,4 +1,4 @@
-"""POST /v1/messages, what goes out as it comes.
+"""Streamed answers, event by event.
 
 message_start, then for each block
     content_block_start
@@ -39,7 +39,7 @@ class MessageStream:
         self._open = ""
 
     def begin(self, first: inference_pb2.ChatResponse) -> bytes:
-        """The message without content; the first event of the core may say how long the prompt is."""
+        """The message without content; the core's first event may have the length of the prompt."""
         return event(
             "message_start",
             message=Message(
@@ -52,14 +52,14 @@ class MessageStream:
             ).model_dump(),
         )
 
-    def add(self, told: inference_pb2.ChatResponse) -> bytes:
+    def add(self, core_event: inference_pb2.ChatResponse) -> bytes:
         """The events of an event of the core."""
-        if told.HasField("prefill"):
+        if core_event.HasField("prefill"):
             return event("ping")
         calls = len(self._answer.calls)
-        self._answer.add(told)
-        if told.HasField("chunk"):
-            return self._write("thinking", told.chunk.thinking) + self._write("text", told.chunk.text)
+        self._answer.add(core_event)
+        if core_event.HasField("chunk"):
+            return self._write("thinking", core_event.chunk.thinking) + self._write("text", core_event.chunk.text)
         return b"".join(self._call(call) for call in self._answer.calls[calls:])
 
     def end(self) -> bytes:
@@ -78,15 +78,15 @@ class MessageStream:
     def _write(self, kind: str, text: str) -> bytes:
         if not text:
             return b""
-        told = b""
+        events = b""
         if self._open != kind:
-            told = self._close() + self._start(
+            events = self._close() + self._start(
                 {"type": kind, kind: "", **({"signature": ""} if kind == "thinking" else {})}
             )
             self._open = kind
         delta = f'{{"type":"{kind}_delta","{kind}":{json.dumps(text)}}}'
         data = f'{{"type":"content_block_delta","index":{self._blocks - 1},"delta":{delta}}}'
-        return told + f"event: content_block_delta\ndata: {data}\n\n".encode()
+        return events + f"event: content_block_delta\ndata: {data}\n\n".encode()
 
     def _call(self, call: inference_pb2.ToolCall) -> bytes:
         return (
@@ -110,11 +110,11 @@ class MessageStream:
         """Close the open block, if there is one."""
         if not self._open:
             return b""
-        told = b""
+        events = b""
         if self._open == "thinking":
-            told = self._delta({"type": "signature_delta", "signature": signature(self._answer.thinking)})
+            events = self._delta({"type": "signature_delta", "signature": signature(self._answer.thinking)})
         self._open = ""
-        return told + self._stop()
+        return events + self._stop()
 
 
 def event(kind: str, **fields: Any) -> bytes:

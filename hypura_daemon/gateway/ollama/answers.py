@@ -1,7 +1,6 @@
 """Ollama's answers: their shapes, and the parts that lines and whole answers share."""
 
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,7 +12,7 @@ NANOSECONDS = 1_000_000_000
 
 
 class AnswerEnd(BaseModel):
-    """Times are in nanoseconds; all but the first three are told with the last line alone."""
+    """Times are in nanoseconds; only the last line has more than the first three fields."""
 
     model: str
     created_at: str
@@ -27,8 +26,9 @@ class AnswerEnd(BaseModel):
     eval_duration: int | None = None
 
 
+# Asked… and Told… are names of components in the published /openapi.json, so they stay.
 class ToldFunction(BaseModel):
-    """A call's tool and arguments."""
+    """The tool of a call, and its arguments."""
 
     index: int
     name: str
@@ -36,14 +36,14 @@ class ToldFunction(BaseModel):
 
 
 class ToldToolCall(BaseModel):
-    """A call that the model makes."""
+    """A tool call that the model makes."""
 
     id: str
     function: ToldFunction
 
 
 class TokenLogprob(BaseModel):
-    """A token's likelihood."""
+    """A token, and the logarithm of its probability."""
 
     token: str
     logprob: float
@@ -51,13 +51,13 @@ class TokenLogprob(BaseModel):
 
 
 class Logprob(TokenLogprob):
-    """The same with its alternatives."""
+    """A chosen token, with its alternatives."""
 
     top_logprobs: list[TokenLogprob] | None = None
 
 
 class ToldMessage(BaseModel):
-    """The model's turn, or a part of it."""
+    """The model's message, or a part of it."""
 
     role: str
     content: str
@@ -99,16 +99,15 @@ class EmbeddingsAnswer(BaseModel):
 
 
 def tool_call(call: inference_pb2.ToolCall, index: int) -> dict[str, Any]:
-    """A call, its arguments as an object."""
+    """A tool call, its arguments as an object."""
     function = {"index": index, "name": call.name, "arguments": json.loads(call.arguments_json or "{}")}
     return {"id": call.id, "function": function}
 
 
 def logprob(entry: inference_pb2.TokenLogprobs) -> dict[str, Any]:
-    """A token's likelihood and that of its alternatives."""
-    one: Callable[[inference_pb2.TokenLogprob], dict[str, Any]] = _one_logprob
-    told = one(entry.chosen)
-    return told | {"top_logprobs": [one(other) for other in entry.top]} if entry.top else told
+    """A chosen token's log probability, with those of its alternatives."""
+    chosen = _one_logprob(entry.chosen)
+    return chosen | {"top_logprobs": [_one_logprob(other) for other in entry.top]} if entry.top else chosen
 
 
 def _one_logprob(entry: inference_pb2.TokenLogprob) -> dict[str, Any]:
@@ -116,7 +115,7 @@ def _one_logprob(entry: inference_pb2.TokenLogprob) -> dict[str, Any]:
 
 
 def nanoseconds(seconds: float) -> int:
-    """Whole nanoseconds: Go clients cannot read anything else."""
+    """Whole nanoseconds: Go clients read nothing else."""
     return int(seconds * NANOSECONDS)
 
 

@@ -1,4 +1,4 @@
-"""What several native answers have in common."""
+"""Ollama's routes that list and describe models: tags, ps, show, and version. None of them waits for a load."""
 
 import json
 import math
@@ -25,9 +25,9 @@ from hypura_daemon.system.threads import FILES, TEMPLATES
 
 OLLAMA_VERSION = "0.32.15"
 """The newest release of Ollama whose API for local models is here; tests/daemon/gateway/ollama/test_version.py lists
-what that is. Clients ask for at least so much, in three numbers: Codex for 0.13.4."""
+that API. Clients check for a least version of three numbers: Codex for 0.13.4."""
 NEVER = "2318-12-31T00:00:00Z"
-"""When a model leaves that stays for ever: Go clients need a time."""
+"""When a model is unloaded that stays for ever: Go clients need a time."""
 
 
 class ModelDetails(BaseModel):
@@ -44,27 +44,27 @@ class ModelDetails(BaseModel):
 
 
 class Version(BaseModel):
-    """hypura's own version stands beside the one that clients look for."""
+    """The version of Ollama that clients look for, and hypura's own."""
 
     version: str
     hypura: str
 
 
 class Cloud(BaseModel):
-    """Whether models of Ollama's cloud can be had, and who says so."""
+    """Whether Ollama's cloud is disabled, and by what."""
 
     disabled: bool
     source: str
 
 
 class Status(BaseModel):
-    """What of Ollama is switched on."""
+    """Which features of Ollama are on."""
 
     cloud: Cloud
 
 
 class TagModel(BaseModel):
-    """A model that can be asked for."""
+    """A model that requests can name."""
 
     name: str
     model: str
@@ -76,13 +76,13 @@ class TagModel(BaseModel):
 
 
 class Tags(BaseModel):
-    """All of them."""
+    """All models."""
 
     models: list[TagModel]
 
 
 class RunningModel(BaseModel):
-    """A model that is loaded, or being loaded."""
+    """A loaded model."""
 
     name: str
     model: str
@@ -95,7 +95,7 @@ class RunningModel(BaseModel):
 
 
 class Running(BaseModel):
-    """All of them."""
+    """All models."""
 
     models: list[RunningModel]
 
@@ -139,7 +139,7 @@ class Shown(BaseModel):
 
 
 async def root(core: Core, request: Request) -> Response:
-    """What Ollama says, which is how some clients find it."""
+    """The text by which some clients find Ollama."""
     return PlainTextResponse("Ollama is running")
 
 
@@ -148,7 +148,7 @@ async def version(core: Core, request: Request) -> Response:
 
 
 async def status(core: Core, request: Request) -> Response:
-    """Ollama's word for whether its cloud may be asked: here there is none."""
+    """Whether Ollama's cloud may be used: hypura has none."""
     return JSONResponse({"cloud": {"disabled": True, "source": "config"}})
 
 
@@ -158,16 +158,16 @@ async def tags(core: Core, request: Request) -> Response:
 
 async def ps(core: Core, request: Request) -> Response:
     loaded = [s for s in core.supervisor.status() if s.state in (ModelState.READY, ModelState.UNLOADING)]
-    loaded.sort(key=leaves_seconds, reverse=True)
+    loaded.sort(key=unloads_at_seconds, reverse=True)
     return JSONResponse({"models": await FILES(lambda: [_running(core, s) for s in loaded])})
 
 
 async def show(core: Core, request: Request) -> Response:
     body = await parsed(request, ShowRequest)
-    wanted, verbose = body.wanted(), bool(body.verbose)
-    entry, model = await FILES(_opened, core, wanted, key=wanted)
-    adapted = await TEMPLATES(adaptations, model, entry.overrides, key=entry.overrides.template or wanted)
-    return await FILES(lambda: JSONResponse(_shown(core, entry, model, adapted, verbose)), key=wanted)
+    name, verbose = body.model_name(), bool(body.verbose)
+    entry, model = await FILES(_opened, core, name, key=name)
+    adapted = await TEMPLATES(adaptations, model, entry.overrides, key=entry.overrides.template or name)
+    return await FILES(lambda: JSONResponse(_shown(core, entry, model, adapted, verbose)), key=name)
 
 
 def _tags(core: Core) -> Response:
@@ -188,21 +188,21 @@ def _tag(summary: ModelSummary) -> dict[str, Any]:
 
 def _running(core: Core, snapshot: ModelSnapshot) -> dict[str, Any]:
     summary = core.registry.summary(snapshot.name)
-    plan, leaves = snapshot.plan, leaves_seconds(snapshot)
+    plan, unloads_at = snapshot.plan, unloads_at_seconds(snapshot)
     return {
         "name": snapshot.name,
         "model": snapshot.name,
         "size": snapshot.memory_limit_bytes,
         "digest": summary.digest,
         "details": _details(summary),
-        "expires_at": NEVER if leaves == math.inf else _time(leaves),
+        "expires_at": NEVER if unloads_at == math.inf else _time(unloads_at),
         "size_vram": 0,
         "context_length": snapshot.loaded.context_tokens if snapshot.loaded else plan.context_tokens if plan else 0,
     }
 
 
-def leaves_seconds(snapshot: ModelSnapshot) -> float:
-    """When it leaves, since the epoch: of one that is used, as if its last request ended now; infinite for never."""
+def unloads_at_seconds(snapshot: ModelSnapshot) -> float:
+    """When the model is unloaded, since the epoch: one in use, as if its last request ended now; infinite for never."""
     if snapshot.state is ModelState.UNLOADING:
         return time.time()
     if snapshot.expires_at_seconds is not None:
@@ -218,24 +218,24 @@ def _opened(core: Core, name: str) -> tuple[Entry, Model]:
 
 
 def _shown(core: Core, entry: Entry, model: Model, adapted: list[str], verbose: bool) -> dict[str, Any]:
-    told, summary = shown_model(model, entry.overrides), core.registry.summary(entry.name)
+    described, summary = shown_model(model, entry.overrides), core.registry.summary(entry.name)
     shown: dict[str, Any] = {
-        "modelfile": told.modelfile,
-        "template": told.chat_template,
+        "modelfile": described.modelfile,
+        "template": described.chat_template,
         "details": _details(summary),
-        "model_info": json.loads(told.metadata_json) | {"general.parameter_count": model.parameters},
-        "capabilities": list(told.capabilities),
+        "model_info": json.loads(described.metadata_json) | {"general.parameter_count": model.parameters},
+        "capabilities": list(described.capabilities),
         "modified_at": _time(summary.modified_seconds),
     }
     for key in ("license", "parameters", "system"):
-        if text := getattr(told, key):
+        if text := getattr(described, key):
             shown[key] = text
     if entry.overrides.messages:
         shown["messages"] = [{"role": role, "content": content} for role, content in entry.overrides.messages]
     if adapted:
         shown["adaptations"] = adapted
     if verbose:
-        shown["tensors"] = [{"name": t.name, "type": t.type, "shape": list(t.shape)} for t in told.tensors]
+        shown["tensors"] = [{"name": t.name, "type": t.type, "shape": list(t.shape)} for t in described.tensors]
     return shown
 
 
@@ -264,7 +264,7 @@ def _time(seconds: float) -> str:
 
 
 ENDPOINTS = (
-    Endpoint("GET", "/", root, "Say that something is here"),
+    Endpoint("GET", "/", root, "Say that a server is here"),
     Endpoint("GET", "/api/version", version, "The version", response=Version),
     Endpoint("GET", "/api/status", status, "Say that there is no cloud", response=Status),
     Endpoint("GET", "/api/tags", tags, "List the models", response=Tags),

@@ -29,7 +29,7 @@ REFUSAL = "push is not supported: hypura uploads no models; use ollama push or h
 
 
 class Progress(BaseModel):
-    """A line: what is done, and of a file which and how far."""
+    """A line: the step under way; of a download, which file and how far."""
 
     status: str
     digest: str | None = None
@@ -47,8 +47,8 @@ def progress_of(event: PullEvent) -> Progress:
     )
 
 
-async def told(request: Request, events: AsyncGenerator[PullEvent, None], *, stream: bool) -> Response:
-    """The answer that tells the events as they come, or the success of them all."""
+async def _progress_response(request: Request, events: AsyncGenerator[PullEvent, None], *, stream: bool) -> Response:
+    """The events as they come, a line each, or one success at their end."""
     if stream:
         return await streamed(request, _lines(events), "application/x-ndjson", error_line)
     await unless_gone(request, _drained(events))
@@ -75,7 +75,7 @@ class ExampleMessage(RequestShape):
 
 
 class CreateRequest(Named):
-    """What to make; `modelfile` is the older form of all the others."""
+    """The model to make; `modelfile` is the older form of all other fields."""
 
     stream: bool | None = None
     base: str | None = Field(default=None, alias="from")
@@ -91,15 +91,15 @@ class CreateRequest(Named):
 
 
 async def create(core: Core, request: Request) -> Response:
-    """Makes the model, telling how far it is."""
+    """Makes a model, and reports progress."""
     body = await parsed(request, CreateRequest)
-    creation = await converted(request, creation_asked, body)
-    return await told(request, core.manager.create(creation), stream=body.stream is not False)
+    creation = await converted(request, creation_from, body)
+    return await _progress_response(request, core.manager.create(creation), stream=body.stream is not False)
 
 
-def creation_asked(body: CreateRequest) -> Creation:
-    """What is to be made. Raises InvalidRequest for what hypura does not do."""
-    name = body.wanted()
+def creation_from(body: CreateRequest) -> Creation:
+    """The creation that the request describes. Raises InvalidRequest for what hypura does not support."""
+    name = body.model_name()
     if body.quantize:
         raise InvalidRequest("quantize is not supported; make a quantized file with llama-quantize and give that")
     if body.adapters:
@@ -122,14 +122,14 @@ def creation_asked(body: CreateRequest) -> Creation:
 
 
 class CopyRequest(RequestShape):
-    """Which model, and the name to add."""
+    """A model, and the name to add."""
 
     source: str = ""
     destination: str = ""
 
 
 async def copy(core: Core, request: Request) -> Response:
-    """Names it."""
+    """Gives a model a second name."""
     body = await parsed(request, CopyRequest)
     if not body.source or not body.destination:
         raise InvalidRequest("source and destination are required; give the names of the model and of its copy")
@@ -138,20 +138,20 @@ async def copy(core: Core, request: Request) -> Response:
 
 
 async def delete(core: Core, request: Request) -> Response:
-    """Removes it; one that others keep is refused."""
+    """Removes a model and its downloaded files; a model that another store keeps is refused."""
     body = await parsed(request, Named)
-    await core.manager.remove(body.wanted())
+    await core.manager.remove(body.model_name())
     return Response(status_code=200)
 
 
 async def find_blob(core: Core, request: Request) -> Response:
-    """200 if it is here, else 404."""
+    """200 if the blob is here, else 404."""
     path = core.manager.blobs.path(request.path_params["digest"])
     return Response(status_code=200 if await in_thread(path.is_file) else 404)
 
 
 async def upload_blob(core: Core, request: Request) -> Response:
-    """Keeps it: 201 if it is new, 200 if it was here."""
+    """Keeps a blob, checked by its sha256: 201 if it is new, 200 if it was here."""
     length = request.headers.get("content-length", "")
     size_bytes = min(int(length), MAX_BLOB_BYTES) if length.isascii() and length.isdigit() and len(length) < 18 else 0
     created = await core.manager.blobs.put(request.path_params["digest"], request.stream(), size_bytes)
@@ -159,21 +159,21 @@ async def upload_blob(core: Core, request: Request) -> Response:
 
 
 class PullRequest(Named):
-    """What to fetch."""
+    """The model to download."""
 
     insecure: bool | None = None
     stream: bool | None = None
 
 
 async def pull(core: Core, request: Request) -> Response:
-    """Fetches it, telling how far it is; a client that hangs up ends its part."""
+    """Downloads a model, and reports progress; a client that disconnects no longer waits for the download."""
     body = await parsed(request, PullRequest)
-    events = core.manager.pull(body.wanted(), insecure=bool(body.insecure))
-    return await told(request, events, stream=body.stream is not False)
+    events = core.manager.pull(body.model_name(), insecure=bool(body.insecure))
+    return await _progress_response(request, events, stream=body.stream is not False)
 
 
 async def push(core: Core, request: Request) -> Response:
-    """Refuses."""
+    """Refuses: hypura uploads no models."""
     return JSONResponse({"error": REFUSAL}, status_code=501)
 
 

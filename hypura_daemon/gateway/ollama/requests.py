@@ -12,10 +12,9 @@ from hypura.durations import parse_go_duration
 from hypura.v1 import inference_pb2
 from hypura_daemon.chat import request as core
 from hypura_daemon.errors import InvalidRequest, ModelNotFound
-from hypura_daemon.gateway.requests import known_role
+from hypura_daemon.gateway.requests import known_role, stop_strings
 from hypura_daemon.gateway.shapes import RequestShape
 
-MAX_STOPS = 64
 MAX_TOKENS = (1 << 31) - 1
 FOR_EVER = -1.0
 LEVELS = ("low", "medium", "high", "max")
@@ -24,27 +23,27 @@ _WITHOUT_EFFECT = frozenset(
      "f16_kv", "use_mlock", "numa", "vocab_only", "logits_all", "mirostat", "mirostat_tau", "mirostat_eta", "tfs_z",
      "penalize_newline"}
 )  # fmt: skip
-"""The plan decides them, or they are gone from Ollama as well."""
+"""hypura's plan decides them, or Ollama no longer has them either."""
 
 _log = structlog.get_logger()
 
 
-def _whole(value: Any) -> Any:
-    """Go clients write 40.0 for 40."""
+def _whole_number(value: Any) -> Any:
+    """Go clients write 40 as 40.0."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
-CountOrAll = Annotated[int, BeforeValidator(_whole), Field(ge=-2, le=MAX_TOKENS)]
+CountOrAll = Annotated[int, BeforeValidator(_whole_number), Field(ge=-2, le=MAX_TOKENS)]
 
 
 class Options(RequestShape):
-    """What Ollama calls options."""
+    """The options of Ollama's requests."""
 
     model_config = ConfigDict(extra="allow", strict=True, allow_inf_nan=False)
 
-    num_ctx: Annotated[int, BeforeValidator(_whole)] | None = None
-    num_predict: Annotated[int, BeforeValidator(_whole), Field(ge=-MAX_TOKENS, le=MAX_TOKENS)] | None = None
-    seed: Annotated[int, BeforeValidator(_whole)] | None = None
+    num_ctx: Annotated[int, BeforeValidator(_whole_number)] | None = None
+    num_predict: Annotated[int, BeforeValidator(_whole_number), Field(ge=-MAX_TOKENS, le=MAX_TOKENS)] | None = None
+    seed: Annotated[int, BeforeValidator(_whole_number)] | None = None
     temperature: Annotated[float, Field(ge=0, le=1e6)] | None = None
     top_k: CountOrAll | None = None
     top_p: Annotated[float, Field(ge=0, le=1)] | None = None
@@ -57,11 +56,25 @@ class Options(RequestShape):
     stop: str | list[str] | None = None
 
 
+class Named(RequestShape):
+    """A request that names one model: as `model`, or as `name` in older clients."""
+
+    model: str = ""
+    name: str = ""
+
+    def model_name(self) -> str:
+        """The model's name. Raises InvalidRequest where there is none."""
+        name = self.model or self.name
+        if not name:
+            raise InvalidRequest("model is required")
+        return name
+
+
 KeepAlive = int | float | str | None
 
 
 class AnswerRequest(RequestShape):
-    """What a request for an answer may say beside its prompt."""
+    """The fields that generate and chat share."""
 
     model: str = ""
     stream: bool | None = None
@@ -76,12 +89,12 @@ class AnswerRequest(RequestShape):
 
     @property
     def streams(self) -> bool:
-        """Native routes stream unless told not to."""
+        """Ollama's routes stream unless `stream` is false."""
         return self.stream is not False
 
 
 def use_of(keep_alive: KeepAlive, options: Options | None) -> inference_pb2.ModelUse:
-    """How the request wants its model held. Raises InvalidRequest."""
+    """The context and the keep_alive that the request wants for its model. Raises InvalidRequest."""
     num_ctx = (options.num_ctx or 0) if options is not None else 0
     use = inference_pb2.ModelUse(context_tokens=min(max(0, num_ctx), MAX_TOKENS))
     seconds = keep_alive_seconds(keep_alive)
@@ -91,7 +104,7 @@ def use_of(keep_alive: KeepAlive, options: Options | None) -> inference_pb2.Mode
 
 
 def keep_alive_seconds(given: KeepAlive) -> float | None:
-    """A number is seconds, a text is a Go duration, negative is for ever. Raises InvalidRequest."""
+    """Seconds of a number, or of a Go duration as text; a negative one is for ever. Raises InvalidRequest."""
     if given is None or isinstance(given, bool):
         return None
     if isinstance(given, str):
@@ -102,12 +115,12 @@ def keep_alive_seconds(given: KeepAlive) -> float | None:
         except ValueError as error:
             raise InvalidRequest(f"keep_alive is {given!r}: {error}; a bare number of seconds has no quotes") from error
     if math.isnan(given):
-        raise InvalidRequest("keep_alive is no number; give seconds, or a duration such as 5m")
+        raise InvalidRequest("keep_alive is not a number; give seconds, or a duration such as 5m")
     return FOR_EVER if given < 0 else float(given)
 
 
 def sampling_of(options: Options | None) -> inference_pb2.Sampling:
-    """How tokens are chosen; what is not said is left to the model and its defaults."""
+    """How tokens are chosen; options left out are left to the model and its defaults."""
     sampling = inference_pb2.Sampling()
     if options is None:
         return sampling
@@ -123,20 +136,17 @@ def sampling_of(options: Options | None) -> inference_pb2.Sampling:
         sampling.seed = options.seed & 0xFFFFFFFF
     unknown = sorted(set(options.model_extra or {}) - _WITHOUT_EFFECT)
     if unknown:
-        _log.warning("options that are not known are passed over", options=unknown)
+        _log.warning("unknown options are ignored", options=unknown)
     return sampling
 
 
 def limits_of(body: AnswerRequest) -> inference_pb2.Limits:
-    """When the answer ends, and what form it has. Raises InvalidRequest."""
+    """When the answer ends, and its format. Raises InvalidRequest."""
     options = body.options or Options()
     limits = inference_pb2.Limits(truncate=body.truncate is not False)
     if options.num_predict is not None and options.num_predict >= 0:
         limits.max_tokens = options.num_predict
-    stops = [options.stop] if isinstance(options.stop, str) else options.stop or []
-    if len(stops) > MAX_STOPS:
-        raise InvalidRequest(f"options.stop has {len(stops)} strings; give at most {MAX_STOPS}")
-    limits.stop.extend(stop for stop in stops if stop)
+    limits.stop.extend(stop_strings(options.stop, "options.stop"))
     if body.logprobs:
         limits.top_logprobs = body.top_logprobs or 0
     form = body.format
@@ -159,41 +169,28 @@ def thinking_of(think: bool | str | None) -> tuple[bool | None, str]:
 
 
 def refuse_images(images: list[str] | None) -> None:
-    """Raises InvalidRequest when there are any."""
+    """Raises InvalidRequest where there are images."""
     if images:
-        raise InvalidRequest("images are not supported yet; hypura's models read text alone")
+        raise InvalidRequest("images are not supported yet; hypura's models read text only")
 
 
-class Named(RequestShape):
-    """A request about one model."""
-
-    model: str = ""
-    name: str = ""
-
-    def wanted(self) -> str:
-        """The model's name. Raises InvalidRequest if there is none."""
-        name = self.model or self.name
-        if not name:
-            raise InvalidRequest("model is required")
-        return name
-
-
+# Asked… and Told… are names of components in the published /openapi.json, so they stay.
 class AskedFunction(RequestShape):
-    """Which tool a call is of."""
+    """The tool of a call, and its arguments."""
 
     name: str
     arguments: dict[str, Any] | str | None = None
 
 
 class AskedToolCall(RequestShape):
-    """A call that the model made earlier."""
+    """A tool call that the model made earlier."""
 
     id: str | None = None
     function: AskedFunction
 
 
 class AskedMessage(RequestShape):
-    """One turn."""
+    """One message of the conversation."""
 
     role: str
     content: str | None = None
@@ -213,7 +210,7 @@ class ChatRequest(AnswerRequest):
 
 
 def chat_request(body: ChatRequest) -> core.ChatRequest:
-    """What the core is asked. Pure; raises InvalidRequest."""
+    """The core's request. Pure; raises InvalidRequest."""
     think, level = thinking_of(body.think)
     return core.ChatRequest(
         model=body.model,
@@ -233,7 +230,7 @@ def _functions(tools: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     functions = [tool for tool in tools if tool.get("type") in (None, "function")]
     if len(functions) < len(tools):
         types = sorted({str(tool["type"])[:40] for tool in tools if tool not in functions})
-        _log.warning("tools that are no functions are not offered to the model", types=types)
+        _log.warning("tools other than functions are not offered to the model", types=types)
     return functions
 
 
@@ -269,7 +266,7 @@ class GenerateRequest(AnswerRequest):
 
 
 def check_generate(body: GenerateRequest) -> None:
-    """Raises InvalidRequest and ModelNotFound for what no model could do."""
+    """Raises InvalidRequest and ModelNotFound for requests that no model could answer."""
     if not body.model:
         raise ModelNotFound("model '' not found", "")
     refuse_images(body.images)
@@ -277,8 +274,8 @@ def check_generate(body: GenerateRequest) -> None:
         raise InvalidRequest("raw mode does not support template, system, or context")
 
 
-def verbatim(body: GenerateRequest, *, report_prompt_ids: bool) -> inference_pb2.GenerateRequest:
-    """The prompt as it is: raw, with a suffix, or for a model without a template. Pure."""
+def verbatim_request(body: GenerateRequest, *, report_prompt_ids: bool) -> inference_pb2.GenerateRequest:
+    """The core's request for the prompt without a template: raw, with a suffix, or for a model that has none. Pure."""
     return inference_pb2.GenerateRequest(
         model=body.model,
         prompt=body.prompt or "",
@@ -291,8 +288,8 @@ def verbatim(body: GenerateRequest, *, report_prompt_ids: bool) -> inference_pb2
     )
 
 
-def as_chat(body: GenerateRequest) -> core.ChatRequest:
-    """The prompt as a user's turn. Pure."""
+def prompt_as_chat(body: GenerateRequest) -> core.ChatRequest:
+    """The core's request for the prompt as a user's message. Pure."""
     think, level = thinking_of(body.think)
     messages = [core.ChatMessage(role="system", content=body.system)] if body.system else []
     return core.ChatRequest(
@@ -311,7 +308,7 @@ def as_chat(body: GenerateRequest) -> core.ChatRequest:
 
 
 class EmbedRequest(RequestShape):
-    """See Ollama's API; truncate is true unless said otherwise."""
+    """See Ollama's API; truncate is true by default."""
 
     model: str = ""
     input: str | list[str] | None = None
@@ -322,7 +319,7 @@ class EmbedRequest(RequestShape):
 
 
 class EmbeddingsRequest(RequestShape):
-    """The older form: one text."""
+    """The older form, for one text."""
 
     model: str = ""
     prompt: str | None = None

@@ -29,73 +29,73 @@ from hypura_daemon.gateway.ollama.requests import (
     EmbeddingsRequest,
     EmbedRequest,
     GenerateRequest,
-    as_chat,
     chat_request,
     check_generate,
+    prompt_as_chat,
     use_of,
-    verbatim,
+    verbatim_request,
 )
-from hypura_daemon.gateway.ollama.stream import NDJSON, Event, Teller, collected, lines
+from hypura_daemon.gateway.ollama.stream import NDJSON, AnswerWriter, Event, collected, lines
 from hypura_daemon.system.threads import FILES
 
 
-async def held(core: Core, request: Request, body: AnswerRequest, *, chat: bool) -> Response:
-    """Load the model as the request wants it held; with a keep_alive of 0, unload it. Raises HypuraError."""
+async def _load_or_unload(core: Core, request: Request, body: AnswerRequest, *, chat: bool) -> Response:
+    """Answer a request without a prompt: load its model, or unload it where keep_alive is 0. Raises HypuraError."""
     use = use_of(body.keep_alive, body.options)
-    await hold(core, request, body.model, use)
+    await _hold(core, request, body.model, use)
     empty: dict[str, Any] = {"message": {"role": "assistant", "content": ""}} if chat else {"response": ""}
-    reason = "unload" if unloads(use) else "load"
+    reason = "unload" if _unloads(use) else "load"
     return JSONResponse({"model": body.model, "created_at": now()} | empty | {"done": True, "done_reason": reason})
 
 
-async def hold(core: Core, request: Request, model: str, use: inference_pb2.ModelUse) -> None:
-    """The same without an answer. Raises HypuraError, ClientGone."""
-    if unloads(use):
+async def _hold(core: Core, request: Request, model: str, use: inference_pb2.ModelUse) -> None:
+    """Load the model, or unload it where keep_alive is 0. Raises HypuraError, ClientGone."""
+    if _unloads(use):
         await core.supervisor.retire((await FILES(core.registry.get, model, key=model)).name)
     else:
         await unless_gone(request, core.inference.hold(model, use))
 
 
-def unloads(use: inference_pb2.ModelUse) -> bool:
-    """Whether the model is to go at once."""
+def _unloads(use: inference_pb2.ModelUse) -> bool:
+    """Whether the model is to be unloaded at once."""
     return use.HasField("keep_alive_seconds") and use.keep_alive_seconds == 0
 
 
 async def chat(core: Core, request: Request) -> Response:
-    """Answers it, or loads the model when there is no message."""
+    """Answers a conversation; without a message it loads the model."""
     body = await parsed(request, ChatRequest)
     if not body.model:
         raise InvalidRequest("model is required")
-    wanted = await converted(request, chat_request, body)
-    if not wanted.messages:
-        return await held(core, request, body, chat=True)
-    teller = Teller(body.model, chat=True)
-    events = core.inference.chat(wanted)
+    core_request = await converted(request, chat_request, body)
+    if not core_request.messages:
+        return await _load_or_unload(core, request, body, chat=True)
+    writer = AnswerWriter(body.model, chat=True)
+    events = core.inference.chat(core_request)
     if body.streams:
-        return await streamed(request, lines(teller, events), NDJSON, error_line)
-    return JSONResponse(await unless_gone(request, collected(teller, events)))
+        return await streamed(request, lines(writer, events), NDJSON, error_line)
+    return JSONResponse(await unless_gone(request, collected(writer, events)))
 
 
 async def generate(core: Core, request: Request) -> Response:
-    """Answers it, or loads the model when there is no prompt."""
+    """Continues a prompt, through the model's template unless it is raw; without a prompt it loads the model."""
     body = await parsed(request, GenerateRequest)
     check_generate(body)
     if not body.prompt and not body.suffix:
-        return await held(core, request, body, chat=False)
-    teller = Teller(body.model, chat=False, keeps_context=not body.raw)
+        return await _load_or_unload(core, request, body, chat=False)
+    writer = AnswerWriter(body.model, chat=False, keeps_context=not body.raw)
     events = await _events(core, body)
     if body.streams:
-        return await streamed(request, lines(teller, events), NDJSON, error_line)
-    return JSONResponse(await unless_gone(request, collected(teller, events)))
+        return await streamed(request, lines(writer, events), NDJSON, error_line)
+    return JSONResponse(await unless_gone(request, collected(writer, events)))
 
 
 async def _events(core: Core, body: GenerateRequest) -> AsyncGenerator[Event, None]:
     if body.raw or body.suffix:
-        return core.inference.generate(verbatim(body, report_prompt_ids=not body.raw))
+        return core.inference.generate(verbatim_request(body, report_prompt_ids=not body.raw))
     chats = bool(body.template) or await FILES(_has_template, core, body.model, key=body.model)
     if chats:
-        return core.inference.chat(as_chat(body))
-    return core.inference.generate(verbatim(body, report_prompt_ids=True))
+        return core.inference.chat(prompt_as_chat(body))
+    return core.inference.generate(verbatim_request(body, report_prompt_ids=True))
 
 
 def _has_template(core: Core, name: str) -> bool:
@@ -104,13 +104,13 @@ def _has_template(core: Core, name: str) -> bool:
 
 
 async def embed(core: Core, request: Request) -> Response:
-    """Vectors of length 1; no text loads the model."""
+    """Embeds texts as vectors of length 1; without a text it loads the model."""
     body = await parsed(request, EmbedRequest)
     if not body.model:
         raise ModelNotFound("model '' not found", "")
     texts = body.input if isinstance(body.input, list) else [body.input] if body.input else []
     began_seconds = time.monotonic()
-    wanted = inference_pb2.EmbedRequest(
+    core_request = inference_pb2.EmbedRequest(
         model=body.model,
         texts=texts,
         normalize=True,
@@ -118,14 +118,14 @@ async def embed(core: Core, request: Request) -> Response:
         dimensions=body.dimensions or 0,
         use=use_of(body.keep_alive, body.options),
     )
-    answer = await _embedded(core, request, wanted)
-    told = {
+    answer = await _vectors(core, request, core_request)
+    figures = {
         "total_duration": nanoseconds(time.monotonic() - began_seconds),
         "load_duration": nanoseconds(answer.load_seconds),
         "prompt_eval_count": answer.prompt_tokens,
     }
     head = f'{{"model":{json.dumps(body.model)},"embeddings":['.encode()
-    tail = b"]," + json.dumps(told).encode()[1:]
+    tail = b"]," + json.dumps(figures).encode()[1:]
     return await streamed(request, listed(head, answer.embeddings, _numbers, tail), "application/json", _cut_short)
 
 
@@ -134,31 +134,33 @@ def _numbers(number: int, values: Sequence[float]) -> bytes:
 
 
 def _cut_short(error: Exception) -> bytes:
-    return b""  # a body that does not parse: its status is sent
+    return b""  # The status is sent already, so the body ends as JSON that does not parse.
 
 
 async def embeddings(core: Core, request: Request) -> Response:
-    """One vector, not normalised; no text loads the model."""
+    """Embeds one text, not normalised; without a text it loads the model."""
     body = await parsed(request, EmbeddingsRequest)
     if not body.model:
         raise InvalidRequest("model is required")
-    wanted = inference_pb2.EmbedRequest(
+    core_request = inference_pb2.EmbedRequest(
         model=body.model,
         texts=[body.prompt] if body.prompt else [],
         truncate=True,
         use=use_of(body.keep_alive, body.options),
     )
-    answer = await _embedded(core, request, wanted)
+    answer = await _vectors(core, request, core_request)
     return JSONResponse({"embedding": list(answer.embeddings[0].values) if answer.embeddings else []})
 
 
-async def _embedded(core: Core, request: Request, wanted: inference_pb2.EmbedRequest) -> inference_pb2.EmbedResponse:
+async def _vectors(
+    core: Core, request: Request, core_request: inference_pb2.EmbedRequest
+) -> inference_pb2.EmbedResponse:
     try:
-        if wanted.texts:
-            return await unless_gone(request, core.inference.embed(wanted))
-        await hold(core, request, wanted.model, wanted.use)
+        if core_request.texts:
+            return await unless_gone(request, core.inference.embed(core_request))
+        await _hold(core, request, core_request.model, core_request.use)
     except ModelNotFound as error:
-        raise ModelNotFound(f'model "{wanted.model}" not found, try pulling it first', "") from error
+        raise ModelNotFound(f'model "{core_request.model}" not found, try pulling it first', "") from error
     return inference_pb2.EmbedResponse()
 
 

@@ -1,4 +1,4 @@
-"""Ollama's answers as they come, line by line, or gathered into one object; generate and chat differ in one field.
+"""Ollama's answers as they come, line by line, or gathered into one object; generate's and chat's differ in one field.
 
 A chunk's line is written by hand: it is made for every token, and only its text differs.
 """
@@ -20,8 +20,8 @@ Event = inference_pb2.ChatResponse | inference_pb2.GenerateResponse
 
 
 @dataclass(slots=True)
-class Teller:
-    """One answer. chat: told as a message; keeps_context: whether the end has `context`."""
+class AnswerWriter:
+    """Writes one answer. chat: as a message; keeps_context: whether the end has `context`."""
 
     model: str
     chat: bool
@@ -36,7 +36,7 @@ class Teller:
         self._head = f'{{"model":{json.dumps(self.model)},"created_at":"'
 
     def add(self, event: Event) -> bytes:
-        """The line of this event; nothing for one that has no text."""
+        """The line of an event; empty for one without text."""
         self._answer.add(event)
         if isinstance(event, inference_pb2.ChatResponse) and event.HasField("tool_call"):
             call = tool_call(event.tool_call, len(self._answer.calls) - 1)
@@ -47,8 +47,7 @@ class Teller:
         chunk = event.chunk
         if self.keeps_context:
             self._tokens.extend(chunk.token_ids)
-        told = [logprob(entry) for entry in chunk.logprobs]
-        self._logprobs += told
+        self._logprobs += [logprob(entry) for entry in chunk.logprobs]
         if not chunk.text and not chunk.thinking:
             return b""
         tail = f',"logprobs":{json.dumps(self._logprobs)}' if self._logprobs else ""
@@ -74,14 +73,14 @@ class Teller:
         if calls:
             beside["tool_calls"] = calls
         if self.chat:
-            said: dict[str, Any] = {"message": {"role": "assistant", "content": answer.text} | beside}
+            text: dict[str, Any] = {"message": {"role": "assistant", "content": answer.text} | beside}
         else:
-            said = {"response": answer.text} | beside
+            text = {"response": answer.text} | beside
         logprobs = {"logprobs": self._logprobs} if self._logprobs else {}
-        return {"model": self.model, "created_at": now()} | said | self._end() | logprobs
+        return {"model": self.model, "created_at": now()} | text | self._end() | logprobs
 
     def collect(self, event: Event) -> None:
-        """Take an event of an answer that is told whole."""
+        """Add an event of an answer that is written whole."""
         self._answer.add(event)
         if event.HasField("chunk"):
             if self.keeps_context:
@@ -110,18 +109,18 @@ class Teller:
         return end
 
 
-async def lines(teller: Teller, events: AsyncGenerator[Event, None]) -> AsyncGenerator[bytes, None]:
-    """A stream's lines."""
+async def lines(writer: AnswerWriter, events: AsyncGenerator[Event, None]) -> AsyncGenerator[bytes, None]:
+    """The lines of a stream."""
     async with aclosing(events):
         async for event in events:
-            if line := teller.add(event):
+            if line := writer.add(event):
                 yield line
-    yield teller.last()
+    yield writer.last()
 
 
-async def collected(teller: Teller, events: AsyncGenerator[Event, None]) -> dict[str, Any]:
-    """The whole answer."""
+async def collected(writer: AnswerWriter, events: AsyncGenerator[Event, None]) -> dict[str, Any]:
+    """The whole answer, in one object."""
     async with aclosing(events):
         async for event in events:
-            teller.collect(event)
-    return teller.whole()
+            writer.collect(event)
+    return writer.whole()

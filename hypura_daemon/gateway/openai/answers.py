@@ -1,4 +1,4 @@
-"""POST /v1/chat/completions and GET /v1/models, what goes out whole."""
+"""Whole answers to chat completions, the list of models, and what other answers share with them: identity, usage."""
 
 import math
 import time
@@ -21,7 +21,7 @@ _LATEST_SECONDS = 253402300799
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """id, the model as the client named it, and when it was asked."""
+    """id, the model as the client named it, and when the request came."""
 
     id: str
     model: str
@@ -29,23 +29,23 @@ class Identity:
 
 
 def new_identity(prefix: str, model: str) -> Identity:
-    """A new one, now."""
+    """A new identity, made now."""
     return Identity(new_id(prefix), model, int(time.time()))
 
 
 def finite(logprob: float) -> float:
-    """JSON has no infinity; OpenAI says -9999 for what cannot happen."""
+    """JSON has no infinity; OpenAI writes -9999 for a token that cannot come."""
     return max(logprob, -9999.0) if math.isfinite(logprob) else -9999.0
 
 
 class PromptDetails(AnswerShape):
-    """cached_tokens were still there from an earlier request."""
+    """cached_tokens: those whose KV cache was kept from an earlier request."""
 
     cached_tokens: int = 0
 
 
 class CompletionDetails(AnswerShape):
-    """reasoning_tokens went into thinking."""
+    """reasoning_tokens: those of the thinking."""
 
     reasoning_tokens: int = 0
 
@@ -61,7 +61,7 @@ class Usage(AnswerShape):
 
 
 def usage_of(answers: Sequence[Answer], prompts: int = 1) -> Usage:
-    """For the answers to some prompts, grouped by prompt; a prompt that has several answers is counted once."""
+    """The usage of answers grouped by prompt; a prompt with several answers is counted once."""
     firsts = answers[:: max(1, len(answers) // prompts)]
     prompt_tokens = sum(answer.prompt_tokens for answer in firsts)
     completion_tokens = sum(answer.output_tokens for answer in answers)
@@ -80,7 +80,7 @@ Finish = Literal["stop", "length", "tool_calls"]
 
 
 class Alternative(AnswerShape):
-    """A token that might have been chosen."""
+    """A token, and the logarithm of its probability."""
 
     token: str
     logprob: float
@@ -88,7 +88,7 @@ class Alternative(AnswerShape):
 
 
 class TokenLogprob(Alternative):
-    """The chosen token, and the likeliest ones."""
+    """A chosen token, and the likeliest ones."""
 
     top_logprobs: list[Alternative]
 
@@ -108,7 +108,7 @@ class CalledFunction(AnswerShape):
 
 
 class ToolCall(AnswerShape):
-    """A call that the model asks for."""
+    """A tool call that the model makes."""
 
     id: str
     type: Literal["function"] = "function"
@@ -116,7 +116,7 @@ class ToolCall(AnswerShape):
 
 
 class AssistantMessage(AnswerShape):
-    """The answer; content is null when there are calls alone."""
+    """The answer; content is null where there are only calls."""
 
     role: Literal["assistant"] = "assistant"
     content: str | None
@@ -159,7 +159,7 @@ def chat_completion(identity: Identity, answers: Sequence[Answer], *, logprobs: 
 
 
 def logprobs_of(tokens: Iterable[inference_pb2.TokenLogprobs]) -> Logprobs:
-    """The tokens in OpenAI's form."""
+    """The tokens' log probabilities in OpenAI's form."""
     return Logprobs(
         content=[
             TokenLogprob(**_token(token.chosen), top_logprobs=[Alternative(**_token(other)) for other in token.top])
@@ -214,7 +214,7 @@ class ModelObject(AnswerShape):
 
 
 class ModelList(AnswerShape):
-    """All models, in one page."""
+    """All models, on one page."""
 
     object: Literal["list"] = "list"
     data: list[ModelObject]
@@ -224,7 +224,7 @@ class ModelList(AnswerShape):
 
 
 def model_object(summary: ModelSummary) -> ModelObject:
-    """A model as both dialects know it."""
+    """A model, for clients of both dialects."""
     created_seconds = int(min(max(summary.modified_seconds, 0), _LATEST_SECONDS))
     return ModelObject(
         id=summary.name,
@@ -236,6 +236,6 @@ def model_object(summary: ModelSummary) -> ModelObject:
 
 
 def model_list(summaries: Sequence[ModelSummary]) -> ModelList:
-    """The usable models."""
+    """The models that can be used."""
     data = [model_object(summary) for summary in summaries if not summary.error]
     return ModelList(data=data, first_id=data[0].id if data else None, last_id=data[-1].id if data else None)

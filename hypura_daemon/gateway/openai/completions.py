@@ -1,4 +1,4 @@
-"""POST /v1/completions: text that continues a prompt."""
+"""Plain completions, text that continues a prompt: their request, and their answer whole or streamed."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -17,7 +17,7 @@ from hypura_daemon.gateway.shapes import AnswerShape
 
 
 class CompletionRequest(SamplingFields):
-    """See OpenAI's reference of completions; docs/api-openai-anthropic.md says what is taken."""
+    """See OpenAI's reference of completions; docs/api-openai-anthropic.md lists what hypura supports."""
 
     model: str
     prompt: str | list[str] | list[TokenId] | list[list[TokenId]] | None = None
@@ -31,7 +31,7 @@ class CompletionRequest(SamplingFields):
 
     @property
     def usage_wanted(self) -> bool:
-        """Whether a stream ends with what it cost."""
+        """Whether a stream ends with its usage."""
         return bool(self.stream_options and self.stream_options.include_usage)
 
 
@@ -45,7 +45,7 @@ class Logprobs(AnswerShape):
 
 
 class Choice(AnswerShape):
-    """One answer, or what is new of it."""
+    """One answer, or its next text."""
 
     index: int
     text: str
@@ -54,7 +54,7 @@ class Choice(AnswerShape):
 
 
 class Completion(AnswerShape):
-    """A whole body, or a piece of a stream; the last piece has no choices but the usage, if that was asked for."""
+    """A whole body, or a piece of a stream; the last piece has no choices but the usage, if requested."""
 
     id: str
     object: Literal["text_completion"] = "text_completion"
@@ -77,14 +77,14 @@ def prompts_of(body: CompletionRequest) -> Sequence[str | list[int]]:
     if not isinstance(prompt, str) and not all(prompts):
         raise InvalidRequest("one of the prompts is empty; each must have text or token ids")
     if body.echo and not isinstance(prompts[0], str):
-        raise InvalidRequest("echo is supported for prompts of text, and not for token ids")
+        raise InvalidRequest("echo is supported for prompts of text, but not for token ids")
     if len(prompts) * (body.n or 1) > MAX_ANSWERS:
         raise InvalidRequest(f"{len(prompts)} prompts with {body.n or 1} answers each exceed {MAX_ANSWERS} answers")
     return prompts
 
 
 def completion_requests(body: CompletionRequest) -> list[inference_pb2.GenerateRequest]:
-    """One for each answer, grouped by prompt. Raises InvalidRequest."""
+    """The core's requests, one for each answer, grouped by prompt. Raises InvalidRequest."""
     answers = body.n or 1
     if body.best_of is not None and body.best_of not in (1, answers):
         raise InvalidRequest(f"best_of is {body.best_of}; only 1, or as many as n, is supported")
@@ -132,7 +132,7 @@ def completion(identity: Identity, body: CompletionRequest, answers: Sequence[An
 
 
 class CompletionStream:
-    """Writes a stream's pieces; takes the events of all answers."""
+    """Writes a stream's pieces, from the events of all answers."""
 
     def __init__(self, identity: Identity, body: CompletionRequest) -> None:
         self._frame = Frame(identity, "text_completion", usage=body.usage_wanted)
@@ -155,9 +155,9 @@ class CompletionStream:
             return self._piece(index, "", finish=f'"{_finish(event.finished)}"')
         chunk, logprobs = event.chunk, "null"
         if self._with_logprobs:
-            told = logprobs_of(chunk.logprobs, self._offsets[index])
-            self._offsets[index] += sum(map(len, told.tokens))
-            logprobs = told.ascii_json()
+            new = logprobs_of(chunk.logprobs, self._offsets[index])
+            self._offsets[index] += sum(map(len, new.tokens))
+            logprobs = new.ascii_json()
         return self._piece(index, chunk.text, logprobs) if chunk.text or chunk.logprobs else b""
 
     def end(self) -> bytes:
@@ -169,16 +169,16 @@ class CompletionStream:
 
 
 def logprobs_of(tokens: Iterable[inference_pb2.TokenLogprobs], offset: int) -> Logprobs:
-    """The tokens in the old form; the first begins at this offset of the text."""
-    told = Logprobs(tokens=[], token_logprobs=[], top_logprobs=[], text_offset=[])
+    """The tokens' log probabilities in the old form; offset: where the first token begins in the text."""
+    logprobs = Logprobs(tokens=[], token_logprobs=[], top_logprobs=[], text_offset=[])
     for token in tokens:
         text = _text(token.chosen)
-        told.tokens.append(text)
-        told.token_logprobs.append(finite(token.chosen.logprob))
-        told.top_logprobs.append({_text(other): finite(other.logprob) for other in token.top})
-        told.text_offset.append(offset)
+        logprobs.tokens.append(text)
+        logprobs.token_logprobs.append(finite(token.chosen.logprob))
+        logprobs.top_logprobs.append({_text(other): finite(other.logprob) for other in token.top})
+        logprobs.text_offset.append(offset)
         offset += len(text)
-    return told
+    return logprobs
 
 
 def _echo(body: CompletionRequest, prompt: str | list[int]) -> str:

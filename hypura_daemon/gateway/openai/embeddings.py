@@ -1,4 +1,4 @@
-"""POST /v1/embeddings: vectors of length 1, as numbers or as little-endian float32 in base64."""
+"""Embeddings: vectors of length 1, as numbers or as little-endian float32 in base64."""
 
 import base64
 import struct
@@ -17,7 +17,7 @@ MAX_INPUTS = 2048
 
 
 class EmbeddingRequest(RequestShape):
-    """See OpenAI's reference of embeddings; token ids are those of the model that is asked."""
+    """See OpenAI's reference of embeddings; token ids are those of the named model."""
 
     model: str
     input: str | list[str] | list[TokenId] | list[list[TokenId]]
@@ -50,7 +50,7 @@ class EmbeddingList(AnswerShape):
 
 
 def embed_request(body: EmbeddingRequest) -> inference_pb2.EmbedRequest:
-    """What the core is asked: of a text that is too long the beginning counts, as in Ollama. Raises InvalidRequest."""
+    """The core's request, which cuts texts that are too long, as Ollama does. Raises InvalidRequest."""
     given = body.input
     single = isinstance(given, str) or (bool(given) and isinstance(given[0], int))
     texts: Sequence[Any] = [given] if single else given

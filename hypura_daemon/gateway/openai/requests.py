@@ -1,4 +1,4 @@
-"""POST /v1/chat/completions, what comes in: OpenAI's JSON to a hypura.v1 ChatRequest. Other routes share its fields."""
+"""Requests for chat completions, the core's requests that they become, and the fields that other requests share."""
 
 import json
 from dataclasses import replace
@@ -12,7 +12,6 @@ from hypura_daemon.chat.request import ChatMessage, ChatRequest
 from hypura_daemon.errors import InvalidRequest
 from hypura_daemon.gateway.openai.tools import OfferedTools
 from hypura_daemon.gateway.requests import (
-    MAX_STOPS,
     MOST_TOKENS,
     NO_LOGPROBS,
     Penalty,
@@ -21,12 +20,13 @@ from hypura_daemon.gateway.requests import (
     TokenLimit,
     called,
     known_role,
+    stop_strings,
     token_limit,
 )
 from hypura_daemon.gateway.shapes import RequestShape
 
 _MEDIA = ("image", "audio", "video", "file")
-"""What these parts say cannot be left out without a wrong answer."""
+"""Without these parts the answer would be wrong, so they are refused and not left out."""
 ANY_OBJECT = "{}"
 _LEVELS = {"minimal": "low", "low": "low", "medium": "medium", "high": "high", "xhigh": "max", "max": "max"}
 MAX_TOP_LOGPROBS = 20
@@ -37,7 +37,7 @@ _log = structlog.get_logger()
 
 
 class Part(RequestShape):
-    """A part of a message; only text is taken."""
+    """A part of a message; only text is supported."""
 
     type: str = "text"
     text: str | None = None
@@ -61,7 +61,7 @@ def text_of(content: Content, where: str) -> str:
 def _text_of(part: Part, where: str) -> str | None:
     if any(kind in part.type for kind in _MEDIA):
         what = "an image" if "image" in part.type else f"a part of type {part.type[:40]!r}"
-        raise InvalidRequest(f"{where} has {what}; hypura takes text alone, images are not supported")
+        raise InvalidRequest(f"{where} has {what}; hypura takes text only, images are not supported")
     text = part.refusal if part.text is None else part.text
     if text is None:
         _log.warning("a part of a message has no text and is left out", where=where, type=part.type[:40])
@@ -98,14 +98,14 @@ def schema_json(form: Format | None, field: str) -> str:
         case "text":
             return ""
         case "json_object" | "json_schema" if form is not None:
-            # OpenAI's schema is optional, and llama-server and others take one with json_object, too.
+            # OpenAI's schema is optional, and llama-server and others take one with json_object too.
             schema = form.json_schema.schema_ if form.json_schema else form.schema_
             return ANY_OBJECT if schema is None else json.dumps(schema)
-    raise InvalidRequest(f"{field} has a type that is not known; give text, json_object or json_schema")
+    raise InvalidRequest(f"{field} has an unknown type; give text, json_object or json_schema")
 
 
 def thinking(effort: str | None, enabled: bool | None = None) -> tuple[bool | None, str]:
-    """think and think_level of a ChatRequest; the model's default where nothing is said. Raises InvalidRequest."""
+    """think and think_level of a ChatRequest; the model's default without either. Raises InvalidRequest."""
     if effort == "none" or enabled is False:
         return False, ""
     if effort is None:
@@ -120,7 +120,7 @@ Stops = str | list[str]
 
 
 class ContextOptions(RequestShape):
-    """What of Ollama's options counts here."""
+    """The one of Ollama's options that is supported here."""
 
     num_ctx: int | None = None
 
@@ -145,12 +145,12 @@ class SamplingFields(RequestShape):
     options: ContextOptions | None = None
 
     def use(self) -> inference_pb2.ModelUse:
-        """The context that the request names, in the way of Ollama's native routes."""
+        """The context that the request names, as in Ollama's own routes."""
         named = self.options.num_ctx if self.options and self.options.num_ctx else self.num_ctx
         return inference_pb2.ModelUse(context_tokens=min(max(0, named or 0), MOST_TOKENS))
 
     def sampling(self, answer: int = 0) -> inference_pb2.Sampling:
-        """For the answer of this index: each has a seed of its own. Raises InvalidRequest."""
+        """The sampling of the answer at this index; each answer has a seed of its own. Raises InvalidRequest."""
         return inference_pb2.Sampling(
             temperature=1.0 if self.temperature is None else self.temperature,
             top_p=1.0 if self.top_p is None else self.top_p,
@@ -165,17 +165,14 @@ class SamplingFields(RequestShape):
 
     def stops(self) -> list[str]:
         """The strings that end an answer. Raises InvalidRequest."""
-        given = [self.stop] if isinstance(self.stop, str) else self.stop or []
-        if len(given) > MAX_STOPS:
-            raise InvalidRequest(f"stop has {len(given)} strings; at most {MAX_STOPS} are allowed")
-        return [text for text in given if text]
+        return stop_strings(self.stop, "stop")
 
 
 def _biases(given: dict[str, float]) -> dict[int, float]:
     biases = {}
     for key, bias in given.items():
         if not (key.isascii() and key.isdigit() and len(key) <= 10 and int(key) < 1 << 32):
-            raise InvalidRequest(f"logit_bias has the key {key[:40]!r}, which is no token id; give ids of the model")
+            raise InvalidRequest(f"logit_bias has the key {key[:40]!r}, which is not a token id; give the model's ids")
         biases[int(key)] = bias
     return biases
 
@@ -202,7 +199,7 @@ class Call(RequestShape):
     custom: CustomCall | None = None
 
     def called(self) -> dict[str, Any] | None:
-        """As one of ChatMessage.tool_calls; None for a call of another kind."""
+        """The call as ChatMessage.tool_calls has it; None for a call of another kind."""
         if self.function is not None:
             return called(self.id or "", self.function.name, self.function.arguments or "{}")
         if self.custom is not None:
@@ -223,13 +220,13 @@ class Message(RequestShape):
 
 
 class StreamOptions(RequestShape):
-    """What a stream tells beside the answer."""
+    """What a stream has beside the answer."""
 
     include_usage: bool | None = None
 
 
 class ChatCompletionRequest(SamplingFields, OfferedTools):
-    """See OpenAI's reference of chat completions; docs/api-openai-anthropic.md says what is taken."""
+    """See OpenAI's reference of chat completions; docs/api-openai-anthropic.md lists what hypura supports."""
 
     model: str
     messages: list[Message]
@@ -247,16 +244,16 @@ class ChatCompletionRequest(SamplingFields, OfferedTools):
 
     @property
     def usage_wanted(self) -> bool:
-        """Whether a stream ends with what it cost."""
+        """Whether a stream ends with its usage."""
         return bool(self.stream_options and self.stream_options.include_usage)
 
 
 def chat_requests(body: ChatCompletionRequest) -> list[ChatRequest]:
-    """One request for each of the n answers. Raises InvalidRequest."""
+    """The core's requests, one for each of the n answers. Raises InvalidRequest."""
     if body.functions:
         raise InvalidRequest("functions is the old form of tools and not supported; give tools")
     if any(kind != "text" for kind in body.modalities or ()):
-        raise InvalidRequest(f"modalities is {body.modalities}; hypura answers in text alone")
+        raise InvalidRequest(f"modalities is {body.modalities}; hypura answers in text only")
     if body.top_logprobs and not body.logprobs:
         raise InvalidRequest("top_logprobs needs logprobs to be true")
     effort = body.reasoning_effort or (body.reasoning.effort if body.reasoning else None)
@@ -281,7 +278,7 @@ def chat_requests(body: ChatCompletionRequest) -> list[ChatRequest]:
 
 
 def chat_messages(messages: list[Message]) -> list[ChatMessage]:
-    """The conversation; results of tools get the name of the tool that was called. Raises InvalidRequest."""
+    """The conversation, with the name of the called tool in each tool result. Raises InvalidRequest."""
     if not messages:
         raise InvalidRequest("messages is empty; give at least one message")
     names: dict[str, str] = {}

@@ -28,7 +28,7 @@ from hypura_daemon.gateway.openai.completions import (
 from hypura_daemon.gateway.openai.embeddings import EmbeddingList, EmbeddingRequest, embed_request, embedding_list
 from hypura_daemon.gateway.openai.requests import ChatCompletionRequest, chat_requests
 from hypura_daemon.gateway.openai.responses.routes import ResponseMemory, Responses
-from hypura_daemon.gateway.openai.stream import ChatCompletionChunk, ChatStream, pieces, streaming
+from hypura_daemon.gateway.openai.stream import ChatCompletionChunk, ChatStream, event_stream, written_answers
 from hypura_daemon.gateway.shapes import json_response
 from hypura_daemon.system.threads import FILES
 
@@ -41,7 +41,7 @@ async def chat_completions(core: Core, request: Request) -> Response:
     one_call = body.parallel_tool_calls is False
     if body.stream:
         writer = ChatStream(identity, len(makers), usage=body.usage_wanted, one_call=one_call)
-        return await streaming(request, pieces(writer, makers))
+        return await event_stream(request, written_answers(writer, makers))
     answers = await unless_gone(request, gathered(makers, one_call=one_call))
     return json_response(chat_completion(identity, answers, logprobs=bool(body.logprobs)))
 
@@ -52,12 +52,12 @@ async def completions(core: Core, request: Request) -> Response:
     makers = [partial(core.inference.generate, one) for one in await converted(request, completion_requests, body)]
     identity = new_identity("cmpl-", body.model)
     if body.stream:
-        return await streaming(request, pieces(CompletionStream(identity, body), makers))
+        return await event_stream(request, written_answers(CompletionStream(identity, body), makers))
     return json_response(completion(identity, body, await unless_gone(request, gathered(makers))))
 
 
 async def embeddings(core: Core, request: Request) -> Response:
-    """Turns texts into vectors."""
+    """Embeds texts."""
     body = await parsed(request, EmbeddingRequest)
     answer = await unless_gone(request, core.inference.embed(await converted(request, embed_request, body)))
     return await streamed(request, embedding_list(body, answer), "application/json", lambda error: b"")
@@ -69,7 +69,7 @@ async def models(core: Core, request: Request) -> Response:
 
 
 async def model(core: Core, request: Request) -> Response:
-    """Tells of one model; its name may have slashes and a colon."""
+    """Describes one model; its name may have slashes and a colon."""
     name = request.path_params["id"]
     return json_response(model_object(await FILES(core.registry.summary, name, key=name)))
 

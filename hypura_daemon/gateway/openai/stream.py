@@ -1,4 +1,4 @@
-"""POST /v1/chat/completions, what goes out as it comes; plain completions share its frame."""
+"""Streamed answers to chat completions, and the frame that plain completions share with them."""
 
 import json
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -33,27 +33,30 @@ EventIn = TypeVar("EventIn", inference_pb2.ChatResponse, inference_pb2.GenerateR
 
 
 class Writer(Protocol[EventIn]):
-    """Writes a stream: begin, add for each event with its answer's index, end."""
+    """Writes a stream: begin, then add for each event with its answer's index, then end."""
 
     def begin(self) -> bytes: ...
     def add(self, index: int, event: EventIn) -> bytes: ...
     def end(self) -> bytes: ...
 
 
-async def streaming(request: Request, told: AsyncGenerator[bytes, None]) -> Response:
-    """An answer as it comes; an error before its first piece is raised."""
-    return await streamed(request, told, SSE, error_event)
+async def event_stream(request: Request, pieces: AsyncGenerator[bytes, None]) -> Response:
+    """A response of server-sent events; an error before the first piece is raised."""
+    return await streamed(request, pieces, SSE, error_event)
 
 
-def pieces(
+def written_answers(
     writer: Writer[Event], makers: Sequence[Callable[[], AsyncGenerator[Event, None]]]
 ) -> AsyncGenerator[bytes, None]:
-    """The stream of several answers."""
+    """The pieces of several answers' stream."""
     return written(merged(makers), lambda _: writer.begin(), lambda pair: writer.add(*pair), writer.end)
 
 
 class Frame:
-    """Frames the choices of one stream; usage: whether it ends with what it cost."""
+    """Frames the choices of one stream; usage: whether it ends with its usage.
+
+    Written as text, since a chunk is written for every token.
+    """
 
     def __init__(self, identity: Identity, kind: str, *, usage: bool) -> None:
         self._head = (
@@ -64,23 +67,23 @@ class Frame:
         self._usage = usage
 
     def choice(self, index: int, new: str, logprobs: str = "null", finish: str = "null") -> bytes:
-        """One chunk; new is the JSON member that says what is new, the others are JSON values."""
+        """One chunk; new is a JSON member with what is new, logprobs and finish are JSON values."""
         choice = f'{{"index":{index},{new},"logprobs":{logprobs},"finish_reason":{finish}}}'
         return f"{self._head}{choice}{self._tail}".encode()
 
     def end(self, usage: Usage) -> bytes:
         """The last lines."""
-        told = f'{self._head}],"usage":{usage.ascii_json()}}}\n\n'.encode() if self._usage else b""
-        return told + _DONE
+        chunks = f'{self._head}],"usage":{usage.ascii_json()}}}\n\n'.encode() if self._usage else b""
+        return chunks + _DONE
 
 
 def progress(prefill: inference_pb2.PrefillProgress) -> bytes:
-    """A comment, which clients pass over, that keeps the connection alive while the prompt is processed."""
+    """A comment that keeps the connection alive while the prompt is processed; clients ignore it."""
     return f": prompt {prefill.processed_tokens} of {prefill.prompt_tokens} tokens\n\n".encode()
 
 
 class DeltaCall(ToolCall):
-    """A call with its place among the answer's calls; always whole."""
+    """A whole call, with its index among the answer's calls."""
 
     index: int
 
@@ -105,7 +108,7 @@ class ChunkChoice(AnswerShape):
 
 
 class ChatCompletionChunk(AnswerShape):
-    """A piece of a stream; the last one has no choices but the usage, if that was asked for."""
+    """A piece of a stream; the last one has no choices but the usage, if requested."""
 
     id: str
     object: Literal["chat.completion.chunk"]
@@ -117,7 +120,7 @@ class ChatCompletionChunk(AnswerShape):
 
 
 class ChatStream:
-    """Writes a stream's chunks; takes the events of n answers."""
+    """Writes a stream's chunks, from the events of n answers."""
 
     def __init__(self, identity: Identity, answers: int, *, usage: bool, one_call: bool = False) -> None:
         self._frame = Frame(identity, "chat.completion.chunk", usage=usage)
@@ -151,16 +154,16 @@ class ChatStream:
         return self._frame.end(usage_of(self._answers))
 
     def _chunk(self, index: int, chunk: inference_pb2.TokenChunk) -> bytes:
-        told, logprobs = b"", "null"
+        chunks, logprobs = b"", "null"
         if chunk.thinking:
             self._answers[index].thinking_tokens += len(chunk.token_ids)
             thinking = json.dumps(chunk.thinking)
-            told = self._delta(index, f'"reasoning":{thinking},"reasoning_content":{thinking}')
+            chunks = self._delta(index, f'"reasoning":{thinking},"reasoning_content":{thinking}')
         if chunk.text:
             if chunk.logprobs:
                 logprobs = logprobs_of(chunk.logprobs).ascii_json()
-            told += self._delta(index, f'"content":{json.dumps(chunk.text)}', logprobs)
-        return told
+            chunks += self._delta(index, f'"content":{json.dumps(chunk.text)}', logprobs)
+        return chunks
 
     def _delta(self, index: int, members: str, logprobs: str = "null") -> bytes:
         return self._frame.choice(index, f'"delta":{{{members}}}', logprobs)

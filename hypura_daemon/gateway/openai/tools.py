@@ -1,7 +1,7 @@
-"""Tools on offer and which of them must be called, as OpenAI's requests say it.
+"""The tools that OpenAI's requests offer, and which of them must be called.
 
-Chat completions nest a tool's fields in `function`, responses do not; either form is taken in both. Tools that are no
-functions are not offered to the model: nobody here runs a web search, and no model here knows them.
+Chat completions nest a tool's fields in `function`, responses do not; both take either form. Tools other than functions
+are not offered to the model: hypura runs no web search, and its models do not know such tools.
 """
 
 from collections.abc import Iterable, Iterator
@@ -20,8 +20,8 @@ _log = structlog.get_logger()
 
 
 class Function(RequestShape):
-    """A function's description; namespace: of the group that it came in, empty for none. own_name: what it is called
-    there, where the model is told another name since that is taken.
+    """A function's description. namespace: the group that it is in, empty for none; own_name: its name in that group,
+    where the model gets another since two groups have that name.
     """
 
     name: str
@@ -33,7 +33,7 @@ class Function(RequestShape):
 
 
 class Tool(RequestShape):
-    """A tool on offer, or a namespace: functions in a group that has a name."""
+    """A tool on offer, or a namespace: a named group of functions."""
 
     type: str = "function"
     function: Function | None = None
@@ -43,7 +43,7 @@ class Tool(RequestShape):
     tools: list["Tool"] | None = None
 
     def functions(self, namespace: str = "") -> Iterator[Function]:
-        """The functions in it; none for what is no function. Raises InvalidRequest."""
+        """The functions of the tool; none for other kinds of tools. Raises InvalidRequest."""
         if self.type == "namespace":
             for tool in self.tools or ():
                 yield from tool.functions(self.name or "")
@@ -63,14 +63,14 @@ class Named(RequestShape):
 
 
 class Allowed(RequestShape):
-    """The tools that may be called, out of those on offer."""
+    """Which of the tools on offer may be called."""
 
     mode: str = "auto"
     tools: list[Tool] = Field(default_factory=list)
 
 
 class Choice(RequestShape):
-    """A choice that is more than a word."""
+    """A choice that names tools."""
 
     type: str = "function"
     function: Named | None = None
@@ -88,21 +88,21 @@ class OfferedTools(RequestShape):
     parallel_tool_calls: bool | None = None
 
     def offered(self) -> list[Function]:
-        """The functions that the model is told of, each name once. Raises InvalidRequest."""
+        """The functions that are offered to the model, each name once. Raises InvalidRequest."""
         return list(_functions(self.tools or ()).values())
 
     def offer(self) -> tuple[list[dict[str, Any]], str]:
         """tools and tool_choice of a ChatRequest. Raises InvalidRequest."""
         functions, choice = self.offered(), self.tool_choice
-        passed_over = sorted({tool.type[:40] for tool in self.tools or () if not list(tool.functions())})
-        if passed_over:
-            _log.warning("tools that are no functions are not offered to the model", types=passed_over)
+        left_out = sorted({tool.type[:40] for tool in self.tools or () if not list(tool.functions())})
+        if left_out:
+            _log.warning("tools other than functions are not offered to the model", types=left_out)
         if isinstance(choice, Choice) and choice.type == "allowed_tools":
             allowed = choice.allowed_tools or Allowed(mode=choice.mode, tools=choice.tools or [])
             names = _functions(allowed.tools)
             functions = [function for function in functions if function.name in names]
             choice = allowed.mode
-        word = _word(choice, [function.name for function in functions], passed_over=bool(passed_over))
+        word = _word(choice, [function.name for function in functions], left_out=bool(left_out))
         return [_template_form(function) for function in functions], word
 
 
@@ -117,11 +117,11 @@ def _functions(tools: Iterable[Tool]) -> dict[str, Function]:
     return found
 
 
-def _word(choice: str | Choice | None, names: list[str], *, passed_over: bool) -> str:
+def _word(choice: str | Choice | None, names: list[str], *, left_out: bool) -> str:
     if isinstance(choice, Choice):
         name = choice.function.name if choice.function else choice.name
         if choice.type != "function" or name is None:
-            _log.warning("a tool_choice that is not known is taken for auto", type=choice.type[:40])
+            _log.warning("an unknown tool_choice is taken for auto", type=choice.type[:40])
             return "auto"
         if name not in names:
             raise InvalidRequest(f"tool_choice names {name!r}, which is not among the tools; offer it in tools")
@@ -130,12 +130,12 @@ def _word(choice: str | Choice | None, names: list[str], *, passed_over: bool) -
     if word and word not in WORDS:
         raise InvalidRequest(f"tool_choice is {word[:40]!r}; give one of {', '.join(WORDS)}, or a function")
     if word == "required" and not names:
-        if passed_over:
+        if left_out:
             return "auto"
         raise InvalidRequest("tool_choice is required but tools is empty; offer at least one tool")
     return word
 
 
 def _template_form(function: Function) -> dict[str, Any]:
-    """Without the fields that were not given: templates write the tool down as it comes."""
+    """The function as templates take it. Fields that were left out stay out: templates write the tool as it is."""
     return {"type": "function", "function": function.model_dump(exclude={"strict"}, exclude_none=True)}

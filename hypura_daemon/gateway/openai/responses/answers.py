@@ -1,4 +1,4 @@
-"""POST /v1/responses, what goes out: the response object and its items."""
+"""Whole responses: the response object and its items."""
 
 from typing import Annotated, Any, Literal
 
@@ -22,7 +22,7 @@ class OutputText(AnswerShape):
 
 
 class MessageItem(AnswerShape):
-    """What the model says."""
+    """The text of the model's answer."""
 
     id: str
     type: Literal["message"] = "message"
@@ -32,14 +32,14 @@ class MessageItem(AnswerShape):
 
 
 class ThoughtText(AnswerShape):
-    """A text of the reasoning, as it is or in the place of a summary."""
+    """A text of the reasoning, as it is or as a summary."""
 
     type: Literal["reasoning_text", "summary_text"]
     text: str = ""
 
 
 class ReasoningItem(AnswerShape):
-    """What the model thinks; clients that ask for a summary get all of it as the summary."""
+    """The model's thinking; clients that request a summary get all of it as the summary."""
 
     id: str
     type: Literal["reasoning"] = "reasoning"
@@ -49,7 +49,7 @@ class ReasoningItem(AnswerShape):
 
 
 class CallItem(AnswerShape):
-    """A function that the model wants called."""
+    """A tool call that the model makes."""
 
     id: str
     type: Literal["function_call"] = "function_call"
@@ -64,20 +64,20 @@ Item = MessageItem | ReasoningItem | CallItem
 
 
 class InputDetails(AnswerShape):
-    """cached_tokens were still there from an earlier request."""
+    """cached_tokens: those whose KV cache was kept from an earlier request."""
 
     cached_tokens: int
     cache_write_tokens: int = 0
 
 
 class OutputDetails(AnswerShape):
-    """reasoning_tokens went into thinking."""
+    """reasoning_tokens: those of the thinking."""
 
     reasoning_tokens: int
 
 
 class ResponseUsage(AnswerShape):
-    """What the response cost."""
+    """Tokens of the prompt and of the output."""
 
     input_tokens: int
     input_tokens_details: InputDetails
@@ -87,7 +87,7 @@ class ResponseUsage(AnswerShape):
 
 
 class ResponseFailure(AnswerShape):
-    """Why there is no whole answer."""
+    """Why the response failed."""
 
     code: str
     message: str
@@ -100,7 +100,7 @@ class Incomplete(AnswerShape):
 
 
 class ResponseObject(AnswerShape):
-    """A response, with what was asked for."""
+    """A response, with the fields of its request."""
 
     id: str
     object: Literal["response"] = "response"
@@ -130,7 +130,7 @@ class ResponseObject(AnswerShape):
 
 
 class DeletedResponse(AnswerShape):
-    """That a response was forgotten."""
+    """A response was deleted."""
 
     id: str
     object: Literal["response.deleted"] = "response.deleted"
@@ -145,7 +145,7 @@ def response_object(
     answer: Answer | None = None,
     failure: ResponseFailure | None = None,
 ) -> ResponseObject:
-    """The object; with an answer it has ended."""
+    """The response object; answer: of a response that has ended."""
     form = body.text.format if body.text else None
     choice = body.tool_choice
     return ResponseObject(
@@ -179,7 +179,7 @@ def response_object(
 
 
 def answer_message(answer: Answer) -> ChatMessage:
-    """The answer as a message of the conversation that goes on."""
+    """The answer as a message, for the conversation that continues it."""
     return ChatMessage(
         role="assistant",
         content=answer.text,

@@ -1,4 +1,4 @@
-"""POST /v1/responses, what comes in: OpenAI's JSON to a hypura.v1 ChatRequest."""
+"""Requests for responses, and the core's requests that they become."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -29,9 +29,9 @@ _log = structlog.get_logger()
 
 
 class Item(RequestShape):
-    """A message, a call, the result of a call, or reasoning, all given back as they came.
+    """A message, a call, the result of a call, or reasoning; clients send back the output of earlier responses.
 
-    `input` is what a custom tool was called with, `action` what the local shell was.
+    input: of a call of a custom tool; action: of a call of the local shell.
     """
 
     type: str | None = None
@@ -46,7 +46,7 @@ class Item(RequestShape):
     summary: Content = None
 
     def call(self) -> dict[str, Any] | None:
-        """The call that it is, as one of ChatMessage.tool_calls; None if the client runs no such call."""
+        """The call as ChatMessage.tool_calls has it; None for an item that is not a call, or one that OpenAI runs."""
         kind = self.type or ""
         if not kind.endswith("_call") or not self.call_id:
             return None
@@ -63,7 +63,7 @@ class TextConfig(RequestShape):
 
 
 class ResponseRequest(OfferedTools):
-    """See OpenAI's reference of responses; docs/api-openai-anthropic.md says what is taken."""
+    """See OpenAI's reference of responses; docs/api-openai-anthropic.md lists what hypura supports."""
 
     model: str
     input: str | list[Item] | None = None
@@ -87,7 +87,7 @@ class ResponseRequest(OfferedTools):
 
 
 def response_request(body: ResponseRequest, conversation: Sequence[ChatMessage]) -> ChatRequest:
-    """What the core is asked; the conversation is without the instructions. Raises InvalidRequest."""
+    """The core's request; conversation: without the instructions. Raises InvalidRequest."""
     for name in ("background", "conversation", "prompt"):
         if getattr(body, name):
             raise InvalidRequest(f"{name} is not supported; send the whole input, or previous_response_id")
@@ -115,7 +115,7 @@ def response_request(body: ResponseRequest, conversation: Sequence[ChatMessage])
 
 
 def input_messages(given: str | list[Item] | None) -> list[ChatMessage]:
-    """The input without the instructions. Raises InvalidRequest."""
+    """The input's messages, without the instructions. Raises InvalidRequest."""
     if not given:
         raise InvalidRequest("input is empty; give text, or at least one item")
     if isinstance(given, str):
@@ -166,7 +166,7 @@ class _Messages:
                         tool_name=self.names.get(call_id, item.name or ""),
                     )
                 )
-            case other:  # What OpenAI ran itself, or keeps for itself: a web search, a compaction.
+            case other:  # What OpenAI runs, or keeps for itself: a web search, a compaction.
                 _log.warning("an item of the input is left out", where=where, type=other[:40])
 
     def end(self) -> list[ChatMessage]:
@@ -184,7 +184,7 @@ class _Messages:
 
 
 def _instructed(instructions: str | None, messages: Sequence[ChatMessage]) -> list[ChatMessage]:
-    """Instructions and the system messages that follow become one: many templates take only one."""
+    """The messages, with the instructions and the first system messages as one: many templates take only one."""
     leading = next((i for i, message in enumerate(messages) if message.role != "system"), len(messages))
     texts = [text for text in (instructions, *(message.content for message in messages[:leading])) if text]
     system = [ChatMessage(role="system", content="\n\n".join(texts))] if texts else []

@@ -1,4 +1,4 @@
-"""OpenAI's responses API: makes responses, remembers them in memory alone, and gives them again."""
+"""OpenAI's routes for responses: create, retrieve, delete, and the memory of the responses that later ones continue."""
 
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Sequence
@@ -20,7 +20,7 @@ from hypura_daemon.gateway.openai.errors import message_and_code, not_found
 from hypura_daemon.gateway.openai.responses.answers import DeletedResponse, ResponseObject, answer_message
 from hypura_daemon.gateway.openai.responses.requests import ResponseRequest, input_messages, response_request
 from hypura_daemon.gateway.openai.responses.stream import ResponseEvent, ResponseStream, whole
-from hypura_daemon.gateway.openai.stream import streaming
+from hypura_daemon.gateway.openai.stream import event_stream
 from hypura_daemon.gateway.shapes import json_response
 
 MAX_RESPONSES = 1000
@@ -30,19 +30,19 @@ _PATH = "/v1/responses/{id}"
 
 @dataclass(frozen=True, slots=True)
 class Remembered:
-    """The conversation without its instructions, the answer included, and the response's JSON."""
+    """A conversation without its instructions but with its answer, and the response's JSON."""
 
     messages: tuple[ChatMessage, ...]
     body: bytes
 
     @property
     def size_bytes(self) -> int:
-        """What it takes, near enough."""
+        """About how much memory it takes."""
         return len(self.body) + sum(message.size_bytes for message in self.messages)
 
 
 class ResponseMemory:
-    """At most MAX_RESPONSES responses of MAX_BYTES in all."""
+    """The latest responses: at most MAX_RESPONSES, of MAX_BYTES together. They are not written to disk."""
 
     def __init__(self, max_responses: int = MAX_RESPONSES, max_bytes: int = MAX_BYTES) -> None:
         self._max_responses = max_responses
@@ -51,40 +51,40 @@ class ResponseMemory:
         self._size_bytes = 0
 
     def keep(self, response_id: str, remembered: Remembered) -> None:
-        """Remember a response, and forget as many of the oldest as that takes."""
+        """Keep a response, and forget the oldest where there are too many."""
         self._kept[response_id] = remembered
         self._size_bytes += remembered.size_bytes
         while self._kept and (len(self._kept) > self._max_responses or self._size_bytes > self._max_bytes):
             self.forget(next(iter(self._kept)))
 
     def get(self, response_id: str) -> Remembered | None:
-        """The response, if it is remembered; it is then the youngest."""
+        """The response, if it is kept; it is then the newest."""
         if response_id in self._kept:
             self._kept.move_to_end(response_id)
         return self._kept.get(response_id)
 
     def forget(self, response_id: str) -> bool:
-        """Whether it was remembered."""
+        """Forget a response; whether it was kept."""
         remembered = self._kept.pop(response_id, None)
         self._size_bytes -= remembered.size_bytes if remembered else 0
         return remembered is not None
 
 
 class Responses:
-    """The routes; the memory is theirs alone."""
+    """The routes, which share a memory."""
 
     def __init__(self, memory: ResponseMemory) -> None:
         self._memory = memory
 
     async def create(self, core: Core, request: Request) -> Response:
-        """Answers."""
+        """Answers an input."""
         body = await parsed(request, ResponseRequest)
-        said = await converted(request, input_messages, body.input)
-        conversation = [*self._before(body.previous_response_id), *said]
+        new = await converted(request, input_messages, body.input)
+        conversation = [*self._before(body.previous_response_id), *new]
         chat = await converted(request, response_request, body, conversation)
         stream = ResponseStream(new_identity("resp_", body.model), body)
         if body.stream:
-            return await streaming(request, self._events(stream, core, chat, body, conversation))
+            return await event_stream(request, self._events(stream, core, chat, body, conversation))
         [answer] = await unless_gone(
             request, gathered([partial(core.inference.chat, chat)], one_call=body.parallel_tool_calls is False)
         )
@@ -93,7 +93,7 @@ class Responses:
         return json_response(response)
 
     async def retrieve(self, core: Core, request: Request) -> Response:
-        """Gives a remembered response again."""
+        """Returns a response that is kept."""
         remembered = self._memory.get(request.path_params["id"])
         if remembered is None:
             return not_found(_unknown(request.path_params["id"]))
@@ -107,7 +107,7 @@ class Responses:
         return json_response(DeletedResponse(id=response_id))
 
     def endpoints(self) -> tuple[Endpoint, ...]:
-        """What to mount."""
+        """The endpoints of these routes."""
         return (
             Endpoint(
                 method="POST",
@@ -177,4 +177,4 @@ class Responses:
 
 
 def _unknown(response_id: str) -> str:
-    return f"no response {response_id[:80]!r} is remembered, since it is old, was not stored, or hypura was restarted"
+    return f"there is no response {response_id[:80]!r}: it is too old, was not stored, or hypura was restarted since"

@@ -1,4 +1,4 @@
-"""The events of a response as it comes; one that does not stream is what they end with.
+"""Streamed responses, event by event; a whole response is the one that the events end with.
 
 created, in_progress, then for each item
     output_item.added
@@ -6,7 +6,7 @@ created, in_progress, then for each item
         reasoning:      the same with reasoning_text, or with reasoning_summary_part and _text
         function_call:  function_call_arguments.delta, .done
     output_item.done
-and completed, incomplete or failed. All are numbered.
+and completed, incomplete or failed. All events are numbered.
 """
 
 import json
@@ -44,7 +44,7 @@ class ResponseEvent(AnswerShape):
 
 
 class ResponseStream:
-    """Writes the events, and holds the response that they have told of."""
+    """Writes the events, and holds the response that they describe."""
 
     def __init__(self, identity: Identity, body: ResponseRequest) -> None:
         self._identity = identity
@@ -59,11 +59,11 @@ class ResponseStream:
 
     @property
     def begun(self) -> bool:
-        """Whether anything was told."""
+        """Whether an event was written."""
         return self._number > 0
 
     def begin(self) -> bytes:
-        """The response exists."""
+        """The first events."""
         return self._response("created") + self._response("in_progress")
 
     def add(self, event: inference_pb2.ChatResponse) -> bytes:
@@ -73,17 +73,17 @@ class ResponseStream:
         calls = len(self.answer.calls)
         self.answer.add(event)
         if event.HasField("chunk"):
-            return self._think(event.chunk.thinking) + self._say(event.chunk)
+            return self._think(event.chunk.thinking) + self._write(event.chunk)
         return b"".join(self._call(call) for call in self.answer.calls[calls:])
 
     def end(self) -> bytes:
         """The last events."""
-        told = b"" if self._output else self._begin(MessageItem(id=new_id("msg_")))
+        events = b"" if self._output else self._begin(MessageItem(id=new_id("msg_")))
         status: Status = "incomplete" if self.answer.cut_short else "completed"
-        return told + self._close(status) + self._end(status)
+        return events + self._close(status) + self._end(status)
 
     def fail(self, code: str, message: str) -> bytes:
-        """The last events, when the answer broke off."""
+        """The last events of an answer that broke off."""
         return self._close("incomplete") + self._end("failed", ResponseFailure(code=code, message=message))
 
     def _end(self, status: Status, failure: ResponseFailure | None = None) -> bytes:
@@ -94,21 +94,21 @@ class ResponseStream:
     def _think(self, text: str) -> bytes:
         if not text:
             return b""
-        told = b"" if isinstance(self._open, ReasoningItem) else self._begin(self._thought())
+        events = b"" if isinstance(self._open, ReasoningItem) else self._begin(self._thought())
         part = self._part()
         part.text += text
-        return told + self._text(f"{self._family}.delta", delta=text)
+        return events + self._text(f"{self._family}.delta", delta=text)
 
-    def _say(self, chunk: inference_pb2.TokenChunk) -> bytes:
+    def _write(self, chunk: inference_pb2.TokenChunk) -> bytes:
         if not chunk.text:
             return b""
-        told = b"" if isinstance(self._open, MessageItem) else self._begin(MessageItem(id=new_id("msg_")))
+        events = b"" if isinstance(self._open, MessageItem) else self._begin(MessageItem(id=new_id("msg_")))
         part = self._part()
         part.text += chunk.text
         logprobs = logprobs_of(chunk.logprobs).content
         if isinstance(part, OutputText):
             part.logprobs.extend(logprobs)
-        return told + self._text(
+        return events + self._text(
             f"{self._family}.delta", delta=chunk.text, logprobs=[token.model_dump() for token in logprobs]
         )
 
@@ -116,22 +116,22 @@ class ResponseStream:
         return ReasoningItem(id=new_id("rs_"), content=None if self._summarized else [])
 
     def _call(self, call: inference_pb2.ToolCall) -> bytes:
-        told = self._close("completed")
+        events = self._close("completed")
         offered = self._offered.get(call.name)
         name, namespace = (offered.own_name, offered.namespace or None) if offered else (call.name, None)
         item = CallItem(id=new_id("fc_"), call_id=call.id, name=name, namespace=namespace)
         place = {"item_id": item.id, "output_index": len(self._output)}
-        told += self._item("added", item)
+        events += self._item("added", item)
         item.arguments, item.status = call.arguments_json, "completed"
-        told += self._event("function_call_arguments.delta", **place, delta=item.arguments)
-        told += self._event("function_call_arguments.done", **place, name=item.name, arguments=item.arguments)
-        told += self._item("done", item)
+        events += self._event("function_call_arguments.delta", **place, delta=item.arguments)
+        events += self._event("function_call_arguments.done", **place, name=item.name, arguments=item.arguments)
+        events += self._item("done", item)
         self._output.append(item)
-        return told
+        return events
 
     def _begin(self, item: MessageItem | ReasoningItem) -> bytes:
         """Open an item with its one part."""
-        told = self._close("completed") + self._item("added", item)
+        events = self._close("completed") + self._item("added", item)
         self._open = item
         self._output.append(item)
         if isinstance(item, MessageItem):
@@ -140,7 +140,7 @@ class ResponseStream:
             item.summary = [ThoughtText(type="summary_text")]
         else:
             item.content = [ThoughtText(type="reasoning_text")]
-        return told + self._text(f"{self._holder}.added", part=self._part().model_dump())
+        return events + self._text(f"{self._holder}.added", part=self._part().model_dump())
 
     def _close(self, status: Status) -> bytes:
         """Close the open item, if there is one."""
@@ -150,11 +150,11 @@ class ResponseStream:
         part, logprobs = self._part(), {}
         if isinstance(part, OutputText):
             logprobs = {"logprobs": [token.model_dump() for token in part.logprobs]}
-        told = self._text(f"{self._family}.done", text=part.text, **logprobs)
-        told += self._text(f"{self._holder}.done", part=part.model_dump())
+        events = self._text(f"{self._family}.done", text=part.text, **logprobs)
+        events += self._text(f"{self._holder}.done", part=part.model_dump())
         item.status = status
         self._open = None
-        return told + self._item("done", item, len(self._output) - 1)
+        return events + self._item("done", item, len(self._output) - 1)
 
     def _part(self) -> OutputText | ThoughtText:
         """The part of the open item."""
@@ -194,11 +194,11 @@ class ResponseStream:
 
 
 def whole(stream: ResponseStream, answer: Answer) -> ResponseObject:
-    """The response of an answer that was gathered."""
+    """The response of an answer that was gathered whole."""
     thought = inference_pb2.TokenChunk(thinking=answer.thinking)
-    said = inference_pb2.TokenChunk(text=answer.text, logprobs=answer.logprobs)
+    text = inference_pb2.TokenChunk(text=answer.text, logprobs=answer.logprobs)
     for event in (
-        *(inference_pb2.ChatResponse(chunk=chunk) for chunk in (thought, said)),
+        *(inference_pb2.ChatResponse(chunk=chunk) for chunk in (thought, text)),
         *(inference_pb2.ChatResponse(tool_call=call) for call in answer.calls),
         inference_pb2.ChatResponse(finished=answer.finished),
     ):

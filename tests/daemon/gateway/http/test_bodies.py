@@ -15,7 +15,13 @@ from hypura_daemon.gateway.errors import BodyTooLarge
 from hypura_daemon.gateway.http import bodies, json_text
 from hypura_daemon.gateway.http.bodies import Room, Share, shaped
 from hypura_daemon.gateway.http.json_text import Census, read_json
-from hypura_daemon.gateway.ollama.requests import ChatRequest, GenerateRequest, as_chat, chat_request, check_generate
+from hypura_daemon.gateway.ollama.requests import (
+    ChatRequest,
+    GenerateRequest,
+    chat_request,
+    check_generate,
+    prompt_as_chat,
+)
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
@@ -203,7 +209,7 @@ OPTIONS = st.dictionaries(
 @given(st.dictionaries(FIELDS, JSON, max_size=6), OPTIONS)
 def test_nothing_but_a_typed_error_comes_of_any_json(value: dict[str, object], options: dict[str, object]) -> None:
     body = json.dumps({**value, "options": options}).encode()
-    kinds: list[tuple[Any, Any]] = [(ChatRequest, chat_request), (GenerateRequest, as_chat)]
+    kinds: list[tuple[Any, Any]] = [(ChatRequest, chat_request), (GenerateRequest, prompt_as_chat)]
     for shape, made in kinds:
         try:
             asked = shaped(body, shape)

@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from hypura_daemon.gateway.ollama.listing import leaves_seconds
+from hypura_daemon.gateway.ollama.listing import unloads_at_seconds
 from hypura_daemon.residency.state import ModelSnapshot, ModelState
 
 
@@ -30,9 +30,9 @@ def test_when_a_model_leaves(
     state: ModelState, running: int, keeps: float, expires: float | None, pinned: bool, stays: float
 ) -> None:
     now = time.time()
-    leaves = leaves_seconds(snapshot(state, running, keeps, expires, pinned))
+    leaves = unloads_at_seconds(snapshot(state, running, keeps, expires, pinned))
     assert leaves == stays if stays == math.inf else abs(leaves - now - stays) < 5
 
 
 def test_an_idle_model_leaves_when_the_supervisor_says() -> None:
-    assert leaves_seconds(snapshot(ModelState.READY, 0, 300.0, 123.0, False)) == 123.0
+    assert unloads_at_seconds(snapshot(ModelState.READY, 0, 300.0, 123.0, False)) == 123.0

@@ -135,14 +135,14 @@ def test_a_conversation() -> None:
         ({"tool_choice": "required"}, "tools is empty"),
         ({"tool_choice": "sometimes"}, "sometimes"),
         ({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "x"}}}, "'x'"),
-        ({"response_format": {"type": "xml"}}, "not known"),
+        ({"response_format": {"type": "xml"}}, "unknown type"),
         ({"reasoning_effort": "enormous"}, "enormous"),
         ({"top_logprobs": 2}, "needs logprobs"),
         ({"logit_bias": {"the": 1}}, "'the'"),
-        ({"logit_bias": {str(1 << 32): 1}}, "no token id"),
+        ({"logit_bias": {str(1 << 32): 1}}, "not a token id"),
         ({"stop": ["x"] * 65}, "65"),
         ({"functions": [{"name": "f"}]}, "give tools"),
-        ({"modalities": ["text", "audio"]}, "text alone"),
+        ({"modalities": ["text", "audio"]}, "text only"),
     ],
 )
 def test_what_cannot_be_done_is_refused(fields: dict[str, Any], words: str) -> None:
