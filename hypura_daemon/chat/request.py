@@ -13,7 +13,7 @@ from hypura.v1 import inference_pb2
 from hypura_daemon.errors import InvalidRequest
 
 MAX_JSON_CHARACTERS = 1 << 24
-"""Of all tools together, and of the calls of one message."""
+"""The limit for all tools together, and for the calls of one message."""
 _TOKEN_BYTES = 3
 
 
@@ -33,13 +33,13 @@ class ChatMessage:
 
     @property
     def size_bytes(self) -> int:
-        """About how long it is as text."""
+        """About its length as text."""
         return _text_bytes(self.content) + _text_bytes(self.thinking) + json_characters(self.tool_calls)
 
 
 @dataclass(frozen=True, slots=True)
 class ChatRequest:
-    """The fields of hypura.v1's ChatRequest, where their meaning stands; tools are in OpenAI's form."""
+    """The fields of hypura.v1's ChatRequest, which documents them; tools are in OpenAI's format."""
 
     model: str
     messages: Sequence[ChatMessage]
@@ -57,7 +57,7 @@ class ChatRequest:
 
     @property
     def size_bytes(self) -> int:
-        """About how long its messages, tools and context are as text."""
+        """About the length of its messages, tools and context as text."""
         messages_bytes = sum(message.size_bytes for message in self.messages)
         return messages_bytes + json_characters(self.tools) + _TOKEN_BYTES * len(self.context)
 
@@ -95,7 +95,7 @@ def from_proto(request: inference_pb2.ChatRequest) -> ChatRequest:
 
 
 def check_sizes(request: ChatRequest) -> None:
-    """Raises InvalidRequest for more JSON than a prompt may be made of.
+    """Check that tools and calls are not larger than allowed. Raises InvalidRequest.
 
     May take long for many values, so call it outside the event loop.
     """
@@ -105,7 +105,7 @@ def check_sizes(request: ChatRequest) -> None:
 
 
 def json_characters(value: Any) -> int:
-    """How many characters the value has as JSON text, without writing that: never more than it has."""
+    """The value's length as JSON text, without writing it: a lower bound."""
     characters, waiting = 0, [value]
     while waiting:
         part = waiting.pop()
@@ -133,7 +133,7 @@ def _check_size(objects: Sequence[Mapping[str, Any]], what: str) -> None:
 
 
 def _objects(text: str, what: str) -> list[dict[str, Any]]:
-    """A JSON array of objects, or nothing for no text."""
+    """A JSON array of objects; empty for an empty text."""
     if not text:
         return []
     if len(text) > MAX_JSON_CHARACTERS:

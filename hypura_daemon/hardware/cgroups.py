@@ -1,7 +1,7 @@
 """A Linux process's container limits, from the cgroups that it is in.
 
-A limit anywhere between the process's own cgroup and the root holds, so each level is read and
-the tightest wins. Both versions are looked at: a machine may mount them side by side.
+Limits of all levels between the process's own cgroup and the root apply, so each level is read and the tightest limit
+is used. Both versions of cgroups are read: a machine may mount them side by side.
 
     /proc/self/cgroup     5:memory:/user/job          0::/user/job
     /proc/self/mountinfo  … /sys/fs/cgroup/memory …   … /sys/fs/cgroup - cgroup2 …

@@ -66,7 +66,9 @@ async def probe_devices(
     try:
         return _parser.validate_json(output)
     except ValidationError as error:
-        raise WorkerFailed(f"the device probe answered {output[:200]!r}, which is no result; {_REMEDY}") from error
+        raise WorkerFailed(
+            f"the device probe answered {output[:200]!r}, which is not a valid result; {_REMEDY}"
+        ) from error
 
 
 async def _run(command: Sequence[str], timeout_seconds: float) -> bytes:

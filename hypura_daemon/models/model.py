@@ -190,7 +190,7 @@ def _check_blocks(path: Path, tensors: Sequence[ModelTensor], hyperparameters: H
     for tensor in tensors:
         if tensor.layer >= hyperparameters.block_count:
             raise ModelFileError(
-                f"{path}: tensor {tensor.name!r} lies outside the {hyperparameters.block_count} blocks "
+                f"{path}: tensor {tensor.name!r} is outside the {hyperparameters.block_count} blocks "
                 "that the metadata promises; convert the model again"
             )
         if tensor.role is not Role.ROUTED_EXPERT:

@@ -266,10 +266,10 @@ class Registry:
         with self._lock:
             return {**self._found, **self._entries}
 
-    def _not_found(self, key: str, asked: str) -> ModelNotFound:
+    def _not_found(self, key: str, requested: str) -> ModelNotFound:
         unusable = self._unregistered.unusable().get(key)
         if unusable is not None:
-            return ModelNotFound(f"{unusable[0]} exists, but cannot be used: {unusable[1].reason}", asked)
+            return ModelNotFound(f"{unusable[0]} exists, but cannot be used: {unusable[1].reason}", requested)
         names = {known: entry.name for known, entry in self._known().items()}
         close = [other for other in names if other.rpartition(":")[0] == key.rpartition(":")[0]]
         close += [other for other in difflib.get_close_matches(key, names, n=3, cutoff=0.5) if other not in close]
@@ -277,7 +277,7 @@ class Registry:
             hint = f"did you mean {' or '.join(names[other] for other in close[:3])}?"
         else:
             hint = "see hypuractl models, or add a file with: hypuractl add PATH"
-        return ModelNotFound(f"no model is called {key}; {hint}", asked)
+        return ModelNotFound(f"no model is called {key}; {hint}", requested)
 
     def rescan(self) -> None:
         """Search again for models that are not registered; `list` does so itself."""

@@ -1,4 +1,4 @@
-"""llguidance's word on constraints, once per session."""
+"""A process with llguidance that checks constraints, once per session."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 # ruff: noqa: E501 (templates, a branch a line)
-"""Conversations adapted to templates with limits: each style of template, in words of these tests, tried for real."""
+"""Conversations adapted to templates with limits: templates of each style, written for these tests, are rendered."""
 
 from __future__ import annotations
 
@@ -113,8 +113,8 @@ WORDS = ("SYSTEM", "SECOND", "USER", "NEXT", "ANSWER", "MORE", "weather", "Bonn"
 
 @pytest.mark.parametrize("conversation", CONVERSATIONS)
 @pytest.mark.parametrize("name", STYLES)
-def test_every_template_takes_every_conversation_whole(name: str, conversation: str) -> None:
-    """Seen: 400 'System role not supported' of gemma 2, 'roles must alternate', or a message left out in silence."""
+def test_every_template_renders_every_conversation_completely(name: str, conversation: str) -> None:
+    """Seen: 400 'System role not supported' with gemma 2, 'roles must alternate', or a message silently left out."""
     messages = CONVERSATIONS[conversation]
     made = prompt(name, *messages)
     for word in WORDS:
@@ -142,7 +142,7 @@ def test_a_template_gets_what_it_needs_and_no_more(name: str, needs: Needs) -> N
     assert len(needs.sentences) == str(needs).count("True")
 
 
-def test_how_it_is_told() -> None:
+def test_adaptations_are_described() -> None:
     assert prompt("gemma 2", SYSTEM, USER, USER_2) == (
         "<s><start_of_turn>user\nSYSTEM\n\nUSER\n\nNEXT<end_of_turn><start_of_turn>model"
     )
@@ -153,7 +153,7 @@ def test_how_it_is_told() -> None:
     assert prompt("chatml", USER) == "<|im_start|>user\nUSER<|im_end|>\n<|im_start|>assistant\n"
 
 
-def test_what_nothing_helps_is_the_templates_own_error() -> None:
+def test_a_template_that_no_adaptation_helps_raises_its_own_error() -> None:
     text = "{{ raise_exception('this model reads images alone') }}"
     broken = Template(text, "jinja", format_of(text))
     assert broken.needs(tools=False) == NO_NEEDS and broken.error == ""
@@ -164,7 +164,7 @@ def test_what_nothing_helps_is_the_templates_own_error() -> None:
 @pytest.mark.parametrize(
     "text", ["{% if %}", "{{ messages | nonsense }}", "x" * 300_000, "{{ nothing.at.all }}", "{{ 1 / 0 }}"]
 )
-def test_a_template_that_fails_by_itself_is_told_from_one_that_refuses(text: str) -> None:
+def test_a_failing_template_is_distinguished_from_a_refusing_one(text: str) -> None:
     broken = Template(text, "jinja", format_of(text))
     assert broken.error
     with pytest.raises(InvalidRequest) as caught:
@@ -172,7 +172,7 @@ def test_a_template_that_fails_by_itself_is_told_from_one_that_refuses(text: str
     assert not isinstance(caught.value, TemplateBroken), "clients know no such error"
 
 
-def test_trying_ends_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_trials_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[Sequence[Mapping[str, Any]]] = []
 
     def ask(messages: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]) -> str:

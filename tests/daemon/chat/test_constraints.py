@@ -1,5 +1,5 @@
 # ruff: noqa: E501 (tables, an entry a line)
-"""What must be called is called, in the model's own way; what must be JSON is JSON, after the thinking."""
+"""Constraints: required calls are written in the model's own syntax, required JSON follows the thinking."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def test_enforced_calls_are_read_back(check: GrammarCheck, name: str) -> None:
 
 
 def _without_analysis(limit: worker_pb2.Constraint) -> worker_pb2.Constraint:
-    """Random analysis would never end."""
+    """A random analysis would never end."""
     return worker_pb2.Constraint(
         lark=limit.lark.replace("start: r0? ", "start: "), parts=limit.parts, markers=limit.markers
     )
@@ -118,7 +118,7 @@ def test_a_given_grammar_binds_what_follows_the_thinking(check: GrammarCheck) ->
 
 
 def test_a_schema_and_calls_that_begin_alike(check: GrammarCheck) -> None:
-    """Both are JSON without a marker where the template shows llama's way."""
+    """Both are JSON without a marker if the template shows llama's syntax."""
     tools = toolbox([{"function": {"name": "f", "parameters": {"properties": {"n": {"type": "integer"}}}}}])
     schema = '{"type": "object", "properties": {"name": {"type": "string"}, "age": {"type": "integer"}}}'
     limit = constraint(requirements_of(schema, "", tools, "auto"), format_of(LLAMA), "x", may_think=True)
@@ -127,7 +127,7 @@ def test_a_schema_and_calls_that_begin_alike(check: GrammarCheck) -> None:
     assert not check.accepts(limit, '{"name": "fred", "parameters": {"n": 1}}')
 
 
-def test_nothing_wished_binds_nothing() -> None:
+def test_without_requirements_there_is_no_constraint() -> None:
     limit = constraint(requirements_of("", "", TOOLS, "auto"), format_of(HERMES), "x", may_think=True)
     assert limit.WhichOneof("form") is None
 
@@ -141,8 +141,8 @@ def test_any_object_for_an_empty_schema(check: GrammarCheck) -> None:
     assert check.accepts(thinking_too, '{"a": [1]}') and not check.accepts(thinking_too, "[1]")
 
 
-def test_markers_are_told_from_text() -> None:
-    """Markers such as [TOOL_CALLS] are one control token to the model; text of a tool is none, whatever it says."""
+def test_markers_are_distinguished_from_text() -> None:
+    """Markers such as [TOOL_CALLS] are one control token for the model; a tool's text is never one, whatever it says."""
     tools = toolbox([{"function": {"name": "[ARGS]"}}])
     limit = constraint(
         requirements_of("", "", tools, "required"), format_of(TEMPLATES["mistral"]), "x", may_think=False
@@ -159,7 +159,7 @@ def test_markers_are_told_from_text() -> None:
         (("", "", TOOLS, "other"), "not an offered tool; the tools are: count, now"),
     ],
 )
-def test_wishes_that_contradict_each_other(arguments: tuple, words: str) -> None:  # type: ignore[type-arg]
+def test_contradictory_requirements_are_refused(arguments: tuple, words: str) -> None:  # type: ignore[type-arg]
     with pytest.raises(InvalidRequest, match=words):
         requirements_of(*arguments)
 
@@ -180,7 +180,7 @@ def test_a_tool_with_a_bad_schema_is_named(check: GrammarCheck) -> None:
         check.matcher(limit)
 
 
-def test_a_schema_that_nothing_fits_is_refused_behind_thinking_too(check: GrammarCheck) -> None:
+def test_a_schema_that_nothing_fits_is_refused_after_thinking_too(check: GrammarCheck) -> None:
     """The thinking alone could be answered, and the answer then ended with an error."""
     limit = constraint(requirements_of('{"$ref": "#"}', "", NOTHING, ""), format_of(HERMES), "x", may_think=True)
     with pytest.raises(Refused, match="no text fits"):
@@ -188,7 +188,7 @@ def test_a_schema_that_nothing_fits_is_refused_behind_thinking_too(check: Gramma
 
 
 @pytest.mark.parametrize("text", ["{", "[]", "5", '"x"', "[" * 100_000, " " * (MAX_SCHEMA_CHARACTERS + 1), DEEP])
-def test_no_schema_at_all_is_refused_before_a_model_is_loaded(text: str) -> None:
+def test_an_invalid_schema_is_refused_before_a_model_is_loaded(text: str) -> None:
     with pytest.raises(InvalidRequest):
         check_requirements(requirements_of(text, "", NOTHING, ""), format_of(""))
     with pytest.raises(InvalidRequest):

@@ -1,4 +1,4 @@
-"""Control tokens' texts in what users wrote: found, followed through templates, and told to the worker."""
+"""Control tokens' texts that users write: found, followed through templates, and sent to the worker as plain text."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def texts(prompt: Prompt) -> list[str]:
         ("<", ["<"]),
     ],
 )
-def test_where_control_tokens_may_be(text: str, found: list[str]) -> None:
+def test_places_of_control_tokens(text: str, found: list[str]) -> None:
     assert [text[start:end] for start, end in CONTROLS.places(text)] == found
 
 
@@ -78,7 +78,7 @@ def test_a_prompt_without_them_is_rendered_once() -> None:
     assert prompt == Prompt("p") and asked == [["hello", {"a": 1}, None]]
 
 
-def test_what_a_template_looks_for_is_left_to_it() -> None:
+def test_texts_that_a_template_searches_for_stay_unmarked() -> None:
     """An assistant's </think> is cut off by the template; what else stands there stays text."""
     shown = "m.content.split('</think>')[-1]"
     prompt = prompt_of(f"thought</think>{END} ok", shown)
@@ -110,7 +110,7 @@ def test_a_beginning_that_the_tokenizer_adds() -> None:
     assert Prompt("<s>a", ((0, 3),)).without_prefix("<s>") == Prompt("<s>a", ((0, 3),))
 
 
-def test_markers_of_users_are_no_markup() -> None:
+def test_users_markers_are_not_markup() -> None:
     prompt = prompt_of(f"say {END}")
     assert prompt.markup.count(END) == 1 and len(prompt.markup) == len(prompt.text)
 

@@ -1,4 +1,4 @@
-"""Go templates: prompts as Ollama's models have them, and templates that mean harm."""
+"""Go templates: prompts of Ollama's models, and hostile templates."""
 
 import json
 from typing import Any
@@ -167,7 +167,7 @@ def test_mistral() -> None:
         ),
     ],
 )
-def test_qwen3_thinks_as_asked(think: dict[str, bool], end: str) -> None:
+def test_qwen3_thinks_as_requested(think: dict[str, bool], end: str) -> None:
     text = render_go(QWEN3, {"Messages": TALK, **think})
     assert text.startswith("<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\nHello<|im_end|>\n")
     assert text.endswith(end)
@@ -261,7 +261,7 @@ LOOPS = "{{ range 100000 }}{{ range 100000 }}{{ range 100000 }}{{ end }}{{ end }
         '{{ slice "abc" 2 1 }}',
     ],
 )  # fmt: skip
-def test_templates_that_mean_harm_or_nothing(template: str) -> None:
+def test_hostile_and_broken_templates_are_refused(template: str) -> None:
     with pytest.raises(InvalidRequest, match="template"):
         render_go(template, {"Messages": [1]})
 

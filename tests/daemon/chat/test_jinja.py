@@ -36,7 +36,7 @@ def test_chatml_without_html_escaping() -> None:
     assert prompt == "<|im_start|>user\nZürich <b> & 'x'<|im_end|>\n<|im_start|>assistant\n"
 
 
-def test_think_is_set_only_when_asked_for() -> None:
+def test_think_is_set_only_when_requested() -> None:
     template = "{% if enable_thinking is defined %}{{ enable_thinking }}{% else %}left out{% endif %}"
     assert render(template, USER) == "left out"
     assert render(template, USER, think=False) == "False"
@@ -127,7 +127,7 @@ def test_the_deadline_holds_while_a_template_is_compiled(share: float, monkeypat
 
 
 @pytest.mark.parametrize("last_words", [True, False])
-def test_the_deadline_is_not_lost_where_nobody_sees_an_error(last_words: bool) -> None:
+def test_the_deadline_is_not_lost_where_errors_are_ignored(last_words: bool) -> None:
     """Seen: it fell into the callback of a weak reference, was ignored there, and nothing ended the template."""
 
     class Thing:
@@ -203,7 +203,7 @@ def test_messages_carry_thinking_and_tool_calls() -> None:
 
 
 def test_broken_arguments_of_a_history_are_text() -> None:
-    """A model wrote them; to refuse them would end the conversation for ever."""
+    """A model wrote them; to refuse them would end the conversation for good."""
     texts = ["{", "", "  ", "[1]", '{"a": 1}']
     calls = [{"function": {"name": "f", "arguments": text}} for text in texts]
     [message] = template_messages([ChatMessage(role="assistant", tool_calls=calls)])
@@ -262,13 +262,13 @@ def test_calls_without_ids_get_them_and_their_answers_too() -> None:
     assert [m["tool_call_id"] for m in short[2:]] == numbers[::-1]
 
 
-def test_developers_are_the_system_where_a_template_knows_no_developers() -> None:
+def test_developers_become_the_system_if_a_template_does_not_know_them() -> None:
     messages = [{"role": "developer", "content": "x"}]
     assert for_template(messages, "system")[0]["role"] == "system"
     assert for_template(messages, "developer")[0]["role"] == "developer"
 
 
-def test_how_hard_to_think_reaches_the_template() -> None:
+def test_the_thinking_level_reaches_the_template() -> None:
     template = "{{ reasoning_effort | default('none') }} {{ enable_thinking | default('unset') }}"
     assert render(template, USER, think=True, level="high") == "high True"
     assert render(template, USER) == "none unset"
@@ -288,8 +288,10 @@ R1 = "{% for m in messages %}{{ m.content }}{% endfor %}<think>\n"
         ("{{ messages[0].content }}{{ reasoning_effort }}{# <|channel|> <|message|> #}", ["a"], False, "alow"),
     ],
 )
-def test_thinking_that_is_turned_off_is_over(text: str, messages: list[str], asked: bool | None, prompt: str) -> None:
-    """Templates without a switch would have the model think all the same."""
+def test_disabled_thinking_is_closed_in_the_prompt(
+    text: str, messages: list[str], asked: bool | None, prompt: str
+) -> None:
+    """With templates without a switch the model would think nevertheless."""
     roles = ("user", "assistant")
     said = [{"role": roles[i % 2], "content": content} for i, content in enumerate(messages)]
     template = Template(text, "jinja", format_of(text))

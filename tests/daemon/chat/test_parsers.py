@@ -291,7 +291,7 @@ def test_markup_that_a_limit_cut_in_any_stream(row: tuple[str, str, str], end: i
     assert "So:".startswith(text_of_kind(whole, "CONTENT").strip())
 
 
-def test_what_is_no_markup_stays_when_a_limit_cuts() -> None:
+def test_text_that_is_not_markup_stays_when_a_limit_cuts() -> None:
     for text in ("2 < 3 and", "a <b> c ", '{"answer": [1, 2', '{"name": "Bob", "age', "[1] is", "<p>", "So: <tool> "):
         assert parsed(format_of(HERMES).parser(PLAIN, TOOLS), [text], cut=True) == [content(text)]
     assert parsed(format_of(HERMES).parser(PLAIN, toolbox([])), ["<tool_call>{"], cut=True) == [content("<tool_call>{")]
@@ -324,7 +324,7 @@ def test_any_text_in_any_cut(template: str, shards: list[str], cuts: list[int], 
 
 @settings(max_examples=300)
 @given(st.lists(SHARDS, max_size=14), CUTS)
-def test_without_tools_nothing_but_thinking_is_taken_out(shards: list[str], cuts: list[int]) -> None:
+def test_without_tools_only_thinking_is_separated(shards: list[str], cuts: list[int]) -> None:
     answer = "".join(shards)
     parts = parsed(format_of(HERMES).parser(PLAIN, toolbox([])), pieces_of(answer, cuts))
     if not answer.lstrip().startswith("<think>"):
@@ -333,7 +333,7 @@ def test_without_tools_nothing_but_thinking_is_taken_out(shards: list[str], cuts
 
 
 def test_content_comes_at_once() -> None:
-    """What can be no tag must not wait for more text."""
+    """Text that cannot be a tag must not wait for more text."""
     parser = format_of(HERMES).parser(PLAIN, TOOLS)
     assert told(parser.push("Hello")) == [content("Hello")]
     assert told(parser.push(" there <b>")) == [content(" there <b>")]
@@ -341,14 +341,14 @@ def test_content_comes_at_once() -> None:
     assert told(parser.push("box>")) == [content(" <toolbox>")]
 
 
-def test_a_call_comes_as_soon_as_it_is_whole() -> None:
+def test_a_call_is_reported_as_soon_as_it_is_complete() -> None:
     parser = format_of(LLAMA).parser(PLAIN, TOOLS)
     assert told(parser.push('{"name": "now", "parameters": {}')) == []
     assert told(parser.push("}")) == [call("now")]
 
 
-def test_lone_surrogates_do_not_leave() -> None:
-    """Seen: they cannot be sent, as UTF-8 has none."""
+def test_lone_surrogates_are_replaced() -> None:
+    """Seen: they could not be sent, because UTF-8 cannot encode them."""
     [part] = (
         format_of(HERMES)
         .parser(PLAIN, TOOLS)
@@ -357,7 +357,7 @@ def test_lone_surrogates_do_not_leave() -> None:
     assert part.text.encode()
 
 
-def test_a_long_call_takes_no_square_of_its_length() -> None:
+def test_a_long_call_takes_linear_time() -> None:
     parser = format_of(HERMES).parser(PLAIN, TOOLS)
     parser.push('<tool_call>{"name": "now", "arguments": {"text": "')
     before = time.monotonic()
@@ -376,7 +376,7 @@ def test_plain_content_is_cheap() -> None:
     assert time.monotonic() - before < 2
 
 
-def test_template_markers_are_told_from_one_another() -> None:
+def test_template_markers_are_distinguished() -> None:
     names = {template: format_of(template).syntax.name for template in (HERMES, CODER, LLAMA, MISTRAL, GLM, LISTS, "")}
     assert list(names.values()) == ["hermes", "functions", "llama", "mistral-list", "glm", "lists", "json"]
     assert format_of("{{ messages }}").thinks is False

@@ -1,4 +1,4 @@
-"""Chats through a real worker with random weights: what grammars enforce, and what is told of each token."""
+"""Chats through a real worker with random weights: what grammars enforce, and what is reported for each token."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ async def test_required_tools_are_called_whatever_the_weights(home: Path) -> Non
             assert sum(len(event.chunk.logprobs) for event in events) == end.statistics.output_tokens
 
 
-async def test_a_schema_binds_behind_the_thinking(home: Path) -> None:
+async def test_a_schema_binds_after_the_thinking(home: Path) -> None:
     schema = '{"type": "object", "properties": {"x": {"type": "integer", "maximum": 9}}, "required": ["x"]}'
     async with serving(home) as served:
         request = asked("hermes", think=False, limits=inference_pb2.Limits(max_tokens=200, json_schema=schema))
@@ -142,7 +142,7 @@ async def test_a_schema_binds_behind_the_thinking(home: Path) -> None:
 
 
 async def test_a_closed_answer_ends_in_the_worker(home: Path) -> None:
-    """A client that goes away must not keep the machine busy."""
+    """A client that disconnects must not keep the machine busy."""
     async with serving(home) as served:
         request = asked(limits=inference_pb2.Limits(max_tokens=400, ignore_eos=True))
         async with aclosing(served.inference.chat(request)) as events:
@@ -162,7 +162,7 @@ async def test_a_closed_answer_ends_in_the_worker(home: Path) -> None:
             pass
 
 
-async def test_context_goes_on_where_an_answer_ended(home: Path) -> None:
+async def test_context_continues_where_an_answer_ended(home: Path) -> None:
     async with serving(home) as served:
         first = await served.chat("go", report_prompt_ids=True)
         prompt_ids = list(first[-1].finished.prompt_ids)

@@ -1,4 +1,4 @@
-"""A template that no deadline reaches, or that wants all memory, costs its own process and one refused request."""
+"""A template that no deadline ends, or that needs too much memory, costs its own process and one refused request."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def renderer() -> Iterator[Renderer]:
     renderer.close()
 
 
-def test_it_renders_as_the_sandbox_does_and_refuses_in_its_words(renderer: Renderer) -> None:
+def test_it_renders_and_refuses_as_the_sandbox_does(renderer: Renderer) -> None:
     assert renderer.render("{{ messages[0].content }}{{ eos_token }}", USER, [], eos="</s>") == "Zürich <b> \ufffd</s>"
     with pytest.raises(InvalidRequest, match="roles must alternate"):
         renderer.render("{{ raise_exception('roles must alternate') }}", USER, [])
@@ -41,7 +41,7 @@ def test_it_renders_as_the_sandbox_does_and_refuses_in_its_words(renderer: Rende
 def test_a_call_that_no_deadline_reaches_is_killed(
     renderer: Renderer, end: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Seen: the text of a list that holds itself twice, 60 deep. Within the daemon it held everything up for ever."""
+    """Seen: the text of a list that contains itself twice, 60 deep. It blocked the whole daemon for ever."""
     monkeypatch.setattr(module, "ANSWER_SECONDS", 3.0)
     ticks: list[float] = []
     ended = threading.Event()
@@ -67,20 +67,20 @@ def test_a_call_that_no_deadline_reaches_is_killed(
     "template",
     [DOUBLED, "{% set a = 'x' * 99999 %}{% set b = a | replace('x', a) %}", "{{ '%9999999999d' | format(1) }}"],
 )
-def test_memory_ends_early(renderer: Renderer, template: str) -> None:
+def test_memory_is_limited(renderer: Renderer, template: str) -> None:
     with pytest.raises(InvalidRequest, match=r"memory|MemoryError|process ended"):
         renderer.render(template, USER, [])
     renderer.render("x", USER, [])
     assert psutil.Process(_only(renderer).pid).memory_info().vms <= MEMORY_BYTES
 
 
-def test_one_that_has_ended_is_replaced(renderer: Renderer) -> None:
+def test_an_ended_process_is_replaced(renderer: Renderer) -> None:
     renderer.render("x", USER, [])
     _only(renderer).kill()
     assert renderer.render("y", USER, []) == "y"
 
 
-def test_one_that_has_ended_is_collected_before_anybody_asks_again(renderer: Renderer) -> None:
+def test_an_ended_process_is_reaped_before_the_next_request(renderer: Renderer) -> None:
     renderer.render("x", USER, [])
     process = _only(renderer)
     assert process.stdin is not None
@@ -98,7 +98,7 @@ def test_go_templates_are_rendered_there_too(renderer: Renderer) -> None:
         renderer.render_go("{{ range 99999 }}{{ range 99999 }}{{ end }}{{ end }}", turns)
 
 
-def test_callers_at_the_same_time_have_a_process_each(renderer: Renderer) -> None:
+def test_concurrent_callers_have_a_process_each(renderer: Renderer) -> None:
     slow = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
     begun = time.monotonic()
     with ThreadPoolExecutor(1) as pool:
@@ -109,8 +109,8 @@ def test_callers_at_the_same_time_have_a_process_each(renderer: Renderer) -> Non
             refused.result()
 
 
-def test_descriptors_beyond_what_select_knows(renderer: Renderer) -> None:
-    """A daemon with a thousand connections has such."""
+def test_descriptors_beyond_the_limit_of_select(renderer: Renderer) -> None:
+    """A daemon with a thousand connections has such descriptors."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, min(hard, 4096)), hard))
     held: list[int] = []

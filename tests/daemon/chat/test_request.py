@@ -63,6 +63,6 @@ def test_more_json_than_a_prompt_may_have_is_refused(monkeypatch: pytest.MonkeyP
         lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     )
 )
-def test_the_count_is_never_more_than_the_text_has(value: Any) -> None:
+def test_the_count_is_at_most_the_length_of_the_text(value: Any) -> None:
     """What gRPC's edge takes as text is never refused behind it."""
     assert json_characters(value) <= len(json.dumps(value, ensure_ascii=False, separators=(",", ":")))

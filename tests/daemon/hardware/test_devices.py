@@ -81,7 +81,7 @@ async def test_a_probe_that_fails_is_explained() -> None:
 
 @pytest.mark.parametrize("answer", ["", "hello", "[]", '{"gpus": [], "measured": null}'])
 async def test_nonsense_is_no_result(answer: str) -> None:
-    with pytest.raises(WorkerFailed, match="is no result"):
+    with pytest.raises(WorkerFailed, match="is not a valid result"):
         await probe_devices(30, command=program(f"print({answer!r}, end='')"))
 
 

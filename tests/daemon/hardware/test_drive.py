@@ -86,7 +86,7 @@ def test_a_memory_file_system_is_read_through_the_cache() -> None:
 
 
 class RefusesDirectReads(Linux):
-    """A file system that takes O_DIRECT at neither open nor read: NFS servers and FUSE do."""
+    """A file system that refuses O_DIRECT at open or at read, as NFS servers and FUSE do."""
 
     __slots__ = ()
 

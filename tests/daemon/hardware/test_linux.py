@@ -85,7 +85,7 @@ def test_the_innermost_and_last_mount_is_found(tmp_path: Path) -> None:
     assert linux.mount_of(Path("/")) == Mount("/", "/dev/root", "ext4")
 
 
-def test_memory_of_a_process_and_of_none() -> None:
+def test_memory_of_a_process_and_of_a_missing_one() -> None:
     with subprocess.Popen(
         [sys.executable, "-c", "data = b'x' * 50_000_000; del data; print(flush=True); input()"],
         stdin=subprocess.PIPE,
@@ -103,7 +103,7 @@ def test_memory_of_a_process_and_of_none() -> None:
         linux.rss_bytes(process.pid)
 
 
-def test_what_statx_tells_suffices_for_a_direct_read(tmp_path: Path) -> None:
+def test_the_alignment_from_statx_suffices_for_a_direct_read(tmp_path: Path) -> None:
     file = tmp_path / "data"
     file.write_bytes(os.urandom(1 << 16))
     alignment = Linux().direct_alignment(file)

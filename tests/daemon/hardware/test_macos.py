@@ -1,4 +1,4 @@
-"""macOS's side, by what it asks the system's tools and makes of their answers."""
+"""macOS: which of the system's tools are run, and how their output is understood."""
 
 import os
 import select
@@ -40,7 +40,7 @@ SYSCTL = {
 
 
 class Tools:
-    """Answers as macOS's tools do, and remembers what was asked."""
+    """Answers as macOS's tools do, and remembers the commands."""
 
     def __init__(self, sysctl: dict[str, str]) -> None:
         self.sysctl = sysctl
@@ -102,7 +102,7 @@ def test_direct_reads_are_asked_of_the_open_file(tmp_path: Path, monkeypatch: py
         os.close(descriptor)
 
 
-def test_memory_of_a_process_and_of_none() -> None:
+def test_memory_of_a_process_and_of_a_missing_one() -> None:
     mac = MacOS(Tools(SYSCTL))
     assert mac.rss_bytes(os.getpid()) > 0
     assert mac.peak_rss_bytes(os.getpid()) is not None
@@ -129,7 +129,7 @@ def test_the_kernel_says_how_short_memory_is() -> None:
 
 
 class Queue:
-    """A kernel queue that tells at once, or knows no such process."""
+    """A kernel queue that reports at once, or does not know the process."""
 
     def __init__(self, error: OSError | None = None) -> None:
         self.error = error

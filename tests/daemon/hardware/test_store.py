@@ -1,4 +1,4 @@
-"""The kept profile: what is measured once, what anew, and what becomes of a broken file."""
+"""The hardware store: what is measured once, what again, and how a broken file is handled."""
 
 import asyncio
 import json
@@ -84,7 +84,7 @@ async def test_concurrent_callers_share_one_measurement(tmp_path: Path, model: P
     assert (counted.probes, counted.device_lists, counted.drives) == (2, 0, 2)
 
 
-async def test_free_gpu_memory_is_always_taken_anew(tmp_path: Path) -> None:
+async def test_free_gpu_memory_is_always_read_again(tmp_path: Path) -> None:
     counted = Counted(gpus=(_GPU,))
     store = counted.store(tmp_path)
     assert (await store.profile()).gpus[0].free_bytes == 900
@@ -156,7 +156,7 @@ async def test_a_drive_measured_while_it_was_written_to_is_measured_again_a_minu
         b" " * (5 << 20),
     ],
 )
-async def test_a_corrupt_file_is_measured_anew_and_said(tmp_path: Path, content: bytes) -> None:
+async def test_a_corrupt_file_is_logged_and_measured_again(tmp_path: Path, content: bytes) -> None:
     file = tmp_path / "hardware.json"
     file.write_bytes(content)
     counted = Counted()
@@ -195,7 +195,7 @@ def test_figures_out_of_range_are_corrupt(tmp_path: Path, value: str) -> None:
     assert len(lines) == 1
 
 
-async def test_a_home_that_cannot_be_written_is_said_and_survived(tmp_path: Path) -> None:
+async def test_a_home_that_cannot_be_written_is_logged_and_does_no_harm(tmp_path: Path) -> None:
     (tmp_path / "home").write_text("a file where the folder should be")
     counted = Counted()
     store = counted.store(tmp_path / "home")
@@ -206,7 +206,7 @@ async def test_a_home_that_cannot_be_written_is_said_and_survived(tmp_path: Path
     assert any("not kept" in line["event"] for line in lines)
 
 
-async def test_a_missing_model_is_named_and_the_store_lives_on(tmp_path: Path, model: Path) -> None:
+async def test_a_missing_model_is_named_and_the_store_still_works(tmp_path: Path, model: Path) -> None:
     store = Counted().store(tmp_path)
     with pytest.raises(ModelFileError, match=r"gone\.gguf"):
         await store.profile(tmp_path / "gone.gguf")
@@ -255,7 +255,7 @@ def test_a_folder_stands_for_its_largest_model(tmp_path: Path) -> None:
     assert largest_model_file(tmp_path / "a.gguf") == tmp_path / "a.gguf"
 
 
-def test_writing_replaces_at_one_stroke(tmp_path: Path) -> None:
+def test_writing_replaces_the_file_atomically(tmp_path: Path) -> None:
     file = tmp_path / "hardware.json"
     write(file, Saved())
     write(file, Saved())
@@ -264,7 +264,7 @@ def test_writing_replaces_at_one_stroke(tmp_path: Path) -> None:
 
 
 class Slow(Counted):
-    """A probe that takes until it is let go; its list of devices, unless hanging, does not."""
+    """A probe that takes until it is released; its list of devices, unless it hangs, does not."""
 
     def __init__(self, *, gpus: tuple[GpuDevice, ...] = (), hanging: bool = False) -> None:
         super().__init__(gpus=gpus)
@@ -313,7 +313,7 @@ async def test_a_plan_does_not_wait_for_devices_that_do_not_answer(tmp_path: Pat
     await store.close()
 
 
-async def test_a_measurement_goes_on_when_who_asked_leaves(tmp_path: Path, model: Path) -> None:
+async def test_a_measurement_continues_when_its_request_is_cancelled(tmp_path: Path, model: Path) -> None:
     slow = Slow()
     store = slow.store(tmp_path)
     asking = asyncio.ensure_future(store.profile(model))

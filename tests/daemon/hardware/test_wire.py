@@ -38,7 +38,7 @@ PROFILE = HardwareProfile(
 )
 
 
-def test_there_and_back() -> None:
+def test_a_profile_survives_the_round_trip() -> None:
     sent = placement_pb2.HardwareProfile.FromString(to_proto(PROFILE).SerializeToString())
     assert from_proto(sent) == PROFILE
 

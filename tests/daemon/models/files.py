@@ -1,4 +1,4 @@
-"""Builds small GGUF files byte by byte: sound ones, and ones with exactly the defect that is asked for."""
+"""Builds small GGUF files byte by byte: intact ones, and ones with exactly one requested defect."""
 
 import struct
 from collections.abc import Mapping, Sequence
@@ -43,7 +43,7 @@ MOE_TENSORS = (*DENSE_TENSORS, Weights("blk.0.ffn_down_exps.weight", (96, 64, 4)
 
 
 def text(value: str | bytes) -> bytes:
-    """A string with its length in front."""
+    """A string with its length before it."""
     raw = value if isinstance(value, bytes) else value.encode()
     return struct.pack("<Q", len(raw)) + raw
 
@@ -111,14 +111,14 @@ def gguf_bytes(
 
 
 def write_model(path: Path, content: bytes | None = None) -> Path:
-    """Write a model, a sound one unless its bytes are given."""
+    """Write a model, an intact one unless its bytes are given."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(gguf_bytes() if content is None else content)
     return path
 
 
 def write_split(folder: Path, stem: str = "big", count: int = 3) -> list[Path]:
-    """Write a sound model in `count` parts, one tensor in each."""
+    """Write an intact model in `count` parts, one tensor in each."""
     paths = []
     for number in range(count):
         split: dict[str, Value] = {"split.no": number, "split.count": count, "split.tensors.count": count}

@@ -1,4 +1,4 @@
-"""The header reader: what a sound file says is read as the gguf package reads it, and every lie is refused."""
+"""The header reader: intact files are read as the gguf package reads them, and every wrong value is refused."""
 
 import json
 import os
@@ -134,13 +134,13 @@ def test_damaged_files_are_refused_with_the_value(name: str, tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("name", UNSUPPORTED)
-def test_sound_files_of_other_kinds_are_told_apart(name: str, tmp_path: Path) -> None:
+def test_intact_but_unsupported_files_are_distinguished(name: str, tmp_path: Path) -> None:
     content, words = UNSUPPORTED[name]
     with pytest.raises(UnsupportedModel, match=words):
         read_header(write_model(tmp_path / "other.gguf", content))
 
 
-def test_what_is_no_readable_file(tmp_path: Path) -> None:
+def test_paths_that_are_not_readable_files(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")  # Opening one must not wait for a writer.
     (tmp_path / "circle").symlink_to("circle")
     for name, words in (
@@ -214,7 +214,7 @@ def test_type_sizes_are_those_of_the_gguf_package() -> None:
 
 
 def test_type_sizes_are_those_of_ggml() -> None:
-    """In a process of its own, since llama.cpp can crash where numpy was loaded first."""
+    """In a process of its own, since llama.cpp can crash if numpy was loaded before it."""
     script = (
         "import ctypes, json, sys; from importlib.util import find_spec; from pathlib import Path\n"
         "folder = Path(find_spec('llama_cpp').origin).parent / 'lib'\n"
@@ -237,7 +237,7 @@ def test_file_types_are_those_of_the_gguf_package() -> None:
 
 
 def test_a_large_vocabulary_is_fast_and_small(tmp_path: Path) -> None:
-    """The bound of the project: 152k tokens, 600 tensors, under 150 ms and 50 MB."""
+    """The project's limit: 152k tokens and 600 tensors in under 150 ms and 50 MB."""
     tokens = [f"token-{number}" for number in range(152_000)]
     metadata = {
         **DENSE,
@@ -332,7 +332,7 @@ FOREIGN: dict[str, tuple[bytes, tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-def test_what_is_given_for_a_model_is_named(tmp_path: Path, name: str) -> None:
+def test_files_of_other_kinds_are_recognized(tmp_path: Path, name: str) -> None:
     data, words = FOREIGN[name]
     path = tmp_path / "m.gguf"
     path.write_bytes(data)
@@ -342,7 +342,7 @@ def test_what_is_given_for_a_model_is_named(tmp_path: Path, name: str) -> None:
         assert word in str(caught.value)
 
 
-def test_a_link_to_nothing_is_named(tmp_path: Path) -> None:
+def test_a_dangling_link_is_named(tmp_path: Path) -> None:
     (tmp_path / "m.gguf").symlink_to("../blobs/gone")
     with pytest.raises(ModelFileError, match=r"a link to \.\./blobs/gone, which does not exist"):
         read_header(tmp_path / "m.gguf")

@@ -1,4 +1,4 @@
-"""Hugging Face: the right files of a repository, whole or not at all, asked of a hub on loopback."""
+"""Hugging Face: the right files of a repository, complete or not at all, from a hub on loopback."""
 
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath

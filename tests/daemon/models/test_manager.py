@@ -1,4 +1,4 @@
-"""Models made, copied and removed: what is named, what is inherited, and what is unloaded and deleted."""
+"""Models created, copied and removed: their names, what they inherit, and what is unloaded and deleted."""
 
 import asyncio
 from collections.abc import AsyncIterator, Iterator
@@ -48,7 +48,7 @@ def desk(tmp_path: Path) -> Desk:
     return Desk(tmp_path)
 
 
-async def test_a_model_is_made_over_a_file_and_over_another(desk: Desk) -> None:
+async def test_a_model_is_created_from_a_file_and_from_another_model(desk: Desk) -> None:
     events = await desk.create("a", f'FROM {desk.file}\nSYSTEM "Be kind."\nPARAMETER seed 1')
     assert events[-2:] == [Stage("writing manifest"), Stage("success")]
     await desk.create("b", "FROM a\nPARAMETER temperature 0\nTEMPLATE {{ if .Tools }}{{ .Prompt }}{{ end }}")
@@ -97,7 +97,7 @@ async def test_a_copy_is_a_second_name(desk: Desk) -> None:
         await desk.manager.copy("b:1", "../c")
 
 
-async def test_an_upload_becomes_a_model_and_goes_with_it(desk: Desk) -> None:
+async def test_an_upload_becomes_a_model_and_is_deleted_with_it(desk: Desk) -> None:
     digest = f"sha256:{sha256(WEIGHTS)}"
     assert await desk.upload(digest, WEIGHTS[:1000], WEIGHTS[1000:])
     assert not await desk.upload(digest, WEIGHTS)
@@ -137,12 +137,12 @@ def web() -> Iterator[Web]:
         yield web
 
 
-async def test_a_base_that_is_not_here_is_pulled(desk: Desk, web: Web) -> None:
+async def test_an_unknown_base_is_pulled(desk: Desk, web: Web) -> None:
     with pytest.raises(DownloadFailed, match="cannot be reached"):  # Over TLS alone.
         await desk.create("x", f"FROM {web.address.removeprefix('http://')}/library/m")
     assert desk.registry.list() == []
 
 
-async def test_changes_at_once_lose_nothing(desk: Desk) -> None:
+async def test_concurrent_changes_lose_nothing(desk: Desk) -> None:
     await asyncio.gather(*(desk.create(f"m{number}", f"FROM {desk.file}") for number in range(12)))
     assert len(Registry(desk.home).list()) == 12

@@ -1,4 +1,4 @@
-"""Models: numbers and their defaults, split files, kinds that are no models, and what a model can do."""
+"""Models: hyperparameters and their defaults, split files, files that are not models, and capabilities."""
 
 from importlib.util import find_spec
 from pathlib import Path
@@ -90,7 +90,7 @@ def test_numbers_per_layer(tmp_path: Path) -> None:
 
 
 def test_layers_that_predict_further_tokens(tmp_path: Path) -> None:
-    """They are in the file and not in memory; deepseek4's key says 1 where the file holds none."""
+    """They are in the file and not in memory; deepseek4's key says 1 even if the file has none."""
     weights = (Weights("blk.0.ffn_up.weight"), Weights("blk.1.ffn_up.weight"))
     model = opened(tmp_path, gguf_bytes({**DENSE, "llama.nextn_predict_layers": 1}, weights))
     assert [t.layer for t in model.tensors] == [0, 1]
@@ -102,7 +102,7 @@ def test_layers_that_predict_further_tokens(tmp_path: Path) -> None:
     assert [t.layer for t in opened(tmp_path, gguf_bytes(keys, held)).loaded_tensors] == [0]
 
 
-def test_odd_but_sound_numbers(tmp_path: Path) -> None:
+def test_unusual_but_valid_numbers(tmp_path: Path) -> None:
     period = opened(tmp_path, dense_with(**{"attention.sliding_window_pattern": 6})).hyperparameters
     assert (period.sliding_window_period, period.sliding_window_layers) == (6, ())
     unspecified = opened(tmp_path, dense_with(pooling_type=0xFFFFFFFF))
@@ -117,7 +117,7 @@ def test_odd_but_sound_numbers(tmp_path: Path) -> None:
     [
         (dense_with(block_count=0), "block_count is 0, not a whole number from 1 to 512"),
         (dense_with(block_count=513), "block_count is 513"),
-        (dense_with(block_count=1), "'blk.1.ffn_up.weight' lies outside the 1 blocks"),
+        (dense_with(block_count=1), "'blk.1.ffn_up.weight' is outside the 1 blocks"),
         (dense_with(block_count="two"), "block_count is 'two'"),
         (dense_with(block_count=True), "block_count is True"),
         (dense_with(block_count=2.0), r"block_count is 2\.0"),
@@ -141,7 +141,7 @@ def test_odd_but_sound_numbers(tmp_path: Path) -> None:
         (gguf_bytes({**DENSE, "split.count": 2}), "one of 2 parts by its split.count"),
     ],
 )
-def test_numbers_that_lie(content: bytes, words: str, tmp_path: Path) -> None:
+def test_wrong_numbers(content: bytes, words: str, tmp_path: Path) -> None:
     with pytest.raises(ModelFileError, match=words):
         opened(tmp_path, content)
 
@@ -160,7 +160,9 @@ def test_numbers_that_lie(content: bytes, words: str, tmp_path: Path) -> None:
         (MOE, (Weights("blk.0.ffn_up.0.weight"),), "one tensor per expert"),
     ],
 )
-def test_what_is_no_model(metadata: dict[str, Value], tensors: tuple[Weights, ...], words: str, tmp_path: Path) -> None:
+def test_files_that_are_not_models(
+    metadata: dict[str, Value], tensors: tuple[Weights, ...], words: str, tmp_path: Path
+) -> None:
     with pytest.raises(UnsupportedModel, match=words):
         opened(tmp_path, gguf_bytes(metadata, tensors))
 
@@ -192,7 +194,7 @@ def test_quantization_labels(tmp_path: Path) -> None:
 
 
 def test_architectures_are_those_of_the_installed_llama_cpp() -> None:
-    """After an update of llama.cpp, names that went are found here; new ones must be looked up."""
+    """After an update of llama.cpp this finds removed names; new ones must be examined by hand."""
     spec = find_spec("llama_cpp")
     assert spec is not None and spec.origin is not None
     library = next(Path(spec.origin).parent.joinpath("lib").glob("libllama.*")).read_bytes()
@@ -256,8 +258,8 @@ def test_impossible_part_names(name: str, tmp_path: Path) -> None:
         (("embedding",), "{{ .Tools }}", "go", ("embedding",)),
     ],
 )
-def test_a_template_says_what_a_model_can(
+def test_a_template_determines_capabilities(
     had: tuple[str, ...], template: str, style: TemplateStyle, capabilities: tuple[str, ...]
 ) -> None:
-    """A model whose file has the tokens for a gap fills it whatever its template is, so it must say so."""
+    """A model whose file has the tokens for a gap can fill it with any template, so its capabilities must say so."""
     assert templated(had, template, style) == capabilities

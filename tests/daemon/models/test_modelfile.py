@@ -1,4 +1,4 @@
-"""Modelfiles: what people write, what is refused, and that what is written is read back."""
+"""Modelfiles: usual ones, refused ones, and that written ones are parsed back."""
 
 import pytest
 from hypothesis import given
@@ -118,11 +118,11 @@ def test_any_text_is_read_or_refused(text: str) -> None:
         ("{{ if .System }}{{ .System }}{{ end }}", "go"),
     ],
 )
-def test_the_language_of_a_template_is_seen(template: str, style: str) -> None:
+def test_the_language_of_a_template_is_recognized(template: str, style: str) -> None:
     assert style_of(template) == style
 
 
-def test_what_is_made_from_another_keeps_what_it_does_not_set() -> None:
+def test_a_model_created_from_another_inherits_what_it_does_not_set() -> None:
     base = Overrides("T", "go", "S", (("stop", "a"), ("stop", "b"), ("seed", "1")), (("user", "u"),), "MIT")
     assert NO_OVERRIDES.over(base) == base
     made = Overrides(system="new", parameters=(("stop", "c"),)).over(base)

@@ -1,4 +1,4 @@
-"""Pulls from a registry: whole or not at all, resumed, shared, and with errors that say what to do."""
+"""Pulls from a registry: complete or not at all, resumed, shared, and with errors that say what to do."""
 
 import asyncio
 import json
@@ -112,7 +112,7 @@ async def test_a_cut_connection_is_resumed_by_range(home: Path, web: Web) -> Non
     assert (home / f"blobs/sha256-{sha256(WEIGHTS)}").read_bytes() == WEIGHTS
 
 
-async def test_a_server_that_knows_no_ranges_sends_all_again(home: Path, web: Web) -> None:
+async def test_a_server_without_ranges_sends_everything_again(home: Path, web: Web) -> None:
     web.cut_after_bytes, web.cuts, web.knows_ranges = 1000, 1, False
     await Desk(home, web).pull()
     assert (home / f"blobs/sha256-{sha256(WEIGHTS)}").read_bytes() == WEIGHTS
@@ -140,7 +140,7 @@ async def test_a_corrupt_blob_fails_and_lists_nothing(home: Path, web: Web) -> N
     assert not [name for name in tree(home) if sha256(WEIGHTS) in name]
 
 
-async def test_busy_servers_are_asked_again_and_dead_ones_given_up(home: Path, web: Web) -> None:
+async def test_busy_servers_are_tried_again_and_dead_ones_fail(home: Path, web: Web) -> None:
     web.failures = 2
     await Desk(home, web).pull()
     web.add_model("library/n", [("config", b"{}"), ("model", WEIGHTS + b"\0")])
@@ -151,13 +151,13 @@ async def test_busy_servers_are_asked_again_and_dead_ones_given_up(home: Path, w
     assert [model.name for model in desk.registry.list()] == [f"{desk.name}:latest"]
 
 
-async def test_the_token_dance(home: Path, web: Web) -> None:
+async def test_a_registry_that_requires_a_token(home: Path, web: Web) -> None:
     web.wants_token = True
     await Desk(home, web).pull()
     assert web.asked["/token"] == 1  # The token is kept for the blobs.
 
 
-async def test_two_pulls_share_one_download_and_one_may_leave(home: Path, web: Web) -> None:
+async def test_two_pulls_share_one_download_and_one_may_be_cancelled(home: Path, web: Web) -> None:
     web.held = BLOB
     desk = Desk(home, web)
     first = desk.puller.pull(desk.name, insecure=True)
@@ -187,7 +187,7 @@ async def test_cancelling_keeps_what_is_there(home: Path, web: Web) -> None:
     assert web.ranges and desk.registry.open(desk.name).architecture == "llama"
 
 
-async def test_nobody_answers(home: Path, web: Web) -> None:
+async def test_an_unreachable_registry(home: Path, web: Web) -> None:
     desk = Desk(home, web)
     with served() as gone:
         dead = host_of(gone)

@@ -1,4 +1,4 @@
-"""The registry: adding, finding, forgetting, and carrying on when files or the catalogue go bad."""
+"""The registry: adding, finding and removing models, and what happens if files or the catalogue are damaged."""
 
 import json
 import os
@@ -21,7 +21,7 @@ def home(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def shelf(tmp_path: Path) -> Path:
-    """Where the models lie."""
+    """A folder of models."""
     folder = tmp_path / "shelf"
     folder.mkdir()
     return folder
@@ -31,7 +31,7 @@ def names(registry: Registry) -> list[str]:
     return [model.name for model in registry.list()]
 
 
-def test_a_model_is_added_found_and_forgotten(home: Path, shelf: Path) -> None:
+def test_a_model_is_added_found_and_removed(home: Path, shelf: Path) -> None:
     path = write_model(shelf / "Qwen3-8B-Q4_K_M.gguf", gguf_bytes(MOE, MOE_TENSORS))
     registry = Registry(home)
     assert registry.list() == []
@@ -67,7 +67,7 @@ def test_a_taken_name_names_both_files(home: Path, shelf: Path) -> None:
     assert names(registry) == ["mine:latest"]
 
 
-def test_names_made_from_files_give_way(home: Path, shelf: Path) -> None:
+def test_names_made_from_files_avoid_taken_names(home: Path, shelf: Path) -> None:
     registry = Registry(home)
     for folder in "abc":
         registry.add(write_model(shelf / folder / "m-q4_0.gguf"))
@@ -139,7 +139,7 @@ def test_links_keep_their_name(home: Path, shelf: Path) -> None:
     assert (added.name, added.path) == ("model:q8_0", link)
 
 
-def test_files_in_the_home_are_there_by_themselves(home: Path, shelf: Path) -> None:
+def test_files_in_the_homes_models_folder_are_listed(home: Path, shelf: Path) -> None:
     registry = Registry(home)
     registry.add(write_model(shelf / "m.gguf"), "here")
     inside = write_model(home / "models" / "sub" / "here.gguf")
@@ -157,7 +157,7 @@ def test_a_new_file_in_the_home_is_found_by_name(home: Path) -> None:
     assert registry.open("new:q4_0").architecture == "llama"
 
 
-def test_a_listed_file_that_went_bad(home: Path, shelf: Path) -> None:
+def test_a_listed_file_that_became_unreadable(home: Path, shelf: Path) -> None:
     registry = Registry(home)
     good, bad, gone = (write_model(shelf / f"{name}.gguf") for name in ("good", "bad", "gone"))
     registry.add(shelf)
@@ -270,7 +270,7 @@ def test_a_list_after_a_restart_reads_no_header_again(home: Path, shelf: Path, m
         assert len(Registry(home).list()) == 4
 
 
-def test_a_folder_is_listed_without_being_registered_and_says_what_is_no_model(home: Path, shelf: Path) -> None:
+def test_a_folder_is_listed_without_being_registered_with_what_is_not_a_model(home: Path, shelf: Path) -> None:
     registry = Registry(home)
     write_model(shelf / "good.gguf")
     write_model(shelf / "other" / "good.gguf")

@@ -1,4 +1,4 @@
-"""Stores of others: listed under their usual names, read in place, whatever lies in them."""
+"""Stores of other programs: listed under their usual names and read in place, whatever they contain."""
 
 import json
 import os
@@ -32,7 +32,7 @@ def add_blob(root: Path, content: bytes) -> str:
 
 
 def add_model(root: Path, name: str, *layers: tuple[str, bytes], config: bytes = b"{}") -> Path:
-    """As `ollama pull` leaves it; name is HOST/NAMESPACE/NAME/TAG."""
+    """A model as `ollama pull` stores it; name is HOST/NAMESPACE/NAME/TAG."""
     listed = [
         {"mediaType": OLLAMA + kind, "digest": f"sha256:{add_blob(root, content)}", "size": len(content)}
         for kind, content in layers
@@ -125,7 +125,7 @@ def test_any_manifest_is_read_or_refused(data: object) -> None:
 
 
 def hub_file(root: Path, repository: str, commit: str, path: str, content: bytes) -> Path:
-    """As huggingface_hub leaves it: a link into the blobs."""
+    """A file as huggingface_hub stores it: a link into the blobs."""
     folder = root / f"models--{repository.replace('/', '--')}"
     blob = folder / "blobs" / sha256(content)
     blob.parent.mkdir(parents=True, exist_ok=True)
@@ -166,7 +166,7 @@ def test_lm_studios_folder(tmp_path: Path) -> None:
     assert [model.name for model in registry.list()] == ["pub/Qwen3-8B-GGUF:Q4_K_M"]
 
 
-def test_ours_goes_first_and_others_are_not_deleted(tmp_path: Path) -> None:
+def test_own_models_win_and_those_of_other_programs_are_not_deleted(tmp_path: Path) -> None:
     add_model(tmp_path / "o", "registry.ollama.ai/library/m/latest", ("model", WEIGHTS))
     registry = Registry(tmp_path / "home", [OllamaStore(tmp_path / "o"), DemoStore(tmp_path / "demo")])
     with pytest.raises(InvalidRequest, match=r"belongs to Ollama .* ollama rm m:latest"):
@@ -179,7 +179,7 @@ def test_ours_goes_first_and_others_are_not_deleted(tmp_path: Path) -> None:
     assert own.exists()
 
 
-def test_the_demo_model_is_there_unless_the_name_is_taken(tmp_path: Path) -> None:
+def test_the_demo_model_is_listed_unless_the_name_is_taken(tmp_path: Path) -> None:
     demo = write_model(tmp_path / "demo/hypura-demo-v1.gguf")
     registry = Registry(tmp_path / "home", [DemoStore(tmp_path / "demo")])
     assert registry.get("demo").path == demo
@@ -216,12 +216,12 @@ def test_changes_are_seen_at_once_and_nothing_else_is_read_again(tmp_path: Path)
 
 
 def settle(folder: Path) -> None:
-    """Make everything look as if it had not changed for long."""
+    """Give everything a time long ago."""
     for path in [*folder.rglob("*"), folder]:
         os.utime(path, (1_700_000_000, 1_700_000_000))
 
 
-def test_a_store_that_is_not_there_is_empty() -> None:
+def test_a_missing_store_is_empty() -> None:
     assert not OllamaStore(Path("/nowhere")).scan().entries
     assert not HuggingFaceStore(Path("/nowhere")).scan().entries
     assert not LmStudioStore(Path("/nowhere")).scan().entries
@@ -243,7 +243,7 @@ def _timed(registry: Registry) -> float:
     return time.perf_counter() - start
 
 
-def test_where_the_stores_lie(tmp_path: Path) -> None:
+def test_the_folders_of_the_stores(tmp_path: Path) -> None:
     given = {"OLLAMA_MODELS": "/a", "HF_HOME": "~/hf", "HYPURA_LM_STUDIO": "/c"}
     stores: list[Any] = list(stores_at(("ollama", "huggingface", "lm-studio"), given, tmp_path))
     assert [str(store._root) for store in stores[:-1]] == ["/a", f"{tmp_path}/hf/hub", "/c"]

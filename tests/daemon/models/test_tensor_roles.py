@@ -52,7 +52,7 @@ def test_roles(role: Role) -> None:
     assert {name: role_of(name) for name in NAMES[role]} == dict.fromkeys(NAMES[role], role)
 
 
-def test_every_role_has_its_place_in_the_protos() -> None:
+def test_every_role_is_in_the_protos() -> None:
     for role in Role:
         assert f"TENSOR_ROLE_{role.name}" in placement_pb2.TensorRole.keys()  # noqa: SIM118
 

@@ -1,4 +1,4 @@
-"""A registry and a Hugging Face hub on loopback, with the faults that real ones have."""
+"""A registry and a Hugging Face hub on loopback, with the faults of real ones."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def sha256(content: bytes) -> str:
 
 @dataclass
 class Web:
-    """What the server has, and how it misbehaves."""
+    """The server's files and faults."""
 
     files: dict[str, bytes] = field(default_factory=dict)  # by path
     wants_token: bool = False

@@ -29,7 +29,7 @@ def qwen(tiny: dict[str, Model]) -> Model:
     return shaped("qwen3-30b-a3b", tiny["tiny-moe"])
 
 
-def test_it_is_unfused_where_requests_are_sooner_done_for_it(qwen: Model) -> None:
+def test_attention_is_unfused_if_requests_are_quicker(qwen: Model) -> None:
     roomy, tight = made(qwen), made(qwen, LoadRequest(3 * GB))
     assert roomy.mode is tight.mode is Mode.EXPERT_STREAMING
     assert roomy.unfused_attention
@@ -38,7 +38,7 @@ def test_it_is_unfused_where_requests_are_sooner_done_for_it(qwen: Model) -> Non
     assert not made(qwen, LoadRequest(22 * GB)).unfused_attention, "all resident is as stock llama.cpp"
 
 
-def test_it_is_only_unfused_where_that_works_and_was_measured(qwen: Model) -> None:
+def test_attention_is_unfused_only_where_that_works_and_was_measured(qwen: Model) -> None:
     hyper = qwen.hyperparameters
     latent = replace(qwen, hyperparameters=replace(hyper, kv_lora_rank=512))
     alone = replace(qwen, hyperparameters=replace(hyper, head_count_kv=hyper.head_count))
@@ -56,7 +56,7 @@ def test_it_is_only_unfused_where_that_works_and_was_measured(qwen: Model) -> No
         assert not made(model, request, hardware).unfused_attention
 
 
-def test_its_scores_are_counted_and_of_its_cache_only_k_is_lent(qwen: Model) -> None:
+def test_unfused_scores_are_counted_and_only_k_is_lent(qwen: Model) -> None:
     """llama.cpp's own buffers: 96 and 308 MB for 4,096 tokens of context and passes of 512."""
     fused, unfused = (
         footprint.compute_bytes(qwen.hyperparameters, 4096, 8, 512, unfused_attention=unfused)

@@ -1,4 +1,4 @@
-"""What the supervisor's planner makes of a load: how much context, and what is said when it does not fit."""
+"""The load planner: the size of the context, and the error if it does not fit."""
 
 import asyncio
 from dataclasses import dataclass, replace
@@ -24,7 +24,7 @@ PLENTY = 2_000_000_000
 
 @dataclass
 class Given:
-    """A registry and a hardware store that know one answer."""
+    """A registry and a hardware store with one fixed answer."""
 
     model: Model
 
@@ -53,11 +53,11 @@ async def tokens(planner: LoadPlanner, memory_limit_bytes: int = PLENTY, context
     ("context", "least", "given"),
     [(0, 0, 4096), (0, 512, 4096), (0, 5000, 5120), (2048, 0, 2048), (2048, 3000, 3072), (0, 32700, TRAINED_TOKENS)],
 )
-async def test_how_much_context(planner: LoadPlanner, context: int, least: int, given: int) -> None:
+async def test_the_size_of_the_context(planner: LoadPlanner, context: int, least: int, given: int) -> None:
     assert await tokens(planner, context=context, least=least) == given
 
 
-async def test_more_than_it_was_trained_for(planner: LoadPlanner) -> None:
+async def test_a_context_beyond_the_trained_length_is_refused(planner: LoadPlanner) -> None:
     with pytest.raises(ContextTooLong, match=str(TRAINED_TOKENS)) as caught:
         await tokens(planner, least=TRAINED_TOKENS + 1)
     assert caught.value.required_bytes == 0
@@ -69,7 +69,7 @@ async def least_bytes(planner: LoadPlanner, context: int) -> int:
     return caught.value.required_bytes
 
 
-async def test_more_than_memory_holds_names_the_largest_and_it_is_true(planner: LoadPlanner) -> None:
+async def test_a_context_that_does_not_fit_is_refused_with_the_largest_that_does(planner: LoadPlanner) -> None:
     memory_limit_bytes = await least_bytes(planner, 8192)
     with pytest.raises(ContextTooLong, match=r"the largest that tiny can have there is (\d+)") as caught:
         await tokens(planner, memory_limit_bytes, least=20000)
@@ -81,25 +81,25 @@ async def test_more_than_memory_holds_names_the_largest_and_it_is_true(planner: 
     assert await tokens(planner, caught.value.required_bytes, least=20000) >= 20000
 
 
-async def test_a_rounded_wish_that_does_not_fit_is_fulfilled_to_the_token(planner: LoadPlanner) -> None:
+async def test_a_context_that_fits_only_unrounded_is_planned_unrounded(planner: LoadPlanner) -> None:
     memory_limit_bytes = await least_bytes(planner, 16500)
     assert await tokens(planner, least=16500) == 18432
     assert await tokens(planner, memory_limit_bytes, least=16500) == 16500
 
 
-async def test_who_asks_for_less_than_is_usual_gets_it_where_the_usual_does_not_fit(planner: LoadPlanner) -> None:
+async def test_a_smaller_context_is_planned_if_the_usual_one_does_not_fit(planner: LoadPlanner) -> None:
     memory_limit_bytes = await least_bytes(planner, 1024)
     assert await tokens(planner, memory_limit_bytes, least=1024) == 1024
     with pytest.raises(BudgetTooSmall):
         await tokens(planner, memory_limit_bytes)
 
 
-async def test_without_any_memory_the_least_is_named(planner: LoadPlanner) -> None:
+async def test_without_memory_the_error_names_the_minimum(planner: LoadPlanner) -> None:
     plan = await planner("tiny", LoadRequest(memory_limit_bytes=await least_bytes(planner, 4096)), whole=True)
     assert plan.mode is not Mode.MMAP
 
 
-async def test_a_plan_that_is_looked_at_waits_for_the_machine_but_not_for_long(
+async def test_a_preview_waits_for_the_measurement_but_not_for_long(
     planner: LoadPlanner, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[Path] = []

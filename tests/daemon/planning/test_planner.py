@@ -1,4 +1,4 @@
-"""Plans for the shapes people run, as a table, and what must hold of every plan."""
+"""Plans for the shapes that people run, as a table, and what must hold for every plan."""
 
 from __future__ import annotations
 
@@ -77,8 +77,8 @@ def test_pinned_tensors_are_spread_evenly_and_waste_nothing(memory_gb: int, tiny
 
 
 @pytest.mark.parametrize("memory_gb", [18, 22, 30])
-def test_the_ring_is_no_larger_than_pays(memory_gb: int, tiny: dict[str, Model]) -> None:
-    """Llama-70B has tensors of 193 and of 132 MB: where memory allows, the ring need not hold the former."""
+def test_the_ring_is_only_as_large_as_it_pays(memory_gb: int, tiny: dict[str, Model]) -> None:
+    """Llama-70B has tensors of 193 and of 132 MB: with enough memory, the ring need not hold the larger ones."""
     model = shaped("llama-70b", tiny["tiny-dense"])
     made = _plan(model, memory_limit_bytes=memory_gb * GB)
     assert made.dense is not None
@@ -88,7 +88,7 @@ def test_the_ring_is_no_larger_than_pays(memory_gb: int, tiny: dict[str, Model])
     assert min(sizes) <= made.dense.ring_slot_bytes < max(sizes)
 
 
-def test_a_ubatch_takes_no_more_buffers_than_prompts_gain(tiny: dict[str, Model]) -> None:
+def test_a_ubatchs_buffers_are_worth_it_for_prompts(tiny: dict[str, Model]) -> None:
     model = shaped("llama-70b", tiny["tiny-dense"])
     request = LoadRequest(memory_limit_bytes=14 * GB)
     usual = plan(model, machine(), DRIVE, request)
@@ -98,8 +98,8 @@ def test_a_ubatch_takes_no_more_buffers_than_prompts_gain(tiny: dict[str, Model]
     assert usual.estimate.bytes_read_per_token < slow.estimate.bytes_read_per_token
 
 
-def test_reading_takes_from_computing(tiny: dict[str, Model]) -> None:
-    """However quick the drive: what is streamed decodes slower than what the same cores compute alone."""
+def test_reading_slows_computing_down(tiny: dict[str, Model]) -> None:
+    """However quick the drive, streamed weights decode slower than the same cores compute without reads."""
     model = shaped("qwen3-30b-a3b", tiny["tiny-moe"])
     quick = replace(DRIVE, bytes_per_second=1e15)
     few, many = (
@@ -109,8 +109,8 @@ def test_reading_takes_from_computing(tiny: dict[str, Model]) -> None:
     assert few.tok_per_second < many.tok_per_second < 1 / many.compute_seconds_per_token
 
 
-def test_large_experts_hide_less(tiny: dict[str, Model]) -> None:
-    """One of Mixtral's takes longer to read than two layers compute, one of Qwen3's a quarter of one layer."""
+def test_computing_hides_less_of_large_experts(tiny: dict[str, Model]) -> None:
+    """Reading one expert of Mixtral takes longer than computing two layers, one of Qwen3 a quarter of a layer."""
     quick, hardware = replace(DRIVE, bytes_per_second=4e9), replace(machine(), memory_bytes_per_second=40e9)
     shares = []
     for shape, memory_gb in (("qwen3-30b-a3b", 8), ("mixtral-8x7b", 20)):
@@ -121,8 +121,8 @@ def test_large_experts_hide_less(tiny: dict[str, Model]) -> None:
     assert 0.3 < shares[1] < 0.9
 
 
-def test_computing_takes_as_long_as_its_types_do(tiny: dict[str, Model]) -> None:
-    """Keeps out an estimate from memory's bandwidth alone: IQ3_S decodes at a fifth of what Q8_0 does."""
+def test_computing_time_depends_on_the_tensor_types(tiny: dict[str, Model]) -> None:
+    """Keeps out an estimate from memory bandwidth alone: IQ3_S decodes at a fifth of Q8_0's speed."""
     model = shaped("qwen3-30b-a3b", tiny["tiny-moe"])
     assert {t.type for t in model.tensors if t.role is Role.ROUTED_EXPERT} >= {"Q4_K"}
 
@@ -140,7 +140,7 @@ def test_computing_takes_as_long_as_its_types_do(tiny: dict[str, Model]) -> None
 
 @pytest.mark.parametrize(("shape", "memory_gb"), [("qwen3-30b-a3b", 8), ("llama-70b", 20)])
 def test_a_long_context_costs_little_before_it_is_used(shape: str, memory_gb: int, tiny: dict[str, Model]) -> None:
-    """The worker lends what no token has filled, except where memory is the GPU's too."""
+    """The worker lends pages that no token has filled, except with unified memory."""
     model = shaped(shape, tiny["tiny-moe" if shape.startswith("qwen") else "tiny-dense"])
     rates = []
     for unified in (False, True):
@@ -189,7 +189,7 @@ def test_a_plan_names_what_each_part_of_the_memory_is_for(tiny: dict[str, Model]
 
 
 def test_groups_of_slots_reach_from_the_first_layers_to_the_last(tiny: dict[str, Model]) -> None:
-    """Seen with neighbours in a group: the first layers missed 13 of 16 experts, the last had slots to spare."""
+    """Seen with neighbouring layers in a group: the first missed 13 of 16 experts, the last had unused slots."""
     made = _plan(shaped("qwen3-30b-a3b", tiny["tiny-moe"]), memory_limit_bytes=10 * GB)
     assert made.experts is not None and len(made.experts.groups) > 3
     for group in made.experts.groups:
@@ -283,7 +283,7 @@ def test_a_weight_cache_too_small_for_one_token_gets_the_least_slots(
 
 
 def test_the_weight_cache_counts_where_there_is_no_feed_forward_part(tiny: dict[str, Model]) -> None:
-    """Seen: mamba, whose layers are one large matrix after another, stayed in memory whatever was asked."""
+    """Seen: mamba, whose layers are one large matrix after another, stayed in memory whatever was requested."""
     dense = tiny["tiny-dense"]
     tensors = tuple(
         replace(t, name=f"blk.{t.layer}.ssm_in.weight", role=Role.ATTENTION) if t.role is Role.DENSE_FFN else t
@@ -299,7 +299,7 @@ def test_the_weight_cache_counts_where_there_is_no_feed_forward_part(tiny: dict[
 
 
 def test_weights_are_repacked_only_where_the_load_has_room_for_it(tiny: dict[str, Model]) -> None:
-    """The loader reads a tensor that is repacked to a buffer first: no load may take more than what it ends with."""
+    """The loader first reads a repacked tensor into a buffer: no load may take more memory than it ends with."""
     model = tiny["tiny-dense"]
     large = replace(model.tensors[0], name="output.weight", size_bytes=600_000_000, role=Role.OUTPUT)
     model = replace(model, tensors=(*model.tensors, large))
@@ -316,7 +316,7 @@ def test_weights_are_repacked_only_where_the_load_has_room_for_it(tiny: dict[str
 
 
 def test_a_weight_cache_without_effect_says_so(tiny: dict[str, Model]) -> None:
-    """An architecture that is not proven, and one of which everything is small."""
+    """An unproven architecture, and a model with only small tensors."""
     dense = tiny["tiny-dense"]
     small = replace(dense, tensors=tuple(replace(t, size_bytes=min(t.size_bytes, 8192)) for t in dense.tensors))
     for model in (replace(dense, architecture="dream"), small):
@@ -339,7 +339,9 @@ def test_exact_fixes_what_changes_low_bits(tiny: dict[str, Model]) -> None:
 
 @pytest.mark.parametrize("architecture", ["llama", "dream"])
 @pytest.mark.parametrize("exact", [False, True])
-def test_what_an_encoder_embeds_is_not_up_to_the_budget(architecture: str, exact: bool, tiny: dict[str, Model]) -> None:
+def test_an_encoders_longest_text_does_not_depend_on_the_memory_limit(
+    architecture: str, exact: bool, tiny: dict[str, Model]
+) -> None:
     """Seen: 100 tokens were embedded when resident, and refused past 32 when streamed. "dream" does not stream."""
     shape = shaped("llama-70b", tiny["tiny-dense"])
     numbers = replace(shape.hyperparameters, causal=False)
@@ -353,7 +355,7 @@ def test_what_an_encoder_embeds_is_not_up_to_the_budget(architecture: str, exact
 
 @pytest.mark.parametrize("architecture", ["llama", "dream"])
 def test_exact_fixes_the_ubatch_in_every_mode(architecture: str, tiny: dict[str, Model]) -> None:
-    """Seen: a model that is mapped was computed in smaller passes where there was less memory."""
+    """Seen: a mapped model was computed in smaller passes with less memory."""
     model = replace(shaped("llama-70b", tiny["tiny-dense"]), architecture=architecture)
     few = [
         _plan(model, memory_limit_bytes=n, exact=True, context_tokens=512)
@@ -367,7 +369,7 @@ def test_exact_fixes_the_ubatch_in_every_mode(architecture: str, tiny: dict[str,
     }
 
 
-def test_vectors_made_of_all_tokens_cost_their_logits(tiny: dict[str, Model]) -> None:
+def test_pooled_vectors_need_memory_for_logits(tiny: dict[str, Model]) -> None:
     model = tiny["tiny-dense"]
     vocabulary = model.hyperparameters.vocabulary_tokens
 
@@ -381,7 +383,7 @@ def test_vectors_made_of_all_tokens_cost_their_logits(tiny: dict[str, Model]) ->
     assert buffers(Pooling.MEAN) == buffers(Pooling.NONE) + 2 * 4 * vocabulary * (512 - 4)
 
 
-def test_a_gpu_takes_what_is_resident(tiny: dict[str, Model]) -> None:
+def test_resident_tensors_go_to_the_gpu(tiny: dict[str, Model]) -> None:
     model = shaped("qwen3-30b-a3b", tiny["tiny-moe"])
     whole = plan(model, machine(gpu_bytes=80 * GB), DRIVE, LoadRequest(memory_limit_bytes=8 * GB))
     assert whole.mode is Mode.RESIDENT
@@ -393,7 +395,7 @@ def test_a_gpu_takes_what_is_resident(tiny: dict[str, Model]) -> None:
     assert unified.mode is Mode.EXPERT_STREAMING, "unified memory is one pool: the GPU adds none"
 
 
-def test_an_architecture_that_is_not_proven_is_mapped_with_a_word(tiny: dict[str, Model]) -> None:
+def test_an_unproven_architecture_is_mapped_and_the_plan_says_so(tiny: dict[str, Model]) -> None:
     model = replace(shaped("llama-70b", tiny["tiny-dense"]), architecture="dream")
     made = _plan(model, memory_limit_bytes=10 * GB)
     assert made.mode is Mode.MMAP
@@ -533,12 +535,12 @@ def _with_sizes(model: Model, sizes: Iterable[int], *, keep_experts: bool = Fals
 
 
 def _streamed(made: Plan) -> list[TensorPlacement]:
-    """What passes read whole, or by expert."""
+    """The tensors that passes read whole, or by expert."""
     return [t for t in made.tensors if t.tier is Tier.NVME and t.role is not Role.EMBEDDING]
 
 
 def _check(made: Plan) -> None:
-    """What the worker relies on."""
+    """Check what the worker relies on."""
     assert sum(item.size_bytes for item in made.memory) <= made.memory_limit_bytes
     assert made.ubatch_tokens >= 1
     if made.experts is not None:

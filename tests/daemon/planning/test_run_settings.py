@@ -1,4 +1,4 @@
-"""What a load says goes before what tuning found, and that before the planner's choice."""
+"""Run settings: a load's settings win over found ones, and those over the planner's choice."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Plan:
     )
 
 
-def test_nothing_said_and_nothing_found_changes_nothing(made: Plan) -> None:
+def test_without_given_or_found_settings_the_plan_is_unchanged(made: Plan) -> None:
     assert with_settings(made, NOTHING, NOTHING) == made
 
 
-def test_what_was_found_is_used_and_named(made: Plan) -> None:
+def test_found_settings_are_used_and_named(made: Plan) -> None:
     found = with_settings(
         made, NOTHING, RunSettings(threads=1, batch_threads=1, queue_depth=8, chunk_bytes=1 << 19, spin_count=0)
     )
@@ -45,7 +45,7 @@ def test_what_was_found_is_used_and_named(made: Plan) -> None:
     assert proto.HasField("spin_count") and not plan_to_proto(made).HasField("spin_count")
 
 
-def test_what_the_load_says_goes_first(made: Plan) -> None:
+def test_the_loads_settings_win(made: Plan) -> None:
     found = with_settings(
         made, RunSettings(threads=2, spin_count=5), RunSettings(threads=1, queue_depth=8, spin_count=0)
     )
@@ -59,7 +59,7 @@ def test_exact_loads_keep_their_threads(made: Plan) -> None:
     assert found.tuned == ("queue_depth",)
 
 
-def test_how_idle_threads_wait_reaches_the_worker(made: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_spin_count_reaches_the_worker(made: Plan, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY"):
         monkeypatch.delenv(name, raising=False)
     assert "GOMP_SPINCOUNT" not in worker_environment(made)
@@ -81,7 +81,7 @@ def test_how_idle_threads_wait_reaches_the_worker(made: Plan, monkeypatch: pytes
         RunSettings(spin_count=1 << 40),
     ],
 )
-def test_what_cannot_be_is_refused(wrong: RunSettings) -> None:
+def test_impossible_settings_are_refused(wrong: RunSettings) -> None:
     with pytest.raises(InvalidRequest, match=r"is not possible|not a multiple"):
         checked_settings(wrong, usable_cores=2)
 
@@ -95,8 +95,8 @@ _io = st.builds(
 
 @given(given_=_io, found=_io)
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_what_was_found_never_has_a_load_refused(made: Plan, given_: RunSettings, found: RunSettings) -> None:
-    """Nor takes it more memory for reads in flight than the plan has room for."""
+def test_found_settings_never_cause_a_refusal(made: Plan, given_: RunSettings, found: RunSettings) -> None:
+    """Nor do they take more memory for reads in flight than the plan has room for."""
     try:
         without = with_settings(made, given_, NOTHING)
     except InvalidRequest:

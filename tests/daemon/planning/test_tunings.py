@@ -1,4 +1,4 @@
-"""What tuning found is kept on a real disk, used on the machine it was measured on, and ignored when it is broken."""
+"""Tunings are kept on a real disk, used on the machine where they were measured, and ignored if they are broken."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ async def used(tunings: Tunings, mode: Mode = Mode.EXPERT_STREAMING, digest: str
     return await tunings.found(digest, mode, machine())
 
 
-async def test_it_is_used_for_its_mode_and_model_alone(tmp_path: Path) -> None:
+async def test_a_tuning_is_used_only_for_its_mode_and_model(tmp_path: Path) -> None:
     tunings = Tunings(tmp_path / "tuning")
     assert await used(tunings) == RunSettings()
     kept = await tunings.keep(DIGEST, FOUND, machine())
@@ -36,7 +36,7 @@ async def test_it_is_used_for_its_mode_and_model_alone(tmp_path: Path) -> None:
     assert file == tunings.path(DIGEST) and file.stat().st_size < 4096
 
 
-async def test_it_is_forgotten(tmp_path: Path) -> None:
+async def test_a_tuning_is_removed(tmp_path: Path) -> None:
     tunings = Tunings(tmp_path)
     assert not await tunings.forget(DIGEST)
     await tunings.keep(DIGEST, FOUND, machine())
@@ -47,7 +47,7 @@ async def test_it_is_forgotten(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "change", [{"cpu": "another"}, {"usable_cores": 4}, {"llama_cpp_python_version": "9"}, {"drives": ()}]
 )
-async def test_another_machine_does_not_use_it(tmp_path: Path, change: dict[str, object]) -> None:
+async def test_a_tuning_is_not_used_on_another_machine(tmp_path: Path, change: dict[str, object]) -> None:
     tunings = Tunings(tmp_path)
     await tunings.keep(DIGEST, FOUND, machine())
     changed = replace(machine(), **change)  # type: ignore[arg-type]
@@ -56,7 +56,7 @@ async def test_another_machine_does_not_use_it(tmp_path: Path, change: dict[str,
 
 
 @pytest.mark.parametrize("broken", ["", "{", "[]", '{"format": 1}', "foreign", "format", "wild", "x" * (1 << 21)])
-async def test_a_broken_file_is_ignored_and_told(tmp_path: Path, broken: str) -> None:
+async def test_a_broken_file_is_ignored_and_logged(tmp_path: Path, broken: str) -> None:
     tunings = Tunings(tmp_path)
     await tunings.keep(DIGEST, FOUND, machine())
     whole = json.loads(tunings.path(DIGEST).read_text())
@@ -75,7 +75,7 @@ async def test_a_broken_file_is_ignored_and_told(tmp_path: Path, broken: str) ->
     assert await used(tunings) == FOUND.settings
 
 
-async def test_what_cannot_be_kept_is_refused(tmp_path: Path) -> None:
+async def test_impossible_tunings_are_refused(tmp_path: Path) -> None:
     tunings = Tunings(tmp_path)
     for wrong in (
         replace(FOUND, settings=RunSettings(threads=99)),
