@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from hypura.v1 import control_pb2, placement_pb2
 from hypura_daemon.models.gguf.header import LongArray
-from hypura_daemon.models.model import Model
+from hypura_daemon.models.model import Model, ModelFile
 from hypura_daemon.models.modelfile import modelfile_text
 from hypura_daemon.models.overrides import NO_OVERRIDES, Overrides, parameters_text
 from hypura_daemon.models.pulling.progress import PullEvent, Stage
@@ -42,6 +42,16 @@ def pull_response(event: PullEvent) -> control_pb2.PullModelResponse:
     )
 
 
+def file_to_proto(file: ModelFile) -> placement_pb2.ModelFile:
+    """The message of one of a model's files."""
+    return placement_pb2.ModelFile(
+        path=str(file.path),
+        size_bytes=file.size_bytes,
+        modified_nanoseconds=file.modified_nanoseconds,
+        inode=file.inode,
+    )
+
+
 def shown_model(
     model: Model, overrides: Overrides = NO_OVERRIDES, adaptations: Sequence[str] = ()
 ) -> control_pb2.ShowModelResponse:
@@ -58,12 +68,7 @@ def shown_model(
         capabilities=model.capabilities,
         adaptations=adaptations,
         context_tokens=model.hyperparameters.context_length,
-        files=[
-            placement_pb2.ModelFile(
-                path=str(f.path), size_bytes=f.size_bytes, modified_nanoseconds=f.modified_nanoseconds, inode=f.inode
-            )
-            for f in model.files
-        ],
+        files=[file_to_proto(file) for file in model.files],
         tensors=[
             placement_pb2.TensorPlacement(
                 name=t.name,

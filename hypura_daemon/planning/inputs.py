@@ -21,7 +21,6 @@ from hypura_daemon.planning.plan import (
     MemoryItem,
     MemoryKind,
     Mode,
-    ModelFile,
     Plan,
     TensorPlacement,
     Tier,
@@ -250,7 +249,7 @@ def make_plan(
         architecture=model.architecture,
         mode=mode,
         reason=reason,
-        files=tuple(ModelFile(str(f.path), f.size_bytes, f.modified_nanoseconds, f.inode) for f in model.files),
+        files=model.files,
         tensors=tuple(
             TensorPlacement(
                 t.name, t.type, t.shape, t.role, t.layer, tiers[t.name], t.file, t.offset_bytes, t.size_bytes

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from hypura_daemon.models.gguf.tensor_roles import Role
+from hypura_daemon.models.model import ModelFile
 
 
 class Tier(Enum):
@@ -97,16 +98,6 @@ class TensorPlacement:
     file: int
     offset_bytes: int
     size_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class ModelFile:
-    """One file, with the size, time and inode by which changes are noticed."""
-
-    path: str
-    size_bytes: int
-    modified_nanoseconds: int
-    inode: int
 
 
 @dataclass(frozen=True, slots=True)

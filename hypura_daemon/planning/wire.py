@@ -6,6 +6,7 @@ from dataclasses import fields
 
 from hypura.v1 import control_pb2, placement_pb2
 from hypura_daemon.errors import InvalidRequest
+from hypura_daemon.models.wire import file_to_proto
 from hypura_daemon.planning.plan import Bound, LoadRequest, MemoryKind, Mode, Plan, RunSettings, Tier
 from hypura_daemon.planning.tunings import Tuning
 
@@ -107,12 +108,7 @@ def plan_to_proto(plan: Plan, *, tensors: bool = True) -> placement_pb2.Plan:
             hit_rate=plan.estimate.hit_rate,
             bound=_BOUNDS[plan.estimate.bound],
         ),
-        files=[
-            placement_pb2.ModelFile(
-                path=f.path, size_bytes=f.size_bytes, modified_nanoseconds=f.modified_nanoseconds, inode=f.inode
-            )
-            for f in plan.files
-        ],
+        files=[file_to_proto(file) for file in plan.files],
     )
     if plan.experts is not None:
         proto.experts.CopyFrom(
