@@ -191,14 +191,14 @@ def _check_blocks(path: Path, tensors: Sequence[ModelTensor], hyperparameters: H
         if tensor.layer >= hyperparameters.block_count:
             raise ModelFileError(
                 f"{path}: tensor {tensor.name!r} is outside the {hyperparameters.block_count} blocks "
-                "that the metadata promises; convert the model again"
+                "that the metadata states; convert the model again"
             )
         if tensor.role is not Role.ROUTED_EXPERT:
             continue
         if len(tensor.shape) != 3 or tensor.shape[2] != hyperparameters.expert_count:
             raise ModelFileError(
                 f"{path}: tensor {tensor.name!r} has the shape {tensor.shape}, which does not fit the "
-                f"{hyperparameters.expert_count} experts that the metadata promises; convert the model again"
+                f"{hyperparameters.expert_count} experts that the metadata states; convert the model again"
             )
 
 

@@ -196,7 +196,7 @@ def _mmap(inputs: PlanInputs) -> Plan:
         inputs,
         Mode.MMAP,
         f"streaming {model.architecture} is not proven lossless, so llama.cpp maps the file and the system "
-        f"pages it; {limits} cannot be kept, and it will be slow",
+        f"pages it; {limits} cannot be enforced, and it will be slow",
         ubatch,
         items,
         dict.fromkeys((t.name for t in model.tensors), Tier.RAM),

@@ -268,7 +268,7 @@ class _Reader:
         if number not in TYPES:
             raise UnsupportedModel(
                 f"{self._path}: tensor {name!r} has ggml type {number}, which this version does not know; "
-                "use a file with another quantization, or a newer hypura"
+                "use a file with another quantization, or a newer version of hypura"
             )
         kind = TYPES[number]
         if shape[0] % kind.block_values:
