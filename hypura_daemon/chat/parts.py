@@ -8,6 +8,8 @@ from typing import Protocol
 
 from hypura.v1 import inference_pb2, worker_pb2
 
+_ID_BYTES = 9
+
 
 class Kind(Enum):
     """The kind of a part. MARKUP has no text: it means that all text so far is accounted for."""
@@ -56,9 +58,6 @@ def overlap(text: str, markers: Iterable[str]) -> int:
                 longest = length
                 break
     return longest
-
-
-_ID_BYTES = 9
 
 
 class Answering:

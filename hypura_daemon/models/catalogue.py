@@ -14,6 +14,9 @@ from hypura_daemon.models.names import full_name
 from hypura_daemon.models.overrides import NO_OVERRIDES, Overrides, overrides_dict, overrides_from
 from hypura_daemon.system.files import replace_file
 
+MAX_CATALOGUE_BYTES = 64 << 20
+_log = structlog.get_logger()
+
 
 class Source(Enum):
     """Where a model comes from; the value is the text shown to people."""
@@ -41,11 +44,6 @@ class Entry:
     source: Source = Source.CATALOGUE
     parent: str = ""
     made_seconds: float = 0.0
-
-
-MAX_CATALOGUE_BYTES = 64 << 20
-
-_log = structlog.get_logger()
 
 
 def load_entries(file: Path) -> list[Entry]:

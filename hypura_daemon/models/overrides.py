@@ -11,6 +11,26 @@ TemplateStyle = Literal["jinja", "go", ""]
 MAX_TEXT_CHARACTERS = 1 << 20
 MAX_MESSAGES = 4096
 MAX_PARAMETERS = 1024
+_INTEGERS = frozenset(
+    (
+        "num_keep seed num_predict top_k repeat_last_n num_ctx num_batch num_gpu main_gpu num_thread draft_num_predict "
+        "mirostat"
+    ).split()
+)
+_NUMBERS = frozenset(
+    (
+        "temperature top_p min_p typical_p tfs_z repeat_penalty presence_penalty frequency_penalty mirostat_tau "
+        "mirostat_eta"
+    ).split()
+)
+_SWITCHES = frozenset("use_mmap use_mlock low_vram f16_kv vocab_only logits_all numa penalize_newline".split())
+_LISTS = frozenset(("stop",))
+KNOWN = _INTEGERS | _NUMBERS | _SWITCHES | _LISTS
+_TRUE, _FALSE = ("true", "1", "t"), ("false", "0", "f")
+_COLUMNS = 30
+_MAX_VALUE_CHARACTERS = 4096
+_NUMBER_LIMIT = 1e15
+Value = int | float | bool | str
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,29 +132,6 @@ def _pairs(data: Mapping[str, object], key: str, most: int) -> tuple[tuple[str, 
             raise ValueError(f"{key} must be pairs of texts")
         pairs.append((item[0], item[1]))
     return tuple(pairs)
-
-
-_INTEGERS = frozenset(
-    (
-        "num_keep seed num_predict top_k repeat_last_n num_ctx num_batch num_gpu main_gpu num_thread draft_num_predict "
-        "mirostat"
-    ).split()
-)
-_NUMBERS = frozenset(
-    (
-        "temperature top_p min_p typical_p tfs_z repeat_penalty presence_penalty frequency_penalty mirostat_tau "
-        "mirostat_eta"
-    ).split()
-)
-_SWITCHES = frozenset("use_mmap use_mlock low_vram f16_kv vocab_only logits_all numa penalize_newline".split())
-_LISTS = frozenset(("stop",))
-KNOWN = _INTEGERS | _NUMBERS | _SWITCHES | _LISTS
-_TRUE, _FALSE = ("true", "1", "t"), ("false", "0", "f")
-_COLUMNS = 30
-_MAX_VALUE_CHARACTERS = 4096
-_NUMBER_LIMIT = 1e15
-
-Value = int | float | bool | str
 
 
 def parameter_value(name: str, text: str) -> Value:

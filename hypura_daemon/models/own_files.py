@@ -21,6 +21,9 @@ from hypura_daemon.models.pulling.download import SPARE_BYTES, check_room, in_th
 from hypura_daemon.models.stores.ollama import MAX_MANIFEST_BYTES, blob_path, manifest_path, parse_manifest
 
 _log = structlog.get_logger()
+_DIGEST = re.compile(r"sha256[:-]([0-9a-f]{64})", re.ASCII)
+_UPLOAD = ".upload-"
+_CHECK_BYTES = 256 << 20
 
 
 class OwnFiles:
@@ -113,11 +116,6 @@ def remove_empty(folder: Path, root: Path) -> None:
         except OSError:
             return
         folder = folder.parent
-
-
-_DIGEST = re.compile(r"sha256[:-]([0-9a-f]{64})", re.ASCII)
-_UPLOAD = ".upload-"
-_CHECK_BYTES = 256 << 20
 
 
 def parse_digest(text: str) -> str:

@@ -18,6 +18,17 @@ from hypura_daemon.models.catalogue import write_whole
 from hypura_daemon.models.model import Model, ModelFile
 from hypura_daemon.models.overrides import Overrides, overrides_dict
 
+VERSION = 2
+MAX_BYTES = 64 << 20
+MAX_KEPT = 20_000
+_KEPT = (
+    *("size_bytes", "architecture", "quantization", "parameters", "experts"),
+    *("capabilities", "context_length", "embedding_length"),
+)
+_log = structlog.get_logger()
+WINDOW_BYTES = 1 << 18
+"""Holds the metadata of every model up to its vocabulary; two quantizations differ there, and in their sizes."""
+
 
 @dataclass(frozen=True, slots=True)
 class ModelSummary:
@@ -65,17 +76,6 @@ def summarize_failure(name: str, path: Path, error: str) -> ModelSummary:
     except OSError:
         return ModelSummary(name, path, error=error)
     return ModelSummary(name, path, size_bytes=status.st_size, error=error, modified_seconds=status.st_mtime)
-
-
-VERSION = 2
-MAX_BYTES = 64 << 20
-MAX_KEPT = 20_000
-_KEPT = (
-    *("size_bytes", "architecture", "quantization", "parameters", "experts"),
-    *("capabilities", "context_length", "embedding_length"),
-)
-
-_log = structlog.get_logger()
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,10 +185,6 @@ def _summarized(item: Any) -> Summarized:
         embedding_length=int(item["embedding_length"]),
     )
     return Summarized(files, summary, str(item["digest"]))
-
-
-WINDOW_BYTES = 1 << 18
-"""Holds the metadata of every model up to its vocabulary; two quantizations differ there, and in their sizes."""
 
 
 def files_digest(files: Sequence[ModelFile]) -> str:

@@ -17,13 +17,16 @@ MIN_DEPTH = 2
 bottleneck, they take longer than the computing between them, and a third place is worth less than a pinned tensor."""
 _MAX_DEEP_SHARE = 0.25
 """Small tensors need more places to keep the drive busy, but a pinned tensor need not be read at all."""
-
 _FFN = {Role.DENSE_FFN}
 _MATRICES = {Role.DENSE_FFN, Role.ATTENTION, Role.ROUTED_EXPERT, Role.SHARED_EXPERT}
 _SMALLEST_STREAMED_BYTES = 16_384
 _MAX_SIZES, _MAX_CHECKS = 64, 1 << 17
 """The limits of sizes tried as the largest, and of tensors examined for them: models have a handful of sizes, but a
 file may have as many sizes as tensors. Seen: 65,536 of them would have taken hours."""
+_SLOWER_PROMPTS = 1.05
+"""How much longer a prompt may take in favour of decoding: a smaller ubatch's buffers leave more memory to pin."""
+_SMALLEST_CHOSEN_UBATCH = 64
+"""Products of fewer tokens use the processor worse, which the estimate does not include."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,94 @@ class Division:
     def ring_bytes(self) -> int:
         """The memory of the ring."""
         return self.depth * self.place_bytes
+
+
+def dense_streaming(inputs: PlanInputs) -> Plan | None:
+    """The plan that streams layers through the ring; None if two of the smallest tensors do not fit."""
+    for attention in (False, True):
+        tensors = streamable(inputs.model.tensors, attention=attention)
+        made = [
+            plan
+            for ubatch in (inputs.ubatches if tensors else ())
+            if (plan := _with_ubatch(inputs, tensors, ubatch, attention=attention)) is not None
+        ]
+        if made:
+            return _best(made)
+    return None
+
+
+def _best(plans: Sequence[Plan]) -> Plan:
+    """The plan that decodes fastest among those with about the shortest prompts; plans: the largest ubatch first."""
+    quickest = min(plan.estimate.ttft_seconds for plan in plans)
+    quick = [
+        plan
+        for plan in plans
+        if plan.ubatch_tokens >= _SMALLEST_CHOSEN_UBATCH and plan.estimate.ttft_seconds <= _SLOWER_PROMPTS * quickest
+    ]
+    return max(quick or plans[:1], key=lambda plan: plan.estimate.tok_per_second)
+
+
+def _with_ubatch(inputs: PlanInputs, tensors: Sequence[ModelTensor], ubatch: int, *, attention: bool) -> Plan | None:
+    """The plan that may stream these tensors; None if it does not fit, or its buffers leave too little memory."""
+    model, experts = inputs.model, inputs.model.hyperparameters.expert_count
+    if not inputs.buffers_are_modest(ubatch, experts) and ubatch > min(inputs.ubatches):
+        return None
+    names = frozenset(tensor.name for tensor in tensors)
+    gpu_layers, on_gpu = offload(inputs, ubatch, streamed=names)
+    embeddings = by_row(model.tensors, model.architecture, ubatch)
+    bare = sum(t.size_bytes for t in model.tensors if t.name not in names) - embeddings.saved_bytes
+    items = [MemoryItem(MemoryKind.WEIGHTS, bare - on_gpu), *embeddings.items, *inputs.buffers(ubatch, experts)]
+    left = inputs.request.memory_limit_bytes - sum(item.size_bytes for item in items)
+    largest = max(t.size_bytes for t in tensors)
+    cache = inputs.cache_limit(sum(t.size_bytes for t in tensors))
+    if cache is not None:
+        left = min(left, max(cache, min(MIN_DEPTH, len(tensors)) * _place_bytes(inputs, largest)))
+    io = inputs.io()
+    chosen = divide(
+        tensors,
+        left,
+        place_bytes=lambda size: _place_bytes(inputs, size),
+        in_flight_bytes=2 * io.chunk_bytes * io.queue_depth,
+    )
+    if chosen is None:
+        return None
+    items[0] = MemoryItem(MemoryKind.WEIGHTS, items[0].size_bytes + chosen.pinned_bytes)
+    items.append(MemoryItem(MemoryKind.RING, chosen.ring_bytes))
+    streamed = [t for t in tensors if t.name not in chosen.pinned]
+    streamed_bytes = sum(t.size_bytes for t in streamed)
+    most_kept_bytes = streamed_bytes
+    if cache is not None:
+        most_kept_bytes = min(streamed_bytes, max(0, cache - chosen.pinned_bytes - chosen.ring_bytes))
+    lent_bytes = min(most_kept_bytes, inputs.lent_bytes(ubatch, gpu_layers))
+    nvme = {t.name for t in streamed} | embeddings.names
+    layers = tuple(sorted({t.layer for t in streamed}))
+    return make_plan(
+        inputs,
+        Mode.DENSE_STREAMING,
+        f"{len(streamed)} of {len(tensors)} large tensors are read in every pass"
+        + (", attention included" if attention else ""),
+        ubatch,
+        items,
+        {t.name: Tier.NVME if t.name in nvme else resident_tier(t, gpu_layers, model) for t in model.tensors},
+        gpu_layers=gpu_layers,
+        streaming=Streaming(dense_bytes=streamed_bytes - lent_bytes // chosen.place_bytes * chosen.place_bytes),
+        dense=DensePlan(
+            streamed_layers=layers,
+            pinned_layers=tuple(sorted({t.layer for t in tensors} - set(layers))),
+            ring_depth=chosen.depth,
+            ring_slot_bytes=chosen.place_bytes,
+            most_kept_bytes=most_kept_bytes,
+            attention_streamed=attention,
+            streamed_tensors=len(streamed),
+            pinned_tensors=len(chosen.pinned),
+        ),
+        embedding_cache_bytes=embeddings.cache_bytes,
+    )
+
+
+def _place_bytes(inputs: PlanInputs, size_bytes: int) -> int:
+    """The room that a tensor of this size takes in the ring."""
+    return size_bytes + inputs.padding_bytes(size_bytes)
 
 
 def streamable(tensors: Sequence[ModelTensor], *, attention: bool) -> list[ModelTensor]:
@@ -134,97 +225,3 @@ def _pin(tensors: Sequence[ModelTensor], memory_bytes: int) -> list[ModelTensor]
     if len(pinned) == len(tensors):
         del pinned[min(tensors, key=lambda tensor: tensor.size_bytes).name]
     return list(pinned.values())
-
-
-_SLOWER_PROMPTS = 1.05
-"""How much longer a prompt may take in favour of decoding: a smaller ubatch's buffers leave more memory to pin."""
-_SMALLEST_CHOSEN_UBATCH = 64
-"""Products of fewer tokens use the processor worse, which the estimate does not include."""
-
-
-def dense_streaming(inputs: PlanInputs) -> Plan | None:
-    """The plan that streams layers through the ring; None if two of the smallest tensors do not fit."""
-    for attention in (False, True):
-        tensors = streamable(inputs.model.tensors, attention=attention)
-        made = [
-            plan
-            for ubatch in (inputs.ubatches if tensors else ())
-            if (plan := _with_ubatch(inputs, tensors, ubatch, attention=attention)) is not None
-        ]
-        if made:
-            return _best(made)
-    return None
-
-
-def _best(plans: Sequence[Plan]) -> Plan:
-    """The plan that decodes fastest among those with about the shortest prompts; plans: the largest ubatch first."""
-    quickest = min(plan.estimate.ttft_seconds for plan in plans)
-    quick = [
-        plan
-        for plan in plans
-        if plan.ubatch_tokens >= _SMALLEST_CHOSEN_UBATCH and plan.estimate.ttft_seconds <= _SLOWER_PROMPTS * quickest
-    ]
-    return max(quick or plans[:1], key=lambda plan: plan.estimate.tok_per_second)
-
-
-def _with_ubatch(inputs: PlanInputs, tensors: Sequence[ModelTensor], ubatch: int, *, attention: bool) -> Plan | None:
-    """The plan that may stream these tensors; None if it does not fit, or its buffers leave too little memory."""
-    model, experts = inputs.model, inputs.model.hyperparameters.expert_count
-    if not inputs.buffers_are_modest(ubatch, experts) and ubatch > min(inputs.ubatches):
-        return None
-    names = frozenset(tensor.name for tensor in tensors)
-    gpu_layers, on_gpu = offload(inputs, ubatch, streamed=names)
-    embeddings = by_row(model.tensors, model.architecture, ubatch)
-    bare = sum(t.size_bytes for t in model.tensors if t.name not in names) - embeddings.saved_bytes
-    items = [MemoryItem(MemoryKind.WEIGHTS, bare - on_gpu), *embeddings.items, *inputs.buffers(ubatch, experts)]
-    left = inputs.request.memory_limit_bytes - sum(item.size_bytes for item in items)
-    largest = max(t.size_bytes for t in tensors)
-    cache = inputs.cache_limit(sum(t.size_bytes for t in tensors))
-    if cache is not None:
-        left = min(left, max(cache, min(MIN_DEPTH, len(tensors)) * _place_bytes(inputs, largest)))
-    io = inputs.io()
-    chosen = divide(
-        tensors,
-        left,
-        place_bytes=lambda size: _place_bytes(inputs, size),
-        in_flight_bytes=2 * io.chunk_bytes * io.queue_depth,
-    )
-    if chosen is None:
-        return None
-    items[0] = MemoryItem(MemoryKind.WEIGHTS, items[0].size_bytes + chosen.pinned_bytes)
-    items.append(MemoryItem(MemoryKind.RING, chosen.ring_bytes))
-    streamed = [t for t in tensors if t.name not in chosen.pinned]
-    streamed_bytes = sum(t.size_bytes for t in streamed)
-    most_kept_bytes = streamed_bytes
-    if cache is not None:
-        most_kept_bytes = min(streamed_bytes, max(0, cache - chosen.pinned_bytes - chosen.ring_bytes))
-    lent_bytes = min(most_kept_bytes, inputs.lent_bytes(ubatch, gpu_layers))
-    nvme = {t.name for t in streamed} | embeddings.names
-    layers = tuple(sorted({t.layer for t in streamed}))
-    return make_plan(
-        inputs,
-        Mode.DENSE_STREAMING,
-        f"{len(streamed)} of {len(tensors)} large tensors are read in every pass"
-        + (", attention included" if attention else ""),
-        ubatch,
-        items,
-        {t.name: Tier.NVME if t.name in nvme else resident_tier(t, gpu_layers, model) for t in model.tensors},
-        gpu_layers=gpu_layers,
-        streaming=Streaming(dense_bytes=streamed_bytes - lent_bytes // chosen.place_bytes * chosen.place_bytes),
-        dense=DensePlan(
-            streamed_layers=layers,
-            pinned_layers=tuple(sorted({t.layer for t in tensors} - set(layers))),
-            ring_depth=chosen.depth,
-            ring_slot_bytes=chosen.place_bytes,
-            most_kept_bytes=most_kept_bytes,
-            attention_streamed=attention,
-            streamed_tensors=len(streamed),
-            pinned_tensors=len(chosen.pinned),
-        ),
-        embedding_cache_bytes=embeddings.cache_bytes,
-    )
-
-
-def _place_bytes(inputs: PlanInputs, size_bytes: int) -> int:
-    """The room that a tensor of this size takes in the ring."""
-    return size_bytes + inputs.padding_bytes(size_bytes)

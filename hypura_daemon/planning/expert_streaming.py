@@ -49,77 +49,6 @@ class ExpertClass:
         return sum(part.read_bytes for part in self.parts)
 
 
-def expert_classes(
-    tensors: Sequence[ModelTensor], experts: int, padding_bytes: Callable[[int], int]
-) -> list[ExpertClass]:
-    """The model's expert classes. padding_bytes: room that an aligned read may need beside a part of that size."""
-    parts: dict[int, list[Part]] = defaultdict(list)
-    for tensor in tensors:
-        if tensor.role in (Role.ROUTED_EXPERT, Role.EXPERT_VECTOR):
-            component, size = tensor.name.split(".", 2)[2], tensor.size_bytes // experts
-            read = tensor.role is Role.ROUTED_EXPERT
-            room = size + padding_bytes(size) if read else size
-            parts[tensor.layer].append(Part(component, tensor.type, room, size if read else 0))
-    members: dict[tuple[Part, ...], list[int]] = defaultdict(list)
-    for layer, found in sorted(parts.items()):
-        if any(part.read_bytes for part in found):
-            members[tuple(sorted(found, key=lambda part: part.component))].append(layer)
-    return [ExpertClass(tuple(layers), key) for key, layers in members.items()]
-
-
-def merged_classes(found: Sequence[ExpertClass]) -> list[ExpertClass]:
-    """As few classes as possible, with slots for the largest expert.
-
-    If memory is so short that the experts of one token do not fit in each class, sharing slots is better than the few
-    bytes lost in each slot.
-    """
-    alike: dict[tuple[str, ...], list[ExpertClass]] = defaultdict(list)
-    for expert_class in found:
-        alike[tuple(part.component for part in expert_class.parts)].append(expert_class)
-    return [
-        ExpertClass(
-            tuple(sorted(layer for member in members for layer in member.layers)),
-            tuple(
-                max(same, key=lambda part: part.room_bytes) for same in zip(*(m.parts for m in members), strict=True)
-            ),
-        )
-        for members in alike.values()
-    ]
-
-
-def share_out(found: Sequence[ExpertClass], experts: int, memory_bytes: int) -> list[ExpertGroup]:
-    """Groups of at most MAX_GROUP_SLOTS slots that take at most memory_bytes together.
-
-    Every class gets slots for the same share of its experts. Its layers are distributed to its groups in turn: early
-    layers choose anew with every token where late layers repeat, and slots can move only within a group.
-    """
-    whole = sum(len(c.layers) * experts * c.slot_bytes for c in found)
-    share = max(0.0, min(1.0, memory_bytes / whole)) if whole else 1.0
-    groups = []
-    for expert_class in found:
-        layers = expert_class.layers
-        slots = int(len(layers) * experts * share)
-        count = min(-(-slots // MAX_GROUP_SLOTS) or 1, len(layers))
-        for i in range(count):
-            members = layers[i::count]
-            fair = min(int(len(members) * experts * share), MAX_GROUP_SLOTS)
-            most = min(len(members) * experts, MAX_GROUP_SLOTS)
-            groups.append(ExpertGroup(members, fair, expert_class.slot_bytes, most))
-    return groups
-
-
-def least_bytes(found: Sequence[ExpertClass], experts: int, least_slots: int) -> int:
-    """The memory with which `share_out` gives every group least_slots slots, if it makes one group of each class."""
-    whole = sum(len(c.layers) * experts * c.slot_bytes for c in found)
-    # Half a slot more, because shares are rounded down.
-    return math.ceil(max(whole * (least_slots + 0.5) / (len(c.layers) * experts) for c in found))
-
-
-def slots_bytes(groups: Sequence[ExpertGroup]) -> int:
-    """The memory of all slots."""
-    return sum(group.slots * group.slot_bytes for group in groups)
-
-
 def expert_streaming(inputs: PlanInputs) -> Plan | None:
     """The plan with slots for as many experts as fit; None if those of one token do not fit."""
     hyper = inputs.model.hyperparameters
@@ -202,3 +131,74 @@ def _with_slots(inputs: PlanInputs, sharing: Sequence[ExpertClass], ubatch: int,
 def _least_slots(hyper: Hyperparameters, ubatch: int) -> int:
     """The most experts that one layer may choose in one pass."""
     return min(hyper.expert_count, hyper.expert_used_count * ubatch)
+
+
+def expert_classes(
+    tensors: Sequence[ModelTensor], experts: int, padding_bytes: Callable[[int], int]
+) -> list[ExpertClass]:
+    """The model's expert classes. padding_bytes: room that an aligned read may need beside a part of that size."""
+    parts: dict[int, list[Part]] = defaultdict(list)
+    for tensor in tensors:
+        if tensor.role in (Role.ROUTED_EXPERT, Role.EXPERT_VECTOR):
+            component, size = tensor.name.split(".", 2)[2], tensor.size_bytes // experts
+            read = tensor.role is Role.ROUTED_EXPERT
+            room = size + padding_bytes(size) if read else size
+            parts[tensor.layer].append(Part(component, tensor.type, room, size if read else 0))
+    members: dict[tuple[Part, ...], list[int]] = defaultdict(list)
+    for layer, found in sorted(parts.items()):
+        if any(part.read_bytes for part in found):
+            members[tuple(sorted(found, key=lambda part: part.component))].append(layer)
+    return [ExpertClass(tuple(layers), key) for key, layers in members.items()]
+
+
+def merged_classes(found: Sequence[ExpertClass]) -> list[ExpertClass]:
+    """As few classes as possible, with slots for the largest expert.
+
+    If memory is so short that the experts of one token do not fit in each class, sharing slots is better than the few
+    bytes lost in each slot.
+    """
+    alike: dict[tuple[str, ...], list[ExpertClass]] = defaultdict(list)
+    for expert_class in found:
+        alike[tuple(part.component for part in expert_class.parts)].append(expert_class)
+    return [
+        ExpertClass(
+            tuple(sorted(layer for member in members for layer in member.layers)),
+            tuple(
+                max(same, key=lambda part: part.room_bytes) for same in zip(*(m.parts for m in members), strict=True)
+            ),
+        )
+        for members in alike.values()
+    ]
+
+
+def share_out(found: Sequence[ExpertClass], experts: int, memory_bytes: int) -> list[ExpertGroup]:
+    """Groups of at most MAX_GROUP_SLOTS slots that take at most memory_bytes together.
+
+    Every class gets slots for the same share of its experts. Its layers are distributed to its groups in turn: early
+    layers choose anew with every token where late layers repeat, and slots can move only within a group.
+    """
+    whole = sum(len(c.layers) * experts * c.slot_bytes for c in found)
+    share = max(0.0, min(1.0, memory_bytes / whole)) if whole else 1.0
+    groups = []
+    for expert_class in found:
+        layers = expert_class.layers
+        slots = int(len(layers) * experts * share)
+        count = min(-(-slots // MAX_GROUP_SLOTS) or 1, len(layers))
+        for i in range(count):
+            members = layers[i::count]
+            fair = min(int(len(members) * experts * share), MAX_GROUP_SLOTS)
+            most = min(len(members) * experts, MAX_GROUP_SLOTS)
+            groups.append(ExpertGroup(members, fair, expert_class.slot_bytes, most))
+    return groups
+
+
+def least_bytes(found: Sequence[ExpertClass], experts: int, least_slots: int) -> int:
+    """The memory with which `share_out` gives every group least_slots slots, if it makes one group of each class."""
+    whole = sum(len(c.layers) * experts * c.slot_bytes for c in found)
+    # Half a slot more, because shares are rounded down.
+    return math.ceil(max(whole * (least_slots + 0.5) / (len(c.layers) * experts) for c in found))
+
+
+def slots_bytes(groups: Sequence[ExpertGroup]) -> int:
+    """The memory of all slots."""
+    return sum(group.slots * group.slot_bytes for group in groups)

@@ -15,6 +15,15 @@ from hypura_daemon.planning.plan import MemoryItem, MemoryKind, Tier
 
 _GPU_SHARE = 0.9
 """The rest is left to the driver and other programs."""
+_PAGE_BYTES = 4096
+_CACHE_BYTES = 16 << 20
+"""Rows of one to four thousand tokens, more than most texts have distinct ones."""
+_PASSES = 2
+"""There is room for the rows of so many passes of distinct tokens, however wide the rows are."""
+_PER_LAYER = dict.fromkeys(("gemma3n", "gemma4"), "per_layer_token_embd.weight")
+"""Architectures with embeddings per layer that are gathered by token too; qwen4exp uses hashes of several tokens."""
+_WORTH = 3
+"""A tensor is read by rows only if it is this many times larger than the room for its rows."""
 
 
 def offload(inputs: PlanInputs, ubatch: int, streamed: frozenset[str]) -> tuple[int, int]:
@@ -53,17 +62,6 @@ def resident_tier(tensor: ModelTensor, gpu_layers: int, model: Model) -> Tier:
     layer = tensor.layer if tensor.layer >= 0 else count - 1
     on_gpu = tensor.role is not Role.EMBEDDING and layer >= count - gpu_layers
     return Tier.GPU if on_gpu else Tier.RAM
-
-
-_PAGE_BYTES = 4096
-_CACHE_BYTES = 16 << 20
-"""Rows of one to four thousand tokens, more than most texts have distinct ones."""
-_PASSES = 2
-"""There is room for the rows of so many passes of distinct tokens, however wide the rows are."""
-_PER_LAYER = dict.fromkeys(("gemma3n", "gemma4"), "per_layer_token_embd.weight")
-"""Architectures with embeddings per layer that are gathered by token too; qwen4exp uses hashes of several tokens."""
-_WORTH = 3
-"""A tensor is read by rows only if it is this many times larger than the room for its rows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,6 +31,8 @@ _CHUNK_BYTES = 1 << 20
 _REPORT_SECONDS = 0.1
 _RANGE = re.compile(r"bytes (\d{1,18})-\d{1,18}/(?:\d{1,18}|\*)", re.ASCII)
 _TRANSIENT_STATUSES = (408, 425, 429, 500, 502, 503, 504)
+MAX_REDIRECTS = 5
+CONNECT_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,10 +251,6 @@ def _appended(path: Path) -> BinaryIO:
 def _drive_error(path: Path, error: OSError) -> str:
     remedy = "free some space there" if error.errno == errno.ENOSPC else "check the drive and its permissions"
     return f"{path} cannot be written: {error.strerror or error}; {remedy}"
-
-
-MAX_REDIRECTS = 5
-CONNECT_SECONDS = 20.0
 
 
 @asynccontextmanager

@@ -16,6 +16,8 @@ from hypura_daemon.models.stores.scanning import FolderScanner, StoreScan
 MAX_DEPTH = 3
 _HELPERS = ("mmproj", "imatrix")
 """Vision encoders and calibration data, which are stored beside the models that they belong to."""
+_PREFIX = "models--"
+_MAX_COMMIT_CHARACTERS = 256
 
 
 def is_model_file(name: str) -> bool:
@@ -77,10 +79,6 @@ class RepositoryEntries:
             elif depth < MAX_DEPTH and path.is_dir() and not path.is_symlink():
                 files += self._files(path, depth + 1)
         return files
-
-
-_PREFIX = "models--"
-_MAX_COMMIT_CHARACTERS = 256
 
 
 class HuggingFaceStore:
