@@ -325,7 +325,7 @@ def test_a_weight_cache_without_effect_says_so(tiny: dict[str, Model]) -> None:
         assert "no effect" not in _plan(model, memory_limit_bytes=4 * GB).reason
     large = replace(shaped("llama-70b", dense), architecture="dream")
     mapped = _plan(large, memory_limit_bytes=4 * GB, weight_cache_percent=50.0)
-    assert mapped.mode is Mode.MMAP and "memory limit and weight cache cannot be kept" in mapped.reason
+    assert mapped.mode is Mode.MMAP and "memory limit and weight cache cannot be enforced" in mapped.reason
 
 
 def test_exact_fixes_what_changes_low_bits(tiny: dict[str, Model]) -> None:
