@@ -19,7 +19,6 @@ from hypura.v1 import control_pb2_grpc, inference_pb2_grpc
 from hypura_daemon.errors import HypuraError, SettingsError
 from hypura_daemon.gateway.endpoint import Core
 from hypura_daemon.gateway.http.listening import open_gateway
-from hypura_daemon.hardware.platform import current
 from hypura_daemon.hardware.store import HardwareStore
 from hypura_daemon.inference import Inference
 from hypura_daemon.models.manager import ModelManager
@@ -27,6 +26,7 @@ from hypura_daemon.models.registry import Registry
 from hypura_daemon.models.stores.places import stores_at
 from hypura_daemon.planning.load_planner import LoadPlanner
 from hypura_daemon.planning.tunings import Tunings
+from hypura_daemon.platforms.platform import current
 from hypura_daemon.residency.background import preload, watch_pressure
 from hypura_daemon.residency.supervisor import Supervisor
 from hypura_daemon.rpc.control import ControlServicer

@@ -11,8 +11,8 @@ import structlog
 from pydantic import TypeAdapter, ValidationError
 
 from hypura_daemon.errors import WorkerDied, WorkerFailed
-from hypura_daemon.hardware.platform import current
 from hypura_daemon.hardware.profile import GpuDevice, Large, Real, TypeSpeed
+from hypura_daemon.platforms.platform import current
 from hypura_daemon.system.child import Child
 
 PROBE_COMMAND = (sys.executable, "-m", "hypura_worker.tools.probe")

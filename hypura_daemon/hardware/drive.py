@@ -18,8 +18,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from hypura_daemon.errors import ModelFileChanged, ModelFileError
-from hypura_daemon.hardware.platform import Alignment, Mount, Platform, current
 from hypura_daemon.hardware.profile import DrivePoint, DriveProfile
+from hypura_daemon.platforms.platform import Alignment, Mount, Platform, current
 
 BLOCK_BYTES = (128 << 10, 512 << 10, 1 << 20, 4 << 20)
 QUEUE_DEPTHS = (1, 2, 4, 8)

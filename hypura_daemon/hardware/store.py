@@ -31,8 +31,8 @@ from pydantic import TypeAdapter, ValidationError
 from hypura_daemon.errors import ModelFileError, WorkerFailed
 from hypura_daemon.hardware.devices import Measured, ProbeResult, probe_devices
 from hypura_daemon.hardware.drive import SMALL_FILE_BYTES, measure_drive, unmeasured_drive
-from hypura_daemon.hardware.platform import Mount, Platform, current
 from hypura_daemon.hardware.profile import DriveProfile, GpuDevice, HardwareProfile
+from hypura_daemon.platforms.platform import Mount, Platform, current
 from hypura_daemon.system.files import replace_file
 from hypura_daemon.system.threads import MEASURING, in_own_thread
 

@@ -10,9 +10,9 @@ import psutil
 import structlog
 
 from hypura_daemon.errors import HypuraError, ShuttingDown
-from hypura_daemon.hardware.platform import Platform
 from hypura_daemon.hardware.store import HardwareStore
 from hypura_daemon.models.registry import Registry
+from hypura_daemon.platforms.platform import Platform
 from hypura_daemon.residency.lease import Use
 from hypura_daemon.residency.supervisor import Supervisor
 from hypura_daemon.scheduling.memory import budget_under_pressure

@@ -10,9 +10,9 @@ import structlog
 
 from hypura.v1 import control_pb2, worker_pb2
 from hypura_daemon.errors import HypuraError
-from hypura_daemon.hardware.platform import current
 from hypura_daemon.hardware.store import HardwareStore, Measuring
 from hypura_daemon.planning.wire import plan_to_proto
+from hypura_daemon.platforms.platform import current
 from hypura_daemon.residency.state import ModelSnapshot, ModelState
 from hypura_daemon.residency.supervisor import Supervisor
 from hypura_daemon.settings import Settings

@@ -13,7 +13,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from hypura_daemon.hardware.platform import Memory, Pressure
+from hypura_daemon.platforms.platform import Memory, Pressure
 from hypura_daemon.scheduling.eviction import Holder
 
 LEAST_RESERVE_BYTES = 1_000_000_000

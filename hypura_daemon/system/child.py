@@ -11,7 +11,7 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 
-from hypura_daemon.hardware.platform import current
+from hypura_daemon.platforms.platform import current
 from hypura_daemon.system.threads import in_own_thread
 
 

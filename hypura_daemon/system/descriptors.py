@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import structlog
 
 from hypura_daemon.errors import ServerBusy
-from hypura_daemon.hardware.platform import Platform, current
+from hypura_daemon.platforms.platform import Platform, current
 
 ENOUGH = 65536
 """More is of no use: each connection costs memory, too."""

@@ -37,7 +37,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from hypura.v1 import placement_pb2, worker_pb2, worker_pb2_grpc
 from hypura_daemon.errors import HypuraError, WorkerDied, WorkerFailed
-from hypura_daemon.hardware.platform import current
+from hypura_daemon.platforms.platform import current
 from hypura_daemon.system.child import Child
 from hypura_daemon.system.descriptors import out_of_descriptors
 from hypura_daemon.workers.bootstrap import DEATH_SECONDS, exchange

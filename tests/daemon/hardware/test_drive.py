@@ -17,9 +17,9 @@ from hypura_daemon.hardware.drive import (
     block_sizes,
     measure_drive,
 )
-from hypura_daemon.hardware.linux import Linux
-from hypura_daemon.hardware.platform import current
 from hypura_daemon.hardware.profile import DrivePoint
+from hypura_daemon.platforms.linux import Linux
+from hypura_daemon.platforms.platform import current
 
 _QUICK_SECONDS = 0.01
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from hypura_daemon.errors import ServerBusy, WorkerDied
-from hypura_daemon.hardware.platform import Platform, current
 from hypura_daemon.planning.plan import LoadRequest
+from hypura_daemon.platforms.platform import Platform, current
 from hypura_daemon.residency.state import ModelState
 from hypura_daemon.workers import process
 from tests.daemon.residency.harness import House, house

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hypura_daemon.errors import ServerBusy
-from hypura_daemon.hardware.platform import Memory, Pressure
 from hypura_daemon.planning.plan import LoadRequest
+from hypura_daemon.platforms.platform import Memory, Pressure
 from hypura_daemon.residency.background import watch_pressure
 from hypura_daemon.residency.state import ModelState
 from hypura_daemon.scheduling.rules import Rules

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hypura_daemon.hardware.platform import Memory, Pressure
+from hypura_daemon.platforms.platform import Memory, Pressure
 from hypura_daemon.scheduling.eviction import Holder
 from hypura_daemon.scheduling.memory import (
     LEAST_STEP_SHARE,

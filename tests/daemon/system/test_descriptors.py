@@ -11,8 +11,8 @@ import pytest
 from hypura.v1.errors_pb2 import ERROR_KIND_SERVER_BUSY
 from hypura_daemon.errors import ServerBusy
 from hypura_daemon.gateway.errors import http_status, message_of
-from hypura_daemon.hardware.linux import Linux
-from hypura_daemon.hardware.macos import MacOS
+from hypura_daemon.platforms.linux import Linux
+from hypura_daemon.platforms.macos import MacOS
 from hypura_daemon.rpc.errors import status_of
 from hypura_daemon.system.descriptors import divided, out_of_descriptors, raise_limit
 

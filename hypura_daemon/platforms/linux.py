@@ -7,8 +7,8 @@ from pathlib import Path
 
 import psutil
 
-from hypura_daemon.hardware.cgroups import cgroup_cpu_quota, cgroup_memory, cgroup_oom_kills, read_mounts
-from hypura_daemon.hardware.platform import Alignment, Memory, Mount, Pressure
+from hypura_daemon.platforms.cgroups import cgroup_cpu_quota, cgroup_memory, cgroup_oom_kills, read_mounts
+from hypura_daemon.platforms.platform import Alignment, Memory, Mount, Pressure
 
 # They accept O_DIRECT (tmpfs since Linux 6.6), but read from memory.
 _MEMORY_FILESYSTEMS = frozenset({"tmpfs", "ramfs", "hugetlbfs", "devtmpfs"})

@@ -8,8 +8,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from hypura_daemon.hardware.linux import Linux, statx_direct_alignment
-from hypura_daemon.hardware.platform import Mount, Pressure
+from hypura_daemon.platforms.linux import Linux, statx_direct_alignment
+from hypura_daemon.platforms.platform import Mount, Pressure
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads Linux's /proc")
 
@@ -37,7 +37,7 @@ def test_this_machine() -> None:
 
 def test_affinity_limits_the_cores() -> None:
     one = min(os.sched_getaffinity(0))
-    code = "from hypura_daemon.hardware.linux import Linux; print(Linux().usable_cores())"
+    code = "from hypura_daemon.platforms.linux import Linux; print(Linux().usable_cores())"
     done = subprocess.run(
         [sys.executable, "-c", f"import os; os.sched_setaffinity(0, {{{one}}}); {code}"],
         capture_output=True,

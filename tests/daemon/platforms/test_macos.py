@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from hypura_daemon.hardware.macos import MacOS, run_tool
-from hypura_daemon.hardware.platform import Alignment, Memory, Mount, Pressure
+from hypura_daemon.platforms.macos import MacOS, run_tool
+from hypura_daemon.platforms.platform import Alignment, Memory, Mount, Pressure
 
 VM_STAT = """Mach Virtual Memory Statistics: (page size of 16384 bytes)
 Pages free:                               100000.

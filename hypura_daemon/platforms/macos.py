@@ -12,7 +12,7 @@ from pathlib import Path
 
 import psutil
 
-from hypura_daemon.hardware.platform import Alignment, Memory, Mount, Pressure
+from hypura_daemon.platforms.platform import Alignment, Memory, Mount, Pressure
 
 Runner = Callable[[Sequence[str]], str]
 

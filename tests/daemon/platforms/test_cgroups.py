@@ -5,7 +5,7 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hypura_daemon.hardware.cgroups import (
+from hypura_daemon.platforms.cgroups import (
     cgroup_cpu_quota,
     cgroup_levels,
     cgroup_memory,

@@ -103,11 +103,11 @@ class Platform(Protocol):
 def current() -> Platform:
     """The platform of this process. Raises SettingsError on systems other than Linux and macOS."""
     if sys.platform == "darwin":
-        from hypura_daemon.hardware.macos import MacOS
+        from hypura_daemon.platforms.macos import MacOS
 
         return MacOS()
     if sys.platform.startswith("linux"):
-        from hypura_daemon.hardware.linux import Linux
+        from hypura_daemon.platforms.linux import Linux
 
         return Linux()
     raise SettingsError(f"hypura runs on Linux and macOS, not on {sys.platform}")
