@@ -16,6 +16,7 @@ import structlog
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from hypura.v1 import control_pb2_grpc, inference_pb2_grpc
+from hypura_daemon.chat.prompts.template import check_template
 from hypura_daemon.errors import HypuraError, SettingsError
 from hypura_daemon.gateway.endpoint import Core
 from hypura_daemon.gateway.http.listening import open_gateway
@@ -124,7 +125,7 @@ async def _serve(
         reload_wait_seconds=settings.reload_wait_seconds,
         rules=settings.rules,
     )
-    manager = ModelManager(registry, settings.home, supervisor.unload)
+    manager = ModelManager(registry, settings.home, supervisor.unload, check_template)
     inference = Inference(
         supervisor, registry, context_tokens=settings.context_tokens, log_content=settings.log_content
     )

@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from dataclasses import dataclass
 
 import structlog
 
@@ -31,15 +32,7 @@ from hypura_daemon.models.catalogue import Entry
 from hypura_daemon.models.model import Model
 from hypura_daemon.models.overrides import Overrides, style_of
 from hypura_daemon.models.registry import Registry
-from hypura_daemon.residency.context_lease import (
-    Demand,
-    EmbedInput,
-    Input,
-    PromptInput,
-    max_tokens_of,
-    token_ids,
-    with_room,
-)
+from hypura_daemon.residency.context_lease import Demand, SomeInput, max_tokens_of, with_room
 from hypura_daemon.residency.lease import Lease
 from hypura_daemon.residency.supervisor import Supervisor
 from hypura_daemon.system.request_log import current
@@ -51,7 +44,55 @@ FLOAT_BYTES = 4
 MAX_VECTORS_BYTES = 128 << 20
 """Of one answer's vectors, 4 bytes a number: 4,096 of 8,192 dimensions."""
 
+_ADDED_TOKENS = 4
+"""Begin and end of a sequence, and the blank that some tokenizers put before a text."""
+
 _log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class PromptInput:
+    """What is given to the model: token ids, then a prompt of text."""
+
+    prompt: Prompt
+    ids: tuple[int, ...] = ()
+
+    @property
+    def most_tokens(self) -> int:
+        """Its tokens at most: each is a byte at least, but for those that the tokenizer adds."""
+        return len(self.ids) + len(self.prompt.text.encode()) + _ADDED_TOKENS
+
+    async def count(self, lease: Lease) -> int:
+        """Its tokens."""
+        if self.ids and not self.prompt.text:
+            return len(self.ids)
+        return len(self.ids) + len(await token_ids(lease, self.prompt, add_special=not self.ids))
+
+    def tell(self, asked: worker_pb2.WorkerGenerateRequest) -> None:
+        """Put ids or text, of which there is one, into what the worker is asked."""
+        if self.ids:
+            asked.prompt_ids.CopyFrom(inference_pb2.TokenIds(ids=self.ids))
+        else:
+            asked.prompt = self.prompt.text
+            asked.plain_spans.extend(self.prompt.spans)
+
+
+class EmbedInput:
+    """Texts that are embedded, each by itself: what counts is the longest."""
+
+    def __init__(self, request: inference_pb2.EmbedRequest) -> None:
+        self._texts = request.texts
+        self._longest_ids = max((len(given.ids) for given in request.token_texts), default=0)
+        self.longest_bytes = max((len(text.encode()) for text in request.texts), default=0)
+        self.most_tokens = max(self._longest_ids, self.longest_bytes + _ADDED_TOKENS)
+
+    async def count(self, lease: Lease) -> int:
+        """The longest one's tokens."""
+        longest = self._longest_ids
+        for text in self._texts:
+            if len(text.encode()) + _ADDED_TOKENS > longest:
+                longest = max(longest, len(await token_ids(lease, Prompt(text), add_special=True)))
+        return longest
 
 
 class Inference:
@@ -237,8 +278,8 @@ class Inference:
         return entry.name, await TEMPLATES(job.usable, key=f"usable {job.template.text}")
 
     def _room(
-        self, name: str, demand: Demand, made: Callable[[Lease], Awaitable[Input]], size_bytes: int
-    ) -> AbstractAsyncContextManager[tuple[Lease, Input, int]]:
+        self, name: str, demand: Demand, made: Callable[[Lease], Awaitable[SomeInput]], size_bytes: int
+    ) -> AbstractAsyncContextManager[tuple[Lease, SomeInput, int]]:
         """See with_room."""
         return with_room(self._supervisor, self._context_tokens, name, demand, made, size_bytes)
 
@@ -377,3 +418,8 @@ def _sized(text: str, what: str) -> str:
     if len(text) > MAX_TEXT_CHARACTERS:
         raise InvalidRequest(f"{what} has {len(text)} characters; {MAX_TEXT_CHARACTERS} are allowed")
     return text
+
+
+async def token_ids(lease: Lease, prompt: Prompt, *, add_special: bool) -> Sequence[int]:
+    asked = worker_pb2.WorkerTokenizeRequest(text=prompt.text, add_special=add_special, plain_spans=prompt.spans)
+    return (await lease.worker.tokenize(asked)).token_ids

@@ -5,7 +5,6 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 
-from hypura_daemon.chat.go.rendering import go_identifiers
 from hypura_daemon.errors import InvalidRequest, ModelNotFound
 from hypura_daemon.models.catalogue import Entry
 from hypura_daemon.models.gguf.splits import part_of
@@ -21,6 +20,7 @@ from hypura_daemon.models.summaries import ModelSummary
 from hypura_daemon.system.threads import FILES, TEMPLATES
 
 Unload = Callable[[str], Awaitable[bool]]
+CheckTemplate = Callable[[Overrides], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,14 +34,23 @@ class Creation:
 
 
 class ModelManager:
-    """See above. `unload` is the supervisor's: it unloads a model."""
+    """See above. `unload` is the supervisor's: it unloads a model. `check_template` raises InvalidRequest for a chat
+    template with syntax errors; it is called in a thread."""
 
-    def __init__(self, registry: Registry, home: Path, unload: Unload, patience: Patience = USUAL_PATIENCE) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        home: Path,
+        unload: Unload,
+        check_template: CheckTemplate,
+        patience: Patience = USUAL_PATIENCE,
+    ) -> None:
         home = home.resolve()
         self.blobs = Blobs(home)
         self._registry = registry
         self._puller = Puller(registry, home, patience)
         self._unload = unload
+        self._check_template = check_template
 
     async def pull(self, name: str, *, insecure: bool = False) -> AsyncGenerator[PullEvent, None]:
         """Fetch a model; see Puller.pull. A loaded model whose file is replaced is unloaded."""
@@ -57,7 +66,7 @@ class ModelManager:
         Raises InvalidModelName, InvalidRequest, ModelNotFound, DownloadFailed, ModelFileError.
         """
         name, parent = full_name(creation.name), ""
-        await TEMPLATES(_check_template, creation.overrides, key=creation.overrides.template)
+        await TEMPLATES(self._check_template, creation.overrides, key=creation.overrides.template)
         if creation.digest:
             path, inherited = self.blobs.path(creation.digest), NO_OVERRIDES
             if not await FILES(path.is_file, key=name):
@@ -142,13 +151,3 @@ def _base_name(base: str) -> str:
     if base.startswith("/") or not base:
         raise InvalidRequest("neither from nor files was given; name what the model is created from")
     return base
-
-
-def _check_template(overrides: Overrides) -> None:
-    """Raises InvalidRequest for a template with syntax errors."""
-    if overrides.template_style == "go":
-        go_identifiers(overrides.template)
-    elif overrides.template:
-        from hypura_daemon.chat.prompts.jinja import check_syntax  # here: an idle daemon needs no jinja2
-
-        check_syntax(overrides.template)

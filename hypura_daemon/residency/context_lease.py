@@ -6,20 +6,16 @@ lease ─► input ─► it fits the usual context? ─yes─► that much
                     └─ else ─► lease again, with a larger context: the model is loaded anew
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
-from hypura.v1 import inference_pb2, worker_pb2
-from hypura_daemon.chat.prompts.control_texts import Prompt
+from hypura.v1 import inference_pb2
 from hypura_daemon.errors import ContextTooLong, PromptTooLong
 from hypura_daemon.residency.lease import Lease, Use
 from hypura_daemon.residency.supervisor import Supervisor
 from hypura_daemon.scheduling.context import answer_room, grown, likely_tokens
-
-_ADDED_TOKENS = 4
-"""Begin and end of a sequence, and the blank that some tokenizers put before a text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,52 +44,18 @@ class Demand:
             raise too_long(tokens, context_tokens)
 
 
-@dataclass(frozen=True, slots=True)
-class PromptInput:
-    """What is given to the model: token ids, then a prompt of text."""
-
-    prompt: Prompt
-    ids: tuple[int, ...] = ()
+class Input(Protocol):
+    """What a model is given, such as a prompt."""
 
     @property
     def most_tokens(self) -> int:
-        """Its tokens at most: each is a byte at least, but for those that the tokenizer adds."""
-        return len(self.ids) + len(self.prompt.text.encode()) + _ADDED_TOKENS
+        """More tokens it cannot have."""
 
     async def count(self, lease: Lease) -> int:
-        """Its tokens."""
-        if self.ids and not self.prompt.text:
-            return len(self.ids)
-        return len(self.ids) + len(await token_ids(lease, self.prompt, add_special=not self.ids))
-
-    def tell(self, asked: worker_pb2.WorkerGenerateRequest) -> None:
-        """Put ids or text, of which there is one, into what the worker is asked."""
-        if self.ids:
-            asked.prompt_ids.CopyFrom(inference_pb2.TokenIds(ids=self.ids))
-        else:
-            asked.prompt = self.prompt.text
-            asked.plain_spans.extend(self.prompt.spans)
+        """Its tokens, which the worker counts."""
 
 
-class EmbedInput:
-    """Texts that are embedded, each by itself: what counts is the longest."""
-
-    def __init__(self, request: inference_pb2.EmbedRequest) -> None:
-        self._texts = request.texts
-        self._longest_ids = max((len(given.ids) for given in request.token_texts), default=0)
-        self.longest_bytes = max((len(text.encode()) for text in request.texts), default=0)
-        self.most_tokens = max(self._longest_ids, self.longest_bytes + _ADDED_TOKENS)
-
-    async def count(self, lease: Lease) -> int:
-        """The longest one's tokens."""
-        longest = self._longest_ids
-        for text in self._texts:
-            if len(text.encode()) + _ADDED_TOKENS > longest:
-                longest = max(longest, len(await token_ids(lease, Prompt(text), add_special=True)))
-        return longest
-
-
-Input = TypeVar("Input", PromptInput, EmbedInput)
+SomeInput = TypeVar("SomeInput", bound=Input)
 
 
 @asynccontextmanager
@@ -102,9 +64,9 @@ async def with_room(
     default_tokens: int,
     name: str,
     demand: Demand,
-    made: Callable[[Lease], Awaitable[Input]],
+    made: Callable[[Lease], Awaitable[SomeInput]],
     size_bytes: int,
-) -> AsyncIterator[tuple[Lease, Input, int]]:
+) -> AsyncIterator[tuple[Lease, SomeInput, int]]:
     """The model with a context that what `made` gives fits into, that input, and how much context it may use.
 
     A request that names its context has that. Any other has what the model is loaded with by its load's own
@@ -165,8 +127,3 @@ def too_long(tokens: int, context_tokens: int) -> PromptTooLong:
         tokens,
         context_tokens,
     )
-
-
-async def token_ids(lease: Lease, prompt: Prompt, *, add_special: bool) -> Sequence[int]:
-    asked = worker_pb2.WorkerTokenizeRequest(text=prompt.text, add_special=add_special, plain_spans=prompt.spans)
-    return (await lease.worker.tokenize(asked)).token_ids

@@ -10,9 +10,10 @@ from typing import Any
 
 from hypura_daemon.chat.answers import harmony
 from hypura_daemon.chat.answers.formats import AnswerFormat, format_of
+from hypura_daemon.chat.go.rendering import go_identifiers
 from hypura_daemon.chat.prompts.adapting import NO_NEEDS, Needs, TemplateBroken, TooSlow, adapted, needs_of
 from hypura_daemon.errors import InvalidRequest
-from hypura_daemon.models.overrides import TemplateStyle
+from hypura_daemon.models.overrides import Overrides, TemplateStyle
 
 Message = Mapping[str, Any]
 LEVELS = ("low", "medium", "high", "max")
@@ -166,3 +167,13 @@ def _turns(messages: Sequence[Message]) -> list[dict[str, str]]:
             turns.append({"System": "", "Prompt": "", "Response": ""})
         turns[-1][place] = str(message["content"])
     return turns
+
+
+def check_template(overrides: Overrides) -> None:
+    """Raises InvalidRequest for a template with syntax errors."""
+    if overrides.template_style == "go":
+        go_identifiers(overrides.template)
+    elif overrides.template:
+        from hypura_daemon.chat.prompts.jinja import check_syntax  # here: an idle daemon needs no jinja2
+
+        check_syntax(overrides.template)

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hypura_daemon.chat.prompts.template import check_template
 from hypura_daemon.errors import DownloadFailed, InvalidRequest, ModelFileError, ModelNotFound
 from hypura_daemon.models.manager import ModelManager, creation_from_files, creation_of
 from hypura_daemon.models.modelfile import parse_modelfile
@@ -26,7 +27,7 @@ class Desk:
         self.file = write_model(folder / "m.gguf")
         self.registry = Registry(self.home)
         self.unloaded: list[str] = []
-        self.manager = ModelManager(self.registry, self.home, self.unload, QUICK)
+        self.manager = ModelManager(self.registry, self.home, self.unload, check_template, QUICK)
 
     async def unload(self, name: str) -> bool:
         self.unloaded.append(name)

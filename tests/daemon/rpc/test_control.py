@@ -14,6 +14,7 @@ import pytest
 
 from hypura.locations import HttpAddress
 from hypura.v1 import control_pb2, control_pb2_grpc
+from hypura_daemon.chat.prompts.template import check_template
 from hypura_daemon.hardware.store import HardwareStore
 from hypura_daemon.models.manager import ModelManager
 from hypura_daemon.models.registry import Registry
@@ -106,7 +107,7 @@ async def serving(mode: str = "well", home: Path | None = None) -> AsyncIterator
             Noting(registry, hardware, planner),
             supervisor,
             StatusReporter(settings, supervisor, hardware),
-            ModelManager(registry, home or folder, supervisor.unload, QUICK),
+            ModelManager(registry, home or folder, supervisor.unload, check_template, QUICK),
             Tunings(folder / "tuning"),
             desk.graces.append,
         )

@@ -12,6 +12,7 @@ from typing import Any, cast
 import httpx
 import pytest
 
+from hypura_daemon.chat.prompts.template import check_template
 from hypura_daemon.gateway.app import build
 from hypura_daemon.gateway.endpoint import Core
 from hypura_daemon.gateway.http.guard import Rules
@@ -57,7 +58,7 @@ async def opened(home: Path) -> AsyncIterator[Desk]:
         registry=registry,
         supervisor=cast(Any, None),
         settings=cast(Any, None),
-        manager=ModelManager(registry, home, unload, QUICK),
+        manager=ModelManager(registry, home, unload, check_template, QUICK),
     )
     app = build(core, Rules("127.0.0.1"), BODY_LIMIT_BYTES)
     transport = httpx.ASGITransport(app=app)
