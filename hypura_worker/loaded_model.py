@@ -174,7 +174,7 @@ class LlamaModel:
         if mode is LoadMode.PLAIN and plan.io.direct:
             files.drop_cached()
         if self._arena is not None:
-            tensors = arrived(placements, self._arena.settle())
+            tensors = arrived(placements, self._arena.finish_load())
             if all(is_embedding(tensor) for tensor in tensors):
                 raise LoadFailed("none of the tensors to stream arrived at the loader; plan again")
             self._make_streamer(self._arena, tensors, files.descriptors)
@@ -220,7 +220,7 @@ class LlamaModel:
         cache = KvMemory()
         streamer.learning = cache.handle
         try:
-            with log.hushed():
+            with log.quiet():
                 context.decode([BatchToken(0, 0, 0, True)])
         except (DecodeFailed, EngineBroken) as error:
             # Where layers are streamed, it always ends so: aborted before anything is computed.

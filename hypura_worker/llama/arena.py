@@ -14,7 +14,7 @@ from hypura_worker.llama.library import cpu_device, ggml_calls, hook, mirrors
 
 @mirrors("hypura_arrival")
 class _Arrival(ctypes.Structure):
-    """hypura_arrival of hook.h."""
+    """hypura_arrival of arena.h."""
 
     _fields_ = (("tensor", ctypes.c_void_p), ("name", ctypes.c_char * 64))
 
@@ -22,8 +22,8 @@ class _Arrival(ctypes.Structure):
 class Arena:
     """A ggml buffer type for streamed tensors.
 
-    Hand `buffer_type` to the loader by tensor_buft_overrides; after the load `settle`
-    says what arrived. Free it after the model.
+    Give `buffer_type` to the loader by tensor_buft_overrides; after the load, `finish_load` returns the tensors that
+    the loader put here. Free the arena after the model.
     """
 
     def __init__(self) -> None:
@@ -38,10 +38,10 @@ class Arena:
         """The ggml_backend_buffer_type_t."""
         return int(self._hook.hypura_arena_type(self.handle))
 
-    def settle(self) -> list[tuple[str, int]]:
-        """Give the tensors their names back; (name, address) of each that arrived.
+    def finish_load(self) -> list[tuple[str, int]]:
+        """Give the tensors their names back; returns (name, address) of each.
 
-        Raises LoadFailed if the loader touched bytes that are not there.
+        Raises LoadFailed if the loader used bytes of a streamed tensor.
         """
         self._hook.hypura_arena_restore_names(self.handle)
         if self._hook.hypura_arena_misuse(self.handle):
@@ -53,12 +53,12 @@ class Arena:
         return [(arrival.name.decode(), arrival.tensor) for arrival in arrivals]
 
     def gather(self, tensor: int) -> None:
-        """Have every pass that uses this tensor otherwise than by its tokens' rows stopped by the hook."""
+        """Have the hook stop every pass that uses this tensor in any way other than gathering its tokens' rows."""
         if not self._hook.hypura_arena_gather(self.handle, tensor):
             raise LoadFailed("this model has more embedding tensors than hypura can stream")
 
     def expect(self, tokens: npt.NDArray[np.int32]) -> None:
-        """Of these distinct tokens, in rising order, the rows are there: the next pass may gather them."""
+        """The rows of these distinct tokens, in rising order, are in memory: the next pass may gather them."""
         self._tokens = tokens
         self._hook.hypura_arena_expect(self.handle, tokens.ctypes.data, tokens.size)
 

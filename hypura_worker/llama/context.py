@@ -25,7 +25,7 @@ _ATTENDED_STEP_TOKENS = 256  # llama_kv_cache::get_n_kv
 
 
 class Pooling(IntEnum):
-    """Which of its tokens' vectors makes that of a text (llama_pooling_type)."""
+    """Which of its tokens' vectors becomes the vector of a text (llama_pooling_type)."""
 
     MEAN = 1
     FIRST = 2
@@ -38,7 +38,7 @@ class NoRoom(DecodeFailed):
 
 @dataclass(frozen=True, slots=True)
 class BatchToken:
-    """One token of a batch; output: whether its logits (or embedding) are wanted."""
+    """One token of a batch; output: whether its logits (or embedding) are needed."""
 
     token: int
     position: int
@@ -48,7 +48,7 @@ class BatchToken:
 
 @dataclass(frozen=True, slots=True)
 class Callbacks:
-    """Addresses for llama_context_params: cb_eval, abort_callback, and the context of both."""
+    """Addresses for llama_context_params: cb_eval, abort_callback, and the context argument of both."""
 
     evaluate: int
     abort: int
@@ -56,11 +56,11 @@ class Callbacks:
 
 
 class PassHook(Protocol):
-    """Sees every node of every pass."""
+    """Is called for every node of every pass."""
 
     @property
     def callbacks(self) -> Callbacks:
-        """What the context is made with."""
+        """What the context is created with."""
 
     def begin(self) -> None:
         """Forget the failure of the last pass."""
@@ -98,14 +98,14 @@ class Context:
         params.swa_full = False
         params.kv_unified = True
         params.no_perf = True
-        # Texts are pooled in embedding.py: llama.cpp's own pooling sees no more than one ubatch. It has names for no
-        # other numbers than Pooling's, and would abort the process when it met one.
-        said = _pooling_said(model, plan.architecture)
-        if said not in (None, _UNSPECIFIED):
+        # Texts are pooled in embedding.py: llama.cpp's own pooling sees no more than one ubatch, and aborts the process
+        # for numbers that it has no name for.
+        in_file = _pooling_in_file(model, plan.architecture)
+        if in_file not in (None, _UNSPECIFIED):
             params.pooling_type = _UNPOOLED
-        if said == _RANK:
+        if in_file == _RANK:
             raise LoadFailed("this model ranks texts against each other, which hypura does not offer; use another one")
-        pooling = next((pooling for pooling in Pooling if pooling.value == said), None)
+        pooling = next((pooling for pooling in Pooling if pooling.value == in_file), None)
         if pooling is Pooling.MEAN:
             params.n_outputs_max = max(plan.ubatch_tokens, plan.sequences)
         if hook is not None:
@@ -114,18 +114,18 @@ class Context:
             params.cb_eval_user_data = callbacks.context
             params.abort_callback = llama_cpp.ggml_abort_callback(callbacks.abort)
             params.abort_callback_data = callbacks.context
-        self._handle: int = _made(model, params)
+        self._handle: int = _new_context(model, params)
         self.whole: bool = not (
             llama_cpp.llama_get_causal_attn(self._handle) and llama_cpp.llama_get_memory(self._handle)
         )
-        """Whether every token sees those behind it, so that a text must be computed in one pass."""
-        if self.whole:  # known of the context alone; every token is an output then
+        """Whether every token attends to later ones too, so that a text must be computed in one pass."""
+        if self.whole:  # only the context knows; every token is an output then
             llama_cpp.llama_free(self._handle)
             params.n_outputs_max = max(plan.ubatch_tokens, plan.sequences)
             params.embeddings = True
-            self._handle = _made(model, params)
+            self._handle = _new_context(model, params)
         self.compute_bytes = _compute_bytes(model, params)
-        """What passes take of this process's memory beside the KV cache, hardly any of it yet; None: not known."""
+        """What passes will take of this process's memory beside the KV cache; None: not known."""
         self.pooling = pooling or (Pooling.MEAN if self.whole else Pooling.LAST)
         self._hook = hook
         self._prepare = prepare
@@ -133,7 +133,7 @@ class Context:
         self._batch = llama_cpp.llama_batch_init(plan.ubatch_tokens, 0, 1)
         self.size_tokens: int = llama_cpp.llama_n_ctx(self._handle)
         self.touched_tokens: int = _ATTENDED_STEP_TOKENS if plan.unfused_attention else 0
-        """How many empty places of the cache behind the last token a pass may read; a fused attention skips them."""
+        """How many empty places of the cache behind the last token a pass may read; fused attention skips them."""
         self.window_tokens: int = llama_cpp.llama_model_n_swa(model)
         self.embedding_length: int = llama_cpp.llama_model_n_embd_out(model)
         diffuses = llama_cpp.llama_model_is_diffusion(model)  # writes all tokens at once, not one after another
@@ -141,7 +141,7 @@ class Context:
         only_decodes = llama_cpp.llama_model_has_decoder(model) and not llama_cpp.llama_model_has_encoder(model)
         self.generates: bool = only_decodes and not self.whole and not diffuses
         self.cuts: bool = not (llama_cpp.llama_model_is_recurrent(model) or llama_cpp.llama_model_is_hybrid(model))
-        """Whether a sequence's end can be cut off; a recurrent state cannot be taken back."""
+        """Whether a sequence's end can be cut off; a recurrent state cannot go back."""
 
     @property
     def handle(self) -> int:
@@ -188,7 +188,7 @@ class Context:
         return np.ctypeslib.as_array(pointer, (vocabulary,))
 
     def want_embeddings(self, wanted: bool) -> None:
-        """Have the next passes compute embeddings beside logits; every token of theirs is an output then."""
+        """Have the next passes compute embeddings besides logits; each of their tokens is an output then."""
         llama_cpp.llama_set_embeddings(self._handle, wanted)
 
     def embedding(self, index: int) -> npt.NDArray[np.float32]:
@@ -207,7 +207,7 @@ class Context:
         llama_cpp.llama_memory_seq_cp(self._memory, source, target, 0, length)
 
     def cut(self, sequence: int, length: int) -> bool:
-        """Keep the first `length` tokens of the sequence; False, and it is empty, if that cannot be."""
+        """Keep the first `length` tokens of the sequence; if that is impossible, empty it and return False."""
         if not self._memory:
             return length == 0
         if length > 0 and llama_cpp.llama_memory_seq_rm(self._memory, sequence, length, _ALL):
@@ -223,7 +223,7 @@ class Context:
             self._handle = 0
 
 
-def _made(model: int | None, params: llama_cpp.llama_context_params) -> int:
+def _new_context(model: int | None, params: llama_cpp.llama_context_params) -> int:
     """A new llama_context. Raises LoadFailed."""
     log.forget_errors()
     handle = llama_cpp.llama_init_from_model(model, params)
@@ -233,7 +233,7 @@ def _made(model: int | None, params: llama_cpp.llama_context_params) -> int:
 
 
 def _compute_bytes(model: int | None, params: llama_cpp.llama_context_params) -> int | None:
-    """Activations, and logits behind the pass: llama.cpp has room for those of each sequence, and makes more."""
+    """Activations, and the logits of a pass: llama.cpp has room for those of each sequence, and allocates more."""
     activations = log.compute_bytes()
     if activations is None:
         return None
@@ -243,9 +243,9 @@ def _compute_bytes(model: int | None, params: llama_cpp.llama_context_params) ->
     return activations + values * ctypes.sizeof(ctypes.c_float)
 
 
-def _pooling_said(model: int | None, architecture: str) -> int | None:
-    """The number that the model's file has for pooling (llama_pooling_type), which may be any; None if it has none."""
+def _pooling_in_file(model: int | None, architecture: str) -> int | None:
+    """The pooling type in the model's file (llama_pooling_type), which may be any number; None if it has none."""
     key, value = f"{architecture}.pooling_type".encode(), ctypes.create_string_buffer(16)
     if llama_cpp.llama_model_meta_val_str(model, key, value, len(value)) < 0:
         return None
-    return int(value.value)  # llama.cpp loads nothing whose number is no uint32
+    return int(value.value)  # llama.cpp refuses a file whose number is not a uint32

@@ -1,4 +1,4 @@
-"""A small graph of the hook's own, computed on the CPU as llama.cpp computes its graphs."""
+"""Small graphs of hypura's own, computed on the CPU as llama.cpp computes its graphs."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _NODES = 128  # HYPURA_MAX_VIEWS
 
 @mirrors("hypura_graph_calls")
 class _Calls(ctypes.Structure):
-    """hypura_graph_calls of hook.h."""
+    """hypura_graph_calls of products.h."""
 
     _fields_ = tuple((name, c_void_p) for name in ("backend", "graph", "clear", "add_node", "compute"))
 
 
 class CpuBackend:
-    """ggml's CPU backend with so many threads, and room for one graph of `nodes` nodes.
+    """ggml's CPU backend with `threads` threads, and room for one graph of `nodes` nodes.
 
     context: a ggml_context without data for the graph, and for extra_tensors more than the graph's own.
-    Raises LoadFailed when there is no memory for it, IncompatibleLibrary when ggml lacks what it takes.
+    Raises LoadFailed when there is no memory for it, IncompatibleLibrary when ggml lacks a function.
     """
 
     def __init__(self, threads: int, nodes: int, extra_tensors: int = 1) -> None:
@@ -49,7 +49,7 @@ class CpuBackend:
 
 
 class Products:
-    """What products.c needs: a CPU backend with so many threads, a graph of at most _NODES nodes, and its own state.
+    """What products.c needs: a CPU backend with `threads` threads, a graph of at most _NODES nodes, and its own state.
 
     Raises as CpuBackend does.
     """
@@ -80,7 +80,7 @@ class Products:
 
 @cache
 def prototypes() -> ctypes.CDLL:
-    """ggml with the prototypes of what makes and computes a graph. Raises IncompatibleLibrary."""
+    """ggml with the prototypes of the functions that build and compute a graph. Raises IncompatibleLibrary."""
     base = ggml()
     functions: dict[str, tuple[object, list[object]]] = {
         "ggml_backend_dev_init": (c_void_p, [c_void_p, c_char_p]),

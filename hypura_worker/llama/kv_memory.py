@@ -14,19 +14,19 @@ from hypura_worker.llama.library import ggml_calls, hook, mirrors
 
 _MOST_TENSORS = 1024  # HYPURA_MAX_KV
 _STEP_TOKENS = 128
-"""Taken back at once: slots give way seldom, and little memory lies idle."""
+"""Taken back at a time: rarely enough for the slots, and little enough memory lies idle."""
 
 
 @mirrors("hypura_kv_tensor")
 class _Tensor(ctypes.Structure):
-    """hypura_kv_tensor of hook.h."""
+    """hypura_kv_tensor of kv.h."""
 
     _fields_ = (("data", ctypes.c_void_p), ("token_bytes", ctypes.c_int64), ("tokens", ctypes.c_int64))
 
 
 @mirrors("hypura_kv")
 class _State(ctypes.Structure):
-    """hypura_kv of hook.h."""
+    """hypura_kv of kv.h."""
 
     _fields_ = (
         ("ggml", ctypes.c_void_p),
@@ -37,10 +37,10 @@ class _State(ctypes.Structure):
 
 
 class KvMemory:
-    """What of K and V of all layers lies in this process's memory token by token.
+    """The K and V tensors of all layers that lie in this process's memory token by token.
 
-    Empty until a hook was handed `handle` for a pass that only shows the graph; also where the cache lies
-    otherwise, or on a GPU.
+    Empty until a streamer has shown it a learning pass (`handle`), and where the cache has another layout or is on a
+    GPU.
     """
 
     def __init__(self) -> None:
@@ -54,7 +54,7 @@ class KvMemory:
 
     @property
     def token_bytes(self) -> int:
-        """What one more token fills."""
+        """Bytes that one more token fills."""
         return sum(tensor.token_bytes for tensor in self._tensors)
 
     @property
@@ -63,14 +63,14 @@ class KvMemory:
         return sum(tensor.token_bytes * tensor.tokens for tensor in self._tensors)
 
     def release(self) -> bool:
-        """Give its pages back to the system: what the cache holds is lost. False where that cannot be."""
+        """Give its pages back to the system, with all they hold. False where the system cannot do so."""
         return bool(self._hook.hypura_kv_release(self.handle))
 
     def resident_bytes(self) -> int:
-        """What has been filled since it was released, in pages. Raises OSError if the system does not say."""
+        """What has been filled since it was released, in pages. Raises OSError if the system does not report it."""
         found = int(self._hook.hypura_kv_resident(self.handle))
         if found < 0:
-            raise OSError("the system does not say which pages are in memory (mincore)")
+            raise OSError("the system does not report which pages are in memory (mincore)")
         return found
 
     @property
@@ -79,10 +79,10 @@ class KvMemory:
 
 
 class Loan:
-    """Of a cache that was just released.
+    """The part of a cache that no token has filled yet, lent to slots or to the ring. The cache was just released.
 
-    What the passes fill is counted, and measured when it seems to have reached what is lent: tokens that take the
-    place of forgotten ones fill nothing new. touched_tokens: how many empty places behind the last token a pass may
+    What the passes fill is counted, and measured when the count reaches what is lent: tokens that take the place of
+    forgotten ones fill nothing new. touched_tokens: how many empty places behind the last token a pass may
     read, whose pages the system then counts as filled.
     """
 
@@ -95,11 +95,11 @@ class Loan:
 
     @property
     def lent_bytes(self) -> int:
-        """What may be used otherwise now."""
+        """What slots or the ring may use now."""
         return self._size_bytes - self._kept_bytes
 
     def make_room(self, tokens: int) -> bool:
-        """Before a pass of so many tokens; whether less is lent from now on."""
+        """Take back what a pass of so many tokens may fill; True if less is lent from now on."""
         if not self.lent_bytes:
             return False
         needed_bytes = tokens * self._token_bytes
@@ -113,11 +113,11 @@ class Loan:
         return True
 
     def _measured(self) -> int:
-        """All of it where the system does not say: nothing is lent then, and the pass goes on."""
+        """The filled bytes; all of the cache where the system does not report them, so that nothing is lent."""
         try:
             return self._memory.resident_bytes()
         except OSError as error:
-            structlog.get_logger().warning("the KV cache is taken for full", error=str(error))
+            structlog.get_logger().warning("the KV cache counts as full", error=str(error))
             return self._size_bytes
 
     def _to_keep(self) -> int:

@@ -44,22 +44,22 @@ _MAX_OPERATIONS = 128
 
 
 class _Layout(ctypes.Structure):
-    """layout of layouts.c: a structure, or one of its fields."""
+    """layout of layouts.c: a struct, or one of its fields."""
 
     _fields_ = (("structure", c_char_p), ("field", c_char_p), ("offset", c_uint64), ("size", c_uint64))
 
 
 Fields = dict[str, tuple[int, int]]
-"""Offset and size of each field by name; of the whole structure under the empty name."""
+"""Offset and size of each field by name; of the whole struct under the empty name."""
 
 Mirror = TypeVar("Mirror", bound=type[ctypes.Structure])
 _mirrors: dict[str, Fields] = {}
 _compiled: dict[str, Fields] = {}
-"""What the hook says, once it is loaded."""
+"""The same of the compiled structs, once the hook is loaded."""
 
 
 def mirrors(structure: str) -> Callable[[Mirror], Mirror]:
-    """Decorate the ctypes mirror of a structure of hook.h: `hook` then compares them field by field."""
+    """Decorate the ctypes mirror of a struct of the hook: `hook` then compares the two field by field."""
 
     def register(mirror: Mirror) -> Mirror:
         fields = {field[0]: getattr(mirror, field[0]) for field in mirror._fields_}
@@ -73,7 +73,7 @@ def mirrors(structure: str) -> Callable[[Mirror], Mirror]:
 
 
 def expect_layout(structure: str, fields: Fields) -> None:
-    """Have `hook` compare these fields with the structure's. Raises IncompatibleLibrary, now or from `hook`."""
+    """Have `hook` compare these fields with the struct's. Raises IncompatibleLibrary, now or from `hook`."""
     _mirrors[structure] = fields
     if _compiled:
         _compare(structure, fields)
@@ -81,7 +81,7 @@ def expect_layout(structure: str, fields: Fields) -> None:
 
 @mirrors("hypura_ggml")
 class GgmlCalls(ctypes.Structure):
-    """hypura_ggml of hook.h: what the hook calls in ggml."""
+    """hypura_ggml of ggml_mirror.h: what the hook calls in ggml."""
 
     _fields_ = (
         ("buffer_init", c_void_p),
@@ -198,7 +198,7 @@ def hook() -> ctypes.CDLL:
 
 
 def _layouts(library: ctypes.CDLL) -> dict[str, Fields]:
-    """The structures of the compiled hook that Python lays out too."""
+    """The structs of the compiled hook that Python lays out too."""
     count = c_int32()
     entries = library.hypura_layouts(ctypes.byref(count))
     found: dict[str, Fields] = {}
@@ -259,7 +259,7 @@ def check_version(installed: str | None = None) -> None:
 
 
 def _check_layouts(library: ctypes.CDLL) -> None:
-    """Compare hook.h's tensor with real ones: size, and each field the hook touches.
+    """Compare ggml_mirror.h's tensor with real ones: size, and each field the hook touches.
 
     Raises IncompatibleLibrary naming the field that differs.
     """
@@ -299,7 +299,7 @@ def _check_layouts(library: ctypes.CDLL) -> None:
 
 
 class Description:
-    """A tensor as hook.h sees it."""
+    """A tensor as ggml_mirror.h lays it out."""
 
     def __init__(self, library: ctypes.CDLL, tensor: int) -> None:
         ne = (c_int64 * 4)()

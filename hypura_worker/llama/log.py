@@ -1,4 +1,4 @@
-"""llama.cpp's log: to structlog, and the last errors kept to explain a failure."""
+"""llama.cpp's log: sent to structlog; the last errors are kept to explain a failure."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _CONTINUATION = 5
 
 _COMPUTE_BUFFER = re.compile(r"^sched_reserve: +(\S+) compute buffer size = +([\d.]+) MiB$")
 _IN_THIS_PROCESS = ("CPU", "_Host")
-"""How the names of buffers end that are no device's own memory."""
+"""How the names of buffers end that are not a device's own memory."""
 
 _kept: deque[str] = deque(maxlen=_KEPT_LINES)
 _compute_buffers: dict[str, int] = {}
-_hushed = False
+_quiet = False
 
 
 def last_errors() -> str:
@@ -31,28 +31,28 @@ def last_errors() -> str:
 
 
 def forget_errors() -> None:
-    """Start afresh, before something whose failure will be explained."""
+    """Forget the kept errors, before something whose failure they will explain."""
     _kept.clear()
 
 
 def compute_bytes() -> int | None:
-    """Size of the buffers of this process that the last context computes in; None if llama.cpp did not say.
+    """Size of the buffers of this process that the last context computes in; None if llama.cpp did not log it.
 
-    The system has given hardly any of their pages yet, and there is no function that tells it.
+    The system has given hardly any of their pages yet, and llama.cpp has no function for their size.
     """
     sizes = [size for name, size in _compute_buffers.items() if name.endswith(_IN_THIS_PROCESS)]
     return sum(sizes) if sizes else None
 
 
 @contextmanager
-def hushed() -> Iterator[None]:
-    """Warnings are of no interest within: what they warn of is meant."""
-    global _hushed
-    _hushed = True
+def quiet() -> Iterator[None]:
+    """Log warnings and errors as debug lines meanwhile: what they are about is intended."""
+    global _quiet
+    _quiet = True
     try:
         yield
     finally:
-        _hushed = False
+        _quiet = False
 
 
 @llama_cpp.llama_log_callback  # type: ignore[untyped-decorator]
@@ -66,7 +66,7 @@ def _write(level: int, text: bytes, _: ctypes.c_void_p) -> None:
         _kept.append(line)
     # llama.cpp's "info" is chatter to a user of hypura.
     name = _LEVELS.get(level, "debug")
-    structlog.get_logger("llama.cpp").log(30 if name in ("warning", "error") and not _hushed else 10, line)
+    structlog.get_logger("llama.cpp").log(30 if name in ("warning", "error") and not _quiet else 10, line)
 
 
 def redirect() -> None:

@@ -1,7 +1,7 @@
 """Text to token ids, and back to bytes.
 
 text ──┬─ no user wrote a control token's text ─► llama_tokenize, which honours all of them
-       └─ else ─► cut at the control tokens that are honoured ─► what lies between: llama_tokenize, honouring none
+       └─ otherwise ─► cut at the control tokens that are honoured ─► the text between: llama_tokenize, honouring none
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from hypura_worker.errors import RequestError
 _NONE = -1
 _PIECE_BYTES = 64
 _SPACES = b" \t\n\v\f\r"
-"""C's isspace, by which llama.cpp strips around tokens that ask for it."""
+"""C's isspace, by which llama.cpp strips around tokens with such an attribute."""
 
 
 class Vocabulary:
@@ -37,7 +37,7 @@ class Vocabulary:
         return int(self._vocab)
 
     def tokenize(self, text: str, *, add_special: bool = True, plain: Sequence[tuple[int, int]] = ()) -> list[int]:
-        """Token ids of the text; special tokens in it are honoured, but for control tokens that overlap `plain`.
+        """Token ids of the text; special tokens in it are honoured, except control tokens that overlap `plain`.
 
         plain: (start, length) of what users wrote, in bytes. Begin-of-sequence is put first if the model wants it,
         add_special is set, and the text does not begin with it already.
@@ -112,7 +112,7 @@ class Vocabulary:
             room = -count
 
     def piece(self, token: int, visible: Collection[str] = ()) -> bytes:
-        """The bytes that a token stands for; empty for control tokens, but for those whose text is visible."""
+        """The bytes that a token stands for; empty for control tokens, except those whose text is visible."""
         known = self._pieces.get(token)
         if known is None:
             known = self._pieces[token] = self._render(token, special=False)
@@ -130,7 +130,7 @@ class Vocabulary:
         return self._render(token, special=True)
 
     def is_special(self, token: int, text: bytes) -> bool:
-        """Whether the token is no plain text: a control token, or one that was added in a control token's form."""
+        """Whether the token is not plain text: a control token, or one that was added in a control token's form."""
         attributes = llama_cpp.llama_vocab_get_attr(self._vocab, token)
         if attributes & llama_cpp.LLAMA_TOKEN_ATTR_CONTROL:
             return True

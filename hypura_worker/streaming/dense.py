@@ -1,13 +1,12 @@
-"""Streamed tensors through a ring, read ahead of the forward pass.
+"""Streamed layers: tensors go through a ring, prefetched in the order in which the forward pass uses them.
 
     order of use   up0 gate0 down0 up1 gate1* down1 …                  * stays in memory, never read
     ring           [ up0: computing ][ gate0: read ][ down0: being read ][ up1: queued ]
-                     └ free as soon as its node is computed; the next is queued there at once
+                     └ free as soon as its node is computed; the next read is queued there at once
 
-Small tensors share what a large one takes. Where memory is left beside the ring, some of the tensors stay
-there once they are read. A pass without computing shows the order of use
-when the model is loaded; if a later pass does it otherwise, its units are read on demand,
-and its order is believed from then on.
+Small tensors share the room of a large one. Where memory is left beside the ring, some of the tensors stay there once
+they are read. A learning pass, which computes nothing, shows the order of use when the model is loaded; if a later pass
+uses another order, its units are read on demand, and its order holds from then on.
 """
 
 from __future__ import annotations
@@ -30,27 +29,27 @@ from hypura_worker.streaming.order import Order
 from hypura_worker.streaming.places import Kept, Ring
 from hypura_worker.streaming.pool import Pool
 from hypura_worker.streaming.reader import Alignment, Batch, Reader
-from hypura_worker.streaming.streamed_tensors import StreamedTensor, kept_of_the_same_kind
+from hypura_worker.streaming.streamed_tensors import StreamedTensor, resident_of_the_same_kind
 from hypura_worker.streaming.streamer import StreamCounters
 
 _ACQUIRE = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.POINTER(ctypes.c_int32), ctypes.c_int32)
 _RELEASE = ctypes.CFUNCTYPE(ctypes.c_int32)
 _LEAST_DEPTH = 2
-"""Of the largest tensor: one is read while the other computes."""
+"""Times the largest tensor: one is read while the other computes."""
 _DONE_WITH = -1
 _MISREAD = 2  # HYPURA_DENSE_MISREAD
 
 
 @mirrors("hypura_dense_tensor")
 class _Entry(ctypes.Structure):
-    """hypura_dense_tensor of hook.h."""
+    """hypura_dense_tensor of dense.h."""
 
     _fields_ = (("tensor", ctypes.c_void_p), ("unit", ctypes.c_int32), ("reserved", ctypes.c_int32))
 
 
 @mirrors("hypura_dense")
 class _State(ctypes.Structure):
-    """hypura_dense of hook.h."""
+    """hypura_dense of dense.h."""
 
     _fields_ = (
         ("ggml", ctypes.c_void_p),
@@ -77,13 +76,15 @@ class _Unit:
 
 @dataclass(slots=True)
 class _Loaded:
-    """A unit in memory, or on its way to `start` there. until, in the ring: the last turn that is known to use it;
-    ahead: its read was begun before a node needed it."""
+    """A unit in memory, or being read to `start` there.
+
+    until, in the ring: the last turn that is known to use it; prefetched: its read was begun before a node needed it.
+    """
 
     unit: int
     until: int
     start: int
-    ahead: bool
+    prefetched: bool
     batch: Batch = field(default_factory=Batch)
 
 
@@ -133,9 +134,9 @@ class DenseStreamer:
         self._loaded: deque[_Loaded] = deque()  # As in the ring, oldest first.
         self._found: dict[int, _Loaded] = {}
         self._order = Order(range(len(self._units)))
-        self._ahead = 0  # The first turn that nothing is read for yet.
+        self._prefetched_until = 0  # The first turn that nothing is read for yet.
         self._ubatch_tokens = plan.ubatch_tokens
-        self._pinned = kept_of_the_same_kind(plan, tensors)
+        self._pinned = resident_of_the_same_kind(plan, tensors)
         self._uses = self._misses = 0
         table_length = 1 << (4 * len(tensors)).bit_length()
         self._table = (_Entry * table_length)()
@@ -153,7 +154,7 @@ class DenseStreamer:
 
     @property
     def callbacks(self) -> Callbacks:
-        """What the context is made with."""
+        """What the context is created with."""
         return Callbacks(
             address_of(self._hook.hypura_dense_eval),
             address_of(self._hook.hypura_dense_abort),
@@ -162,7 +163,7 @@ class DenseStreamer:
 
     @property
     def places(self) -> int:
-        """How many of the largest tensor have room."""
+        """How many tensors of the largest size have room."""
         return self._ring.capacity_bytes // self._largest_bytes
 
     @property
@@ -176,7 +177,7 @@ class DenseStreamer:
 
     @property
     def least_bytes(self) -> int:
-        """The least that `fit` can do with."""
+        """The least memory that `fit` accepts."""
         return self._least_depth * self._largest_bytes
 
     @property
@@ -196,12 +197,12 @@ class DenseStreamer:
             self._empty()
             self._ring = Ring(capacity_bytes)
         for unit in self._kept.fit(memory_bytes - capacity_bytes):
-            self._take_away(unit)
+            self._drop_kept(unit)
         self._pool.release(capacity_bytes, self._planned_bytes - capacity_bytes)
         self._pool.release(self._kept.end_bytes)
 
     def begin(self) -> None:
-        """Learn from the last pass, or forget its failure."""
+        """Learn the order of the last pass, or forget its failure."""
         if self._state.failed:
             self._order.forget()
         elif self._order.learn(whole=not self._state.learning):
@@ -237,72 +238,72 @@ class DenseStreamer:
         self._pool.close()
 
     def _on_acquire(self, units: ctypes._Pointer[ctypes.c_int32], count: int) -> int:
-        # ctypes prints an exception raised in a callback and goes on: nothing may escape.
+        # ctypes prints an exception raised in a callback and continues: none may escape.
         wanted = [units[i] for i in range(count)]
         try:
             if self._state.learning:
                 self._order.note(wanted)
-                self._point_somewhere(wanted)
+                self._point_at_any_memory(wanted)
             else:
                 self._serve(wanted)
         except Exception as error:
             self._failure = error
-            self._point_somewhere(wanted)
+            self._point_at_any_memory(wanted)
             return 1
         return 0
 
     def _on_release(self) -> int:
         try:
             self._order.computed()
-            self._read_ahead()
+            self._prefetch()
         except Exception as error:
             self._failure = error
             return 1
         return 0
 
     def _serve(self, wanted: list[int]) -> None:
-        """Have these units in memory; whatever else the ring holds may give way."""
+        """Have these units in memory; everything else in the ring may be dropped for them."""
         self._order.use(wanted)
         self._uses += len(wanted)
-        if not self._have(wanted):
+        if not self._begin_all(wanted):
             self._empty()
-            if not self._have(wanted):
+            if not self._begin_all(wanted):
                 needed = sum(self._units[unit].slices.stride_bytes for unit in wanted)
                 raise DecodeFailed(
                     f"one node needs {needed / 1e6:.1f} MB of streamed weights, and the ring holds "
                     f"{self._ring.capacity_bytes / 1e6:.1f} MB; raise --memory"
                 )
-        self._read_ahead()
+        self._prefetch()
         for unit in wanted:
             self._await(self._found[unit])
 
     def _await(self, loaded: _Loaded) -> None:
-        """Until it is in memory. What was read ahead and failed is read again: that error was of another moment."""
+        """Wait until it is in memory. A prefetch that failed is read again: its error may be gone."""
         try:
             self._reader.wait(loaded.batch)
         except ReadFailed as error:
-            if loaded.ahead:
-                loaded.ahead, loaded.batch = False, Batch()
+            if loaded.prefetched:
+                loaded.prefetched, loaded.batch = False, Batch()
                 self._read(loaded)
                 self._await(loaded)
                 return
             self._forget(loaded)
             raise ReadFailed(f"{self._units[loaded.unit].name}: {error}") from error
 
-    def _have(self, wanted: list[int]) -> bool:
-        return all(self._bring(unit, self._order.now, ahead=False) for unit in wanted)
+    def _begin_all(self, wanted: list[int]) -> bool:
+        return all(self._begin(unit, self._order.now, prefetched=False) for unit in wanted)
 
-    def _read_ahead(self) -> None:
-        """Queue what comes next until the ring is full."""
+    def _prefetch(self) -> None:
+        """Queue reads of the units that come next until the ring is full."""
         now = self._order.now
-        self._ahead = max(self._ahead, now)
-        while self._ahead < now + len(self._order) and self._bring(
-            self._order.unit(self._ahead), self._ahead, ahead=True
+        self._prefetched_until = max(self._prefetched_until, now)
+        while self._prefetched_until < now + len(self._order) and self._begin(
+            self._order.unit(self._prefetched_until), self._prefetched_until, prefetched=True
         ):
-            self._ahead += 1
+            self._prefetched_until += 1
 
-    def _bring(self, unit: int, turn: int, *, ahead: bool) -> bool:
-        """Have the unit in memory for this turn, or on its way; False if there is no room."""
+    def _begin(self, unit: int, turn: int, *, prefetched: bool) -> bool:
+        """Have the unit in memory or being read for this turn; False if there is no room."""
         if unit in self._found:
             loaded = self._found[unit]
             loaded.until = max(loaded.until, turn)
@@ -310,36 +311,36 @@ class DenseStreamer:
         stays = (start := self._kept.place(unit)) is not None
         if start is None and (start := self._room(self._units[unit].slices.stride_bytes)) is None:
             return False
-        self._found[unit] = loaded = _Loaded(unit, turn, start, ahead)
+        self._found[unit] = loaded = _Loaded(unit, turn, start, prefetched)
         if not stays:
             self._loaded.append(loaded)
         self._read(loaded)
         return True
 
     def _read(self, loaded: _Loaded) -> None:
-        """Begin to read it to where it is to be."""
+        """Begin to read it to its place."""
         slices, place = self._units[loaded.unit].slices, self._pool.address + loaded.start
         self._misses += 1
         self._hook.hypura_tensor_place(self._units[loaded.unit].address, place + slices.shift_bytes)
         self._reader.submit(slices.reads(np.zeros(1, np.int64), np.array([place], np.uint64)), loaded.batch)
 
     def _room(self, size_bytes: int) -> int | None:
-        """A span of the ring, for which the oldest give way; None if they are still to be computed with."""
+        """A span of the ring, for which the oldest units are dropped; None if they are still needed."""
         while (start := self._ring.take(size_bytes)) is None:
             if not self._loaded or self._loaded[0].until >= self._order.now:
                 return None
             self._drop_oldest()
         return start
 
-    def _take_away(self, unit: int) -> None:
-        """What stayed does not any more."""
+    def _drop_kept(self, unit: int) -> None:
+        """Forget a unit that has lost its place beside the ring."""
         if (loaded := self._found.pop(unit, None)) is not None:
-            self._settle(loaded)
+            self._finish_read(loaded)
 
     def _drop_oldest(self) -> None:
-        """Free its room, when nothing is read into it any more; what failed there is nobody's yet."""
+        """Free the room of the oldest unit, once nothing is read into it any more; ignores an error of that read."""
         loaded = self._loaded[0]
-        self._settle(loaded)
+        self._finish_read(loaded)
         self._forget(loaded)
         self._loaded.popleft()
         self._ring.give_back()
@@ -347,29 +348,30 @@ class DenseStreamer:
     def _empty(self) -> None:
         while self._loaded:
             self._drop_oldest()
-        self._ahead = self._order.now
+        self._prefetched_until = self._order.now
 
-    def _settle(self, loaded: _Loaded) -> None:
+    def _finish_read(self, loaded: _Loaded) -> None:
+        """Wait until nothing is read into its place; forget it if its read failed."""
         try:
             self._reader.wait(loaded.batch)
         except ReadFailed:
             self._forget(loaded)
 
     def _forget(self, loaded: _Loaded) -> None:
-        """Its bytes are not to be used; its room is free when it is the oldest."""
+        """Its bytes must not be used; its room becomes free when it is the oldest."""
         if self._found.get(loaded.unit) is loaded:
             del self._found[loaded.unit]
         loaded.until = _DONE_WITH
 
-    def _point_somewhere(self, units: list[int]) -> None:
-        """llama.cpp computes up to its next check all the same: let it find memory.
+    def _point_at_any_memory(self, units: list[int]) -> None:
+        """Give these units valid addresses: llama.cpp computes up to its next check whether it should abort.
 
-        What is pointed elsewhere is no longer where the ring has it, so the ring forgets it.
+        They are no longer where the ring has them, so the ring forgets them.
         """
         for unit in units:
             if unit in self._found:
                 loaded = self._found[unit]
-                self._settle(loaded)
+                self._finish_read(loaded)
                 self._forget(loaded)
             self._hook.hypura_tensor_place(
                 self._units[unit].address, self._pool.address + self._units[unit].slices.shift_bytes

@@ -27,12 +27,12 @@ Integers = npt.NDArray[np.int64]
 
 
 def misread(node: str) -> EngineBroken:
-    """A pass was stopped because this node wants more of an embedding tensor than rows by token."""
+    """The error for a pass that was stopped: this node uses more of an embedding tensor than the tokens' rows."""
     return EngineBroken(f"this architecture uses its embeddings in a way hypura does not know ({node})")
 
 
 class EmbeddingRows:
-    """Has the rows of the tokens of a pass in memory, and those of earlier ones as far as cache_bytes go.
+    """Keeps the rows of a pass's tokens in memory, and of earlier tokens as many as fit cache_bytes.
 
     It has read threads of its own: a row is a few kilobytes, and should not queue behind layers.
     """
@@ -59,7 +59,7 @@ class EmbeddingRows:
 
     @property
     def held_bytes(self) -> int:
-        """Memory of the rows that are there."""
+        """Memory of the rows that are held."""
         return sum(table.held_bytes for table in self._tables)
 
     @property
@@ -75,7 +75,7 @@ class EmbeddingRows:
         self._arena.expect(ids.astype(np.int32))
 
     def delay(self, milliseconds: int) -> None:
-        """Make each read this much later: a slow drive, for tests."""
+        """Delay each read by so much: a slow drive, for tests."""
         self._reader.delay(milliseconds)
 
     def close(self) -> None:
@@ -131,7 +131,7 @@ class _Table:
         return np.unique(np.minimum(first[:, np.newaxis] + np.arange(widest), last[:, np.newaxis]))
 
     def _make_room(self, pages: int) -> None:
-        """Where so many more would be too many, let go of the half that was not used for longest."""
+        """If so many more pages would be too many, release half of the limit, those unused for longest."""
         if self._held + pages <= self._limit_pages:
             return
         held = np.flatnonzero((self._used > 0) & (self._used < self._pass))
@@ -159,12 +159,12 @@ class _Table:
         try:
             reader.wait(batch)
         except ReadFailed as error:
-            for first, last in runs:  # what was read of it is not counted
+            for first, last in runs:  # pages that were read are not counted
                 self._pool.release(self._shift + first * self._page_bytes, (last - first + 1) * self._page_bytes)
             raise ReadFailed(f"{self._name}: {error}") from error
 
 
 def _runs(pages: Integers) -> Integers:
-    """[runs, 2]: the first and the last of each run of neighbours among pages, which are in order."""
+    """[runs, 2]: the first and the last page of each run of neighbours; pages are in order."""
     breaks = np.flatnonzero(np.diff(pages) != 1)
     return np.stack((pages[np.r_[0, breaks + 1]], pages[np.r_[breaks, pages.size - 1]]), axis=1)

@@ -1,4 +1,4 @@
-"""Routed experts in slots: this lays them out; the compiled hook reads what is chosen and says where it is.
+"""Routed experts in slots: Python lays the slots out; the compiled hook reads what is chosen and rewrites the ids.
 
     group of layers ── one pool per component (gate, up, down; biases, scales)
                        └ N places; slot s of every component holds one expert of one layer
@@ -41,7 +41,7 @@ _LEAST_CONFIDENCE = 0.5
 class _Group:
     """Layers that share slots: what the hook sees of it, and the memory behind.
 
-    planned: slots in use at first; there is address space for all of `slots`.
+    planned: how many slots are in use at first; there is address space for all of `slots`.
     """
 
     shared: state.Group
@@ -52,7 +52,7 @@ class _Group:
 
     @property
     def usable(self) -> int:
-        """How many slots may be filled by now."""
+        """How many slots may be filled."""
         return int(self.shared.usable)
 
     @property
@@ -65,7 +65,7 @@ class ExpertStreamer:
     """Serves the experts that a pass chooses; see the module's docstring.
 
     tensors: the fused experts of the streamed layers, and the vectors indexed by expert;
-    learning: a hypura_kv; the next passes only show it and the graph, read nothing, and their results mean nothing.
+    learning: a hypura_kv; the next passes only show it and the graph: they read nothing, and their results are void.
     Raises LoadFailed when the plan's groups do not fit them.
     """
 
@@ -128,7 +128,7 @@ class ExpertStreamer:
 
     @property
     def callbacks(self) -> Callbacks:
-        """What the context is made with."""
+        """What the context is created with."""
         return Callbacks(
             address_of(self._hook.hypura_experts_eval),
             address_of(self._hook.hypura_experts_abort),
@@ -151,22 +151,22 @@ class ExpertStreamer:
         return int(self._state.figures.rows_apart)
 
     def pass_tokens(self, memory_bytes: int) -> int:
-        """So many that one layer's choices fit the slots of its group, even if all are of one class."""
+        """As many as leave one layer's choices room in the slots of its group, even if all are of one class."""
         return min(self._tokens_served(self._usable(g, memory_bytes), g.shared.classes) for g in self._groups)
 
     @property
     def least_bytes(self) -> int:
-        """The least that `fit` can do with: every group then serves one token."""
+        """The least memory that `fit` accepts: every group then serves one token."""
         planned = self._planned_bytes
         return max(-(-self._fewest(g.shared.classes) * planned // g.planned) for g in self._groups)
 
     @property
     def most_bytes(self) -> int:
-        """What `fit` can make use of."""
+        """The most memory that `fit` can use."""
         return sum(len(group.slots) * group.slot_bytes for group in self._groups)
 
     def fit(self, memory_bytes: int) -> None:
-        """Use at most memory_bytes for slots, and all of it if there are so many: every group gets the same share."""
+        """Use at most memory_bytes for slots, in equal shares of each group; all of it if there are enough slots."""
         if memory_bytes < self.least_bytes:
             raise LoadFailed(
                 f"{memory_bytes / 1e6:.1f} MB are left for expert slots, and the least is "
@@ -221,8 +221,8 @@ class ExpertStreamer:
         )
 
     def close(self) -> None:
-        """Release the memory, when nothing is read into it any more; what was learned is kept for the next load."""
-        self._remember()
+        """Release the memory, once nothing is read into it any more; save what was learned for the next load."""
+        self._save_statistics()
         for group in self._groups:
             self._drop_from(group, 0)
         for group in self._groups:
@@ -231,17 +231,17 @@ class ExpertStreamer:
         self._products.close()
         self._hook.hypura_experts_free_scratch(ctypes.addressof(self._state))
 
-    def commit(self, told: Callable[[float], None]) -> None:
-        """Take the memory of all slots in use now; told is called with the share that is done."""
+    def commit(self, progress: Callable[[float], None]) -> None:
+        """Take the memory of all slots in use now; progress is called with the share that is done."""
         commit(
             [(pool, g.usable * g.stride_bytes[component]) for g in self._groups for component, pool in g.pools.items()],
-            told,
+            progress,
         )
 
     def warm(self) -> None:
         """Fill the empty slots with what an earlier run used most, in the background, until the first request.
 
-        Before there was any, all are as likely: the same ones of every layer then.
+        Without an earlier run all experts are equally likely: the same ones of every layer are read.
         """
         if self._statistics is None:
             return
@@ -256,13 +256,13 @@ class ExpertStreamer:
             ctypes.addressof(self._state), layers.ctypes.data, experts.ctypes.data, len(order)
         )
 
-    def _remember(self) -> None:
+    def _save_statistics(self) -> None:
         visits = self._state.clock // max(1, self._state.streamed_count)
         if self._statistics is not None and visits >= _WORTH_KEEPING_PASSES:
             save_likelihood(self._statistics, self.likelihood.by_layer)
 
     def _tokens_served(self, slots: int, classes: int) -> int:
-        """How many tokens' choices of one layer always find slots; a pass has no more than an ubatch."""
+        """For how many tokens one layer's choices always find slots; a pass has no more than a ubatch."""
         of_class, most = slots // classes, self._ubatch_tokens
         return most if of_class * classes >= self._experts else min(most, of_class // self._per_token)
 
@@ -272,7 +272,7 @@ class ExpertStreamer:
         )
 
     def _usable(self, group: _Group, memory_bytes: int) -> int:
-        """How many of the group's slots so much memory for all groups allows."""
+        """How many of the group's slots memory_bytes for all groups allow."""
         return min(len(group.slots), group.planned * memory_bytes // self._planned_bytes)
 
     def _resize(self, group: _Group, usable: int) -> None:
@@ -288,7 +288,7 @@ class ExpertStreamer:
         return sum(group.planned * group.slot_bytes for group in self._groups)
 
     def _fewest(self, classes: int) -> int:
-        """Slots with which a group serves one token, even if all that it chooses is of one class."""
+        """Slots with which a group serves one token, even if all its experts are of one class."""
         return min(self._per_token * classes, self._experts)
 
     def _read_vectors(self, tensors: Sequence[StreamedTensor], experts: int) -> dict[int, npt.NDArray[np.uint8]]:
@@ -313,7 +313,7 @@ class ExpertStreamer:
         return rows
 
     def _add_group(self, planned: placement_pb2.ExpertGroup, tensors: Sequence[StreamedTensor]) -> None:
-        """Make the pools of one group for what arrived of it, and point its tensors at them."""
+        """Make the pools of one group for the tensors that arrived, and point these at them."""
         experts = self._experts
         layers = sorted({tensor.layer for tensor in tensors})
         planned_slots = min(planned.slots, experts * len(layers))

@@ -11,9 +11,9 @@ Four cases, in order of preference:
   (slice sizes are multiples of the alignment): the shift is that distance.
 - `shifted`: memory may be addressed finely, so that each window is read to where its slice
   starts at a fixed shift, with room for the spill on both sides.
-- `classes`: memory wants coarse addresses too, but slice i and place p agree modulo it
+- `classes`: memory needs coarse addresses too, but slice i and place p agree modulo it
   whenever i and p are equal modulo `classes`: slices may only go to places of their class.
-- `bounce`: nothing holds; windows pass through an aligned buffer and are copied.
+- `bounce`: none of these applies; windows pass through an aligned buffer and are copied.
 
 The slots of a group of layers take the layout whose reads are fastest there:
 
@@ -37,7 +37,7 @@ import numpy.typing as npt
 from hypura_worker.streaming.reader import READ, Alignment
 
 PAGE_BYTES = 4096
-"""Reads of whole pages, in the file and in memory, are the fastest that there are."""
+"""Reads of whole pages, in the file and in memory, are the fastest."""
 _PADDED_BYTES = 256 << 10
 _FINE_BYTES = 32
 """GGUF aligns tensors to at least this: an address alignment up to it can always be met."""
@@ -90,8 +90,7 @@ class Slices:
 
 
 def paged(alignment: Alignment, slice_bytes: int) -> Alignment:
-    """The same for reads that start at whole pages of the file, where slices are so large that the padding does
-    not matter."""
+    """The alignment for reads of whole file pages, where slices are so large that the padding does not matter."""
     if slice_bytes < _PADDED_BYTES:
         return alignment
     return Alignment(max(alignment.offset_bytes, PAGE_BYTES), alignment.memory_bytes)
@@ -141,25 +140,25 @@ def lay_out_slots(
     """
     alike = len({(t.component, t.slice_bytes) for t in tensors}) == len({t.component for t in tensors})
 
-    def made(way: Alignment, most: int) -> dict[int, Slices]:
+    def layouts_for(alignment: Alignment, most: int) -> dict[int, Slices]:
         return {
-            t.address: lay_out(t.descriptor, t.offset_bytes, t.slice_bytes, experts, way, max_classes=most)
+            t.address: lay_out(t.descriptor, t.offset_bytes, t.slice_bytes, experts, alignment, max_classes=most)
             for t in tensors
         }
 
-    def divided(layouts: dict[int, Slices]) -> int:
+    def classes_of(layouts: dict[int, Slices]) -> int:
         return math.lcm(*(slices.classes for slices in layouts.values()))
 
     alignment = paged(alignment, min(t.slice_bytes for t in tensors))
     if alignment.offset_bytes >= PAGE_BYTES:
-        layouts = made(Alignment(alignment.offset_bytes, max(alignment.memory_bytes, PAGE_BYTES)), _PAGE_CLASSES)
-        classes = divided(layouts)
+        layouts = layouts_for(Alignment(alignment.offset_bytes, max(alignment.memory_bytes, PAGE_BYTES)), _PAGE_CLASSES)
+        classes = classes_of(layouts)
         direct = not any(slices.bounce for slices in layouts.values())
         if direct and (classes == 1 or (alike and enough(classes) and slots >= _CHOICE * classes)):
             return layouts, classes
-    layouts = made(alignment, _CLASSES)
-    classes = divided(layouts)
-    return (layouts, classes) if classes == 1 or (alike and enough(classes)) else (made(alignment, 1), 1)
+    layouts = layouts_for(alignment, _CLASSES)
+    classes = classes_of(layouts)
+    return (layouts, classes) if classes == 1 or (alike and enough(classes)) else (layouts_for(alignment, 1), 1)
 
 
 def _up(value: int, step: int) -> int:

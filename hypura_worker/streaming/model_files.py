@@ -28,8 +28,8 @@ class ModelFiles:
         delete, rename, rename over     ctime and the link differ       the descriptor keeps the old file
         chmod, chown, link              ctime and what it set differ    the content is the same
 
-    The file system stamps a file before it changes the bytes, so a check after a pass tells whether what the pass
-    read is what was planned. Two changes within one tick of the clock have one stamp: opening waits until the stamp
+    The file system stamps a file before it changes the bytes, so a check after a pass shows whether the pass read what
+    was planned. Two changes within one tick of the clock have one stamp: opening waits until the stamp
     of the last change is older than that. Stores through a writable shared mapping move no stamp until the page is
     written back, and are not noticed before.
     """
@@ -42,14 +42,14 @@ class ModelFiles:
             for file in self._files:
                 self.descriptors.append(_open(file.path, direct=direct))
             for descriptor in self.descriptors:
-                self._known.append(_settled(descriptor))
+                self._known.append(_after_last_change(descriptor))
             self.check()
         except BaseException:
             self.close()
             raise
 
     def check(self) -> None:
-        """Raise ModelFileChanged unless every file still is what was planned."""
+        """Raise ModelFileChanged unless every file is still the one that was planned."""
         for index, (file, descriptor) in enumerate(zip(self._files, self.descriptors, strict=True)):
             now, known = _State.of(descriptor), self._known[index]
             planned = (file.size_bytes, file.modified_nanoseconds, file.inode)
@@ -57,19 +57,19 @@ class ModelFiles:
                 raise _changed(file, f"{file.size_bytes} bytes then, {now.size_bytes} now")
             if now.changed_ns == known.changed_ns:
                 continue
-            if now.link == known.link and _at(file.path) == now.inode:
+            if now.link == known.link and _inode_at(file.path) == now.inode:
                 raise _changed(file, "its size and time of modification are the same, but it was written to")
-            self._known[index] = now  # what changed is not the content
+            self._known[index] = now  # its links, mode or owner changed, not its content
 
     def check_paths(self) -> None:
         """After a load: raise ModelFileChanged if llama.cpp, which opens by path, may have read another file."""
         self.check()
         for file in self._files:
-            if _at(file.path) != file.inode:
+            if _inode_at(file.path) != file.inode:
                 raise _changed(file, "another file took its place while it was loaded")
 
     def drop_cached(self) -> None:
-        """Give the page cache back what was read through it, where the system can be asked to."""
+        """Drop from the page cache what was read through it, where the system supports this."""
         if hasattr(os, "posix_fadvise"):
             for descriptor in self.descriptors:
                 os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
@@ -106,10 +106,10 @@ class _State:
         return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns, status.st_ino, link)
 
 
-def _settled(descriptor: int) -> _State:
-    """The file once every later change must have another stamp; waits 2 seconds at most.
+def _after_last_change(descriptor: int) -> _State:
+    """The state of the file, once every later change must have another stamp; waits 2 seconds at most.
 
-    A stamp in the future (the clock was set back) cannot be waited for, and no change will repeat it.
+    A stamp in the future (the clock was set back) is not waited for: no change will repeat it.
     """
     deadline_ns = time.monotonic_ns() + _COARSE_NS
     while True:
@@ -121,8 +121,8 @@ def _settled(descriptor: int) -> _State:
         time.sleep((step_ns - age_ns + 1) / _SECOND_NS)
 
 
-def _at(path: str) -> int | None:
-    """The inode that the path names now; None if there is no such file."""
+def _inode_at(path: str) -> int | None:
+    """The inode of the file at this path now; None if there is none."""
     try:
         return Path(path).stat().st_ino
     except OSError:

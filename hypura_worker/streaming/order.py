@@ -11,24 +11,24 @@ from collections.abc import Sequence
 
 
 class Order:
-    """units: what is believed until a pass has shown it. A unit may come more than once."""
+    """The order of use. units: what to expect before a pass has shown it. A unit may come more than once."""
 
     def __init__(self, units: Sequence[int]) -> None:
         self._units = list(units)
         self._pass: list[int] = []
         self._after = 0
         self.now = 0
-        """The turn of the first unit that is not computed with yet."""
+        """The turn of the first unit that has not been computed with yet."""
 
     def __len__(self) -> int:
         return len(self._units)
 
     def unit(self, turn: int) -> int:
-        """Whose turn it is."""
+        """The unit of this turn."""
         return self._units[turn % len(self._units)]
 
     def use(self, units: Sequence[int]) -> None:
-        """A node needs these units; whatever was believed to come before them does not come."""
+        """A node needs these units; those that were expected before them are skipped."""
         self._pass.extend(units)
         self.now = self._after = self._find(units[0])
         for unit in units:
@@ -36,17 +36,17 @@ class Order:
                 self._after += 1
 
     def computed(self) -> None:
-        """The node that needed units is computed."""
+        """The node that needed units has been computed."""
         self.now = self._after
 
     def note(self, units: Sequence[int]) -> None:
-        """A node will need these, in a pass that only shows the order."""
+        """In a learning pass: a node will need these units."""
         self._pass.extend(units)
 
     def learn(self, *, whole: bool) -> bool:
-        """Believe what the pass that has ended did; True if it was a surprise, and turns count from 0 again.
+        """Expect the order of the pass that has ended from now on; True if it was another one, and turns restart at 0.
 
-        whole: it went through all of the graph, so that a unit it did not use is not used.
+        whole: the pass went through all of the graph, so that a unit it did not use is never used.
         """
         seen, self._pass = self._pass, []
         if not whole:
@@ -57,11 +57,11 @@ class Order:
         return True
 
     def forget(self) -> None:
-        """The pass that has ended failed, and tells nothing."""
+        """The pass that has ended failed: its order means nothing."""
         self._pass = []
 
     def _find(self, unit: int) -> int:
-        """The unit's next turn; for one that was never seen, now."""
+        """The unit's next turn; for an unknown unit, the current one."""
         for turn in range(self.now, self.now + len(self._units)):
             if self.unit(turn) == unit:
                 return turn

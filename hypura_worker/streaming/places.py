@@ -15,14 +15,14 @@ from collections.abc import Sequence
 
 
 class Ring:
-    """capacity_bytes from 0 on. Starts are multiples of whatever all the sizes are multiples of."""
+    """Gives out spans of [0, capacity_bytes). Starts are multiples of every common divisor of the sizes."""
 
     def __init__(self, capacity_bytes: int) -> None:
         self.capacity_bytes = capacity_bytes
         self._spans: deque[tuple[int, int]] = deque()
 
     def take(self, size_bytes: int) -> int | None:
-        """The start of a new span of so many bytes, more than 0; None if there is no room in one piece."""
+        """The start of a new span of so many bytes (more than 0); None if there is no room for it in one piece."""
         start = self._fit(size_bytes)
         if start is not None:
             self._spans.append((start, size_bytes))
@@ -45,7 +45,11 @@ class Ring:
 
 
 class Kept:
-    """sizes_bytes: of the units' places; at most most_bytes of them from start_bytes on. None has a place yet."""
+    """Places behind the ring for units that stay in memory.
+
+    sizes_bytes: of the units' places; start_bytes: where the places begin in the pool; most_bytes: of them all. No unit
+    has a place until `fit` gives places out.
+    """
 
     def __init__(self, sizes_bytes: Sequence[int], start_bytes: int, most_bytes: int) -> None:
         self._ends: dict[int, int] = {}
@@ -58,7 +62,7 @@ class Kept:
         self._sizes_bytes = sizes_bytes
         self._end = start_bytes
         self.most_bytes = end - start_bytes
-        """Of all that may be kept."""
+        """Of all the places that there can be."""
 
     @property
     def size_bytes(self) -> int:
@@ -71,18 +75,18 @@ class Kept:
         return self._end
 
     def place(self, unit: int) -> int | None:
-        """Where the unit stays, in bytes from the start of the pool; None when it is streamed."""
+        """Where the unit stays, in bytes from the start of the pool; None if it goes through the ring."""
         end = self._ends.get(unit)
         return end - self._sizes_bytes[unit] if end is not None and end <= self._end else None
 
     def fit(self, memory_bytes: int) -> list[int]:
-        """Keep as many as that holds; the units that have lost their place."""
+        """Give out as many places as fit memory_bytes; returns the units that have lost theirs."""
         before, limit = self._end, self._start_bytes + memory_bytes
         self._end = max((end for end in self._ends.values() if end <= limit), default=self._start_bytes)
         return [unit for unit, end in self._ends.items() if self._end < end <= before]
 
 
 def _spread(count: int) -> list[int]:
-    """0 to count - 1 by their reversed bits: every next one lies amid the widest gap."""
+    """0 to count - 1 in the order of their reversed bits: each next one lies in the middle of a widest gap."""
     bits = max(1, (count - 1).bit_length())
     return sorted(range(count), key=lambda number: int(f"{number:0{bits}b}"[::-1], 2))

@@ -21,7 +21,7 @@ class Pool:
     """size_bytes of page-aligned memory at `address`.
 
     huge: in huge pages where the system has them: fewer misses when weights are multiplied, and fewer pages to
-    pin for a direct read; without, what is filled takes whole small pages alone.
+    pin for a direct read; without, only the small pages that are filled take memory.
     """
 
     def __init__(self, size_bytes: int, *, huge: bool = True) -> None:
@@ -33,7 +33,7 @@ class Pool:
         self.address = int(self.bytes.ctypes.data)
 
     def release(self, offset_bytes: int, length_bytes: int | None = None) -> None:
-        """Give the whole pages of length_bytes from offset_bytes on, or all behind it, back to the system."""
+        """Give the whole pages of length_bytes from offset_bytes on, or of all behind it, back to the system."""
         start = -(-offset_bytes // mmap.PAGESIZE) * mmap.PAGESIZE
         end = len(self._map)
         if length_bytes is not None:
@@ -42,7 +42,7 @@ class Pool:
             self._map.madvise(mmap.MADV_DONTNEED, start, end - start)
 
     def close(self) -> None:
-        """Let go of it; no address may be used any more.
+        """Release the memory; no address may be used any more.
 
         It is unmapped with its last view: the traceback of a failed read can still hold one.
         """
@@ -50,11 +50,11 @@ class Pool:
         del self._map
 
 
-def commit(parts: Sequence[tuple[Pool, int]], told: Callable[[float], None] = lambda share: None) -> bool:
-    """Have the system give the first so many bytes of each pool now; what lies there stays as it is.
+def commit(parts: Sequence[tuple[Pool, int]], progress: Callable[[float], None] = lambda share: None) -> bool:
+    """Have the system provide the first so many bytes of each pool now; their content stays.
 
-    A read then finds pages to read to, and does not wait for each to be cleared, or for a virtual machine's host to
-    give it. told is called with the share that is done. False where the system cannot be asked, or has no more.
+    A read then finds its pages, and does not wait for each to be cleared, or for a virtual machine's host to provide
+    it. progress is called with the share that is done. False where the system cannot do this, or has no memory left.
     """
     if sys.platform != "linux":
         return False
@@ -74,5 +74,5 @@ def commit(parts: Sequence[tuple[Pool, int]], told: Callable[[float], None] = la
             if not given:
                 threads.shutdown(cancel_futures=True)
                 return False
-            told(done / len(steps))
+            progress(done / len(steps))
     return True

@@ -4,7 +4,7 @@ The arrays of prediction.c:
 
     Likelihood     how likely each expert is to be chosen again; replacement/learned.py says how and why
     Coactivation   which experts of a layer follow which of the layer before
-    Confidence     how sure a prediction is
+    Confidence     how probable it is that a prediction comes true
 
 The file holds what a model's experts were worth when it was last unloaded, kilobytes, for its next load:
 
@@ -80,7 +80,7 @@ class Likelihood:
         self.state.weights[:uses] = [1 / uses] * uses
 
     def recall(self, known: npt.NDArray[np.float32]) -> None:
-        """Begin with what an earlier run found, [layers, experts]: every average says the same."""
+        """Begin with what an earlier run found, [layers, experts]: every average starts with it."""
         self.by_layer[:] = known
         self._averages[:] = known[:, np.newaxis]
 
@@ -132,7 +132,7 @@ class Confidence(ctypes.Structure):
 
     @classmethod
     def unlearned(cls) -> Confidence:
-        """Of a layer about which nothing is known yet."""
+        """For a layer about which nothing is known yet."""
         return cls(_UNLEARNED)
 
 
@@ -143,7 +143,7 @@ def save_likelihood(path: Path, likelihood: npt.NDArray[np.float32]) -> None:
     try:
         _write(path, data)
     except OSError as error:
-        structlog.get_logger().warning("expert statistics cannot be kept", path=str(path), error=str(error))
+        structlog.get_logger().warning("expert statistics cannot be saved", path=str(path), error=str(error))
 
 
 def load_likelihood(path: Path, layers: int, experts: int) -> npt.NDArray[np.float32] | None:

@@ -25,7 +25,7 @@ READ = np.dtype(
         ("copy_bytes", np.int64),
     ]
 )
-"""hypura_read of hook.h: one extent and where it goes."""
+"""hypura_read of reader.h: one extent and where it goes."""
 expect_layout(
     "hypura_read",
     {
@@ -47,7 +47,7 @@ class Alignment:
 
 @mirrors("hypura_batch")
 class Batch(ctypes.Structure):
-    """hypura_batch of hook.h: reads that are waited for together."""
+    """hypura_batch of reader.h: reads that are waited for together."""
 
     _fields_ = (
         ("pending", ctypes.c_int32),
@@ -60,17 +60,13 @@ class Batch(ctypes.Structure):
 
 @mirrors("hypura_reader_figures")
 class ReaderFigures(ctypes.Structure):
-    """hypura_reader_figures of hook.h, since the start. busy_ns: with at least one read under way."""
+    """hypura_reader_figures of reader.h, since the start. busy_ns: with at least one read under way."""
 
     _fields_ = (("bytes", ctypes.c_uint64), ("wait_ns", ctypes.c_uint64), ("busy_ns", ctypes.c_uint64))
 
 
 class Reader:
-    """A pool of read threads.
-
-    queue_depth threads, of which some are kept for demand; reads are split at chunk_bytes (a
-    multiple of 64 KiB).
-    """
+    """A pool of queue_depth read threads; reads are split at chunk_bytes (a multiple of 64 KiB)."""
 
     def __init__(self, queue_depth: int, chunk_bytes: int) -> None:
         self._hook = hook()
@@ -83,17 +79,17 @@ class Reader:
             raise ReadFailed("no read thread could be started; raise the limit of processes (ulimit -u)")
 
     def submit(self, reads: npt.NDArray[np.void], batch: Batch) -> None:
-        """Queue reads (dtype READ); they run until `wait` for the batch returns."""
+        """Queue reads (dtype READ); they have ended when `wait` for the batch returns."""
         self._hook.hypura_reader_submit(self._handle, reads.ctypes.data, len(reads), ctypes.byref(batch))
 
     def wait(self, batch: Batch) -> None:
-        """Block until the batch has ended. Raises ReadFailed; batch.failed_tag tells which read."""
+        """Block until the batch has ended. Raises ReadFailed; batch.failed_tag is the tag of the read that failed."""
         error = self._hook.hypura_reader_wait(self._handle, ctypes.byref(batch))
         if error:
             raise ReadFailed(describe_error(error))
 
     def delay(self, milliseconds: int) -> None:
-        """Make each read this much later: a slow drive, for tests."""
+        """Delay each read by so much: a slow drive, for tests."""
         self._hook.hypura_reader_delay(self._handle, milliseconds)
 
     @property

@@ -1,4 +1,4 @@
-"""The streamed tensors that really arrived at the loader, and what the plan says of them."""
+"""The streamed tensors that llama.cpp's loader has created, joined with what the plan says of them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def is_embedding(tensor: StreamedTensor) -> bool:
 def arrived(
     placements: Sequence[placement_pb2.TensorPlacement], arrivals: Sequence[tuple[str, int]]
 ) -> list[StreamedTensor]:
-    """Join placements with (name, address) of what the loader made; a name may arrive twice
+    """Join placements with the (name, address) of each tensor that the loader created; a name may come twice
     (tied weights), or never (layers that llama.cpp leaves out)."""
     by_name = {placement.name: placement for placement in placements}
     tensors = []
@@ -71,8 +71,8 @@ def arrived(
     return tensors
 
 
-def kept_of_the_same_kind(plan: placement_pb2.Plan, streamed: Sequence[StreamedTensor]) -> int:
-    """How many tensors stay in memory that have the component of a streamed one in another layer."""
+def resident_of_the_same_kind(plan: placement_pb2.Plan, streamed: Sequence[StreamedTensor]) -> int:
+    """How many resident tensors are the same component, in another layer, as a streamed one."""
     components = {tensor.component for tensor in streamed}
     return sum(
         placement.tier != placement_pb2.TIER_NVME

@@ -29,11 +29,11 @@ class StreamCounters:
 
 
 class Streamer(PassHook, Protocol):
-    """Brings weights to where llama.cpp computes with them, node by node."""
+    """Has weights in memory when llama.cpp computes with them, node by node."""
 
     @property
     def places(self) -> int:
-        """Slots in use, or how many of the largest streamed tensor the ring holds."""
+        """Slots in use, or how many tensors of the largest size the ring holds."""
 
     @property
     def place_bytes(self) -> int:
@@ -44,11 +44,11 @@ class Streamer(PassHook, Protocol):
 
     @property
     def least_bytes(self) -> int:
-        """The least memory that `fit` can do with."""
+        """The least memory that `fit` accepts."""
 
     @property
     def most_bytes(self) -> int:
-        """The most memory that `fit` can make use of."""
+        """The most memory that `fit` can use."""
 
     def fit(self, memory_bytes: int) -> None:
         """Use at most this much memory for places, fewer or more than now; between passes.

@@ -1,4 +1,4 @@
-"""The policies of the textbooks, to compare with: recency, frequency, and both."""
+"""Textbook policies to compare with: recency, frequency, and both."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ import numpy as np
 from hypura_worker.streaming.replacement.policy import Floats, Ids, Key, Policy, Shape
 
 _KEPT = 0.9
-"""What a decayed count keeps at each visit of its layer."""
+"""The share of a decayed count that remains after each visit of its layer."""
 _PINNED_SHARE = 0.5
 
 
 class LeastRecentlyUsed(Policy):
-    """The one unused for longest goes. Holds nothing over when a token's demand exceeds the slots."""
+    """Evicts the expert unused for longest. Useless when one token needs more experts than there are slots."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
@@ -28,7 +28,7 @@ class LeastRecentlyUsed(Policy):
 
 
 class LeastFrequentlyUsed(LeastRecentlyUsed):
-    """The one used in the fewest visits goes; of equals, the one unused for longest."""
+    """Evicts the expert used in the fewest visits; of equals, the one unused for longest."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
@@ -44,7 +44,7 @@ class LeastFrequentlyUsed(LeastRecentlyUsed):
 
 
 class Decayed(Policy):
-    """The one with the lowest count of uses goes, each count fading with its layer's visits (LRFU)."""
+    """Evicts the expert with the lowest count of uses, each count fading with its layer's visits (LRFU)."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
@@ -59,7 +59,7 @@ class Decayed(Policy):
 
 
 class LeastStale(Policy):
-    """The one unused in most visits of its own layer goes; of equals, the one whose layer comes last."""
+    """Evicts the expert unused in most visits of its own layer; of equals, the one whose layer comes last."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)
@@ -95,7 +95,7 @@ class Pinned(LeastFrequentlyUsed):
 
 
 class Hyperbolic(Policy):
-    """The one used least per visit since it was read goes (hyperbolic caching)."""
+    """Evicts the expert used least per visit since it was read (hyperbolic caching)."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)

@@ -4,10 +4,9 @@
     router's probabilities ─► two averages ───┴─► weights, by least squares ─► likelihood
     likelihood / visits until it can be used ─► worth
 
-Which past foretells the next choice differs from model to model, and from text to text: real
-ones repeat within a sentence, others only over hundreds of tokens. So no constant says it:
-every visit shows what each average was worth, and the weights follow. They start equal, which
-alone makes the memory of a use fade with one over its age.
+Which averages predict the next choice differs from model to model, and from text to text: some repeat within a
+sentence, others only over hundreds of tokens. So no constant decides: every visit shows how well each average
+predicted, and the weights follow. They start equal, which makes the weight of a use fade with one over its age.
 """
 
 from __future__ import annotations
@@ -25,11 +24,11 @@ _PRIOR_EXPERTS = 80_000.0
 From 8,000 to 4,000,000 the replayed hit rates stay within half a percent."""
 _LEAST = np.float32(1e-4)
 _LESSONS = 16
-"""Of a prompt's tokens so many, the last, are learned from: each costs as much as a decoded one."""
+"""How many of a prompt's tokens, the last ones, are learned from: each costs as much as a decoded one."""
 
 
 class Learned(Policy):
-    """The one least likely to be used soon goes; see the module's docstring."""
+    """Evicts the expert that is least likely to be used soon; see the module's docstring."""
 
     def __init__(self, shape: Shape) -> None:
         super().__init__(shape)

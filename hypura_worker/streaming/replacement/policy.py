@@ -1,9 +1,9 @@
-"""What every replacement policy is told, and what it is asked.
+"""The interface of a replacement policy: what is reported to it, and what it decides.
 
     a layer's visit:  visit ─► victims (if some must be read) ─► evicted … admitted …
 
-A policy keeps evidence per expert of every layer; which of them are held is told to it, so
-that what has left is still known when it comes back.
+A policy keeps evidence per expert of every layer, held or not, so that an expert that was evicted is still known when
+it comes back.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Ids = npt.NDArray[np.integer]
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What is cached: `slots` of layers × experts, of which each visit of a layer takes per_token."""
+    """The cache: `slots` of layers × experts, of which each visit of a layer takes per_token."""
 
     layers: int
     experts: int
@@ -33,12 +33,12 @@ class Shape:
 
     @property
     def tokens_held(self) -> float:
-        """How many tokens' whole demand the slots hold."""
+        """For how many tokens the slots hold all experts."""
         return self.slots / (self.layers * self.per_token)
 
 
 class Policy(ABC):
-    """Says which experts give way. Subclasses only say what each is worth."""
+    """Chooses the experts that are evicted. Subclasses define what each is worth."""
 
     def __init__(self, shape: Shape) -> None:
         self.shape = shape
@@ -49,7 +49,7 @@ class Policy(ABC):
     def visit(self, layer: int, experts: Ids, probabilities: Floats | None = None) -> None:
         """A layer chose experts [tokens, per token], each token's in a row.
 
-        probabilities: the router's [tokens, experts], where they are to be had.
+        probabilities: the router's [tokens, experts], where they are known.
         """
 
     @abstractmethod
@@ -67,10 +67,10 @@ class Policy(ABC):
     def victims(
         self, layer: int, count: int, keep: Collection[Key] = (), layers: Sequence[int] | None = None
     ) -> list[Key]:
-        """`count` held experts, the least worth first, that give way during this layer's visit.
+        """`count` held experts to evict during this layer's visit, the least worth first.
 
-        keep: those that must not, such as what the visit itself chose; layers: whose experts may
-        give way, all if left out. Fewer come back when there are not enough.
+        keep: experts that must stay, such as those that the visit itself chose; layers: whose experts may be evicted,
+        all if left out. Returns fewer when there are not enough.
         """
         if count <= 0:
             return []

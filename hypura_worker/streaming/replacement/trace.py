@@ -29,7 +29,7 @@ _FIELDS = HEADER.count(",") + 1
 
 
 class BadTrace(ValueError):
-    """The file is no usable trace; the message says which line and why."""
+    """The file is not a usable trace; the message says which line and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Routes:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """What a line says that a replay needs."""
+    """The fields of a line that a replay needs."""
 
     pass_: tuple[int, int, int]
     token: tuple[int, int, int, int]
@@ -95,7 +95,7 @@ def read_routes(path: Path) -> Routes:
         raise BadTrace("it holds no choices; record one with `hypuractl trace record`")
     visits.append(_visit(last, tokens, number))
     if expert_bytes == 0:
-        raise BadTrace("it does not say how large an expert is; it wants a line `# layer=0 expert_bytes=…`")
+        raise BadTrace("it does not say how large an expert is; add a line `# layer=0 expert_bytes=…`")
     experts = max(int(visit.experts.max()) for visit in visits) + 1
     return Routes(
         layers=max(visit.layer for visit in visits) + 1,
@@ -112,19 +112,19 @@ def _lines(file: TextIO) -> Iterator[tuple[int, str]]:
     while line := file.readline(_MAX_LINE_CHARACTERS):
         number += 1
         if len(line) == _MAX_LINE_CHARACTERS:
-            raise BadTrace(f"line {number} is longer than {_MAX_LINE_CHARACTERS} characters; this is no trace")
+            raise BadTrace(f"line {number} is longer than {_MAX_LINE_CHARACTERS} characters; this is not a trace")
         yield number, line
 
 
 def _row(line: str, number: int, layers: int, experts: int) -> _Row:
     fields = line.rstrip("\n").split(",")
     if len(fields) < 6:
-        raise BadTrace(f"line {number}: {len(fields)} fields, where at least 6 of {HEADER} are wanted")
+        raise BadTrace(f"line {number}: {len(fields)} fields, where at least 6 of {HEADER} are needed")
     try:
         turn, phase, step, layer, _, expert = (int(field) for field in fields[:6])
         expert_bytes = int(fields[_FIELDS - 1]) if len(fields) >= _FIELDS else 0
     except ValueError as error:
-        raise BadTrace(f"line {number}: {line.strip()[:80]!r} holds something that is no whole number") from error
+        raise BadTrace(f"line {number}: {line.strip()[:80]!r} holds something that is not a whole number") from error
     if phase not in (0, 1):
         raise BadTrace(f"line {number}: phase {phase}; 0 is the prompt, 1 is decode")
     if not 0 <= layer < layers:
@@ -133,7 +133,7 @@ def _row(line: str, number: int, layers: int, experts: int) -> _Row:
         raise BadTrace(f"line {number}: expert {expert}, where each layer has {experts}")
     if not 0 <= expert_bytes <= 1 << 50:
         raise BadTrace(f"line {number}: an expert of {expert_bytes} bytes")
-    # A prompt's pass is told from the next by the layer; a decoded token is a pass of its own.
+    # The layer separates the passes of a prompt; a decoded token is a pass of its own.
     pass_ = (turn, layer, -1 if phase == 0 else step)
     return _Row(pass_, (turn, phase, step, layer), layer, expert, expert_bytes)
 

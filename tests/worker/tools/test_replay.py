@@ -141,7 +141,7 @@ BROKEN = {
     "expert": (HEAD + "0,1,0,0,0,4,0.5,0,1\n", "expert 4"),
     "negative": (HEAD + "0,1,0,0,0,-1,0.5,0,1\n", "expert -1"),
     "phase": (HEAD + "0,7,0,0,0,1,0.5,0,1\n", "phase 7"),
-    "text": (HEAD + "0,1,0,0,0,x,0.5,0,1\n", "no whole number"),
+    "text": (HEAD + "0,1,0,0,0,x,0.5,0,1\n", "not a whole number"),
     "short": (HEAD + "0,1,0\n", "3 fields"),
     "ragged": (HEAD + "0,0,0,0,0,1,0.5,0,1\n0,0,1,0,0,1,0.5,0,1\n0,0,1,0,1,2,0.5,0,1\n", "different numbers"),
     "sizeless": ("0,1,0,0,0,1,0.5\n", "how large"),
