@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import time
 from pathlib import Path
 
@@ -28,6 +29,15 @@ def test_likelihoods_come_back_in_their_order(tmp_path: Path) -> None:
     assert path.stat().st_size < 200
     assert load_likelihood(path, 16, 5) is None, "another model's statistics"
     assert [p.name for p in path.parent.iterdir()] == ["model"]
+
+
+def test_a_file_of_an_earlier_version_is_loaded(tmp_path: Path) -> None:
+    """Statistics outlive an update of hypura: magic, layers, experts, then a byte per expert on a scale of decades."""
+    path = tmp_path / "model"
+    path.write_bytes(b"hypura1\n" + struct.pack("<II", 2, 3) + bytes([0, 255, 51, 102, 153, 204]))
+    found = load_likelihood(path, 2, 3)
+    assert found is not None
+    assert np.allclose(found, [[1e-4, 1, 10**-3.2], [10**-2.4, 10**-1.6, 10**-0.8]], rtol=1e-5)
 
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)

@@ -264,48 +264,62 @@ static void close_products(hypura_experts *experts, const struct ggml_tensor *no
     }
 }
 
-/* The ggml_backend_sched_eval_callback; context is a hypura_experts. */
-HYPURA_API bool hypura_experts_eval(struct ggml_tensor *node, bool ask, void *context) {
-    hypura_experts *experts = context;
-    if (ask) {
-        int32_t op = node->op;
-        const hypura_ggml *ggml = experts->ggml;
-        close_products(experts, node);
-        if (experts->learning) {
-            hypura_kv_note(experts->learning, node);
-        }
-        if (hypura_arena_misread(experts->arena, node)) {
-            snprintf(experts->figures.guard, sizeof(experts->figures.guard), "%s", node->name);
-            experts->figures.failed = HYPURA_MISREAD;
-            node->op = ggml->op_none;
-            return false;
-        }
-        int32_t next = layer_after(experts, node);
-        if (next >= 0) {
-            experts->layer_outputs_known |= next > 0;
-            bool pause = hypura_prefetch_pauses(experts, next) && hypura_prefetch_pauses(experts, next + 1);
-            return !experts->learning && !pause;
-        }
-        if (op != ggml->op_mul_mat_id && op != ggml->op_get_rows && op != ggml->op_add_id) {
-            return false;
-        }
-        if (weights_layer(experts, node) >= 0) {
-            experts->rewritten = NULL;
-            return true;
-        }
-        check_guard(experts, node);
-        return await_part(experts, node);
+/* A gathered tensor is used otherwise than by its tokens' rows: the node is not computed, and the pass fails. */
+static bool stops_misread(hypura_experts *experts, struct ggml_tensor *node) {
+    if (!hypura_arena_misread(experts->arena, node)) {
+        return false;
     }
-    if (experts->products != NULL && experts->products->skipped == node) {
-        hypura_products_resume(experts, node);
+    snprintf(experts->figures.guard, sizeof(experts->figures.guard), "%s", node->name);
+    experts->figures.failed = HYPURA_MISREAD;
+    node->op = experts->ggml->op_none;
+    return true;
+}
+
+/* Before a node is computed: true to be called again after it. */
+static bool before_node(hypura_experts *experts, struct ggml_tensor *node) {
+    const hypura_ggml *ggml = experts->ggml;
+    close_products(experts, node);
+    if (experts->learning) {
+        hypura_kv_note(experts->learning, node);
+    }
+    if (stops_misread(experts, node)) {
+        return false;
+    }
+    int32_t next = layer_after(experts, node);
+    if (next >= 0) {
+        experts->layer_outputs_known |= next > 0;
+        bool pause = hypura_prefetch_pauses(experts, next) && hypura_prefetch_pauses(experts, next + 1);
+        return !experts->learning && !pause;
+    }
+    if (node->op != ggml->op_mul_mat_id && node->op != ggml->op_get_rows && node->op != ggml->op_add_id) {
+        return false;
+    }
+    if (weights_layer(experts, node) >= 0) {
+        experts->rewritten = NULL;
         return true;
     }
-    int32_t layer = weights_layer(experts, node);
-    if (layer >= 0) {
+    check_guard(experts, node);
+    return await_part(experts, node);
+}
+
+/* After a node for which before_node returned true, and all nodes before it, are computed. */
+static void after_node(hypura_experts *experts, struct ggml_tensor *node) {
+    int32_t layer = weights_layer(experts, node), next = layer_after(experts, node);
+    if (experts->products != NULL && experts->products->skipped == node) {
+        hypura_products_resume(experts, node);
+    } else if (layer >= 0) {
         visit(experts, layer, node);
-    } else if (layer_after(experts, node) >= 0) {
-        look_ahead(experts, layer_after(experts, node), node);
+    } else if (next >= 0) {
+        look_ahead(experts, next, node);
     }
+}
+
+/* The ggml_backend_sched_eval_callback; context is a hypura_experts. */
+HYPURA_API bool hypura_experts_eval(struct ggml_tensor *node, bool ask, void *context) {
+    if (ask) {
+        return before_node(context, node);
+    }
+    after_node(context, node);
     return true;
 }
 
