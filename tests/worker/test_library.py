@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 from hypura_worker.errors import IncompatibleLibrary
-from hypura_worker.llama import library
+from hypura_worker.llama import graph, kv_memory, library
 from hypura_worker.llama.arena import Arena
-from hypura_worker.streaming import dense
+from hypura_worker.streaming import dense, prediction
+from hypura_worker.streaming import expert_state as state
 
 
 @pytest.mark.parametrize("version", ["0.3.35", "0.3.37", "0.4.0", "1.0"])
@@ -85,6 +86,43 @@ def test_a_mirror_with_fields_in_another_order_is_refused(monkeypatch: pytest.Mo
             )
 
 
+def _constants_of_headers() -> dict[str, int]:
+    """Numbers that the headers define by name, enumerators included."""
+    text = "".join(path.read_text() for path in sorted(SOURCES.glob("*.h")))
+    found = {name: int(value) for name, value in re.findall(r"#define (\w+) (\d+)\b(?!\s*[*/+-]\s*\w)", text)}
+    for body in re.findall(r"typedef enum \{(.*?)\}", text, flags=re.DOTALL):
+        number = -1
+        for enumerator in (part.strip() for part in body.split(",")):
+            name, _, value = enumerator.partition(" = ")
+            number = int(value) if value else number + 1
+            found[name] = number
+    return found
+
+
+def test_constants_that_python_repeats_are_those_of_the_headers() -> None:
+    """A failure with another number would be reported as another one."""
+    headers = _constants_of_headers()
+    repeated = {
+        "HYPURA_AVERAGES": prediction._AVERAGES,
+        "HYPURA_EVIDENCE": prediction.EVIDENCE,
+        "HYPURA_MAX_WEIGHTS": state.MAX_WEIGHTS,
+        "HYPURA_MAX_PARTS": state.MAX_PARTS,
+        "HYPURA_MAX_PREDICTED": state.MAX_PREDICTED,
+        "HYPURA_LOOKAHEADS": state.LOOKAHEADS,
+        "HYPURA_READ_FAILED": state.READ_FAILED,
+        "HYPURA_GUARD": state.GUARD,
+        "HYPURA_NO_SLOTS": state.NO_SLOTS,
+        "HYPURA_NO_EXPERT": state.NO_EXPERT,
+        "HYPURA_NO_MEMORY": state.NO_MEMORY,
+        "HYPURA_MISREAD": state.MISREAD,
+        "HYPURA_NOT_COMPUTED": state.NOT_COMPUTED,
+        "HYPURA_DENSE_MISREAD": dense._MISREAD,
+        "HYPURA_MAX_KV": kv_memory._MOST_TENSORS,
+    }
+    assert repeated == {name: headers[name] for name in repeated}
+    assert headers["HYPURA_MAX_ROWS"] // 2 * headers["HYPURA_MAX_WEIGHTS"] == graph._NODES  # HYPURA_MAX_VIEWS
+
+
 def test_there_is_one_ggml(tmp_path: Path) -> None:
     """Seen: libggml-base and libggml, opened by path, came a second time, with another registry and logger."""
     program = (
@@ -128,7 +166,7 @@ def _source(tensor: int, index: int, source: int | None) -> None:
 
 
 @pytest.mark.parametrize("place", [0, 1, 5, 9])
-def test_a_source_behind_a_missing_one_is_looked_at(place: int) -> None:
+def test_a_source_after_a_missing_one_is_checked(place: int) -> None:
     """ggml allows holes among a node's sources: rows that are not in memory would have been read there."""
     base, hooked = library.ggml(), library.hook()
     context = base.ggml_init(library.InitParams(16 * base.ggml_tensor_overhead(), None, True))
