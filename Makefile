@@ -40,7 +40,7 @@ test: $(STAMP) ## the tests that take minutes at most
 	$(BIN)/python -m pytest -q
 
 sanitize: $(STAMP) ## the hook's tests in C with AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer
-	$(BIN)/python -m pytest -q -m '' tests/worker/test_hook.py
+	$(BIN)/python -m pytest -q -m '' tests/worker/llama/test_hook.py
 
 test-clients: $(STAMP) ## the clients people use, from PyPI and npm, against a running daemon
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev,clients]'

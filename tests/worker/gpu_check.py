@@ -23,9 +23,9 @@ from hypura.v1 import placement_pb2 as pb
 from hypura_worker import runtime
 from hypura_worker.tools import probe
 from tests.models.random_architectures import write_random_model
-from tests.worker import test_failures
 from tests.worker.passes import all_logits
 from tests.worker.plans import make_plan
+from tests.worker.streaming import test_failures
 
 ARCHITECTURES = (("qwen3moe", True), ("gpt-oss", True), ("deepseek2", True), ("qwen3next", True), ("llama", False))
 LEAST_COSINE = 0.99999

@@ -128,7 +128,7 @@ def test_gemma4_e4b(tmp_path: Path) -> None:
     _compare(path, "dense")
 
 
-def test_the_lists_hold_what_people_run() -> None:
+def test_the_lists_include_common_architectures() -> None:
     assert COMMON - {"qwen3", "gemma3", "gemma3n", "phi3"} <= EXPERT_STREAMING
     assert {"llama", "qwen3", "gemma3", "gemma3n", "gemma4", "phi3", "rwkv6", "rwkv7"} <= DENSE_STREAMING
-    assert "grovemoe" not in EXPERT_STREAMING, "its two expert banks name their node alike"
+    assert "grovemoe" not in EXPERT_STREAMING, "the nodes of its two expert banks have the same name"

@@ -1,7 +1,7 @@
 /* Where the fields of structs lie, for the checks in llama/library.py: of ggml's tensor, whose layout is upstream's,
  * and of the hook's own structs, which Python lays out too.
  *
- * tests/worker/test_library.py reads the headers and finds a field that is missing here or in a mirror.
+ * tests/worker/llama/test_library.py reads the headers and finds a field that is missing here or in a mirror.
  */
 #include "hook.h"
 

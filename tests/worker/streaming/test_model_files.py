@@ -128,7 +128,7 @@ def test_a_file_overwritten_during_a_pass_gives_no_token(
         with pytest.raises(ModelFileChanged, match="changed since it was planned"):
             answer.wait()
         assert len(engine.broken) == 1
-        assert 0 < len(answer.tokens) < TOKENS, "the fault was to come in the middle"
+        assert 0 < len(answer.tokens) < TOKENS, "the fault must come in the middle"
         assert answer.tokens == expected[: len(answer.tokens)]
 
 
@@ -151,10 +151,10 @@ def test_a_file_truncated_during_a_pass_gives_no_token(
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("change", [replaced, deleted, renamed, made_read_only, linked])
-def test_what_leaves_the_bytes_alone_is_no_change(
+def test_a_change_that_keeps_the_bytes_is_not_a_change(
     moe_model: Path, dense_model: Path, others: dict[bool, bytes], tmp_path: Path, kind: str, change: Fault
 ) -> None:
-    """The descriptor keeps the file that was planned; answers go on."""
+    """The descriptor keeps the file that was planned; answers continue."""
     moe = kind == "experts"
     path = tmp_path / "model.gguf"
     shutil.copy(moe_model if moe else dense_model, path)
@@ -232,7 +232,7 @@ def test_a_file_from_the_future_is_not_waited_for(tmp_path: Path, monkeypatch: p
 def test_a_file_that_changes_while_it_is_loaded_is_refused(
     dense_model: Path, others: dict[bool, bytes], tmp_path: Path, fault: Fault
 ) -> None:
-    """Weights that stay in memory would be another file's for as long as the model is loaded."""
+    """Resident weights would be those of another file for as long as the model is loaded."""
     path = tmp_path / "model.gguf"
     shutil.copy(dense_model, path)
     shares: Iterator[int] = iter(range(1000))

@@ -1,4 +1,4 @@
-"""Embeddings that stay on the drive: the right rows are there, few at a time, and other uses are stopped."""
+"""Embeddings that stay on the drive: a pass finds the right rows, few are in memory, and other uses are stopped."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _data_of(tensor: int) -> int:
 
 @pytest.mark.parametrize("row_bytes", [96, 1152, 4096, 4608, 20_000])
 @pytest.mark.parametrize("alignment", [512, 4096, 65_536])
-def test_rows_are_where_llama_cpp_looks_for_them(tmp_path: Path, row_bytes: int, alignment: int) -> None:
+def test_rows_are_where_llama_cpp_reads_them(tmp_path: Path, row_bytes: int, alignment: int) -> None:
     """500 passes of 1 to 40 tokens, from a tensor that begins within a page and ends with its file."""
     rng, rows = np.random.default_rng(row_bytes), 3000
     offset = 3 * PAGE + 160
@@ -68,7 +68,7 @@ def test_rows_are_where_llama_cpp_looks_for_them(tmp_path: Path, row_bytes: int,
     assert 0 < most <= cache_bytes
     read = table.bytes_read
     table.bring([0, rows - 1])
-    assert table.bytes_read == read, "what is there is not read again"
+    assert table.bytes_read == read, "what is in memory is not read again"
     table.close()
     arena.free()
     os.close(descriptor)
@@ -91,7 +91,7 @@ def test_answers_are_those_of_resident_embeddings(moe_model: Path, dense_model: 
 
 @pytest.mark.parametrize("mode", [pb.MODE_EXPERT_STREAMING, pb.MODE_DENSE_STREAMING])
 def test_embeddings_that_are_the_output_too_are_refused(tmp_path: Path, mode: pb.Mode) -> None:
-    """A plan that is wrong about them must not compute logits from rows that are not there."""
+    """A plan that is wrong about them must not compute logits from rows that are not in memory."""
     path, moe = tmp_path / "tied.gguf", mode == pb.MODE_EXPERT_STREAMING
     write_random_model("qwen3moe" if moe else "llama", moe, path, layers=2, tied=True)
     plan = make_plan(path, mode, slots=12, embedding_cache_bytes=CACHE_BYTES)
@@ -102,7 +102,7 @@ def test_embeddings_that_are_the_output_too_are_refused(tmp_path: Path, mode: pb
 
 
 def test_a_row_that_cannot_be_read_fails_its_request_alone(dense_model: Path, tmp_path: Path) -> None:
-    """A second home for the embeddings ends with the file in their middle: later tokens have no rows."""
+    """A second copy of the embeddings ends with the file in their middle: later tokens have no rows."""
     path = tmp_path / "hole.gguf"
     shutil.copy(dense_model, path)
     data = path.read_bytes()

@@ -1,4 +1,4 @@
-"""After the drive recovers: what was read ahead while it failed is read again, and no later pass is told of it."""
+"""After the drive recovers: prefetches that failed are read again, and no later pass gets their errors."""
 
 from __future__ import annotations
 
@@ -43,13 +43,13 @@ def failing_drive(model: LlamaModel) -> Iterator[None]:
 
 
 def warm(streamer: ExpertStreamer, layer: int, expert: int) -> None:
-    """Begin to read an expert while nobody asks for it."""
+    """Begin to read an expert while no request is waiting."""
     busy_ns = streamer._reader.figures().busy_ns
     layers, experts = np.array([layer], np.int32), np.array([expert], np.int32)
     state = ctypes.addressof(streamer._state)
     streamer._hook.hypura_experts_warm(state, layers.ctypes.data, experts.ctypes.data, 1)
     deadline = time.monotonic() + 30
-    while streamer._reader.figures().busy_ns == busy_ns:  # a pass takes back what no thread has taken yet
+    while streamer._reader.figures().busy_ns == busy_ns:  # a pass cancels what no thread has taken yet
         assert time.monotonic() < deadline
 
 
@@ -62,7 +62,7 @@ def fails(engine: Running, prompt: list[int]) -> None:
 @pytest.mark.parametrize("depth", [2, 6, 20])
 @pytest.mark.parametrize("kept", [0, 2_000_000, ALL])
 def test_layers(dense_model: Path, depth: int, kept: int) -> None:
-    """Seen: the next two requests failed by tensors that had been read ahead."""
+    """Seen: the next two requests failed because of tensors that had been prefetched."""
     plan = make_plan(dense_model, pb.MODE_DENSE_STREAMING, ring_depth=depth, everything=True, most_kept_bytes=kept)
     plan.exact = False
     with running(make_plan(dense_model, pb.MODE_RESIDENT)) as resident:
@@ -123,7 +123,7 @@ def test_experts(moe_model: Path) -> None:
 
 
 def test_experts_that_are_being_read_when_the_drive_recovers(moe_model: Path) -> None:
-    """A read ahead that was begun while the drive failed, and whose error comes when a pass waits for it already."""
+    """A prefetch that was begun while the drive failed, and whose error comes when a pass already waits for it."""
     plan = make_plan(moe_model, pb.MODE_EXPERT_STREAMING, slots=32, ubatch_tokens=4)
     resident = LlamaModel(make_plan(moe_model, pb.MODE_RESIDENT, ubatch_tokens=4))
     prompt = [BatchToken(t, i, 0, i == len(PROMPT) - 1) for i, t in enumerate(PROMPT)]

@@ -1,7 +1,7 @@
 /* slots.c: which experts are read, replaced, promoted and cancelled, and what a failed read leaves behind. */
 #include "gated_drive.h"
 
-#include "../../../hypura_worker/llama/csrc/experts.h"
+#include "../../../../hypura_worker/llama/csrc/experts.h"
 
 #include <math.h>
 

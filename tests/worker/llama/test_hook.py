@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 TESTS = Path(__file__).parent / "hook"
-SOURCES = Path(__file__).parents[2] / "hypura_worker" / "llama" / "csrc"
+SOURCES = Path(__file__).parents[3] / "hypura_worker" / "llama" / "csrc"
 LINKED = {
     "test_reader": (),
     "test_slots": ("slots",),

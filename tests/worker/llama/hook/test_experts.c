@@ -6,8 +6,8 @@
  */
 #include "gated_drive.h"
 
-#include "../../../hypura_worker/llama/csrc/arena.c"
-#include "../../../hypura_worker/llama/csrc/experts.h"
+#include "../../../../hypura_worker/llama/csrc/arena.c"
+#include "../../../../hypura_worker/llama/csrc/experts.h"
 
 #include <math.h>
 

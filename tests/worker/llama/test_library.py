@@ -45,7 +45,7 @@ def test_operations_have_the_numbers_of_the_library() -> None:
     assert library.ggml().ggml_op_name(calls.op_get_rows) == b"GET_ROWS"
 
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SOURCES = ROOT / "hypura_worker" / "llama" / "csrc"
 
 
@@ -152,7 +152,7 @@ def test_there_is_one_ggml(tmp_path: Path) -> None:
 def test_the_hook_needs_nothing_but_posix_by_name(compiler: str) -> None:
     """Seen: clock_gettime without a declaration, since strict C hides it; musl's headers are strict by default."""
     if shutil.which(compiler) is None and compiler != "cc":
-        pytest.skip(f"no {compiler} here: cc alone tells of glibc or Apple's headers")
+        pytest.skip(f"no {compiler} here: cc alone checks the headers of glibc or Apple")
     for source in sorted(SOURCES.glob("*.c")):
         strict = ["-std=c11", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-fsyntax-only"]
         done = subprocess.run([compiler, *strict, str(source)], capture_output=True, text=True, check=False)

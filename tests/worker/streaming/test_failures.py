@@ -1,4 +1,4 @@
-"""Failures of the drive: they end what they hit, loudly, and nothing else."""
+"""A read that fails ends the requests that need it, with an error, and no others."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LAYER, EXPERTS = 2, 8
 
 
 def _with_a_hole(model: Path, folder: Path) -> Path:
-    """A copy in which a second home for one fused tensor ends before its last expert."""
+    """A copy of the model that ends with a second copy of one fused tensor, cut off before its last expert."""
     path = folder / "hole.gguf"
     shutil.copy(model, path)
     tensor = _tensor(make_plan(path, pb.MODE_EXPERT_STREAMING))
@@ -37,7 +37,7 @@ def _tensor(plan: pb.Plan) -> pb.TensorPlacement:
 
 
 def _plan_with_hole(path: Path, **options: Any) -> pb.Plan:
-    """Reads the tensor at its second home: its last expert is past the end of the file."""
+    """Reads the tensor from its second copy, whose last expert is past the end of the file."""
     plan = make_plan(path, pb.MODE_EXPERT_STREAMING, slots=12, direct=False, exact=False, **options)
     extent = _tensor(plan).extent
     extent.offset_bytes = path.stat().st_size - extent.length_bytes * (EXPERTS - 1) // EXPERTS
@@ -45,7 +45,7 @@ def _plan_with_hole(path: Path, **options: Any) -> pb.Plan:
 
 
 def test_a_failed_read_ends_only_the_requests_that_need_it(moe_model: Path, tmp_path: Path) -> None:
-    """Seen before the abort path: the decode went on at full speed with wrong ids."""
+    """Seen before the abort path: the decode continued at full speed with wrong ids."""
     path = _with_a_hole(moe_model, tmp_path)
     prompts = [[3 + 7 * i, 5 + i, 60 - i] for i in range(12)]
     with running(make_plan(path, pb.MODE_EXPERT_STREAMING, slots=12, exact=False)) as sound:
@@ -103,7 +103,7 @@ def test_a_file_written_to_while_loaded_stops_the_model(moe_model: Path, tmp_pat
             engine.ask([1], 1)
 
 
-def test_a_deleted_file_goes_on_through_its_descriptor(moe_model: Path, tmp_path: Path) -> None:
+def test_a_deleted_file_stays_readable_through_its_descriptor(moe_model: Path, tmp_path: Path) -> None:
     path = tmp_path / "gone.gguf"
     shutil.copy(moe_model, path)
     with running(make_plan(path, pb.MODE_EXPERT_STREAMING, slots=16)) as engine:
@@ -132,7 +132,7 @@ def test_a_plan_that_does_not_fit_the_model_is_refused(moe_model: Path) -> None:
 
 
 def test_a_graph_that_cannot_be_computed_says_so(moe_model: Path) -> None:
-    """Seen: told as "no memory for the ids of the chosen experts"."""
+    """Seen: reported as "no memory for the ids of the chosen experts"."""
     compute = ctypes.CFUNCTYPE(ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p)(lambda backend, graph: -1)
     with running(make_plan(moe_model, pb.MODE_EXPERT_STREAMING, slots=8, ubatch_tokens=1, exact=False)) as engine:
         streamer = engine.model.streamer

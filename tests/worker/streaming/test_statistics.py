@@ -1,4 +1,4 @@
-"""Expert statistics: what is kept of one load warms the next, and a damaged file is no statistics."""
+"""Expert statistics: what one load saves warms up the next, and a damaged file is ignored."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.worker.conftest import running
 from tests.worker.plans import make_plan
 
 
-def test_likelihoods_come_back_in_their_order(tmp_path: Path) -> None:
+def test_likelihoods_are_saved_and_loaded(tmp_path: Path) -> None:
     wanted = np.random.default_rng(1).uniform(1e-4, 1, (5, 16)).astype(np.float32)
     path = tmp_path / "new folder" / "model"
     save_likelihood(path, wanted)
@@ -42,13 +42,13 @@ def test_a_file_of_an_earlier_version_is_loaded(tmp_path: Path) -> None:
 
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=40)
 @given(data=st.binary(max_size=64))
-def test_a_damaged_file_is_no_statistics(tmp_path: Path, data: bytes) -> None:
+def test_a_damaged_file_is_ignored(tmp_path: Path, data: bytes) -> None:
     path = tmp_path / "damaged"
     path.write_bytes(data)
     assert load_likelihood(path, 2, 8) is None
 
 
-def test_the_next_load_begins_warm_and_says_the_same(moe_model: Path, tmp_path: Path) -> None:
+def test_the_next_load_begins_warm_and_answers_the_same(moe_model: Path, tmp_path: Path) -> None:
     """Warm slots must hold what their numbers say: a warmed run's tokens equal a cold one's."""
     plan = make_plan(moe_model, pb.MODE_EXPERT_STREAMING, slots=12)
     plan.experts.statistics_path = str(tmp_path / "experts")
@@ -69,7 +69,7 @@ def test_junk_in_place_of_statistics_does_not_stop_a_load(moe_model: Path, tmp_p
         assert len(engine.tokens([1, 2], 4)) == 4
 
 
-def test_statistics_that_cannot_be_kept_or_read_stop_nothing(tmp_path: Path) -> None:
+def test_statistics_that_cannot_be_saved_or_read_are_ignored(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_bytes(b"")
     save_likelihood(blocked / "experts", np.ones((2, 8), np.float32))

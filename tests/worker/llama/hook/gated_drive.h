@@ -66,7 +66,7 @@ static ssize_t drive_pread(int fd, void *buffer, size_t length, off_t offset) {
 }
 
 #define pread drive_pread
-#include "../../../hypura_worker/llama/csrc/reader.c"
+#include "../../../../hypura_worker/llama/csrc/reader.c"
 #undef pread
 
 /* A drive as new: nothing logged, the gate closed or open. */

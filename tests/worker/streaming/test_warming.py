@@ -1,4 +1,4 @@
-"""Reads ahead that are taken back by the thousand: a pass, or a smaller budget, must not wait for that."""
+"""Prefetches that are cancelled by the thousand: a pass, or a smaller memory limit, must not wait for that."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from hypura_worker.streaming.prediction import Coactivation, Likelihood
 from hypura_worker.streaming.reader import Reader
 
 LAYERS, EXPERTS, PARTS = 48, 256, 3
-"""12,288 experts, 36,864 reads: taken back one by one, half a thousand million steps."""
+"""12,288 experts, 36,864 reads: cancelled one by one, 500 million steps."""
 SLICE_BYTES = 512
 MOST_SECONDS = 0.5
 LATE_MILLISECONDS = 1000
@@ -28,14 +28,14 @@ LATE_MILLISECONDS = 1000
 
 @dataclass
 class Warmed:
-    """A mixture of experts without a model: slots of each layer, all of which are to be filled."""
+    """A mixture of experts without a model: slots for each layer, all of which are being filled."""
 
     experts: state.Experts
     layers: ctypes.Array[state.Layer]
     groups: list[state.Group]
 
     def at(self, layer: int, expert: int) -> int:
-        """The slot that the expert has; -1: none."""
+        """The slot of the expert; -1: none."""
         slot_of = ctypes.cast(self.layers[layer].slot_of, ctypes.POINTER(ctypes.c_int32))
         return int(slot_of[expert])
 
@@ -100,7 +100,7 @@ def _processor_seconds(work: Callable[[], None]) -> float:
     return time.thread_time() - began
 
 
-def test_the_first_pass_takes_a_warm_up_back_at_once(warmed: Warmed) -> None:
+def test_the_first_pass_cancels_a_warm_up_at_once(warmed: Warmed) -> None:
     """Seen: 1.2 s for 6,000 experts, under the lock that reads need."""
     begin = hook().hypura_experts_begin
     assert _processor_seconds(lambda: begin(ctypes.addressof(warmed.experts), None)) < MOST_SECONDS
@@ -108,8 +108,8 @@ def test_the_first_pass_takes_a_warm_up_back_at_once(warmed: Warmed) -> None:
     assert _processor_seconds(lambda: begin(ctypes.addressof(warmed.experts), None)) < MOST_SECONDS
 
 
-def test_slots_that_go_take_their_reads_back_at_once(warmed: Warmed) -> None:
-    """A smaller budget, or the end, soon after the load."""
+def test_dropping_slots_cancels_their_reads_at_once(warmed: Warmed) -> None:
+    """A smaller memory limit, or an unload, soon after the load."""
 
     def shrink() -> None:
         for group in warmed.groups:

@@ -1,4 +1,4 @@
-"""Anonymous memory: what is committed is there, and what lay in it stays."""
+"""Anonymous memory: committed memory is resident, and keeps its content."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def test_committed_memory_is_there_and_keeps_what_it_held() -> None:
     assert told == sorted(told) and told[-1] == 1 and len(told) >= 4
 
 
-def test_memory_that_the_system_refuses_is_told() -> None:
-    """Keeps out a benchmark that believes its memory touched."""
+def test_memory_that_the_system_refuses_is_reported() -> None:
+    """Keeps out a benchmark whose memory was never touched."""
     pool = Pool(1 << 20)
     assert ctypes.CDLL(None).mprotect(ctypes.c_void_p(pool.address), 1 << 20, mmap.PROT_READ) == 0
     assert not commit([(pool, 1 << 20)])

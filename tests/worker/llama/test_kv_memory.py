@@ -1,4 +1,4 @@
-"""Memory of the KV cache that nothing has filled yet: lent to slots or the ring, and back before it is needed."""
+"""Memory of the KV cache that nothing has filled yet is lent to slots or the ring, and taken back in time."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def run(model: LlamaModel, width: int) -> tuple[npt.NDArray[np.float32], list[in
         if model.streamer is not None and model._loan is not None:
             places.append(model.streamer.place_bytes)
             cache = model._loan._memory
-            assert places[-1] + cache.resident_bytes() <= model._cache_bytes + cache.size_bytes, "of no byte two users"
+            assert places[-1] + cache.resident_bytes() <= model._cache_bytes + cache.size_bytes, "no byte is used twice"
         position += count
     return np.stack(rows), places
 
@@ -98,7 +98,7 @@ class Cache(KvMemory):
     size_bytes = 1_000_000
 
     def __init__(self) -> None:
-        """No hook has seen it."""
+        """Without a hook."""
 
     def resident_bytes(self) -> int:
         return self.filled_bytes
@@ -149,10 +149,10 @@ def test_the_cache_is_found_and_its_pages_are_counted(dense_model: Path, unfused
 
 
 class Unknown(KvMemory):
-    """A cache of which the system does not say what is filled, once it was asked before."""
+    """A cache of which the system reports only once what is filled."""
 
     def __init__(self) -> None:
-        self.asked = 0
+        self.calls = 0
 
     @property
     def token_bytes(self) -> int:
@@ -163,14 +163,14 @@ class Unknown(KvMemory):
         return 4096 * 1000
 
     def resident_bytes(self) -> int:
-        self.asked += 1
-        if self.asked > 1:
-            raise OSError("the system does not say which pages are in memory (mincore)")
+        self.calls += 1
+        if self.calls > 1:
+            raise OSError("the system does not report which pages are in memory (mincore)")
         return 0
 
 
-def test_a_cache_that_cannot_be_measured_is_taken_for_full() -> None:
-    """Seen: the pass that asked broke the engine."""
+def test_a_cache_that_cannot_be_measured_counts_as_full() -> None:
+    """Seen: the error broke the engine."""
     loan = Loan(Unknown())
     assert loan.lent_bytes > 0
     assert loan.make_room(500) and loan.lent_bytes == 0

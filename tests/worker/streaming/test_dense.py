@@ -1,4 +1,4 @@
-"""Tensors through the ring: whatever its size, what is kept beside it and what fails, the resident run's logits."""
+"""Streamed layers compute the resident run's logits, with any ring, any kept tensors, and after failures."""
 
 from __future__ import annotations
 
@@ -70,12 +70,12 @@ def test_any_ring_and_any_tensors_kept(
 
 
 def test_each_tensor_is_read_once_in_a_pass(dense_model: Path) -> None:
-    """The order of use is not the file's: guessed wrong, the first pass would read most tensors again and again."""
+    """The order of use is not the file's: in a wrong order, the first pass would read most tensors again and again."""
     plan = make_plan(dense_model, pb.MODE_DENSE_STREAMING, ring_depth=3, everything=True)
     streamed = sum(t.tier == pb.TIER_NVME for t in plan.tensors)
     model = LlamaModel(plan)
     try:
-        assert model.streamer is not None and model.streamer.counters().misses == 0, "learning reads nothing"
+        assert model.streamer is not None and model.streamer.counters().misses == 0, "a learning pass reads nothing"
         counted = []
         for position in (0, *range(PROMPT, len(TOKENS))):
             decode(model, position)
@@ -83,7 +83,7 @@ def test_each_tensor_is_read_once_in_a_pass(dense_model: Path) -> None:
     finally:
         model.close()
     ahead = counted[0] - streamed
-    assert 0 < ahead < 10, "the next pass is read ahead for, as far as the ring goes"
+    assert 0 < ahead < 10, "the next pass is prefetched, as far as the ring has room"
     assert counted == [streamed * (i + 1) + ahead for i in range(len(counted))]
 
 
@@ -114,7 +114,7 @@ def test_the_ring_shrinks_and_grows_between_passes(dense_model: Path, resident_l
 
 
 def test_what_stays_beside_the_ring_is_read_once(dense_model: Path, resident_logits: npt.NDArray[np.float32]) -> None:
-    """Memory that a plan had left over was nobody's: 0.5 of 10 GB."""
+    """Memory that a plan had left over was not used: 0.5 of 10 GB."""
     plan = make_plan(dense_model, pb.MODE_DENSE_STREAMING, ring_depth=2, everything=True, most_kept_bytes=1 << 40)
     streamed = sum(t.tier == pb.TIER_NVME for t in plan.tensors)
     model = LlamaModel(plan)
@@ -161,7 +161,7 @@ def test_what_stays_is_spread_evenly() -> None:
 
 
 @pytest.mark.parametrize("name", ["attn_q", "ffn_gate"])
-def test_after_a_failed_read_in_the_middle_of_a_layer_all_is_right_again(
+def test_after_a_failed_read_in_the_middle_of_a_layer_logits_are_right_again(
     dense_model: Path, resident_logits: npt.NDArray[np.float32], tmp_path: Path, name: str
 ) -> None:
     path = tmp_path / "dense.gguf"
@@ -204,20 +204,20 @@ def test_the_order_is_the_last_whole_pass_s() -> None:
     order = Order(range(4))
     order.note([2])
     order.note([0])
-    assert order.learn(whole=False), "the file's order was a guess"
+    assert order.learn(whole=False), "the file's order was an assumption"
     assert [order.unit(turn) for turn in range(5)] == [2, 0, 1, 3, 2]
     for unit in (2, 0, 3, 1):
         order.use([unit])
         order.computed()
-    assert order.now == 7, "unit 1 came when it was not believed to, as in the pass after"
+    assert order.now == 7, "unit 1 came when it was not expected, as in the pass after"
     assert order.learn(whole=True) and [order.unit(turn) for turn in range(4)] == [2, 0, 3, 1]
     for unit in (2, 0, 3):
         order.use([unit])
         order.computed()
     order.forget()
     order.use([2])
-    assert order.now == 4, "a failed pass is begun again, and taught nothing"
+    assert order.now == 4, "a failed pass is begun again, and teaches nothing"
     order.use([9])
     order.computed()
-    assert order.now == 4, "a unit that was never seen has no turn"
+    assert order.now == 4, "an unknown unit has no turn"
     assert order.learn(whole=False) and len(order) == 5

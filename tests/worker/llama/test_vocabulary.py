@@ -99,7 +99,7 @@ def test_what_users_wrote_is_text(vocabulary: Vocabulary, pieces: list[str]) -> 
     assert b"".join(map(vocabulary.piece, tokens)).strip() == text.encode().strip()
 
 
-def test_a_text_that_is_a_users_begins_as_any_other(vocabulary: Vocabulary) -> None:
+def test_a_user_s_text_begins_like_any_other(vocabulary: Vocabulary) -> None:
     bos = vocabulary.text(vocabulary.bos)
     tokens = vocabulary.tokenize(bos, plain=[(0, len(bos))])
     begin = [vocabulary.bos] if vocabulary.adds_bos else []

@@ -1,4 +1,4 @@
-"""Slots and rings that give way to the memory that is really left."""
+"""Slots and rings are fitted to the memory that is really left."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hypura_worker.loaded_model import LlamaModel
 from tests.worker.plans import make_plan
 
 
-def test_slots_give_way_and_passes_with_them(moe_model: Path) -> None:
+def test_fewer_slots_make_shorter_passes(moe_model: Path) -> None:
     """Seen: a plan that missed by 2 % failed the load, though a smaller pass would have run."""
     model = LlamaModel(make_plan(moe_model, pb.MODE_EXPERT_STREAMING, slots=32, ubatch_tokens=4))
     try:
@@ -64,7 +64,7 @@ def test_slots_take_what_the_plan_left_over(moe_model: Path) -> None:
         model.close()
 
 
-def test_the_ring_gives_way_to_two_places(dense_model: Path) -> None:
+def test_the_ring_shrinks_to_two_places(dense_model: Path) -> None:
     model = LlamaModel(make_plan(dense_model, pb.MODE_DENSE_STREAMING, ring_depth=4))
     try:
         assert model.streamer is not None

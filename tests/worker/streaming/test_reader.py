@@ -1,4 +1,4 @@
-"""Reads: every slice lands whole, wherever it lies in the file and whatever the drive asks for."""
+"""Reads: every slice lands whole, wherever it lies in the file and whatever alignment the drive needs."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def test_the_end_of_the_file_is_a_failure_with_its_tag(descriptor: int) -> None:
         reader.close()
 
 
-def test_a_read_error_is_told_by_name(tmp_path: Path) -> None:
+def test_a_read_error_is_reported_by_name(tmp_path: Path) -> None:
     folder = os.open(tmp_path, os.O_RDONLY)
     slices = lay_out(folder, 0, 4096, 1, Alignment(512, 4))
     pool, reader, batch = Pool(slices.stride_bytes), Reader(1, 65_536), Batch()

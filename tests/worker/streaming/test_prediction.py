@@ -113,7 +113,7 @@ def test_a_pass_that_leaves_tokens_out_pairs_none_of_them() -> None:
     visits.close()
 
 
-def test_counts_go_on_when_they_are_full() -> None:
+def test_full_counts_are_halved() -> None:
     """70,000 tokens of one path, more than a count holds, and then 70,000 of another: the lift turns round."""
     visits = Visits()
     paths = [np.arange(PER_TOKEN, dtype=np.int32) + first for first in (4, 8)]
