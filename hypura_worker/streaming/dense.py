@@ -24,9 +24,9 @@ from hypura_worker.llama.arena import Arena
 from hypura_worker.llama.context import Callbacks
 from hypura_worker.llama.library import address_of, ggml_calls, hook, mirrors
 from hypura_worker.streaming import embedding_rows
+from hypura_worker.streaming.dense_places import Kept, Ring
 from hypura_worker.streaming.geometry import Slices, lay_out, paged
 from hypura_worker.streaming.order import Order
-from hypura_worker.streaming.places import Kept, Ring
 from hypura_worker.streaming.pool import Pool
 from hypura_worker.streaming.reader import Alignment, Batch, Reader
 from hypura_worker.streaming.streamed_tensors import StreamedTensor, resident_of_the_same_kind

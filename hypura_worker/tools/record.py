@@ -1,6 +1,6 @@
 """Records which experts a model routes to: `python -m hypura_worker.tools.record --tokens N --out FILE`.
 
-    client ──stdin: length, Plan, length, prompt──► recorder ──► FILE, as streaming/replacement/trace.py describes
+    client ──stdin: length, Plan, length, prompt──► recorder ──► FILE (streaming/replacement/routing_trace.py)
            ◄──stdout: {"token": n} … {"done": {…}}──
 
 The model runs as its plan says, streamed or not: the recorder's callback runs before the
@@ -32,7 +32,7 @@ from hypura_worker.engine.sampler import Sampler
 from hypura_worker.errors import LoadFailed, WorkerError
 from hypura_worker.llama.context import BatchToken, Callbacks, Context, PassHook
 from hypura_worker.loaded_model import LlamaModel
-from hypura_worker.streaming.replacement.trace import HEADER
+from hypura_worker.streaming.replacement.routing_trace import HEADER
 
 _LENGTH = struct.Struct("<I")
 _MAX_INPUT_BYTES = 256 << 20

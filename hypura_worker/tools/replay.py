@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from hypura_worker.streaming.replacement import POLICIES, default, make
 from hypura_worker.streaming.replacement.policy import Ids, Policy, Shape
-from hypura_worker.streaming.replacement.trace import BadTrace, Routes, read_routes
+from hypura_worker.streaming.replacement.routing_trace import BadTrace, Routes, read_routes
 
 _MAX_MIB = 1 << 30
 _NEVER = 1 << 60

@@ -1,4 +1,4 @@
-/* The layers' routers, found in the graph, and what they are asked ahead of their turn. See routers.c. */
+/* The routers of the layers, found in the graph, and their lookaheads. See routers.c. */
 #ifndef HYPURA_ROUTERS_H
 #define HYPURA_ROUTERS_H
 

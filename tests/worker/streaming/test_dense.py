@@ -17,8 +17,8 @@ from hypura.v1 import placement_pb2 as pb
 from hypura_worker.errors import ReadFailed
 from hypura_worker.llama.context import BatchToken
 from hypura_worker.loaded_model import LlamaModel
+from hypura_worker.streaming.dense_places import Kept, Ring
 from hypura_worker.streaming.order import Order
-from hypura_worker.streaming.places import Kept, Ring
 from tests.worker.passes import all_logits
 from tests.worker.plans import make_plan
 

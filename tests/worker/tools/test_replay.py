@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from hypura_worker.streaming.replacement import POLICIES, default, make
 from hypura_worker.streaming.replacement.policy import Policy, Shape
-from hypura_worker.streaming.replacement.trace import BadTrace, Routes, Visit, read_routes
+from hypura_worker.streaming.replacement.routing_trace import BadTrace, Routes, Visit, read_routes
 from hypura_worker.tools.replay import belady, compare, hit_rate
 
 HEAD = (
