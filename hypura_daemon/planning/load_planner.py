@@ -64,7 +64,7 @@ class LoadPlanner:
 
     def _plan(self, model: Model, profile: HardwareProfile, request: LoadRequest) -> Plan:
         trained_tokens, least_tokens = model.hyperparameters.context_length, request.least_context_tokens
-        least_is_known = 0 < least_tokens <= request.context_tokens
+        context_is_given = 0 < least_tokens <= request.context_tokens
         usual_tokens = request.context_tokens or min(self._context_tokens, trained_tokens)
         drive = profile.drives[0] if profile.drives else None
         if drive is not None and request.drive_bytes_per_second > 0:
@@ -77,7 +77,7 @@ class LoadPlanner:
         try:
             return plan(model, profile, drive, request)
         except BudgetTooSmall as error:
-            if 0 < least_tokens < request.context_tokens and not least_is_known:
+            if 0 < least_tokens < request.context_tokens and not context_is_given:
                 with suppress(
                     BudgetTooSmall
                 ):  # The requests need less than the usual context, or than it is rounded to.
