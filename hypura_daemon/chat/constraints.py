@@ -66,20 +66,22 @@ def bare_constraint(limits: inference_pb2.Limits) -> worker_pb2.Constraint:
     return worker_pb2.Constraint(any_json=True) if json.loads(text) == {} else worker_pb2.Constraint(json_schema=text)
 
 
-def constraint(required: Requirements, form: AnswerFormat, prompt: str, *, may_think: bool) -> worker_pb2.Constraint:
+def constraint(
+    required: Requirements, answer_format: AnswerFormat, prompt: str, *, may_think: bool
+) -> worker_pb2.Constraint:
     """The constraint of the answer to a prompt; empty if nothing is required.
 
     may_think: thinking is not turned off. Raises InvalidRequest for what cannot be enforced.
     """
     if not required:
         return worker_pb2.Constraint()
-    lark = Lark(form.visible(Toolbox(required.tools)))
-    if form.is_harmony:
+    lark = Lark(answer_format.visible(Toolbox(required.tools)))
+    if answer_format.is_harmony:
         return lark.constraint(_harmony(lark, required, prompt))
-    thought = _thinking(lark, form, prompt, may_think=may_think)
+    thought = _thinking(lark, answer_format, prompt, may_think=may_think)
     calls = ""
     if required.must_call or (required.tools and required.json_schema):
-        calls = _calls(lark, form, required)
+        calls = _calls(lark, answer_format, required)
     if not thought and not calls:
         return bare_constraint(inference_pb2.Limits(json_schema=required.json_schema, grammar=required.grammar))
     ways = [] if required.must_call else [_content(lark, required)]
@@ -87,9 +89,9 @@ def constraint(required: Requirements, form: AnswerFormat, prompt: str, *, may_t
     return lark.constraint(f"{thought} {either(ways)}".strip())
 
 
-def check_requirements(required: Requirements, form: AnswerFormat) -> None:
+def check_requirements(required: Requirements, answer_format: AnswerFormat) -> None:
     """Raise InvalidRequest for requirements that cannot be enforced, before the model is loaded."""
-    constraint(required, form, f"{harmony.START}assistant" if form.is_harmony else "", may_think=True)
+    constraint(required, answer_format, f"{harmony.START}assistant" if answer_format.is_harmony else "", may_think=True)
 
 
 def _content(lark: Lark, required: Requirements) -> str:
@@ -99,18 +101,18 @@ def _content(lark: Lark, required: Requirements) -> str:
     return lark.schema({"type": "object"} if json.loads(text) == {} else text, "the JSON schema")
 
 
-def _thinking(lark: Lark, form: AnswerFormat, prompt: str, *, may_think: bool) -> str:
+def _thinking(lark: Lark, answer_format: AnswerFormat, prompt: str, *, may_think: bool) -> str:
     """What may precede the answer itself; empty for nothing."""
-    if form.starts_inside(prompt):
-        return f"{lark.until(form.closes)} {_BLANKS}"
-    if not form.opens or not may_think or form.is_closed(prompt):
+    if answer_format.starts_inside(prompt):
+        return f"{lark.until(answer_format.closes)} {_BLANKS}"
+    if not answer_format.opens or not may_think or answer_format.is_closed(prompt):
         return ""
-    return f"( {_BLANKS} {lark.text(form.opens)} {lark.until(form.closes)} )? {_BLANKS}"
+    return f"( {_BLANKS} {lark.text(answer_format.opens)} {lark.until(answer_format.closes)} )? {_BLANKS}"
 
 
-def _calls(lark: Lark, form: AnswerFormat, required: Requirements) -> str:
+def _calls(lark: Lark, answer_format: AnswerFormat, required: Requirements) -> str:
     """Calls in the model's own syntax; empty if they are optional and that syntax cannot be enforced."""
-    syntax = form.syntax
+    syntax = answer_format.syntax
     ways = [syntax.call(lark, tool) for tool in required.tools]
     if not all(ways):
         if not required.must_call:

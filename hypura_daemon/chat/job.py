@@ -84,16 +84,18 @@ class ChatJob:
 
     def constraint(self, prompt: str) -> worker_pb2.Constraint:
         """The constraint of the answer to this prompt."""
-        return constraint(self.requirements, self.template.form, prompt, may_think=self.thinking.requested is not False)
+        return constraint(
+            self.requirements, self.template.answer_format, prompt, may_think=self.thinking.requested is not False
+        )
 
     def parser(self, prompt: str) -> Parser:
         """A parser for the answer to this prompt."""
-        return self.template.form.parser(prompt, self.toolbox)
+        return self.template.answer_format.parser(prompt, self.toolbox)
 
     @property
     def visible_tokens(self) -> tuple[str, ...]:
         """The control tokens that the parser needs to see."""
-        return self.template.form.visible(self.toolbox)
+        return self.template.answer_format.visible(self.toolbox)
 
     @property
     def starts(self) -> list[int]:
@@ -124,7 +126,7 @@ def chat_job(request: ChatRequest, model: Model, overrides: Overrides) -> ChatJo
             messages = [{"role": "system", "content": overrides.system}, *messages]
     limits = limits_with(request.limits, overrides.parameters)
     requirements = requirements_of(limits.json_schema, limits.grammar, offered, request.tool_choice)
-    check_requirements(requirements, template.form)
+    check_requirements(requirements, template.answer_format)
     return ChatJob(
         template=template,
         messages=for_template(messages, template.text),

@@ -73,6 +73,7 @@ class PlanInputs:
     smallest_ubatch: bool = False
 
     def kv_bytes(self, ubatch: int) -> int:
+        """The size of the KV cache and of recurrent states."""
         return footprint.kv_bytes(
             self.model.architecture,
             self.model.hyperparameters,
@@ -106,6 +107,7 @@ class PlanInputs:
         return outputs if self.model.architecture in ENCODERS else 2 * outputs
 
     def compute_bytes(self, ubatch: int) -> int:
+        """The size of the compute buffers."""
         return footprint.compute_bytes(
             self.model.hyperparameters,
             self.context_tokens,
@@ -133,6 +135,7 @@ class PlanInputs:
         return 2 * max(least, self.alignment(lambda drive: drive.offset_alignment_bytes))
 
     def alignment(self, which: Callable[[DriveProfile], int]) -> int:
+        """One of the drive's alignments, or the usual one if it is unknown."""
         return (which(self.drive) if self.drive is not None else 0) or _USUAL_ALIGNMENT_BYTES
 
     def io(self) -> IoPlan:

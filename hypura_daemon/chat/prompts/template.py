@@ -46,7 +46,7 @@ class Template:
 
     text: str
     style: TemplateStyle
-    form: AnswerFormat
+    answer_format: AnswerFormat
 
     def prompt(
         self, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], thinking: Thinking, bos: str, eos: str
@@ -65,12 +65,14 @@ class Template:
         except TemplateBroken as error:
             raise InvalidRequest(str(error)) from error
         if thinking.requested is False:
-            prompt = self.form.without_thinking(prompt)
+            prompt = self.answer_format.without_thinking(prompt)
         if not prefix:
             return prompt
-        if self.form.is_harmony:
+        if self.answer_format.is_harmony:
             return f"{prompt}{harmony.CHANNEL}final{harmony.MESSAGE}{prefix}"
-        return (self.form.without_thinking(prompt) if self.form.starts_inside(prompt) else prompt) + prefix
+        return (
+            self.answer_format.without_thinking(prompt) if self.answer_format.starts_inside(prompt) else prompt
+        ) + prefix
 
     def needs(self, *, tools: bool) -> Needs:
         """What the template needs of conversations. Found by trials the first time, which may take seconds."""
@@ -103,7 +105,7 @@ class Template:
         from hypura_daemon.chat.prompts.renderer import renderer
 
         level = thinking.level
-        if self.form.is_harmony:
+        if self.answer_format.is_harmony:
             level = _HARMONY_LEVELS.get(level, level) or ("low" if thinking.requested is False else "")
         return renderer.render(self.text, messages, tools, think=thinking.requested, level=level, bos=bos, eos=eos)
 
