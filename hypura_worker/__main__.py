@@ -1,14 +1,13 @@
 """A worker process: bootstrap on standard input, address on standard output, then gRPC until the daemon ends.
 
 daemon ──stdin: length, WorkerBootstrap──► worker
-       ◄──stdout: {"address": "unix:…"}───
-       ──stdin closes───────────────────► worker ends at once
+       ◄──stdout: WorkerBootstrapResponse, a line of JSON
+       ──stdin closes───────────────────► the worker ends at once
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import struct
@@ -17,6 +16,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 import hypura_worker.llama.library as library  # first: see there
+from hypura.json_lines import to_line
 from hypura.v1 import worker_pb2
 from hypura_worker import runtime
 from hypura_worker.errors import WorkerError
@@ -34,7 +34,7 @@ def main() -> int:
     try:
         library.hook()
     except WorkerError as error:
-        print(json.dumps({"error": str(error)}), flush=True)
+        _answer(worker_pb2.WorkerBootstrapResponse(error=str(error)))
         return 1
     with asyncio.Runner(loop_factory=runtime.event_loop_factory()) as runner:
         return runner.run(_serve(Path(bootstrap.socket_path)))
@@ -66,7 +66,7 @@ async def _serve(socket_path: Path) -> int:
     await server.start()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, end.set)
-    print(json.dumps({"address": address}), flush=True)
+    _answer(worker_pb2.WorkerBootstrapResponse(address=address))
     await end.wait()
     await healthy.enter_graceful_shutdown()
     await server.stop(1.0)
@@ -75,6 +75,11 @@ async def _serve(socket_path: Path) -> int:
         print(f"the worker ends: {reasons[0]}", file=sys.stderr, flush=True)
         return 1
     return 0
+
+
+def _answer(answer: worker_pb2.WorkerBootstrapResponse) -> None:
+    """Write the one line on standard output."""
+    print(to_line(answer), flush=True)
 
 
 def _read_bootstrap() -> worker_pb2.WorkerBootstrap:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
+from hypura.json_lines import from_line
+from hypura.v1.tools_pb2 import DriveLine, DriveReading
 from hypura_client.errors import HypuraError
 
 MIB = 1 << 20
@@ -22,18 +22,7 @@ class DriveUnreadable(HypuraError):
     """The file cannot be read to measure its drive."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """One measured point; direct: the page cache was bypassed."""
-
-    block_bytes: int
-    queue_depth: int
-    threads: int
-    bytes_per_second: float
-    direct: bool
-
-
-def sweep(file: Path, points: Sequence[tuple[int, int, int]], seconds: float) -> Iterator[Reading]:
+def sweep(file: Path, points: Sequence[tuple[int, int, int]], seconds: float) -> Iterator[DriveReading]:
     """Yields each point's reading as it is measured, for `seconds` each. Raises DriveUnreadable."""
     point_arguments = [part for point in points for part in ("--point", ":".join(map(str, point)))]
     command = [
@@ -49,10 +38,10 @@ def sweep(file: Path, points: Sequence[tuple[int, int, int]], seconds: float) ->
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:
             for line in process.stdout or ():
-                found = json.loads(line)
-                if "error" in found:
-                    raise DriveUnreadable(str(found["error"]))
-                yield Reading(**found)
+                found = from_line(DriveLine, line)
+                if found.HasField("error"):
+                    raise DriveUnreadable(found.error)
+                yield found.reading
         finally:
             process.terminate()
             process.wait(_END_SECONDS)

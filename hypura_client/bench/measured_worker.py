@@ -7,7 +7,6 @@ bench ──stdin: length, WorkerBootstrap──► worker in its cgroup (closin
 
 from __future__ import annotations
 
-import json
 import struct
 import threading
 import time
@@ -20,6 +19,7 @@ from typing import Any, Self
 
 import grpc
 
+from hypura.json_lines import from_line
 from hypura.v1 import inference_pb2, placement_pb2, worker_pb2, worker_pb2_grpc
 from hypura_client.bench.measured_process import MeasuredProcess, Usage
 from hypura_client.bench.runs import Run, TimeLimits, Workload, less
@@ -52,12 +52,12 @@ class MeasuredWorker:
         ).SerializeToString()
         process.send(_LENGTH.pack(len(bootstrap)) + bootstrap)
         try:
-            answer: dict[str, Any] = json.loads(process.line(_START_SECONDS))
+            answer = from_line(worker_pb2.WorkerBootstrapResponse, process.line(_START_SECONDS))
         except TimeoutError as error:
             raise WorkerFailed(f"the worker did not start within {_START_SECONDS:g} s") from error
-        if "address" not in answer:
-            raise WorkerFailed(str(answer.get("error", "the worker gave no address")))
-        address = Path(str(answer["address"]).removeprefix("unix:"))
+        if not answer.address:
+            raise WorkerFailed(answer.error or "the worker gave no address")
+        address = Path(answer.address.removeprefix("unix:"))
         self._channel = grpc.insecure_channel(target_of(address), options=OPTIONS)
         self._stub = worker_pb2_grpc.WorkerServiceStub(self._channel)  # type: ignore[no-untyped-call]
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hypura_client.bench.drive_sweep import Reading
+from hypura.v1.tools_pb2 import DriveReading
 from hypura_client.errors import InvalidRequest
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ class _Drawing:
                 raise InvalidRequest(f"{self._path} cannot be written: {error.strerror or error}") from error
 
 
-def drive_plot(readings: Sequence[Reading], path: Path) -> None:
+def drive_plot(readings: Sequence[DriveReading], path: Path) -> None:
     """Bandwidth over block size, a line per number of reads in flight in all (the best split into threads)."""
     best: dict[tuple[int, int], float] = {}
     for reading in readings:

@@ -9,16 +9,17 @@ import typer
 from hypura.sizes import size_text
 from hypura.v1 import control_pb2 as control
 from hypura.v1 import placement_pb2 as placement
+from hypura.v1.tools_pb2 import DriveReading
 from hypura_client.bench import cgroup
 from hypura_client.bench.contest import Contender, Setup, contest, fits
-from hypura_client.bench.drive_sweep import MIB, Reading, sweep
+from hypura_client.bench.drive_sweep import MIB, sweep
 from hypura_client.bench.plots import drive_plot
 from hypura_client.bench.report import COLUMNS, facts, report, rows
 from hypura_client.bench.runs import TimeLimits
 from hypura_client.bench.stock import Stock
 from hypura_client.cli.connection import connected, is_path, registered
 from hypura_client.cli.options import Context, Exact, Json, Memory, Model, WeightCacheLimit, load_options
-from hypura_client.cli.output import note, print_facts, print_json, print_table, stderr_console
+from hypura_client.cli.output import as_dict, note, print_facts, print_json, print_table, stderr_console
 from hypura_client.errors import InvalidRequest
 
 _LOAD_SECONDS = 1800.0
@@ -196,8 +197,8 @@ def _file_of(model: str) -> Path:
     return Path(max(files, key=lambda file: file.size_bytes).path)
 
 
-def _readings(file: Path, points: list[tuple[int, int, int]], seconds: float) -> list[Reading]:
-    readings: list[Reading] = []
+def _readings(file: Path, points: list[tuple[int, int, int]], seconds: float) -> list[DriveReading]:
+    readings: list[DriveReading] = []
     with stderr_console().status(f"measuring {len(points)} points …") as waiting:
         for reading in sweep(file, points, seconds):
             readings.append(reading)
@@ -205,14 +206,11 @@ def _readings(file: Path, points: list[tuple[int, int, int]], seconds: float) ->
     return readings
 
 
-def _readings_dict(file: Path, readings: list[Reading], best: Reading) -> dict[str, Any]:
-    def entry(reading: Reading) -> dict[str, Any]:
-        return {name: getattr(reading, name) for name in Reading.__slots__}
-
-    return {"path": str(file), "direct": best.direct, "best": entry(best), "points": [entry(r) for r in readings]}
+def _readings_dict(file: Path, readings: list[DriveReading], best: DriveReading) -> dict[str, Any]:
+    return {"path": str(file), "direct": best.direct, "best": as_dict(best), "points": [as_dict(r) for r in readings]}
 
 
-def _print_readings(readings: list[Reading], best: Reading) -> None:
+def _print_readings(readings: list[DriveReading], best: DriveReading) -> None:
     threads = sorted({reading.threads for reading in readings})
     rates = {(r.block_bytes, r.queue_depth, r.threads): r.bytes_per_second for r in readings}
     print_table(

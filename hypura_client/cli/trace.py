@@ -1,22 +1,23 @@
 """hypuractl trace: records which experts a model uses, and replays that with each replacement policy."""
 
 import contextlib
-import json
 import struct
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
+from hypura.json_lines import from_line
 from hypura.sizes import size_text
 from hypura.v1 import placement_pb2 as placement
+from hypura.v1 import tools_pb2
 from hypura_client.bench.passage import PASSAGE
 from hypura_client.cli.connection import connected, registered
 from hypura_client.cli.options import Context, Exact, Json, Memory, Model, WeightCacheLimit, load_options
-from hypura_client.cli.output import note, print_facts, print_json, print_line, print_table, stderr_console
+from hypura_client.cli.output import as_dict, note, print_facts, print_json, print_line, print_table, stderr_console
 from hypura_client.errors import DeadlineExceeded, InvalidRequest, UnexpectedReply
 
 _REPLAY_SECONDS = 3600.0
@@ -45,12 +46,12 @@ def replay(
     """
     if not json_output:
         note(f"replaying {file} …")
-    found = _answer([_REPLAY_MODULE, str(file), "--cache-mib", repr(cache_mib)], _REPLAY_SECONDS)
+    found = _replayed(file, cache_mib)
     if json_output:
-        print_json(found)
+        print_json(as_dict(found))
         return
-    rates: dict[str, float] = found["policies"]
-    chosen, lru, best = found["default"], rates["lru"], rates["belady"]
+    rates = found.policies
+    chosen, lru, best = found.default, rates["lru"], rates["belady"]
     print_table(
         ("POLICY", ">HITS", ">OF THE GAP"),
         (
@@ -64,9 +65,9 @@ def replay(
     )
     print_facts(
         (
-            ("slots", f"{found['slots']} of {size_text(found['expert_bytes'])}"),
-            ("a token's experts", f"fit {found['tokens_held']:.2f} times"),
-            ("replayed", f"{found['decode_visits']} visits of layers while decoding"),
+            ("slots", f"{found.slots} of {size_text(found.expert_bytes)}"),
+            ("a token's experts", f"fit {found.tokens_held:.2f} times"),
+            ("replayed", f"{found.decode_visits} visits of layers while decoding"),
         )
     )
 
@@ -100,12 +101,12 @@ def record(
         )
     done = _recorded(plan, out.expanduser().absolute(), tokens)
     if json_output:
-        print_json({"model": name, "path": str(out), **done})
+        print_json({"model": name, "path": str(out), **as_dict(done)})
     else:
-        print_line(f"{out}: {done['tokens']} tokens of {name}, {done['choices']} choices of experts")
+        print_line(f"{out}: {done.tokens} tokens of {name}, {done.choices} choices of experts")
 
 
-def _recorded(plan: placement.Plan, out: Path, tokens: int) -> dict[str, Any]:
+def _recorded(plan: placement.Plan, out: Path, tokens: int) -> tools_pb2.RecordDone:
     """Runs the recorder, shows its progress, and returns what it reports at its end."""
     command = [sys.executable, "-P", "-m", "hypura_worker.tools.record", "--tokens", str(tokens), "--out", str(out)]
     with (
@@ -121,12 +122,13 @@ def _recorded(plan: placement.Plan, out: Path, tokens: int) -> dict[str, Any]:
                     process.stdin.write(struct.pack("<I", len(part)) + part)
                 process.stdin.close()
             for line in process.stdout:
-                found: dict[str, Any] = json.loads(line)
-                if "error" in found:
-                    raise InvalidRequest(str(found["error"]))
-                if "done" in found:
-                    return dict(found["done"])
-                waiting.update(f"recorded {found['token']} of {tokens} tokens")
+                found = from_line(tools_pb2.RecordLine, line)
+                match found.WhichOneof("event"):
+                    case "error":
+                        raise InvalidRequest(found.error)
+                    case "done":
+                        return found.done
+                waiting.update(f"recorded {found.tokens} of {tokens} tokens")
             code = process.wait(_END_SECONDS)
         finally:
             process.terminate()
@@ -135,21 +137,20 @@ def _recorded(plan: placement.Plan, out: Path, tokens: int) -> dict[str, Any]:
     raise UnexpectedReply(f"the recorder ended with code {code}: {last[-1] if last else 'no message'}")
 
 
-def _answer(command: list[str], seconds: float) -> dict[str, Any]:
-    """Runs a module of the worker and returns the JSON object that it prints. Raises InvalidRequest if it refuses."""
+def _replayed(file: Path, cache_mib: float) -> tools_pb2.ReplayReport:
+    """Runs the replay and returns its report. Raises InvalidRequest if it refuses."""
+    command = [sys.executable, "-P", "-m", _REPLAY_MODULE, str(file), "--cache-mib", repr(cache_mib)]
     try:
-        ended = subprocess.run(
-            [sys.executable, "-P", "-m", *command], capture_output=True, text=True, timeout=seconds, check=False
-        )
+        ended = subprocess.run(command, capture_output=True, text=True, timeout=_REPLAY_SECONDS, check=False)
     except subprocess.TimeoutExpired as error:
-        raise DeadlineExceeded(f"the replay did not end within {seconds:g} s; use a shorter trace") from error
+        raise DeadlineExceeded(f"the replay did not end within {_REPLAY_SECONDS:g} s; use a shorter trace") from error
     try:
-        found: dict[str, Any] = json.loads(ended.stdout)
+        found = from_line(tools_pb2.ReplayLine, ended.stdout)
     except ValueError as error:
         lines = ended.stderr.strip().splitlines()
         raise UnexpectedReply(
-            f"{command[0]} ended with code {ended.returncode}: {lines[-1] if lines else 'no message'}"
+            f"{_REPLAY_MODULE} ended with code {ended.returncode}: {lines[-1] if lines else 'no message'}"
         ) from error
-    if "error" in found:
-        raise InvalidRequest(str(found["error"]))
-    return found
+    if found.HasField("error"):
+        raise InvalidRequest(found.error)
+    return found.report

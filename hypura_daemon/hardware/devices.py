@@ -1,6 +1,7 @@
 """Finds the devices on which ggml can compute, by a short-lived probe process of the worker."""
 
 import asyncio
+import math
 import signal
 import sys
 from collections.abc import Sequence
@@ -8,16 +9,19 @@ from dataclasses import dataclass
 from tempfile import TemporaryDirectory
 
 import structlog
-from pydantic import TypeAdapter, ValidationError
 
+from hypura.json_lines import from_line
+from hypura.v1 import tools_pb2
 from hypura_daemon.errors import WorkerDied, WorkerFailed
 from hypura_daemon.hardware.profile import GpuDevice, Large, Real, TypeSpeed
+from hypura_daemon.hardware.wire import gpus_from_proto, type_speeds_from_proto
 from hypura_daemon.platforms.platform import current
 from hypura_daemon.system.child import Child
 
 PROBE_COMMAND = (sys.executable, "-m", "hypura_worker.tools.probe")
 _GRACE_SECONDS = 2.0
 _KILL_SECONDS = 5.0
+_MOST_BYTES = 1 << 63
 _REMEDY = 'run "python -m hypura_worker.tools.probe" to see why, or reinstall llama-cpp-python'
 
 
@@ -41,7 +45,6 @@ class ProbeResult:
     measured: Measured | None
 
 
-_parser = TypeAdapter(ProbeResult)
 _log = structlog.get_logger()
 
 
@@ -64,11 +67,34 @@ async def probe_devices(
     with TemporaryDirectory(prefix="hypura-", ignore_cleanup_errors=True) as folder:
         output = await _run([*arguments, "--folder", folder], timeout_seconds)
     try:
-        return _parser.validate_json(output)
-    except ValidationError as error:
+        return _result(from_line(tools_pb2.ProbeReport, output))
+    except ValueError as error:
         raise WorkerFailed(
             f"the device probe answered {output[:200]!r}, which is not a valid result; {_REMEDY}"
         ) from error
+
+
+def _result(report: tools_pb2.ProbeReport) -> ProbeResult:
+    """The result of a report. Raises ValueError where a value is missing or cannot be."""
+    if not report.llama_cpp_python_version:
+        raise ValueError("it does not say its version of llama-cpp-python")
+    measured = None
+    if report.HasField("measured"):
+        found = report.measured
+        measured = Measured(
+            memory_bytes_per_second=found.memory_bytes_per_second,
+            worker_base_bytes=found.worker_base_bytes,
+            extra_buffers_work=found.extra_buffers_work,
+            extra_buffers_verdict=found.extra_buffers_verdict,
+            type_speeds=type_speeds_from_proto(found.type_speeds),
+        )
+        speeds = (measured.memory_bytes_per_second, *(speed.bytes_per_second for speed in measured.type_speeds))
+        if not all(0 <= speed < math.inf for speed in speeds):
+            raise ValueError("a speed is not a number of bytes per second")
+    sizes = (report.measured.worker_base_bytes, *(n for gpu in report.gpus for n in (gpu.total_bytes, gpu.free_bytes)))
+    if max(sizes) >= _MOST_BYTES:
+        raise ValueError(f"{max(sizes)} is not a number of bytes that a machine has")
+    return ProbeResult(report.llama_cpp_python_version, gpus_from_proto(report.gpus), measured)
 
 
 async def _run(command: Sequence[str], timeout_seconds: float) -> bytes:

@@ -1,5 +1,7 @@
 """The hardware profile as hypura.v1 messages."""
 
+from collections.abc import Iterable
+
 from hypura.v1 import placement_pb2
 from hypura_daemon.hardware.profile import DrivePoint, DriveProfile, GpuDevice, HardwareProfile, TypeSpeed
 
@@ -72,16 +74,24 @@ def from_proto(message: placement_pb2.HardwareProfile) -> HardwareProfile:
         memory_available_bytes=message.memory_available_bytes,
         memory_bytes_per_second=message.memory_bytes_per_second,
         page_bytes=message.page_bytes,
-        gpus=tuple(
-            GpuDevice(gpu.name, gpu.description, gpu.total_bytes, gpu.free_bytes, gpu.unified) for gpu in message.gpus
-        ),
+        gpus=gpus_from_proto(message.gpus),
         unified_memory=message.unified_memory,
         extra_buffers_work=message.extra_buffers_work,
         worker_base_bytes=message.worker_base_bytes,
         drives=tuple(drive_from_proto(drive) for drive in message.drives),
         llama_cpp_python_version=message.llama_cpp_python_version,
-        type_speeds=tuple(TypeSpeed(speed.type, speed.bytes_per_second) for speed in message.type_speeds),
+        type_speeds=type_speeds_from_proto(message.type_speeds),
     )
+
+
+def gpus_from_proto(messages: Iterable[placement_pb2.GpuDevice]) -> tuple[GpuDevice, ...]:
+    """The GPUs of these messages."""
+    return tuple(GpuDevice(gpu.name, gpu.description, gpu.total_bytes, gpu.free_bytes, gpu.unified) for gpu in messages)
+
+
+def type_speeds_from_proto(messages: Iterable[placement_pb2.TypeSpeed]) -> tuple[TypeSpeed, ...]:
+    """The speeds of these messages."""
+    return tuple(TypeSpeed(speed.type, speed.bytes_per_second) for speed in messages)
 
 
 def drive_from_proto(message: placement_pb2.DriveProfile) -> DriveProfile:

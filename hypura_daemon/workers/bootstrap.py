@@ -1,9 +1,9 @@
-"""The first words between the daemon and a worker, on the worker's standard streams; see worker.proto."""
+"""The bootstrap of a worker: the first message to it and its answer, on its standard streams; see worker.proto."""
 
 import asyncio
-import json
 import struct
 
+from hypura.json_lines import from_line
 from hypura.v1 import worker_pb2
 from hypura_daemon.errors import WorkerFailed
 from hypura_daemon.system.child import Child
@@ -26,12 +26,13 @@ async def exchange(child: Child, bootstrap: worker_pb2.WorkerBootstrap) -> str:
     if not line:
         await asyncio.sleep(DEATH_SECONDS)  # Death cuts this short; a closed output alone does not.
     try:
-        answer = json.loads(line)
+        answer = from_line(worker_pb2.WorkerBootstrapResponse, line)
     except ValueError:
-        answer = None
-    if isinstance(answer, dict) and isinstance(answer.get("address"), str):
-        return str(answer["address"])
-    who = f'worker {child.pid} of "{bootstrap.model}"'
-    if isinstance(answer, dict) and "error" in answer:
-        raise WorkerFailed(f"{who} cannot start: {answer['error']}")
-    raise WorkerFailed(f"{who} said {line[:200]!r} instead of its address; reinstall hypura")
+        answer = worker_pb2.WorkerBootstrapResponse()
+    worker = f'worker {child.pid} of "{bootstrap.model}"'
+    match answer.WhichOneof("answer"):
+        case "address":
+            return answer.address
+        case "error":
+            raise WorkerFailed(f"{worker} cannot start: {answer.error}")
+    raise WorkerFailed(f"{worker} answered {line[:200]!r} instead of its address; reinstall hypura")

@@ -1,79 +1,78 @@
 """Runs stock llama.cpp by itself, to compare hypura with: `python -m hypura_worker.tools.baseline`.
 
-bench ──stdin: one JSON object──► load, prompt, decode, as the plainest program would
-      ◄──stdout: {"loaded": s} {"token": id, "seconds": s, "system": s} …   (seconds since the prompt began)
-
-following_ids: tokens to continue with after the prompt, whatever is chosen, so that all runs compute the same.
+bench ──stdin: BaselineRequest──► load, prompt, decode, as the plainest program would
+      ◄──stdout: a BaselineLine when the model is loaded, and for each token
 """
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import sys
 import threading
 import time
-from typing import Any
+from typing import Any, TextIO
 
 import llama_cpp
 
+from hypura.json_lines import from_line, to_line
+from hypura.v1.tools_pb2 import BaselineLine, BaselineRequest, BaselineToken
 from hypura_worker import runtime
 from hypura_worker.llama import log
 from hypura_worker.llama.weights import LoadMode, load_files, type_number
 
 
 def main() -> int:
-    """0 after the last token; 1 and a line with "error" when the model cannot be loaded or run."""
-    request: dict[str, Any] = json.loads(sys.stdin.readline())
+    """0 after the last token; 1 and a line with an error when the model cannot be loaded or run."""
+    request = from_line(BaselineRequest, sys.stdin.readline())
     threading.Thread(target=_end_with_bench, daemon=True).start()
     answer = runtime.claim_stdout()
     log.redirect()
-
-    def write(**line: object) -> None:
-        print(json.dumps(line), file=answer, flush=True)
-
     llama_cpp.llama_backend_init()
     started = time.monotonic()
     context = _make_context(request)
     if context is None:
-        write(error=f"llama.cpp could not load {request['paths'][0]}: {log.last_errors()}")
+        _write(answer, BaselineLine(error=f"llama.cpp could not load {request.paths[0]}: {log.last_errors()}"))
         return 1
-    write(loaded=time.monotonic() - started)
-    chain = _make_chain(context, request["temperature"], request["seed"])
+    _write(answer, BaselineLine(load_seconds=time.monotonic() - started))
+    chain = _make_chain(context, request.temperature, request.seed)
     started = time.monotonic()
-    tokens = list(request["prompt_ids"])
-    following = request["following_ids"]
-    for number in range(request["max_tokens"]):
-        for start in range(0, len(tokens), request["ubatch_tokens"]):
-            part = tokens[start : start + request["ubatch_tokens"]]
+    tokens, following = list(request.prompt_ids), list(request.following_ids)
+    for number in range(request.max_tokens):
+        for start in range(0, len(tokens), request.ubatch_tokens):
+            part = tokens[start : start + request.ubatch_tokens]
             array = (llama_cpp.llama_token * len(part))(*part)
             result = llama_cpp.llama_decode(context, llama_cpp.llama_batch_get_one(array, len(part)))
             if result != 0:
-                write(error=f"llama_decode returned {result}")
+                _write(answer, BaselineLine(error=f"llama_decode returned {result}"))
                 return 1
         chosen = llama_cpp.llama_sampler_sample(chain, context, -1)
         tokens = [following[number] if number < len(following) else chosen]
-        times = os.times()
-        write(token=chosen, seconds=time.monotonic() - started, system=times.system)
+        system_seconds = os.times().system
+        token = BaselineToken(id=chosen, seconds=time.monotonic() - started, system_seconds=system_seconds)
+        _write(answer, BaselineLine(token=token))
     return 0
 
 
-def _make_context(request: dict[str, Any]) -> Any:
+def _write(answer: TextIO, line: BaselineLine) -> None:
+    print(to_line(line), file=answer, flush=True)
+
+
+def _make_context(request: BaselineRequest) -> Any:
     """The model's context; None when llama.cpp refuses it."""
     params = llama_cpp.llama_model_default_params()
-    params.n_gpu_layers = request["gpu_layers"]
-    params.load_mode = LoadMode.MMAP if request["mmap"] else LoadMode.PLAIN
-    params.use_extra_bufts = request["extra_buffers"]
-    model = load_files(request["paths"], params)
+    params.n_gpu_layers = request.gpu_layers
+    params.load_mode = LoadMode.MMAP if request.mmap else LoadMode.PLAIN
+    params.use_extra_bufts = request.extra_buffers
+    model = load_files(request.paths, params)
     if model is None:
         return None
     context_params = llama_cpp.llama_context_default_params()
-    context_params.n_ctx = request["context_tokens"]
-    context_params.n_batch = context_params.n_ubatch = request["ubatch_tokens"]
+    context_params.n_ctx = request.context_tokens
+    context_params.n_batch = context_params.n_ubatch = request.ubatch_tokens
     context_params.n_seq_max = context_params.n_outputs_max = 1
-    context_params.n_threads, context_params.n_threads_batch = request["threads"], request["batch_threads"]
-    context_params.type_k, context_params.type_v = type_number(request["kv_type_k"]), type_number(request["kv_type_v"])
+    context_params.n_threads, context_params.n_threads_batch = request.threads, request.batch_threads
+    context_params.type_k, context_params.type_v = type_number(request.kv_type_k), type_number(request.kv_type_v)
     context_params.no_perf = True
     return llama_cpp.llama_init_from_model(model, context_params) or None
 

@@ -1,7 +1,7 @@
 """How fast a file can be read from its drive: `python -m hypura_worker.tools.drive --point 1048576:4:2 FILE`.
 
     point = block size : reads in flight per thread : threads
-    each point ─► one JSON line {"block_bytes", "queue_depth", "threads", "bytes_per_second", "direct"}
+    each point ─► a DriveLine
 
 Reads are direct and at random offsets, so that neither the page cache nor read-ahead serves them.
 A thread keeps its reads in flight by Linux's asynchronous I/O; elsewhere each read has a blocking thread.
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import json
 import mmap
 import os
 import random
@@ -24,7 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
+from hypura.json_lines import to_line
 from hypura.v1 import placement_pb2
+from hypura.v1.tools_pb2 import DriveLine, DriveReading
 from hypura_worker.errors import WorkerError
 from hypura_worker.streaming.model_files import ModelFiles
 
@@ -262,7 +263,7 @@ def _open(path: Path) -> tuple[ModelFiles, bool]:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """A line per point; 1 and a line with "error" when the file cannot be read."""
+    """A line per point; 1 and a line with an error when the file cannot be read."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("file", type=Path)
     parser.add_argument("--point", action="append", required=True, type=_point, help="BLOCK:DEPTH:THREADS")
@@ -278,16 +279,16 @@ def main(arguments: Sequence[str]) -> int:
                 if point.block_bytes > size_bytes:
                     continue
                 rate = measure(files.descriptors[0], size_bytes, point, options.seconds)
-                line = {
-                    "block_bytes": point.block_bytes,
-                    "queue_depth": point.queue_depth,
-                    "threads": point.threads,
-                    "bytes_per_second": rate,
-                    "direct": direct,
-                }
-                print(json.dumps(line), flush=True)
+                reading = DriveReading(
+                    block_bytes=point.block_bytes,
+                    queue_depth=point.queue_depth,
+                    threads=point.threads,
+                    bytes_per_second=rate,
+                    direct=direct,
+                )
+                print(to_line(DriveLine(reading=reading)), flush=True)
     except (OSError, EOFError, WorkerError) as error:
-        print(json.dumps({"error": f"{options.file} cannot be read: {error}"}), flush=True)
+        print(to_line(DriveLine(error=f"{options.file} cannot be read: {error}")), flush=True)
         return 1
     return 0
 

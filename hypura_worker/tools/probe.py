@@ -1,4 +1,4 @@
-"""Measures what llama.cpp finds on this machine, as one JSON object: `python -m hypura_worker.tools.probe`.
+"""Measures what llama.cpp finds on this machine: `python -m hypura_worker.tools.probe` prints a ProbeReport.
 
 daemon ─► probe ─► devices, a worker's base memory
             ├────► speeds.py: memory bandwidth, speed by type of weights
@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import ctypes
-import json
 import os
 import shutil
 import sys
@@ -23,6 +22,9 @@ from urllib.parse import quote
 
 import llama_cpp
 
+from hypura.json_lines import to_line
+from hypura.v1.placement_pb2 import GpuDevice, TypeSpeed
+from hypura.v1.tools_pb2 import ProbeMeasurements, ProbeReport
 from hypura_worker import runtime
 from hypura_worker.llama.library import ggml
 
@@ -31,7 +33,7 @@ _TYPE_GPU, _TYPE_INTEGRATED_GPU = 1, 2  # ggml_backend_dev_type, ggml-backend.h
 
 
 def main(arguments: Sequence[str]) -> int:
-    """The exit code; the JSON object goes to standard output, everything else to standard error."""
+    """The exit code; the report goes to standard output, everything else to standard error."""
     parser = argparse.ArgumentParser(prog=f"python -m {_MODULE}", description=__doc__)
     parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="threads that measure memory")
     parser.add_argument("--devices-only", action="store_true", help="measure nothing")
@@ -46,32 +48,29 @@ def main(arguments: Sequence[str]) -> int:
         runtime.end_with_parent(lambda: _remove(options.folder))
     # Before the devices, whose drivers take memory that a worker without a GPU does not.
     base_bytes = 0 if options.devices_only else worker_base_bytes()
-    report: dict[str, object] = {
-        "llama_cpp_python_version": version("llama-cpp-python"),
-        "gpus": gpus(),
-        "measured": None,
-    }
+    report = ProbeReport(llama_cpp_python_version=version("llama-cpp-python"), gpus=gpus())
     if not options.devices_only:
         # Imported here: what they import would count as a worker's memory.
         from hypura_worker.tools.self_test import extra_buffers_work
         from hypura_worker.tools.speeds import memory_bytes_per_second, type_speeds
 
         works, verdict = extra_buffers_work()
-        report["measured"] = {
-            "memory_bytes_per_second": memory_bytes_per_second(options.threads),
-            "worker_base_bytes": base_bytes,
-            "extra_buffers_work": works,
-            "extra_buffers_verdict": verdict,
-            "type_speeds": [
-                {"type": name, "bytes_per_second": speed} for name, speed in type_speeds(options.threads).items()
+        measured = ProbeMeasurements(
+            memory_bytes_per_second=memory_bytes_per_second(options.threads),
+            worker_base_bytes=base_bytes,
+            extra_buffers_work=works,
+            extra_buffers_verdict=verdict,
+            type_speeds=[
+                TypeSpeed(type=name, bytes_per_second=speed) for name, speed in type_speeds(options.threads).items()
             ],
-        }
-    print(json.dumps(report), file=answer, flush=True)
+        )
+        report.measured.CopyFrom(measured)
+    print(to_line(report), file=answer, flush=True)
     return 0
 
 
-def gpus() -> list[dict[str, object]]:
-    """ggml's GPUs: name, description, total_bytes, free_bytes, unified."""
+def gpus() -> list[GpuDevice]:
+    """ggml's GPUs."""
     llama_cpp.llama_backend_init()
     devices = []
     for index in range(_ggml("ggml_backend_dev_count", c_size_t)()):
@@ -88,13 +87,13 @@ def gpus() -> list[dict[str, object]]:
         # Metal calls itself a GPU, not an integrated one (ggml-metal.cpp).
         metal = name.startswith(("MTL", "Metal")) and os.uname().machine == "arm64"
         devices.append(
-            {
-                "name": name,
-                "description": description,
-                "total_bytes": total.value,
-                "free_bytes": free.value,
-                "unified": kind == _TYPE_INTEGRATED_GPU or metal,
-            }
+            GpuDevice(
+                name=name,
+                description=description,
+                total_bytes=total.value,
+                free_bytes=free.value,
+                unified=kind == _TYPE_INTEGRATED_GPU or metal,
+            )
         )
     return devices
 

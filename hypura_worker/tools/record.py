@@ -1,7 +1,7 @@
 """Records which experts a model routes to: `python -m hypura_worker.tools.record --tokens N --out FILE`.
 
     client ──stdin: length, Plan, length, prompt──► recorder ──► FILE (streaming/replacement/routing_trace.py)
-           ◄──stdout: {"token": n} … {"done": {…}}──
+           ◄──stdout: a RecordLine per token, and one at the end──
 
 The model runs as its plan says, streamed or not: the recorder's callback runs before the
 streamer's, so that it gets the chosen ids before they become slots. That costs speed, not tokens.
@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import json
 import struct
 import sys
 from collections.abc import Callable, Sequence
@@ -25,7 +24,9 @@ import hypura_worker.llama.library as library  # first: see there
 import numpy as np
 import numpy.typing as npt
 
+from hypura.json_lines import to_line
 from hypura.v1 import inference_pb2, placement_pb2
+from hypura.v1.tools_pb2 import RecordDone, RecordLine
 from hypura_worker import runtime
 from hypura_worker.engine.parameters import Limits, Sampling
 from hypura_worker.engine.sampler import Sampler
@@ -222,8 +223,12 @@ def _read_part() -> bytes:
     return stream.read(length)
 
 
+def _write(line: RecordLine) -> None:
+    print(to_line(line), flush=True)
+
+
 def main(arguments: Sequence[str]) -> int:
-    """A line of JSON per token, and one at the end; 1 and a line with "error" when there is no trace."""
+    """A line per token, and one at the end; 1 and a line with an error when there is no trace."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tokens", type=int, required=True)
     parser.add_argument("--out", type=Path, required=True)
@@ -236,16 +241,16 @@ def main(arguments: Sequence[str]) -> int:
     try:
         library.hook()
         with part.open("w", encoding="utf-8") as file:
-            rows = record(plan, prompt, options.tokens, file, lambda n: print(json.dumps({"token": n}), flush=True))
+            rows = record(plan, prompt, options.tokens, file, lambda n: _write(RecordLine(tokens=n)))
         part.replace(options.out)
     except (WorkerError, OSError) as error:
         part.unlink(missing_ok=True)
-        print(json.dumps({"error": str(error)}), flush=True)
+        _write(RecordLine(error=str(error)))
         return 1
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-    print(json.dumps({"done": {"choices": rows, "tokens": options.tokens}}), flush=True)
+    _write(RecordLine(done=RecordDone(choices=rows, tokens=options.tokens)))
     return 0
 
 

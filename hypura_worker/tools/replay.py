@@ -7,7 +7,6 @@ must be held at once, while decoding. The prompt only fills the cache.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from hypura.json_lines import to_line
+from hypura.v1.tools_pb2 import ReplayLine, ReplayReport
 from hypura_worker.streaming.replacement import POLICIES, default, make
 from hypura_worker.streaming.replacement.policy import Ids, Policy, Shape
 from hypura_worker.streaming.replacement.routing_trace import BadTrace, Routes, read_routes
@@ -108,20 +109,20 @@ def belady(routes: Routes, slots: int) -> float:
     return hits / total if total else 0.0
 
 
-def compare(routes: Routes, cache_bytes: int, names: Sequence[str] = tuple(POLICIES)) -> dict[str, object]:
+def compare(routes: Routes, cache_bytes: int, names: Sequence[str] = tuple(POLICIES)) -> ReplayReport:
     """The report: decode hit rates in percent, Belady's included. Raises ValueError for too small a cache."""
     slots = min(cache_bytes // routes.expert_bytes, routes.layers * routes.experts)
     shape = Shape(routes.layers, routes.experts, routes.per_token, slots)
     rates = {name: hit_rate(routes, slots, make(name, shape)) for name in names}
     rates["belady"] = belady(routes, slots)
-    return {
-        "policies": {name: round(100 * rate, 2) for name, rate in rates.items()},
-        "default": default(shape),
-        "slots": slots,
-        "tokens_held": round(shape.tokens_held, 3),
-        "expert_bytes": routes.expert_bytes,
-        "decode_visits": sum(visit.decode for visit in routes.visits),
-    }
+    return ReplayReport(
+        policies={name: round(100 * rate, 2) for name, rate in rates.items()},
+        default=default(shape),
+        slots=slots,
+        tokens_held=round(shape.tokens_held, 3),
+        expert_bytes=routes.expert_bytes,
+        decode_visits=sum(visit.decode for visit in routes.visits),
+    )
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -140,12 +141,12 @@ def main(arguments: Sequence[str]) -> int:
         return _print_error(f"{options.file} cannot be read: {error.strerror or error}; check the path")
     except ValueError as error:
         return _print_error(str(error))
-    print(json.dumps(report))
+    print(to_line(ReplayLine(report=report)))
     return 0
 
 
 def _print_error(message: str) -> int:
-    print(json.dumps({"error": message}))
+    print(to_line(ReplayLine(error=message)))
     return 1
 
 

@@ -69,7 +69,7 @@ def main() -> int:
     if not gpus:
         print("llama.cpp finds no GPU here; install llama-cpp-python with its backend")
         return 2
-    print(", ".join(str(gpu["description"]) for gpu in gpus))
+    print(", ".join(gpu.description for gpu in gpus))
     well = True
     with tempfile.TemporaryDirectory(prefix="hypura-gpu-") as name, pytest.MonkeyPatch.context() as patch:
         folder, paths = Path(name), {}

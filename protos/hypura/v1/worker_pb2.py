@@ -26,7 +26,7 @@ from hypura.v1 import inference_pb2 as hypura_dot_v1_dot_inference__pb2
 from hypura.v1 import placement_pb2 as hypura_dot_v1_dot_placement__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16hypura/v1/worker.proto\x12\thypura.v1\x1a\x19hypura/v1/inference.proto\x1a\x19hypura/v1/placement.proto\"H\n\x0fWorkerBootstrap\x12\x13\n\x0bsocket_path\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x11\n\tlog_level\x18\x03 \x01(\t\"2\n\x11WorkerLoadRequest\x12\x1d\n\x04plan\x18\x01 \x01(\x0b\x32\x0f.hypura.v1.Plan\"[\n\x12WorkerLoadResponse\x12\x12\n\x08progress\x18\x01 \x01(\x01H\x00\x12(\n\x06loaded\x18\x02 \x01(\x0b\x32\x16.hypura.v1.LoadedModelH\x00\x42\x07\n\x05\x65vent\"\xdd\x02\n\x0bLoadedModel\x12\x14\n\x0cload_seconds\x18\x01 \x01(\x01\x12\x12\n\nbytes_read\x18\x02 \x01(\x04\x12\x11\n\trss_bytes\x18\x03 \x01(\x04\x12\r\n\x05slots\x18\x04 \x01(\r\x12\x12\n\nslot_bytes\x18\x05 \x01(\x04\x12\x19\n\x11vocabulary_tokens\x18\x06 \x01(\r\x12\x10\n\x08\x62os_text\x18\x07 \x01(\t\x12\x10\n\x08\x65os_text\x18\x08 \x01(\t\x12\x10\n\x08\x61\x64\x64s_bos\x18\t \x01(\x08\x12\x18\n\x10\x65mbedding_length\x18\n \x01(\r\x12\x14\n\x0c\x63\x61n_generate\x18\x0b \x01(\x08\x12\x16\n\x0e\x63ontext_tokens\x18\x0c \x01(\r\x12\x1e\n\x16min_memory_limit_bytes\x18\r \x01(\x04\x12\x1e\n\x16max_memory_limit_bytes\x18\x0e \x01(\x04\x12\x15\n\rcontrol_texts\x18P \x03(\t\"1\n\x13WorkerResizeRequest\x12\x1a\n\x12memory_limit_bytes\x18\x01 \x01(\x04\"A\n\x14WorkerResizeResponse\x12\x1a\n\x12memory_limit_bytes\x18\x01 \x01(\x04\x12\r\n\x05slots\x18\x02 \x01(\r\"\xc9\x02\n\x15WorkerGenerateRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x06prompt\x18\x02 \x01(\tH\x00\x12)\n\nprompt_ids\x18\x03 \x01(\x0b\x32\x13.hypura.v1.TokenIdsH\x00\x12%\n\x08sampling\x18\x04 \x01(\x0b\x32\x13.hypura.v1.Sampling\x12!\n\x06limits\x18\x05 \x01(\x0b\x32\x11.hypura.v1.Limits\x12\x16\n\x0evisible_tokens\x18\x06 \x03(\t\x12\x19\n\x11report_prompt_ids\x18\x08 \x01(\x08\x12)\n\nconstraint\x18\x32 \x01(\x0b\x32\x15.hypura.v1.Constraint\x12(\n\x0bplain_spans\x18P \x03(\x0b\x32\x13.hypura.v1.TextSpanB\x07\n\x05inputJ\x04\x08\x07\x10\x08\"5\n\x08TextSpan\x12\x13\n\x0bstart_bytes\x18\x01 \x01(\r\x12\x14\n\x0clength_bytes\x18\x02 \x01(\r\"\xb7\x01\n\nConstraint\x12\x15\n\x0bjson_schema\x18\x01 \x01(\tH\x00\x12\x12\n\x08\x61ny_json\x18\x02 \x01(\x08H\x00\x12\x0e\n\x04lark\x18\x03 \x01(\tH\x00\x12\x0e\n\x04gbnf\x18\x04 \x01(\tH\x00\x12(\n\x05parts\x18\x05 \x03(\x0b\x32\x19.hypura.v1.ConstraintPart\x12,\n\x07markers\x18\x06 \x03(\x0b\x32\x1b.hypura.v1.ConstraintMarkerB\x06\n\x04\x66orm\"[\n\x0e\x43onstraintPart\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04what\x18\x02 \x01(\t\x12\x15\n\x0bjson_schema\x18\x03 \x01(\tH\x00\x12\x0e\n\x04gbnf\x18\x04 \x01(\tH\x00\x42\x06\n\x04\x66orm\"=\n\x10\x43onstraintMarker\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\r\n\x05until\x18\x03 \x01(\x08\"\xa1\x01\n\x16WorkerGenerateResponse\x12-\n\x07prefill\x18\x01 \x01(\x0b\x32\x1a.hypura.v1.PrefillProgressH\x00\x12&\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x15.hypura.v1.TokenChunkH\x00\x12\'\n\x08\x66inished\x18\x03 \x01(\x0b\x32\x13.hypura.v1.FinishedH\x00\x42\x07\n\x05\x65vent\"\x8a\x01\n\x12WorkerEmbedRequest\x12\r\n\x05texts\x18\x01 \x03(\t\x12\x11\n\tnormalize\x18\x02 \x01(\x08\x12\x10\n\x08truncate\x18\x03 \x01(\x08\x12(\n\x0btoken_texts\x18\x04 \x03(\x0b\x32\x13.hypura.v1.TokenIds\x12\x16\n\x0e\x63ontext_tokens\x18\x46 \x01(\r\"V\n\x13WorkerEmbedResponse\x12(\n\nembeddings\x18\x01 \x03(\x0b\x32\x14.hypura.v1.Embedding\x12\x15\n\rprompt_tokens\x18\x02 \x01(\r\"d\n\x15WorkerTokenizeRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x13\n\x0b\x61\x64\x64_special\x18\x02 \x01(\x08\x12(\n\x0bplain_spans\x18P \x03(\x0b\x32\x13.hypura.v1.TextSpan\"+\n\x16WorkerTokenizeResponse\x12\x11\n\ttoken_ids\x18\x01 \x03(\r\"\x19\n\x17WorkerStatisticsRequest\"\xb8\x03\n\x18WorkerStatisticsResponse\x12\x11\n\trss_bytes\x18\x01 \x01(\x04\x12\x16\n\x0epeak_rss_bytes\x18\x02 \x01(\x04\x12\x17\n\x0f\x61\x63tive_requests\x18\x03 \x01(\r\x12\x17\n\x0fqueued_requests\x18\x04 \x01(\r\x12\x19\n\x11\x66inished_requests\x18\x05 \x01(\x04\x12\x17\n\x0f\x66\x61iled_requests\x18\x06 \x01(\x04\x12\x15\n\rprompt_tokens\x18\x07 \x01(\x04\x12\x15\n\routput_tokens\x18\x08 \x01(\x04\x12\x12\n\nbytes_read\x18\t \x01(\x04\x12\x13\n\x0b\x65xpert_hits\x18\n \x01(\x04\x12\x15\n\rexpert_misses\x18\x0b \x01(\x04\x12\x15\n\rstall_seconds\x18\x0c \x01(\x01\x12\x17\n\x0f\x66orward_seconds\x18\r \x01(\x01\x12\x0e\n\x06passes\x18\x0e \x01(\x04\x12\r\n\x05slots\x18\x0f \x01(\r\x12\x18\n\x10prefetched_bytes\x18\x10 \x01(\x04\x12\x1d\n\x15prefetched_used_bytes\x18\x11 \x01(\x04\x12\x15\n\rforced_tokens\x18\x32 \x01(\x04\x32\xe6\x03\n\rWorkerService\x12\x45\n\x04Load\x12\x1c.hypura.v1.WorkerLoadRequest\x1a\x1d.hypura.v1.WorkerLoadResponse0\x01\x12Q\n\x08Generate\x12 .hypura.v1.WorkerGenerateRequest\x1a!.hypura.v1.WorkerGenerateResponse0\x01\x12H\n\x05\x45mbed\x12\x1d.hypura.v1.WorkerEmbedRequest\x1a\x1e.hypura.v1.WorkerEmbedResponse0\x01\x12O\n\x08Tokenize\x12 .hypura.v1.WorkerTokenizeRequest\x1a!.hypura.v1.WorkerTokenizeResponse\x12I\n\x06Resize\x12\x1e.hypura.v1.WorkerResizeRequest\x1a\x1f.hypura.v1.WorkerResizeResponse\x12U\n\nStatistics\x12\".hypura.v1.WorkerStatisticsRequest\x1a#.hypura.v1.WorkerStatisticsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16hypura/v1/worker.proto\x12\thypura.v1\x1a\x19hypura/v1/inference.proto\x1a\x19hypura/v1/placement.proto\"H\n\x0fWorkerBootstrap\x12\x13\n\x0bsocket_path\x18\x01 \x01(\t\x12\r\n\x05model\x18\x02 \x01(\t\x12\x11\n\tlog_level\x18\x03 \x01(\t\"G\n\x17WorkerBootstrapResponse\x12\x11\n\x07\x61\x64\x64ress\x18\x01 \x01(\tH\x00\x12\x0f\n\x05\x65rror\x18\x02 \x01(\tH\x00\x42\x08\n\x06\x61nswer\"2\n\x11WorkerLoadRequest\x12\x1d\n\x04plan\x18\x01 \x01(\x0b\x32\x0f.hypura.v1.Plan\"[\n\x12WorkerLoadResponse\x12\x12\n\x08progress\x18\x01 \x01(\x01H\x00\x12(\n\x06loaded\x18\x02 \x01(\x0b\x32\x16.hypura.v1.LoadedModelH\x00\x42\x07\n\x05\x65vent\"\xdd\x02\n\x0bLoadedModel\x12\x14\n\x0cload_seconds\x18\x01 \x01(\x01\x12\x12\n\nbytes_read\x18\x02 \x01(\x04\x12\x11\n\trss_bytes\x18\x03 \x01(\x04\x12\r\n\x05slots\x18\x04 \x01(\r\x12\x12\n\nslot_bytes\x18\x05 \x01(\x04\x12\x19\n\x11vocabulary_tokens\x18\x06 \x01(\r\x12\x10\n\x08\x62os_text\x18\x07 \x01(\t\x12\x10\n\x08\x65os_text\x18\x08 \x01(\t\x12\x10\n\x08\x61\x64\x64s_bos\x18\t \x01(\x08\x12\x18\n\x10\x65mbedding_length\x18\n \x01(\r\x12\x14\n\x0c\x63\x61n_generate\x18\x0b \x01(\x08\x12\x16\n\x0e\x63ontext_tokens\x18\x0c \x01(\r\x12\x1e\n\x16min_memory_limit_bytes\x18\r \x01(\x04\x12\x1e\n\x16max_memory_limit_bytes\x18\x0e \x01(\x04\x12\x15\n\rcontrol_texts\x18P \x03(\t\"1\n\x13WorkerResizeRequest\x12\x1a\n\x12memory_limit_bytes\x18\x01 \x01(\x04\"A\n\x14WorkerResizeResponse\x12\x1a\n\x12memory_limit_bytes\x18\x01 \x01(\x04\x12\r\n\x05slots\x18\x02 \x01(\r\"\xc9\x02\n\x15WorkerGenerateRequest\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x10\n\x06prompt\x18\x02 \x01(\tH\x00\x12)\n\nprompt_ids\x18\x03 \x01(\x0b\x32\x13.hypura.v1.TokenIdsH\x00\x12%\n\x08sampling\x18\x04 \x01(\x0b\x32\x13.hypura.v1.Sampling\x12!\n\x06limits\x18\x05 \x01(\x0b\x32\x11.hypura.v1.Limits\x12\x16\n\x0evisible_tokens\x18\x06 \x03(\t\x12\x19\n\x11report_prompt_ids\x18\x08 \x01(\x08\x12)\n\nconstraint\x18\x32 \x01(\x0b\x32\x15.hypura.v1.Constraint\x12(\n\x0bplain_spans\x18P \x03(\x0b\x32\x13.hypura.v1.TextSpanB\x07\n\x05inputJ\x04\x08\x07\x10\x08\"5\n\x08TextSpan\x12\x13\n\x0bstart_bytes\x18\x01 \x01(\r\x12\x14\n\x0clength_bytes\x18\x02 \x01(\r\"\xb7\x01\n\nConstraint\x12\x15\n\x0bjson_schema\x18\x01 \x01(\tH\x00\x12\x12\n\x08\x61ny_json\x18\x02 \x01(\x08H\x00\x12\x0e\n\x04lark\x18\x03 \x01(\tH\x00\x12\x0e\n\x04gbnf\x18\x04 \x01(\tH\x00\x12(\n\x05parts\x18\x05 \x03(\x0b\x32\x19.hypura.v1.ConstraintPart\x12,\n\x07markers\x18\x06 \x03(\x0b\x32\x1b.hypura.v1.ConstraintMarkerB\x06\n\x04\x66orm\"[\n\x0e\x43onstraintPart\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0c\n\x04what\x18\x02 \x01(\t\x12\x15\n\x0bjson_schema\x18\x03 \x01(\tH\x00\x12\x0e\n\x04gbnf\x18\x04 \x01(\tH\x00\x42\x06\n\x04\x66orm\"=\n\x10\x43onstraintMarker\x12\x0c\n\x04rule\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\r\n\x05until\x18\x03 \x01(\x08\"\xa1\x01\n\x16WorkerGenerateResponse\x12-\n\x07prefill\x18\x01 \x01(\x0b\x32\x1a.hypura.v1.PrefillProgressH\x00\x12&\n\x05\x63hunk\x18\x02 \x01(\x0b\x32\x15.hypura.v1.TokenChunkH\x00\x12\'\n\x08\x66inished\x18\x03 \x01(\x0b\x32\x13.hypura.v1.FinishedH\x00\x42\x07\n\x05\x65vent\"\x8a\x01\n\x12WorkerEmbedRequest\x12\r\n\x05texts\x18\x01 \x03(\t\x12\x11\n\tnormalize\x18\x02 \x01(\x08\x12\x10\n\x08truncate\x18\x03 \x01(\x08\x12(\n\x0btoken_texts\x18\x04 \x03(\x0b\x32\x13.hypura.v1.TokenIds\x12\x16\n\x0e\x63ontext_tokens\x18\x46 \x01(\r\"V\n\x13WorkerEmbedResponse\x12(\n\nembeddings\x18\x01 \x03(\x0b\x32\x14.hypura.v1.Embedding\x12\x15\n\rprompt_tokens\x18\x02 \x01(\r\"d\n\x15WorkerTokenizeRequest\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x13\n\x0b\x61\x64\x64_special\x18\x02 \x01(\x08\x12(\n\x0bplain_spans\x18P \x03(\x0b\x32\x13.hypura.v1.TextSpan\"+\n\x16WorkerTokenizeResponse\x12\x11\n\ttoken_ids\x18\x01 \x03(\r\"\x19\n\x17WorkerStatisticsRequest\"\xb8\x03\n\x18WorkerStatisticsResponse\x12\x11\n\trss_bytes\x18\x01 \x01(\x04\x12\x16\n\x0epeak_rss_bytes\x18\x02 \x01(\x04\x12\x17\n\x0f\x61\x63tive_requests\x18\x03 \x01(\r\x12\x17\n\x0fqueued_requests\x18\x04 \x01(\r\x12\x19\n\x11\x66inished_requests\x18\x05 \x01(\x04\x12\x17\n\x0f\x66\x61iled_requests\x18\x06 \x01(\x04\x12\x15\n\rprompt_tokens\x18\x07 \x01(\x04\x12\x15\n\routput_tokens\x18\x08 \x01(\x04\x12\x12\n\nbytes_read\x18\t \x01(\x04\x12\x13\n\x0b\x65xpert_hits\x18\n \x01(\x04\x12\x15\n\rexpert_misses\x18\x0b \x01(\x04\x12\x15\n\rstall_seconds\x18\x0c \x01(\x01\x12\x17\n\x0f\x66orward_seconds\x18\r \x01(\x01\x12\x0e\n\x06passes\x18\x0e \x01(\x04\x12\r\n\x05slots\x18\x0f \x01(\r\x12\x18\n\x10prefetched_bytes\x18\x10 \x01(\x04\x12\x1d\n\x15prefetched_used_bytes\x18\x11 \x01(\x04\x12\x15\n\rforced_tokens\x18\x32 \x01(\x04\x32\xe6\x03\n\rWorkerService\x12\x45\n\x04Load\x12\x1c.hypura.v1.WorkerLoadRequest\x1a\x1d.hypura.v1.WorkerLoadResponse0\x01\x12Q\n\x08Generate\x12 .hypura.v1.WorkerGenerateRequest\x1a!.hypura.v1.WorkerGenerateResponse0\x01\x12H\n\x05\x45mbed\x12\x1d.hypura.v1.WorkerEmbedRequest\x1a\x1e.hypura.v1.WorkerEmbedResponse0\x01\x12O\n\x08Tokenize\x12 .hypura.v1.WorkerTokenizeRequest\x1a!.hypura.v1.WorkerTokenizeResponse\x12I\n\x06Resize\x12\x1e.hypura.v1.WorkerResizeRequest\x1a\x1f.hypura.v1.WorkerResizeResponse\x12U\n\nStatistics\x12\".hypura.v1.WorkerStatisticsRequest\x1a#.hypura.v1.WorkerStatisticsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,40 +35,42 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_WORKERBOOTSTRAP']._serialized_start=91
   _globals['_WORKERBOOTSTRAP']._serialized_end=163
-  _globals['_WORKERLOADREQUEST']._serialized_start=165
-  _globals['_WORKERLOADREQUEST']._serialized_end=215
-  _globals['_WORKERLOADRESPONSE']._serialized_start=217
-  _globals['_WORKERLOADRESPONSE']._serialized_end=308
-  _globals['_LOADEDMODEL']._serialized_start=311
-  _globals['_LOADEDMODEL']._serialized_end=660
-  _globals['_WORKERRESIZEREQUEST']._serialized_start=662
-  _globals['_WORKERRESIZEREQUEST']._serialized_end=711
-  _globals['_WORKERRESIZERESPONSE']._serialized_start=713
-  _globals['_WORKERRESIZERESPONSE']._serialized_end=778
-  _globals['_WORKERGENERATEREQUEST']._serialized_start=781
-  _globals['_WORKERGENERATEREQUEST']._serialized_end=1110
-  _globals['_TEXTSPAN']._serialized_start=1112
-  _globals['_TEXTSPAN']._serialized_end=1165
-  _globals['_CONSTRAINT']._serialized_start=1168
-  _globals['_CONSTRAINT']._serialized_end=1351
-  _globals['_CONSTRAINTPART']._serialized_start=1353
-  _globals['_CONSTRAINTPART']._serialized_end=1444
-  _globals['_CONSTRAINTMARKER']._serialized_start=1446
-  _globals['_CONSTRAINTMARKER']._serialized_end=1507
-  _globals['_WORKERGENERATERESPONSE']._serialized_start=1510
-  _globals['_WORKERGENERATERESPONSE']._serialized_end=1671
-  _globals['_WORKEREMBEDREQUEST']._serialized_start=1674
-  _globals['_WORKEREMBEDREQUEST']._serialized_end=1812
-  _globals['_WORKEREMBEDRESPONSE']._serialized_start=1814
-  _globals['_WORKEREMBEDRESPONSE']._serialized_end=1900
-  _globals['_WORKERTOKENIZEREQUEST']._serialized_start=1902
-  _globals['_WORKERTOKENIZEREQUEST']._serialized_end=2002
-  _globals['_WORKERTOKENIZERESPONSE']._serialized_start=2004
-  _globals['_WORKERTOKENIZERESPONSE']._serialized_end=2047
-  _globals['_WORKERSTATISTICSREQUEST']._serialized_start=2049
-  _globals['_WORKERSTATISTICSREQUEST']._serialized_end=2074
-  _globals['_WORKERSTATISTICSRESPONSE']._serialized_start=2077
-  _globals['_WORKERSTATISTICSRESPONSE']._serialized_end=2517
-  _globals['_WORKERSERVICE']._serialized_start=2520
-  _globals['_WORKERSERVICE']._serialized_end=3006
+  _globals['_WORKERBOOTSTRAPRESPONSE']._serialized_start=165
+  _globals['_WORKERBOOTSTRAPRESPONSE']._serialized_end=236
+  _globals['_WORKERLOADREQUEST']._serialized_start=238
+  _globals['_WORKERLOADREQUEST']._serialized_end=288
+  _globals['_WORKERLOADRESPONSE']._serialized_start=290
+  _globals['_WORKERLOADRESPONSE']._serialized_end=381
+  _globals['_LOADEDMODEL']._serialized_start=384
+  _globals['_LOADEDMODEL']._serialized_end=733
+  _globals['_WORKERRESIZEREQUEST']._serialized_start=735
+  _globals['_WORKERRESIZEREQUEST']._serialized_end=784
+  _globals['_WORKERRESIZERESPONSE']._serialized_start=786
+  _globals['_WORKERRESIZERESPONSE']._serialized_end=851
+  _globals['_WORKERGENERATEREQUEST']._serialized_start=854
+  _globals['_WORKERGENERATEREQUEST']._serialized_end=1183
+  _globals['_TEXTSPAN']._serialized_start=1185
+  _globals['_TEXTSPAN']._serialized_end=1238
+  _globals['_CONSTRAINT']._serialized_start=1241
+  _globals['_CONSTRAINT']._serialized_end=1424
+  _globals['_CONSTRAINTPART']._serialized_start=1426
+  _globals['_CONSTRAINTPART']._serialized_end=1517
+  _globals['_CONSTRAINTMARKER']._serialized_start=1519
+  _globals['_CONSTRAINTMARKER']._serialized_end=1580
+  _globals['_WORKERGENERATERESPONSE']._serialized_start=1583
+  _globals['_WORKERGENERATERESPONSE']._serialized_end=1744
+  _globals['_WORKEREMBEDREQUEST']._serialized_start=1747
+  _globals['_WORKEREMBEDREQUEST']._serialized_end=1885
+  _globals['_WORKEREMBEDRESPONSE']._serialized_start=1887
+  _globals['_WORKEREMBEDRESPONSE']._serialized_end=1973
+  _globals['_WORKERTOKENIZEREQUEST']._serialized_start=1975
+  _globals['_WORKERTOKENIZEREQUEST']._serialized_end=2075
+  _globals['_WORKERTOKENIZERESPONSE']._serialized_start=2077
+  _globals['_WORKERTOKENIZERESPONSE']._serialized_end=2120
+  _globals['_WORKERSTATISTICSREQUEST']._serialized_start=2122
+  _globals['_WORKERSTATISTICSREQUEST']._serialized_end=2147
+  _globals['_WORKERSTATISTICSRESPONSE']._serialized_start=2150
+  _globals['_WORKERSTATISTICSRESPONSE']._serialized_end=2590
+  _globals['_WORKERSERVICE']._serialized_start=2593
+  _globals['_WORKERSERVICE']._serialized_end=3079
 # @@protoc_insertion_point(module_scope)

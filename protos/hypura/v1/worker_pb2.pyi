@@ -18,6 +18,14 @@ class WorkerBootstrap(_message.Message):
     log_level: str
     def __init__(self, socket_path: _Optional[str] = ..., model: _Optional[str] = ..., log_level: _Optional[str] = ...) -> None: ...
 
+class WorkerBootstrapResponse(_message.Message):
+    __slots__ = ("address", "error")
+    ADDRESS_FIELD_NUMBER: _ClassVar[int]
+    ERROR_FIELD_NUMBER: _ClassVar[int]
+    address: str
+    error: str
+    def __init__(self, address: _Optional[str] = ..., error: _Optional[str] = ...) -> None: ...
+
 class WorkerLoadRequest(_message.Message):
     __slots__ = ("plan",)
     PLAN_FIELD_NUMBER: _ClassVar[int]

@@ -26,8 +26,8 @@ if _version_not_supported:
 
 
 class WorkerServiceStub:
-    """One model in one process. Load comes first, once; the rest answer
-    FAILED_PRECONDITION until it has ended well.
+    """One model in one process. Load comes first, once; the other calls fail with
+    FAILED_PRECONDITION until it has succeeded.
     """
 
     def __init__(self, channel):
@@ -69,8 +69,8 @@ class WorkerServiceStub:
 
 
 class WorkerServiceServicer:
-    """One model in one process. Load comes first, once; the rest answer
-    FAILED_PRECONDITION until it has ended well.
+    """One model in one process. Load comes first, once; the other calls fail with
+    FAILED_PRECONDITION until it has succeeded.
     """
 
     def Load(self, request, context):
@@ -88,7 +88,7 @@ class WorkerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Embed(self, request, context):
-        """Turns texts into vectors, which come as they are computed.
+        """Turns texts into vectors, sent as they are computed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -102,7 +102,7 @@ class WorkerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def Resize(self, request, context):
-        """Gives memory of slots or ring back, or takes more, between two passes; requests go on.
+        """Changes the memory limit between two passes, by the size of slots or ring; requests continue.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -157,8 +157,8 @@ def add_WorkerServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class WorkerService:
-    """One model in one process. Load comes first, once; the rest answer
-    FAILED_PRECONDITION until it has ended well.
+    """One model in one process. Load comes first, once; the other calls fail with
+    FAILED_PRECONDITION until it has succeeded.
     """
 
     @staticmethod

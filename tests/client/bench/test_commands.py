@@ -10,7 +10,8 @@ from typing import Any
 
 import pytest
 
-from hypura_client.bench.drive_sweep import DriveUnreadable, Reading, bandwidth, sweep
+from hypura.v1.tools_pb2 import DriveReading
+from hypura_client.bench.drive_sweep import DriveUnreadable, bandwidth, sweep
 from hypura_client.bench.plots import drive_plot, policies_plot, speed_plot, split_plot
 from hypura_client.errors import InvalidRequest
 from tests.home import Home
@@ -114,10 +115,12 @@ def test_plots_are_drawn_from_reports(tmp_path: Path) -> None:
     speed_plot([entry, killed], tmp_path / "speed.png", "x")
     split_plot([entry, killed], tmp_path / "split.png", "x")
     policies_plot({700: {"lru": 0.0, "belady": 50.0}}, tmp_path / "policies.png", "x")
-    drive_plot([Reading(4096, 1, 1, 1e9, True)], tmp_path / "drive.png")
+    reading = DriveReading(block_bytes=4096, queue_depth=1, threads=1, bytes_per_second=1e9, direct=True)
+    drive_plot([reading], tmp_path / "drive.png")
     assert len(list(tmp_path.glob("*.png"))) == 4
     with pytest.raises(InvalidRequest, match=r"\.png"):
-        drive_plot([], tmp_path / "drive.exe")
+        reading = DriveReading(block_bytes=4096, queue_depth=1, threads=1, bytes_per_second=1e9, direct=True)
+    drive_plot([], tmp_path / "drive.exe")
 
 
 def test_a_bench_that_is_killed_takes_its_worker_along(home: Home) -> None:

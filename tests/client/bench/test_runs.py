@@ -120,10 +120,10 @@ def test_stock_llama_cpp_is_not_slowed_down() -> None:
     ours, question = plan(), Workload((1, 2), 8, 1.0, 5)
     for mmap in (True, False):
         asked = request(ours, Stock(mmap=mmap, extra_buffers=True), question)
-        assert asked["ubatch_tokens"] == 512 and asked["threads"] == ours.threads and asked["prompt_ids"] == [1, 2]
-        assert asked["extra_buffers"] is not mmap
+        assert (asked.ubatch_tokens, asked.threads, list(asked.prompt_ids)) == (512, ours.threads, [1, 2])
+        assert asked.extra_buffers is not mmap
     ours.exact = True
-    assert request(ours, Stock(mmap=True, extra_buffers=False), question)["ubatch_tokens"] == 32
+    assert request(ours, Stock(mmap=True, extra_buffers=False), question).ubatch_tokens == 32
     assert not fits(ours, 20_000_000_000) and fits(ours, 40_000_000_000)
     ours.gpu_layers = 3
     assert Contender("hypura", ours, None).environment, "graphs of moving weights would be replayed"

@@ -1,7 +1,6 @@
 """The probe process, the real one and ones that misbehave."""
 
 import asyncio
-import json
 import os
 import subprocess
 import sys
@@ -10,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from hypura.json_lines import from_line
+from hypura.v1.tools_pb2 import ProbeReport
 from hypura_daemon.errors import WorkerDied, WorkerFailed
 from hypura_daemon.hardware.devices import probe_devices
 
@@ -57,15 +58,17 @@ def test_the_self_test_survives_a_crash(code: str, verdict: str) -> None:
 def test_ggmls_figures_of_a_device() -> None:
     # The processor taken for a GPU, since every machine has one.
     done = subprocess.run(
-        program("import json, hypura_worker.tools.probe as p; p._TYPE_GPU = 0; print(json.dumps(p.gpus()))"),
+        program(
+            "import hypura_worker.tools.probe as p; p._TYPE_GPU = 0; print(p.to_line(p.ProbeReport(gpus=p.gpus())))"
+        ),
         capture_output=True,
         text=True,
         check=True,
     )
-    (device,) = (device for device in json.loads(done.stdout) if device["name"] == "CPU")
-    assert device["description"]
-    assert 0 < device["free_bytes"] <= device["total_bytes"]
-    assert not device["unified"]
+    (device,) = (device for device in from_line(ProbeReport, done.stdout).gpus if device.name == "CPU")
+    assert device.description
+    assert 0 < device.free_bytes <= device.total_bytes
+    assert not device.unified
 
 
 async def test_a_probe_that_dies_is_explained() -> None:
@@ -79,7 +82,17 @@ async def test_a_probe_that_fails_is_explained() -> None:
         await probe_devices(30, command=program("raise SystemExit(3)"))
 
 
-@pytest.mark.parametrize("answer", ["", "hello", "[]", '{"gpus": [], "measured": null}'])
+@pytest.mark.parametrize(
+    "answer",
+    [
+        "",
+        "hello",
+        "[]",
+        '{"gpus": [], "measured": null}',
+        '{"llama_cpp_python_version": "1", "measured": {"memory_bytes_per_second": "NaN"}}',
+        '{"llama_cpp_python_version": "1", "gpus": [{"name": "CUDA0", "total_bytes": "18446744073709551615"}]}',
+    ],
+)
 async def test_nonsense_is_no_result(answer: str) -> None:
     with pytest.raises(WorkerFailed, match="is not a valid result"):
         await probe_devices(30, command=program(f"print({answer!r}, end='')"))

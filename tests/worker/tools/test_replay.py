@@ -130,7 +130,7 @@ def test_a_trace_is_read_as_it_was_written(tmp_path: Path) -> None:
     ]
     assert (read.layers, read.experts, read.per_token, read.expert_bytes) == (2, 4, 1, 1 << 20)
     report = compare(read, 4 << 20)
-    assert report["policies"] and report["default"] in POLICIES
+    assert report.policies and report.default in POLICIES
     with pytest.raises(ValueError, match="MiB"):
         compare(read, 1000)
 
