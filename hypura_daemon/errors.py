@@ -19,8 +19,8 @@ HypuraError
 ├── ClientStalled             the client does not read its answer
 └── SettingsError             a setting, socket or port is unusable (start-up only)
 
-Every message says what was wrong, which value, and what to do. errors.proto says
-which gRPC code and HTTP status each kind of error leaves with.
+Every message says what was wrong, which value, and what to do. The gRPC code and the HTTP status of each kind of error
+are in errors.proto.
 """
 
 from typing import ClassVar
@@ -29,13 +29,13 @@ from hypura.v1 import errors_pb2
 from hypura.v1.errors_pb2 import ErrorKind
 
 INTERNAL_MESSAGE = "internal error in hypurad; its log has the traceback"
-"""What a client is told of a defect of hypura's own: its details stay in the log."""
+"""The message to clients about a defect in hypura itself, whose details are only in the log."""
 
 
 class HypuraError(Exception):
     """Base of all errors above.
 
-    kind: what clients are told it is; a class without a kind of its own is an internal error to them.
+    kind: the kind that clients receive. A class without a kind of its own is an internal error to them.
     """
 
     kind: ClassVar[ErrorKind] = errors_pb2.ERROR_KIND_INTERNAL

@@ -20,11 +20,9 @@ from hypura_daemon.system.descriptors import out_of_descriptors
 from hypura_daemon.system.request_log import MAX_ROUTE_CHARACTERS, REQUEST_ID, Tally, begin
 
 STATUS_SECONDS = 1.0
-"""For the status of a client that does not read."""
-
-
-# Status messages travel in HTTP/2 headers, which gRPC limits to 8 KiB, up to three bytes for one.
+"""How long the status for a client that does not read may take to send."""
 MAX_MESSAGE_BYTES = 2000
+"""Status messages travel in HTTP/2 headers, which gRPC limits to 8 KiB; a byte takes up to three there."""
 _log = structlog.get_logger()
 
 
@@ -38,9 +36,9 @@ def status_of(error: Exception) -> tuple[grpc.StatusCode, str, ErrorKind]:
 
 
 class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
-    """Wraps every rpc so that its errors leave as statuses, and that a client that does not read ends its call.
+    """Wraps every rpc: its errors become statuses, and a call whose client does not read is ended.
 
-    client_stall_seconds: how long a message may wait for its client.
+    client_stall_seconds: how long a message may wait until its client reads it.
     """
 
     def __init__(self, client_stall_seconds: float = CLIENT_STALL_SECONDS) -> None:
@@ -51,19 +49,19 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
         continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Any]],
         handler_call_details: grpc.HandlerCallDetails,
     ) -> Any:
-        """The handler with its errors translated."""
+        """The handler, with its errors as statuses."""
         handler = await continuation(handler_call_details)
         if handler is None:
             return handler
-        how = {
+        serializers = {
             "request_deserializer": handler.request_deserializer,
             "response_serializer": handler.response_serializer,
         }
         method = handler_call_details.method
         if handler.unary_unary is not None:
-            return grpc.unary_unary_rpc_method_handler(_unary(method, handler.unary_unary), **how)
+            return grpc.unary_unary_rpc_method_handler(_unary(method, handler.unary_unary), **serializers)
         if handler.unary_stream is not None:
-            return grpc.unary_stream_rpc_method_handler(self._stream(method, handler.unary_stream), **how)
+            return grpc.unary_stream_rpc_method_handler(self._stream(method, handler.unary_stream), **serializers)
         return handler
 
     def _stream(self, method: str, behaviour: Callable[[Any, Any], AsyncGenerator[Any, None]]) -> Any:
@@ -77,7 +75,9 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
                 tally.failed(error)
                 raise
             except ClientStalled as error:
-                _log.warning("a client does not read its answer and is cut off", method=method, error=str(error))
+                _log.warning(
+                    "a client does not read its answer, and its call is ended", method=method, error=str(error)
+                )
                 # Its status waits behind the message that it does not read; leaving the call resets its stream.
                 try:
                     async with asyncio.timeout(STATUS_SECONDS):
@@ -97,7 +97,7 @@ class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
                 await context.write(message)
         except TimeoutError:
             raise ClientStalled(
-                f"the client did not read for {self._client_stall_seconds:g} seconds, and its call was ended; ask again"
+                f"the client did not read for {self._client_stall_seconds:g} seconds, so its call was ended; try again"
             ) from None
 
 

@@ -51,7 +51,7 @@ class Death:
 
 
 def named_error(error: grpc.aio.AioRpcError) -> HypuraError | None:
-    """The error that the worker named; None when it named none that is known, or a defect of its own."""
+    """The error that the worker named; None for an internal error of the worker, or a kind that is not known here."""
     kind = kind_named(name_in(error.trailing_metadata()))
     if kind is None or kind == ERROR_KIND_INTERNAL:
         return None
