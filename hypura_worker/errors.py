@@ -4,7 +4,7 @@ WorkerError
 ├── IncompatibleLibrary   llama-cpp-python is not one the hook was checked with
 ├── LoadFailed            the model could not be loaded as planned
 │   └── ModelFileChanged  a file is not the one that was planned
-├── RequestError          a value of the request is wrong
+├── InvalidRequest        a value of the request is wrong
 │   ├── PromptTooLong     it does not fit the context
 │   └── ConstraintFailed  the format it asks for became too complex while it was answered
 ├── ServerBusy            too many requests wait
@@ -45,19 +45,19 @@ class ModelFileChanged(LoadFailed):
     kind = errors_pb2.ERROR_KIND_MODEL_FILE_CHANGED
 
 
-class RequestError(WorkerError):
+class InvalidRequest(WorkerError):
     """A value of the request is wrong."""
 
     kind = errors_pb2.ERROR_KIND_INVALID_REQUEST
 
 
-class PromptTooLong(RequestError):
+class PromptTooLong(InvalidRequest):
     """The prompt does not fit the context."""
 
     kind = errors_pb2.ERROR_KIND_PROMPT_TOO_LONG
 
 
-class ConstraintFailed(RequestError):
+class ConstraintFailed(InvalidRequest):
     """The format of the answer became too complex to be followed; others go on."""
 
 

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
 from hypura.v1 import worker_pb2
-from hypura_worker.errors import PromptTooLong, RequestError
+from hypura_worker.errors import InvalidRequest, PromptTooLong
 from hypura_worker.llama.vocabulary import Vocabulary
 from hypura_worker.loaded_model import LlamaModel
 
@@ -32,10 +32,10 @@ class Prompts:
         return await asyncio.get_running_loop().run_in_executor(threads, work)
 
     async def to_continue(self, model: LlamaModel, request: worker_pb2.WorkerGenerateRequest) -> list[int]:
-        """The tokens of a prompt, at least one, with room for an answer. Raises RequestError."""
+        """The tokens of a prompt, at least one, with room for an answer. Raises InvalidRequest."""
         context, vocabulary, limits = model.ready(), model.vocabulary, request.limits
         if not context.generates:
-            raise RequestError("this model only embeds; it cannot generate text")
+            raise InvalidRequest("this model only embeds; it cannot generate text")
         if request.WhichOneof("input") == "prompt_ids":
             tokens = list(request.prompt_ids.ids)
             vocabulary.check(tokens)
@@ -51,7 +51,7 @@ class Prompts:
     async def to_embed(
         self, model: LlamaModel, request: worker_pb2.WorkerEmbedRequest, embed_tokens: int
     ) -> list[list[int]]:
-        """The tokens of each text, at least one and at most `embed_tokens`. Raises RequestError."""
+        """The tokens of each text, at least one and at most `embed_tokens`. Raises InvalidRequest."""
         vocabulary = model.vocabulary
         limit = min(embed_tokens, request.context_tokens or embed_tokens)
         texts = [await self.tokenize(vocabulary, text) for text in request.texts]

@@ -234,7 +234,7 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
 
 
 async def _make_sampler(sampling: Sampling, limits: Limits, model: LlamaModel, matcher: Matcher | None) -> Sampler:
-    """A sampler, made in a thread, and freed when the client leaves before it is made. Raises RequestError."""
+    """A sampler, made in a thread, and freed when the client leaves before it is made. Raises InvalidRequest."""
 
     def free(future: asyncio.Future[Sampler]) -> None:
         if not future.cancelled() and future.exception() is None:

@@ -28,7 +28,7 @@ from hypura.v1 import worker_pb2
 from hypura_worker.constraining.compiler import Compiled, Marker, Part, Source, compile_source, marker_rules
 from hypura_worker.constraining.limits import COMPILE_SECONDS, STACK_BYTES
 from hypura_worker.constraining.matcher import Matcher, MatcherMaker
-from hypura_worker.errors import RequestError, ServerBusy
+from hypura_worker.errors import InvalidRequest, ServerBusy
 from hypura_worker.llama.vocabulary import Vocabulary
 
 MAX_CHARACTERS = 1 << 20
@@ -62,7 +62,7 @@ class Constraints:
     async def matcher(self, constraint: worker_pb2.Constraint) -> AsyncIterator[Matcher]:
         """A matcher for the constraint, which counts as held until the end of this.
 
-        Raises RequestError for what cannot be enforced, and ServerBusy.
+        Raises InvalidRequest for what cannot be enforced, and ServerBusy.
         """
         if self._waiting >= _MAX_WAITING:
             raise ServerBusy(f"{self._waiting} requests with a format wait already; try again later")
@@ -95,7 +95,7 @@ class Constraints:
             self._known.move_to_end(key)
             return known
         if len(key) > MAX_CHARACTERS:
-            raise RequestError(f"the format has {len(key)} bytes; {MAX_CHARACTERS} are allowed")
+            raise InvalidRequest(f"the format has {len(key)} bytes; {MAX_CHARACTERS} are allowed")
         source = source_of(constraint)
         if is_simple(source):
             compiled = await asyncio.get_running_loop().run_in_executor(self._threads, compile_source, source)
@@ -103,7 +103,7 @@ class Constraints:
             async with self._processes:
                 compiled = await compile_in_process(source, self._process_threads)
         if compiled.error:
-            raise RequestError(compiled.error)
+            raise InvalidRequest(compiled.error)
         for warning in compiled.warnings:
             structlog.get_logger().warning(warning)
         if len(key) <= _MAX_KNOWN_CHARACTERS:
@@ -159,7 +159,7 @@ class _CompilerProcess:
         self._cancelled = False
 
     def run(self) -> Compiled:
-        """What it made. Raises RequestError when it died, or took too long."""
+        """What it made. Raises InvalidRequest when it died, or took too long."""
         with self._lock:
             if self._cancelled:
                 return Compiled()
@@ -169,7 +169,7 @@ class _CompilerProcess:
             try:
                 output, _ = process.communicate(self._source.to_json().encode(), timeout=COMPILE_SECONDS)
             except subprocess.TimeoutExpired as error:
-                raise RequestError(
+                raise InvalidRequest(
                     f"the format of the answer was not compiled to a grammar within {COMPILE_SECONDS:.0f} seconds; "
                     "simplify it"
                 ) from error
@@ -183,7 +183,7 @@ class _CompilerProcess:
             -signal.SIGKILL: "takes too much time or memory",
             -signal.SIGSEGV: "nests too deep",
         }.get(process.returncode, "takes too much memory")
-        raise RequestError(f"the format of the answer {reason} to be compiled to a grammar; simplify it")
+        raise InvalidRequest(f"the format of the answer {reason} to be compiled to a grammar; simplify it")
 
     def cancel(self) -> None:
         """End it at once."""
@@ -196,7 +196,7 @@ class _CompilerProcess:
 async def compile_in_process(source: Source, threads: Executor | None = None) -> Compiled:
     """Compile in a process of its own, which is killed at once when this is cancelled.
 
-    Raises RequestError when it died, or took too long.
+    Raises InvalidRequest when it died, or took too long.
     """
     process = _CompilerProcess(source)
     running = asyncio.get_running_loop().run_in_executor(threads, process.run)

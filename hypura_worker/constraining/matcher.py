@@ -15,7 +15,7 @@ import structlog
 from llguidance import LLMatcher, LLTokenizer
 
 from hypura_worker.constraining.limits import PARSER_LIMITS, without_forcing
-from hypura_worker.errors import ConstraintFailed, RequestError
+from hypura_worker.errors import ConstraintFailed, InvalidRequest
 from hypura_worker.llama.vocabulary import Vocabulary
 
 _SPECIAL = b"\xff"
@@ -75,14 +75,14 @@ class MatcherMaker:
         self._special: dict[str, int] = {}
 
     def make(self, grammar: str) -> Matcher:
-        """A matcher for a compiled grammar with its markers. Raises RequestError."""
+        """A matcher for a compiled grammar with its markers. Raises InvalidRequest."""
         tokenizer = self._ready_tokenizer()
         if not self._canonical:
             grammar = json.dumps({"grammars": without_forcing(json.loads(grammar)["grammars"])})
         matcher = LLMatcher(tokenizer, grammar, log_level=0, limits=PARSER_LIMITS)
         if matcher.is_error():
             reason = matcher.get_error().partition("\n")[0][:200]
-            raise RequestError(f"the format of the answer cannot be enforced: {reason}")
+            raise InvalidRequest(f"the format of the answer cannot be enforced: {reason}")
         return Matcher(matcher, self._tokens)
 
     def special_token(self, text: str) -> int | None:

@@ -7,7 +7,7 @@ import random
 from dataclasses import dataclass
 
 from hypura.v1 import inference_pb2
-from hypura_worker.errors import RequestError
+from hypura_worker.errors import InvalidRequest
 
 _MAX_TOP_LOGPROBS = 20
 _SEEDS = 2**32 - 1
@@ -34,17 +34,17 @@ class Sampling:
 
     @classmethod
     def from_proto(cls, proto: inference_pb2.Sampling) -> Sampling:
-        """With defaults for what is not set. Raises RequestError for a value out of range."""
+        """With defaults for what is not set. Raises InvalidRequest for a value out of range."""
 
         def number(name: str, default: float, low: float, high: float) -> float:
             value = getattr(proto, name) if proto.HasField(name) else default
             if not low <= value <= high:  # also refuses NaN
-                raise RequestError(f"{name} is {value}; it must be from {low:g} to {high:g}")
+                raise InvalidRequest(f"{name} is {value}; it must be from {low:g} to {high:g}")
             return float(value)
 
         for token, bias in proto.logit_bias.items():
             if math.isnan(bias) or bias == math.inf:
-                raise RequestError(f"logit_bias of token {token} is {bias}; it must be a number, or -inf to ban it")
+                raise InvalidRequest(f"logit_bias of token {token} is {bias}; it must be a number, or -inf to ban it")
         temperature = number("temperature", 0.8, 0, 100)
         return cls(
             temperature=temperature if temperature >= _GREEDY_BELOW else 0.0,
@@ -77,13 +77,13 @@ class Limits:
 
     @classmethod
     def from_proto(cls, proto: inference_pb2.Limits) -> Limits:
-        """Raises RequestError for a value out of range."""
+        """Raises InvalidRequest for a value out of range."""
         max_tokens = proto.max_tokens if proto.HasField("max_tokens") and proto.max_tokens >= 0 else None
         top = proto.top_logprobs if proto.HasField("top_logprobs") and proto.top_logprobs >= 0 else None
         if top is not None and top > _MAX_TOP_LOGPROBS:
-            raise RequestError(f"top_logprobs is {top}; it must be from 0 to {_MAX_TOP_LOGPROBS}")
+            raise InvalidRequest(f"top_logprobs is {top}; it must be from 0 to {_MAX_TOP_LOGPROBS}")
         if proto.json_schema or proto.grammar:
-            raise RequestError("a worker takes a constraint, not json_schema or grammar in the limits")
+            raise InvalidRequest("a worker takes a constraint, not json_schema or grammar in the limits")
         return cls(
             max_tokens=max_tokens,
             stop=tuple(text for text in proto.stop if text),

@@ -21,7 +21,7 @@ from hypura_worker.engine.events import Finished, Logprob, Prefill
 from hypura_worker.engine.generation import Generation
 from hypura_worker.engine.kv_cache import KvCache, Sequence, State, generation_of
 from hypura_worker.engine.request import EmbedRequest, Request, ResizeRequest
-from hypura_worker.errors import ConstraintFailed, DecodeFailed, EngineBroken, RequestError
+from hypura_worker.errors import ConstraintFailed, DecodeFailed, EngineBroken, InvalidRequest
 from hypura_worker.llama.context import BatchToken, NoRoom
 from hypura_worker.loaded_model import LlamaModel
 from hypura_worker.streaming.streamer import StreamCounters
@@ -137,9 +137,11 @@ class Runner:
             self._cache.cut(idle, 0)
         try:
             if self._context.whole and len(text) > self._ubatch_tokens:
-                raise RequestError(f"the text has {len(text)} tokens; this model embeds at most {self._ubatch_tokens}")
+                raise InvalidRequest(
+                    f"the text has {len(text)} tokens; this model embeds at most {self._ubatch_tokens}"
+                )
             vector = embed(self._context, text, sequence.id, self._ubatch_tokens, self._forward)
-        except (DecodeFailed, RequestError) as error:
+        except (DecodeFailed, InvalidRequest) as error:
             # llama.cpp may find no room where the token counts did.
             if isinstance(error, NoRoom) and self._cache.drop_idle():
                 return False

@@ -12,7 +12,7 @@ from functools import cached_property
 
 import llama_cpp
 
-from hypura_worker.errors import RequestError
+from hypura_worker.errors import InvalidRequest
 
 _NONE = -1
 _PIECE_BYTES = 64
@@ -108,7 +108,7 @@ class Vocabulary:
             if count >= 0:
                 return list(tokens[:count])
             if -count <= room:
-                raise RequestError("the text could not be tokenized")
+                raise InvalidRequest("the text could not be tokenized")
             room = -count
 
     def piece(self, token: int, visible: Collection[str] = ()) -> bytes:
@@ -147,10 +147,10 @@ class Vocabulary:
         return tuple(token for token in range(self.size) if self.ends_generation(token))
 
     def check(self, tokens: list[int]) -> None:
-        """Raise RequestError if an id is not of this vocabulary."""
+        """Raise InvalidRequest if an id is not of this vocabulary."""
         wrong = next((token for token in tokens if not 0 <= token < self.size), None)
         if wrong is not None:
-            raise RequestError(f"token id {wrong} is not in the vocabulary of {self.size}")
+            raise InvalidRequest(f"token id {wrong} is not in the vocabulary of {self.size}")
 
     def _render(self, token: int, *, special: bool) -> bytes:
         room = _PIECE_BYTES

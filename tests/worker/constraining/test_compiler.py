@@ -15,7 +15,7 @@ from hypura.v1 import worker_pb2
 from hypura_worker.constraining import constraints
 from hypura_worker.constraining.compiler import Compiled
 from hypura_worker.constraining.limits import COMPILE_SECONDS
-from hypura_worker.errors import RequestError
+from hypura_worker.errors import InvalidRequest
 from tests.worker.constraining.hostile import constraints as hostile
 
 REFUSED = {
@@ -40,7 +40,7 @@ async def test_the_process_ends_in_time(name: str) -> None:
     source = constraints.source_of(hostile()[name])
     try:
         compiled = await constraints.compile_in_process(source)
-    except RequestError as error:
+    except InvalidRequest as error:
         compiled = Compiled(error=str(error))
     if name in REFUSED:
         assert re.search(REFUSED[name], compiled.error)

@@ -18,7 +18,7 @@ from hypura_daemon.models.model import open_model
 from hypura_daemon.planning.plan import LoadRequest, Mode
 from hypura_daemon.planning.wire import plan_to_proto
 from hypura_worker.engine.request import EmbedRequest
-from hypura_worker.errors import LoadFailed, RequestError
+from hypura_worker.errors import InvalidRequest, LoadFailed
 from hypura_worker.loaded_model import LlamaModel
 from tests.budgets import planned
 from tests.models.random_architectures import write_random_model
@@ -103,7 +103,7 @@ def test_vectors_are_pooled_as_the_file_says(pooling: int | None, causal: bool, 
             if causal:
                 assert len(engine.tokens([1, 2, 3], 4)) == 4
             else:
-                with pytest.raises(RequestError, match="embeds at most 128"):
+                with pytest.raises(InvalidRequest, match="embeds at most 128"):
                     _vector(engine, TEXT + TEXT)
             assert np.array_equal(_vector(engine, TEXT), vectors[-1])
     assert np.array_equal(vectors[0], vectors[1])

@@ -9,12 +9,12 @@ import pytest
 
 from hypura.v1 import inference_pb2
 from hypura_worker.engine.parameters import Limits, Sampling
-from hypura_worker.errors import RequestError
+from hypura_worker.errors import InvalidRequest
 
 
 @pytest.mark.parametrize("limits", [{"json_schema": "{}"}, {"grammar": 'root ::= "a"'}], ids=str)
 def test_the_form_of_an_answer_is_said_by_a_constraint(limits: dict[str, Any]) -> None:
-    with pytest.raises(RequestError, match="but a constraint"):
+    with pytest.raises(InvalidRequest, match="but a constraint"):
         Limits.from_proto(inference_pb2.Limits(**limits))
 
 
@@ -27,7 +27,7 @@ def test_the_form_of_an_answer_is_said_by_a_constraint(limits: dict[str, Any]) -
     ids=str,
 )  # fmt: skip
 def test_values_out_of_range(sampling: dict[str, Any]) -> None:
-    with pytest.raises(RequestError):
+    with pytest.raises(InvalidRequest):
         Sampling.from_proto(inference_pb2.Sampling(**sampling))
 
 
