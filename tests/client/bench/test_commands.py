@@ -119,8 +119,7 @@ def test_plots_are_drawn_from_reports(tmp_path: Path) -> None:
     drive_plot([reading], tmp_path / "drive.png")
     assert len(list(tmp_path.glob("*.png"))) == 4
     with pytest.raises(InvalidRequest, match=r"\.png"):
-        reading = DriveReading(block_bytes=4096, queue_depth=1, threads=1, bytes_per_second=1e9, direct=True)
-    drive_plot([], tmp_path / "drive.exe")
+        drive_plot([], tmp_path / "drive.exe")
 
 
 def test_a_bench_that_is_killed_takes_its_worker_along(home: Home) -> None:
