@@ -22,6 +22,8 @@ PIPE_COLUMNS = 200
 # when a command first printed it, the command keeps the earlier name.
 _PRINTED_NAMES = {
     "hypura.v1.DaemonStatus.planned_bytes": "memory_planned_bytes",
+    "hypura.v1.DensePlan.max_kept_bytes": "most_kept_bytes",
+    "hypura.v1.ExpertGroup.max_slots": "most_slots",
     "hypura.v1.HardwareProfile.container_limit_bytes": "memory_limit_bytes",
     "hypura.v1.LoadOptions.memory_limit_bytes": "memory_bytes",
     "hypura.v1.LoadedModel.max_memory_limit_bytes": "most_memory_bytes",

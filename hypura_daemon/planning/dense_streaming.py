@@ -101,10 +101,10 @@ def _with_ubatch(inputs: PlanInputs, tensors: Sequence[ModelTensor], ubatch: int
     items.append(MemoryItem(MemoryKind.RING, chosen.ring_bytes))
     streamed = [t for t in tensors if t.name not in chosen.pinned]
     streamed_bytes = sum(t.size_bytes for t in streamed)
-    most_kept_bytes = streamed_bytes
+    max_kept_bytes = streamed_bytes
     if cache is not None:
-        most_kept_bytes = min(streamed_bytes, max(0, cache - chosen.pinned_bytes - chosen.ring_bytes))
-    lent_bytes = min(most_kept_bytes, inputs.lent_bytes(ubatch, gpu_layers))
+        max_kept_bytes = min(streamed_bytes, max(0, cache - chosen.pinned_bytes - chosen.ring_bytes))
+    lent_bytes = min(max_kept_bytes, inputs.lent_bytes(ubatch, gpu_layers))
     nvme = {t.name for t in streamed} | embeddings.names
     layers = tuple(sorted({t.layer for t in streamed}))
     return make_plan(
@@ -122,7 +122,7 @@ def _with_ubatch(inputs: PlanInputs, tensors: Sequence[ModelTensor], ubatch: int
             pinned_layers=tuple(sorted({t.layer for t in tensors} - set(layers))),
             ring_depth=chosen.depth,
             ring_slot_bytes=chosen.place_bytes,
-            most_kept_bytes=most_kept_bytes,
+            max_kept_bytes=max_kept_bytes,
             attention_streamed=attention,
             streamed_tensors=len(streamed),
             pinned_tensors=len(chosen.pinned),

@@ -97,7 +97,7 @@ def _with_slots(inputs: PlanInputs, sharing: Sequence[ExpertClass], ubatch: int,
         reason = "{} of {} routed experts have a slot, the least that works: --weight-cache allows fewer"
     groups = share_out(sharing, hyper.expert_count, left if cache is None else min(left, cache))
     if cache is not None:
-        groups = [replace(group, most_slots=group.slots) for group in groups]
+        groups = [replace(group, max_slots=group.slots) for group in groups]
     if left <= 0 or min(group.slots for group in groups) < _least_slots(hyper, ubatch):
         return None
     size_bytes = slots_bytes(groups)

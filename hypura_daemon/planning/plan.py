@@ -102,13 +102,13 @@ class TensorPlacement:
 
 @dataclass(frozen=True, slots=True)
 class ExpertGroup:
-    """Layers that share slots. slot_bytes includes the padding for aligned reads; most_slots: how many slots the group
+    """Layers that share slots. slot_bytes includes the padding for aligned reads; max_slots: how many slots the group
     may get when more memory becomes free."""
 
     layers: tuple[int, ...]
     slots: int
     slot_bytes: int
-    most_slots: int
+    max_slots: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,14 +128,14 @@ class DensePlan:
     """How layers are streamed, tensor by tensor.
 
     streamed_layers: those with streamed tensors; ring_slot_bytes: room for the largest streamed tensor; ring_depth: how
-    many such tensors the ring holds; most_kept_bytes: how many of the streamed bytes may stay in free memory.
+    many such tensors the ring holds; max_kept_bytes: how many of the streamed bytes may stay in free memory.
     """
 
     streamed_layers: tuple[int, ...]
     pinned_layers: tuple[int, ...]
     ring_depth: int
     ring_slot_bytes: int
-    most_kept_bytes: int
+    max_kept_bytes: int
     attention_streamed: bool
     streamed_tensors: int
     pinned_tensors: int

@@ -115,7 +115,7 @@ def plan_to_proto(plan: Plan, *, tensors: bool = True) -> placement_pb2.Plan:
             placement_pb2.ExpertPlan(
                 groups=[
                     placement_pb2.ExpertGroup(
-                        layers=g.layers, slots=g.slots, slot_bytes=g.slot_bytes, most_slots=g.most_slots
+                        layers=g.layers, slots=g.slots, slot_bytes=g.slot_bytes, max_slots=g.max_slots
                     )
                     for g in plan.experts.groups
                 ],
@@ -132,7 +132,7 @@ def plan_to_proto(plan: Plan, *, tensors: bool = True) -> placement_pb2.Plan:
                 pinned_layers=plan.dense.pinned_layers,
                 ring_depth=plan.dense.ring_depth,
                 ring_slot_bytes=plan.dense.ring_slot_bytes,
-                most_kept_bytes=plan.dense.most_kept_bytes,
+                max_kept_bytes=plan.dense.max_kept_bytes,
                 attention_streamed=plan.dense.attention_streamed,
                 streamed_tensors=plan.dense.streamed_tensors,
                 pinned_tensors=plan.dense.pinned_tensors,

@@ -127,7 +127,7 @@ class DenseStreamer:
         self._largest_bytes = max(unit.slices.stride_bytes for unit in self._units)
         self._planned_bytes = depth * self._largest_bytes
         self._kept = Kept(
-            [unit.slices.stride_bytes for unit in self._units], self._planned_bytes, plan.dense.most_kept_bytes
+            [unit.slices.stride_bytes for unit in self._units], self._planned_bytes, plan.dense.max_kept_bytes
         )
         self._pool = Pool(self._planned_bytes + self._kept.most_bytes)
         self._ring = Ring(self._planned_bytes)

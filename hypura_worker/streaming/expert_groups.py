@@ -136,7 +136,7 @@ class ExpertGroups:
             stride = layouts[tensor.address].stride_bytes
             strides[tensor.component] = max(strides.get(tensor.component, 0), stride)
         slack = max(layout.slack_bytes for layout in layouts.values())
-        most = max(planned_slots, min(planned.most_slots, experts * len(layers)))
+        most = max(planned_slots, min(planned.max_slots, experts * len(layers)))
         slots = (state.Slot * most)(*(state.Slot(layer=-1) for _ in range(most)))
         group = ExpertGroup(
             shared=state.Group(slots=most, usable=planned_slots, classes=classes, slot=slots),

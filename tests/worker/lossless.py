@@ -75,7 +75,7 @@ def _dense_plans(path: Path) -> Iterator[tuple[str, pb.Plan, int]]:
                     path,
                     pb.MODE_DENSE_STREAMING,
                     ring_depth=depth,
-                    most_kept_bytes=_MOST_KEPT_BYTES if depth == 3 else 0,
+                    max_kept_bytes=_MOST_KEPT_BYTES if depth == 3 else 0,
                     pinned=pinned,
                     everything=everything,
                     ubatch_tokens=_UBATCH,

@@ -29,7 +29,7 @@ def make_plan(
     *,
     slots: int | None = None,
     ring_depth: int = 2,
-    most_kept_bytes: int = 0,
+    max_kept_bytes: int = 0,
     pinned: tuple[int, ...] = (),
     kept: Callable[[str], bool] = lambda name: False,
     everything: bool = False,
@@ -46,7 +46,7 @@ def make_plan(
 ) -> pb.Plan:
     """A plan for the file. slots: per group (layers with equal experts share a group); everything:
     dense streaming takes every matrix of a block, not only the feed-forward ones, but for layers that are
-    pinned and tensors that are kept; most_kept_bytes: of streamed tensors, beside the ring.
+    pinned and tensors that are kept; max_kept_bytes: of streamed tensors, beside the ring.
     embedding_cache_bytes: room for rows of embeddings, which then stay on the drive where they are not the
     output too."""
     reader = GGUFReader(path)
@@ -141,9 +141,9 @@ def make_plan(
         plan.dense.streamed_layers.extend(sorted(streamed_layers))
         plan.dense.pinned_layers.extend(pinned)
         plan.dense.ring_depth = ring_depth
-        plan.dense.most_kept_bytes = most_kept_bytes
+        plan.dense.max_kept_bytes = max_kept_bytes
     return plan
 
 
 def _group(layers: list[int], slots: int | None, all_experts: int) -> pb.ExpertGroup:
-    return pb.ExpertGroup(layers=layers, slots=slots or all_experts, most_slots=slots or all_experts)
+    return pb.ExpertGroup(layers=layers, slots=slots or all_experts, max_slots=slots or all_experts)

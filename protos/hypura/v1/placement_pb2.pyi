@@ -133,16 +133,16 @@ class TensorPlacement(_message.Message):
     def __init__(self, name: _Optional[str] = ..., type: _Optional[str] = ..., shape: _Optional[_Iterable[int]] = ..., role: _Optional[_Union[TensorRole, str]] = ..., layer: _Optional[int] = ..., tier: _Optional[_Union[Tier, str]] = ..., extent: _Optional[_Union[Extent, _Mapping]] = ...) -> None: ...
 
 class ExpertGroup(_message.Message):
-    __slots__ = ("layers", "slots", "slot_bytes", "most_slots")
+    __slots__ = ("layers", "slots", "slot_bytes", "max_slots")
     LAYERS_FIELD_NUMBER: _ClassVar[int]
     SLOTS_FIELD_NUMBER: _ClassVar[int]
     SLOT_BYTES_FIELD_NUMBER: _ClassVar[int]
-    MOST_SLOTS_FIELD_NUMBER: _ClassVar[int]
+    MAX_SLOTS_FIELD_NUMBER: _ClassVar[int]
     layers: _containers.RepeatedScalarFieldContainer[int]
     slots: int
     slot_bytes: int
-    most_slots: int
-    def __init__(self, layers: _Optional[_Iterable[int]] = ..., slots: _Optional[int] = ..., slot_bytes: _Optional[int] = ..., most_slots: _Optional[int] = ...) -> None: ...
+    max_slots: int
+    def __init__(self, layers: _Optional[_Iterable[int]] = ..., slots: _Optional[int] = ..., slot_bytes: _Optional[int] = ..., max_slots: _Optional[int] = ...) -> None: ...
 
 class ExpertPlan(_message.Message):
     __slots__ = ("groups", "experts_per_layer", "experts_per_token", "expert_bytes", "statistics_path")
@@ -159,7 +159,7 @@ class ExpertPlan(_message.Message):
     def __init__(self, groups: _Optional[_Iterable[_Union[ExpertGroup, _Mapping]]] = ..., experts_per_layer: _Optional[int] = ..., experts_per_token: _Optional[int] = ..., expert_bytes: _Optional[int] = ..., statistics_path: _Optional[str] = ...) -> None: ...
 
 class DensePlan(_message.Message):
-    __slots__ = ("streamed_layers", "pinned_layers", "ring_depth", "ring_slot_bytes", "attention_streamed", "streamed_tensors", "pinned_tensors", "most_kept_bytes")
+    __slots__ = ("streamed_layers", "pinned_layers", "ring_depth", "ring_slot_bytes", "attention_streamed", "streamed_tensors", "pinned_tensors", "max_kept_bytes")
     STREAMED_LAYERS_FIELD_NUMBER: _ClassVar[int]
     PINNED_LAYERS_FIELD_NUMBER: _ClassVar[int]
     RING_DEPTH_FIELD_NUMBER: _ClassVar[int]
@@ -167,7 +167,7 @@ class DensePlan(_message.Message):
     ATTENTION_STREAMED_FIELD_NUMBER: _ClassVar[int]
     STREAMED_TENSORS_FIELD_NUMBER: _ClassVar[int]
     PINNED_TENSORS_FIELD_NUMBER: _ClassVar[int]
-    MOST_KEPT_BYTES_FIELD_NUMBER: _ClassVar[int]
+    MAX_KEPT_BYTES_FIELD_NUMBER: _ClassVar[int]
     streamed_layers: _containers.RepeatedScalarFieldContainer[int]
     pinned_layers: _containers.RepeatedScalarFieldContainer[int]
     ring_depth: int
@@ -175,8 +175,8 @@ class DensePlan(_message.Message):
     attention_streamed: bool
     streamed_tensors: int
     pinned_tensors: int
-    most_kept_bytes: int
-    def __init__(self, streamed_layers: _Optional[_Iterable[int]] = ..., pinned_layers: _Optional[_Iterable[int]] = ..., ring_depth: _Optional[int] = ..., ring_slot_bytes: _Optional[int] = ..., attention_streamed: _Optional[bool] = ..., streamed_tensors: _Optional[int] = ..., pinned_tensors: _Optional[int] = ..., most_kept_bytes: _Optional[int] = ...) -> None: ...
+    max_kept_bytes: int
+    def __init__(self, streamed_layers: _Optional[_Iterable[int]] = ..., pinned_layers: _Optional[_Iterable[int]] = ..., ring_depth: _Optional[int] = ..., ring_slot_bytes: _Optional[int] = ..., attention_streamed: _Optional[bool] = ..., streamed_tensors: _Optional[int] = ..., pinned_tensors: _Optional[int] = ..., max_kept_bytes: _Optional[int] = ...) -> None: ...
 
 class IoPlan(_message.Message):
     __slots__ = ("chunk_bytes", "queue_depth", "direct", "offset_alignment_bytes", "memory_alignment_bytes")

@@ -157,7 +157,7 @@ def test_a_long_context_costs_little_before_it_is_used(shape: str, memory_gb: in
     if capped.dense is not None:
         held = sum(t.size_bytes for t in capped.tensors if t.role is Role.DENSE_FFN and t.tier is Tier.RAM)
         ring_bytes = capped.dense.ring_depth * capped.dense.ring_slot_bytes
-        most = held + ring_bytes + capped.dense.most_kept_bytes
+        most = held + ring_bytes + capped.dense.max_kept_bytes
         assert most <= 0.1 * sum(t.size_bytes for t in model.tensors if t.role is Role.DENSE_FFN)
 
 
@@ -277,7 +277,7 @@ def test_a_weight_cache_too_small_for_one_token_gets_the_least_slots(
     if "allows fewer" in made.reason:
         slots_made = [group.slots for group in made.experts.groups]
         assert made.experts.experts_per_token in slots_made and made.ubatch_tokens == 1
-        assert [group.most_slots for group in made.experts.groups] == slots_made
+        assert [group.max_slots for group in made.experts.groups] == slots_made
     more = _plan(model, memory_limit_bytes=80 * GB, weight_cache_percent=30.0, exact=exact)
     assert "allows fewer" not in more.reason
 

@@ -35,7 +35,7 @@ def stream(moe_model: Path, dense_model: Path, mode: str, unfused: bool) -> pb.P
         dense_model,
         pb.MODE_DENSE_STREAMING,
         everything=True,
-        most_kept_bytes=1 << 40,
+        max_kept_bytes=1 << 40,
         context_tokens=CONTEXT,
         ubatch_tokens=UBATCH,
         unfused_attention=unfused,

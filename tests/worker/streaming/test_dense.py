@@ -47,7 +47,7 @@ def passes(model: LlamaModel) -> list[npt.NDArray[np.float32]]:
     depth=st.integers(2, 50),
     everything=st.booleans(),
     kept=st.sets(st.integers(0, 41)),
-    most_kept_bytes=st.integers(0, 2_000_000),
+    max_kept_bytes=st.integers(0, 2_000_000),
 )
 def test_any_ring_and_any_tensors_kept(
     dense_model: Path,
@@ -55,7 +55,7 @@ def test_any_ring_and_any_tensors_kept(
     depth: int,
     everything: bool,
     kept: set[int],
-    most_kept_bytes: int,
+    max_kept_bytes: int,
 ) -> None:
     chances = (number in kept for number in range(10_000))
     plan = make_plan(
@@ -63,7 +63,7 @@ def test_any_ring_and_any_tensors_kept(
         pb.MODE_DENSE_STREAMING,
         ring_depth=depth,
         everything=everything,
-        most_kept_bytes=most_kept_bytes,
+        max_kept_bytes=max_kept_bytes,
         kept=lambda name: "blk.5." not in name and name.endswith("weight") and next(chances),
     )
     assert np.array_equal(all_logits(plan, TOKENS, PROMPT), resident_logits)
@@ -115,7 +115,7 @@ def test_the_ring_shrinks_and_grows_between_passes(dense_model: Path, resident_l
 
 def test_what_stays_beside_the_ring_is_read_once(dense_model: Path, resident_logits: npt.NDArray[np.float32]) -> None:
     """Memory that a plan had left over was not used: 0.5 of 10 GB."""
-    plan = make_plan(dense_model, pb.MODE_DENSE_STREAMING, ring_depth=2, everything=True, most_kept_bytes=1 << 40)
+    plan = make_plan(dense_model, pb.MODE_DENSE_STREAMING, ring_depth=2, everything=True, max_kept_bytes=1 << 40)
     streamed = sum(t.tier == pb.TIER_NVME for t in plan.tensors)
     model = LlamaModel(plan)
     try:

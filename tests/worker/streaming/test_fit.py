@@ -48,7 +48,7 @@ def test_the_fewest_slots_are_enough(moe_model: Path) -> None:
 def test_slots_take_what_the_plan_left_over(moe_model: Path) -> None:
     plan = make_plan(moe_model, pb.MODE_EXPERT_STREAMING, slots=12)
     for group in plan.experts.groups:
-        group.most_slots = 32
+        group.max_slots = 32
     plan.memory_limit_bytes = 8 << 30
     model = LlamaModel(plan)
     try:

@@ -63,7 +63,7 @@ def fails(engine: Running, prompt: list[int]) -> None:
 @pytest.mark.parametrize("kept", [0, 2_000_000, ALL])
 def test_layers(dense_model: Path, depth: int, kept: int) -> None:
     """Seen: the next two requests failed because of tensors that had been prefetched."""
-    plan = make_plan(dense_model, pb.MODE_DENSE_STREAMING, ring_depth=depth, everything=True, most_kept_bytes=kept)
+    plan = make_plan(dense_model, pb.MODE_DENSE_STREAMING, ring_depth=depth, everything=True, max_kept_bytes=kept)
     plan.exact = False
     with running(make_plan(dense_model, pb.MODE_RESIDENT)) as resident:
         expected = resident.tokens(PROMPT, TOKENS)
