@@ -68,11 +68,11 @@ def decoded(data: bytes, what: str, warn: Callable[[str], None] | None) -> str:
                 return data[len(mark) :].decode(encoding)
             except UnicodeDecodeError as error:
                 raise ValueError(
-                    f"{what} starts with the byte order mark of {encoding.upper()}, but is not valid in it "
+                    f"{what} is not text: it has the byte order mark of {encoding.upper()}, but is invalid in it "
                     f"({error.reason} at byte {len(mark) + error.start}); save it as UTF-8"
                 ) from error
     if b"\0" in data:
-        raise ValueError(f"{what} is binary data, with a zero byte at {data.index(0)}; give text")
+        raise ValueError(f"{what} is not text but binary data, with a zero byte at {data.index(0)}; give text")
     try:
         return data.decode("utf-8")
     except UnicodeDecodeError:

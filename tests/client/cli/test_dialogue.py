@@ -133,7 +133,7 @@ def test_commands_are_not_sent_to_the_model(terminal: Terminal) -> None:
         "/?": "/save NAME",
         "/help": "/save NAME",
         "/? set": "/set system",
-        "/clear": "is forgotten",
+        "/clear": "are forgotten",
         "/set system Be brief.": "is set",
         "/set parameter temperature 0": "temperature is 0",
         "/set parameter stop a 'b c'": "stop is a, b c",

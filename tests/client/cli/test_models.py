@@ -35,7 +35,7 @@ def test_pull(hypuractl: Hypuractl) -> None:
 
 
 def test_copy_and_modelfile(hypuractl: Hypuractl) -> None:
-    assert hypuractl("cp", "a", "b").stdout == "b is a\n"
+    assert hypuractl("cp", "a", "b").stdout == "b is now another name of a\n"
     assert hypuractl("cp", "a", "b", "--json").json["name"] == "b"
     assert hypuractl("show", "a", "--modelfile").stdout == "FROM /m.gguf\n"
 
@@ -49,7 +49,7 @@ def test_create(hypuractl: Hypuractl) -> None:
     missing = hypuractl("create", "x", "-f", "none")
     assert (missing.code, "cannot be read" in missing.stderr) == (1, True)
     (folder / "binary").write_bytes(b"\xff\xfe\xff")
-    assert "no text" in hypuractl("create", "x", "-f", "binary").stderr
+    assert "not text" in hypuractl("create", "x", "-f", "binary").stderr
 
 
 @pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16", "utf-16-be", "utf-32"])
@@ -65,7 +65,7 @@ def test_a_modelfile_in_no_known_encoding_is_refused(hypuractl: Hypuractl) -> No
     for data in ('FROM a\nSYSTEM "größer"'.encode("latin-1"), "FROM a".encode("utf-16-le")):
         (hypuractl.folder / "Modelfile").write_bytes(data)
         outcome = hypuractl("create", "x")
-        assert (outcome.code, "no text" in outcome.stderr) == (1, True)
+        assert (outcome.code, "not text" in outcome.stderr) == (1, True)
 
 
 @pytest.mark.parametrize(
