@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field
 from hypura_daemon.errors import InvalidRequest
 
 MAX_STOPS = 64
-MOST_TOKENS = (1 << 31) - 1
+MAX_TOKENS = (1 << 31) - 1
 NO_LOGPROBS = -1
 _ROLES = ("system", "user", "assistant", "tool")
 _ALIASES = {"developer": "system", "function": "tool"}
@@ -24,16 +24,16 @@ def _not_zero(limit: int) -> int:
 
 
 Temperature = Annotated[float, Field(ge=0, le=2)]
-Share = Annotated[float, Field(ge=0, le=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
 Penalty = Annotated[float, Field(ge=-2, le=2)]
-TokenLimit = Annotated[int, Field(ge=-MOST_TOKENS, json_schema_extra={"not": {"const": 0}}), AfterValidator(_not_zero)]
+TokenLimit = Annotated[int, Field(ge=-MAX_TOKENS, json_schema_extra={"not": {"const": 0}}), AfterValidator(_not_zero)]
 """A negative one is no limit, as in Ollama and llama-server."""
 
 
 def token_limit(*given: int | None) -> int | None:
     """The first limit that is not None, as the protos hold it; None for no limit."""
     limit = next((limit for limit in given if limit is not None), None)
-    return None if limit is None or limit < 0 else min(limit, MOST_TOKENS)
+    return None if limit is None or limit < 0 else min(limit, MAX_TOKENS)
 
 
 def stop_strings(given: str | list[str] | None, field: str) -> list[str]:

@@ -77,7 +77,7 @@ def _document(block: Block, where: str) -> str:
         text = text_of([Block.model_validate(item) for item in content if isinstance(item, dict)], where)
     else:
         _log.warning("a document is not text and is left out", where=where, source=str(source.get("type"))[:40])
-        text = "[a document that cannot be read here, since it is no text]"
+        text = "[a document that cannot be read here, since it is not text]"
     return "\n".join(part for part in (block.title, text) if part)
 
 

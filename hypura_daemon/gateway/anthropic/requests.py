@@ -11,7 +11,7 @@ from hypura.v1 import inference_pb2
 from hypura_daemon.chat.request import ChatRequest
 from hypura_daemon.errors import InvalidRequest
 from hypura_daemon.gateway.anthropic.conversation import Content, Message, chat_messages
-from hypura_daemon.gateway.requests import NO_LOGPROBS, TokenLimit, stop_strings, token_limit
+from hypura_daemon.gateway.requests import NO_LOGPROBS, Probability, Temperature, TokenLimit, stop_strings, token_limit
 from hypura_daemon.gateway.shapes import RequestShape
 
 _CHOICES = ("auto", "any", "tool", "none")
@@ -81,9 +81,9 @@ class MessagesRequest(CountRequest):
     """See Anthropic's reference of messages; docs/api-openai-anthropic.md lists what hypura supports."""
 
     max_tokens: TokenLimit
-    temperature: Annotated[float, Field(ge=0, le=2)] | None = None
+    temperature: Temperature | None = None
     top_k: Annotated[int, Field(ge=0, le=1 << 20)] | None = None
-    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    top_p: Probability | None = None
     stop_sequences: list[str] | None = None
     stream: bool | None = None
 

@@ -1,0 +1,1 @@
+"""HTTP itself: sockets, connections, request bodies, streams, and which requests are taken."""

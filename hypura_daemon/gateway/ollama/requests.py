@@ -12,10 +12,9 @@ from hypura.durations import parse_go_duration
 from hypura.v1 import inference_pb2
 from hypura_daemon.chat import request as core
 from hypura_daemon.errors import InvalidRequest, ModelNotFound
-from hypura_daemon.gateway.requests import known_role, stop_strings
+from hypura_daemon.gateway.requests import MAX_TOKENS, Probability, known_role, stop_strings
 from hypura_daemon.gateway.shapes import RequestShape
 
-MAX_TOKENS = (1 << 31) - 1
 FOR_EVER = -1.0
 LEVELS = ("low", "medium", "high", "max")
 _WITHOUT_EFFECT = frozenset(
@@ -46,9 +45,9 @@ class Options(RequestShape):
     seed: Annotated[int, BeforeValidator(_whole_number)] | None = None
     temperature: Annotated[float, Field(ge=0, le=1e6)] | None = None
     top_k: CountOrAll | None = None
-    top_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    min_p: Annotated[float, Field(ge=0, le=1)] | None = None
-    typical_p: Annotated[float, Field(ge=0, le=1)] | None = None
+    top_p: Probability | None = None
+    min_p: Probability | None = None
+    typical_p: Probability | None = None
     repeat_last_n: CountOrAll | None = None
     repeat_penalty: Annotated[float, Field(gt=0, le=1e6)] | None = None
     presence_penalty: Annotated[float, Field(ge=-1e6, le=1e6)] | None = None

@@ -12,7 +12,7 @@ from hypura_daemon.gateway.answer import Answer
 from hypura_daemon.gateway.openai.answers import FINGERPRINT, Identity, Usage, finite, usage_of
 from hypura_daemon.gateway.openai.requests import MAX_ANSWERS, MAX_TOP_LOGPROBS, SamplingFields, StreamOptions, TokenId
 from hypura_daemon.gateway.openai.stream import Frame, progress
-from hypura_daemon.gateway.requests import MOST_TOKENS, NO_LOGPROBS, token_limit
+from hypura_daemon.gateway.requests import MAX_TOKENS, NO_LOGPROBS, token_limit
 from hypura_daemon.gateway.shapes import AnswerShape
 
 
@@ -22,7 +22,7 @@ class CompletionRequest(SamplingFields):
     model: str
     prompt: str | list[str] | list[TokenId] | list[list[TokenId]] | None = None
     suffix: str | None = None
-    max_tokens: Annotated[int, Field(ge=-MOST_TOKENS)] | None = None
+    max_tokens: Annotated[int, Field(ge=-MAX_TOKENS)] | None = None
     best_of: int | None = None
     echo: bool | None = None
     logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None

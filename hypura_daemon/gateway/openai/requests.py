@@ -12,10 +12,10 @@ from hypura_daemon.chat.request import ChatMessage, ChatRequest
 from hypura_daemon.errors import InvalidRequest
 from hypura_daemon.gateway.openai.tools import OfferedTools
 from hypura_daemon.gateway.requests import (
-    MOST_TOKENS,
+    MAX_TOKENS,
     NO_LOGPROBS,
     Penalty,
-    Share,
+    Probability,
     Temperature,
     TokenLimit,
     called,
@@ -131,9 +131,9 @@ class SamplingFields(RequestShape):
     """
 
     temperature: Temperature | None = None
-    top_p: Share | None = None
+    top_p: Probability | None = None
     top_k: Annotated[int, Field(ge=0, le=1 << 20)] | None = None
-    min_p: Share | None = None
+    min_p: Probability | None = None
     repeat_penalty: Annotated[float, Field(gt=0, le=10)] | None = None
     presence_penalty: Penalty | None = None
     frequency_penalty: Penalty | None = None
@@ -147,7 +147,7 @@ class SamplingFields(RequestShape):
     def use(self) -> inference_pb2.ModelUse:
         """The context that the request names, as in Ollama's own routes."""
         named = self.options.num_ctx if self.options and self.options.num_ctx else self.num_ctx
-        return inference_pb2.ModelUse(context_tokens=min(max(0, named or 0), MOST_TOKENS))
+        return inference_pb2.ModelUse(context_tokens=min(max(0, named or 0), MAX_TOKENS))
 
     def sampling(self, answer: int = 0) -> inference_pb2.Sampling:
         """The sampling of the answer at this index; each answer has a seed of its own. Raises InvalidRequest."""

@@ -26,11 +26,11 @@ from tests.daemon.gateway.events import generated
 
 BODY_LIMIT_BYTES = 1 << 20
 STUCK = object()
+"""In a script: nothing more comes."""
 PLACES = Places(256, 16, 16)
 CLIENT_STALL_SECONDS = 60.0
 SEND_BUFFER_BYTES = 1 << 16
 """Of each connection: Linux's own, megabytes, would take long to fill."""
-"""In a script: nothing more comes."""
 
 
 class ScriptedInference:

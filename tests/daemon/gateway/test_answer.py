@@ -13,7 +13,7 @@ from hypura_daemon.gateway.answer import AT_ONCE, Answer, gathered, merged
 from tests.daemon.gateway.events import calls, ends, says, source, thinks
 
 
-def test_an_answer_keeps_all_that_was_told() -> None:
+def test_an_answer_keeps_its_events() -> None:
     answer = Answer()
     for event in (thinks("hm"), says("a", logprob=-1.0), says("b", logprob=-2.0), calls(1, "f", {}), ends(5, 4)):
         answer.add(event)
@@ -56,7 +56,7 @@ async def test_many_answers_run_a_few_at_a_time() -> None:
 
 
 async def test_a_failing_answer_ends_the_others() -> None:
-    """The others would go on generating for nobody."""
+    """The others would go on generating without a reader."""
     closed = asyncio.Event()
 
     async def endless() -> AsyncGenerator[pb.ChatResponse, None]:

@@ -1,4 +1,4 @@
-"""A prompt that is too long, in the words by which programs for coding know that they must shorten the conversation."""
+"""A prompt that is too long, in the words by which coding agents know that they must shorten the conversation."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ async def test_ollamas_words(path: str, asked: dict[str, Any]) -> None:
 
 
 async def test_an_error_without_numbers_has_the_code() -> None:
-    """A worker tells an error by its words alone."""
+    """A worker reports an error as text only."""
     async with serving(PromptTooLong("9 tokens")) as gateway:
         answer = await gateway.http.post("/v1/chat/completions", json={"model": "m", "messages": MESSAGES})
         error = answer.json()["error"]

@@ -20,7 +20,15 @@ from hypura_daemon.gateway.openai.requests import (
     thinking,
 )
 from hypura_daemon.gateway.openai.tools import OfferedTools
-from hypura_daemon.gateway.requests import NO_LOGPROBS, Share, Temperature, TokenLimit, called, known_role, token_limit
+from hypura_daemon.gateway.requests import (
+    NO_LOGPROBS,
+    Probability,
+    Temperature,
+    TokenLimit,
+    called,
+    known_role,
+    token_limit,
+)
 from hypura_daemon.gateway.shapes import RequestShape
 
 LOGPROBS_WANTED = "message.output_text.logprobs"
@@ -70,7 +78,7 @@ class ResponseRequest(OfferedTools):
     instructions: str | None = None
     max_output_tokens: TokenLimit | None = None
     temperature: Temperature | None = None
-    top_p: Share | None = None
+    top_p: Probability | None = None
     top_logprobs: Annotated[int, Field(ge=0, le=MAX_TOP_LOGPROBS)] | None = None
     text: TextConfig | None = None
     reasoning: Reasoning | None = None

@@ -153,7 +153,7 @@ def test_what_is_not_known_is_no_reason_to_refuse(fields: dict[str, Any], read: 
         ({"type": "server_tool_use", "id": "s", "name": "web_search", "input": {"query": "q"}}, None),
         ({"type": "mcp_tool_result", "tool_use_id": "s", "content": [{"type": "text", "text": "x"}]}, "x"),
         ({"type": "document", "title": "T", "context": None, "source": {"type": "base64", "data": "JVBERi0="}},
-         "T\n[a document that cannot be read here, since it is no text]"),
+         "T\n[a document that cannot be read here, since it is not text]"),
         ({"type": "document", "source": {"type": "content", "content": [{"type": "text", "text": "d"}]}}, "d"),
         ({"type": "document", "source": {"type": "content", "content": "d"}}, "d"),
         ({"type": "container_upload", "file_id": "f"}, None),

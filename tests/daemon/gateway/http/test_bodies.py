@@ -55,7 +55,7 @@ JSON = st.recursive(
         (b"[" * 100_000, "not valid JSON"),
     ],
 )
-def test_what_is_wrong_is_told(body: bytes, words: str) -> None:
+def test_errors_say_what_is_wrong(body: bytes, words: str) -> None:
     with pytest.raises(InvalidRequest, match=words):
         shaped(body, ChatRequest)
 
@@ -140,7 +140,7 @@ def _counted(value: object) -> tuple[int, int]:
         (b"[" * 300, "nests deeper than 256"),
     ],
 )
-def test_what_would_make_too_much_is_refused_while_it_comes(body: bytes, words: str) -> None:
+def test_bodies_beyond_the_bounds_are_refused_while_they_arrive(body: bytes, words: str) -> None:
     """Seen: 102 MB of small messages became 4 GB."""
     census = Census()
     with pytest.raises(HypuraError, match=words):

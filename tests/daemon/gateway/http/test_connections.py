@@ -1,4 +1,4 @@
-"""Places for connections, and clients that do not read what they asked for."""
+"""Places for connections, and clients that do not read their answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who may ask: the table of Host and Origin headers, the key, and what is refused in which shape."""
+"""Which requests are taken: a table of Host and Origin headers, the key, and the shape of refusals."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ async def test_options_without_an_origin_are_no_error() -> None:
 
 
 async def test_two_host_headers_are_refused_whatever_they_name() -> None:
-    """Of two, a proxy in between may have looked at the one and this server at the other."""
+    """Of two, a proxy may have checked one and this server the other."""
     async with client(LOOPBACK) as http:
         refused = await http.get("/api/tags", headers=[("host", "localhost"), ("host", "evil.com")])
         assert refused.status_code == 400 and "2 Host headers" in refused.json()["error"]

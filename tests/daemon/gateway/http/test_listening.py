@@ -1,4 +1,4 @@
-"""The gateway's port: taken, free, or open to others."""
+"""The gateway's port: taken, free, or open to other machines."""
 
 from __future__ import annotations
 
@@ -29,14 +29,14 @@ def settings(tmp_path: Path) -> Settings:
     return load_settings({"home": str(tmp_path), "http": "127.0.0.1:0"})
 
 
-def test_a_taken_port_is_told_with_its_owner_and_the_remedy() -> None:
+def test_a_taken_port_is_reported_with_its_owner_and_the_remedy() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with pytest.raises(SettingsError, match=rf"port {port} .* taken by .*pid {os.getpid()}.*HYPURA_HTTP"):
             listen(HttpAddress("127.0.0.1", port))
 
 
-def test_a_free_port_is_chosen_and_told() -> None:
+def test_a_free_port_is_chosen() -> None:
     with listen(HttpAddress("127.0.0.1", 0)) as listener:
         assert address_of(listener) == f"127.0.0.1:{listener.getsockname()[1]}"
 

@@ -1,4 +1,4 @@
-"""HTTP as it comes over the wire from clients that are not the usual ones."""
+"""HTTP from unusual clients: old, slow, offering upgrades, or sending odd framing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The end of the daemon, as clients of every dialect see it: the answers that it cuts off say so."""
+"""The end of the daemon, as clients of every dialect see it: an answer that is cut ends with an error."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ async def test_a_stream_beyond_the_grace_ends_with_its_dialects_error(
 
 
 @pytest.mark.parametrize("path", ASKED)
-async def test_an_answer_that_is_told_whole_is_refused(path: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_whole_answer_is_refused(path: str, caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO):
         async with serving(BEGUN, STUCK) as gateway:
             body = {"model": "m", "stream": False, **ASKED[path]}

@@ -47,7 +47,7 @@ def test_lines_of_unicode_do_not_break_a_line_of_the_stream() -> None:
     assert chunk.choices[0].delta.content == "a\u2028b\x85c"
 
 
-def test_usage_comes_last_and_only_when_asked_for() -> None:
+def test_usage_comes_last_and_only_when_requested() -> None:
     assert all(chunk.choices and chunk.usage is None for chunk in streamed(says("a"), ends()))
     *others, last = streamed(thinks("x"), says("a"), ends(5, 3, cached=4), usage=True)
     assert all(chunk.usage is None for chunk in others)

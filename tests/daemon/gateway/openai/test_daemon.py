@@ -78,7 +78,7 @@ def test_a_count_is_what_the_answer_then_costs(http: httpx.Client) -> None:
 
 
 def test_a_prompt_that_is_too_long_is_refused_by_all(http: httpx.Client) -> None:
-    """Silently cut prompts make silently wrong answers; of a text to embed the beginning counts, as in Ollama."""
+    """A prompt that is cut without a word gets a wrong answer; a text to embed is cut, as in Ollama."""
     whole = "w1 " * 40_000
     told = posted(http, "/v1/embeddings", input=[whole, "w1"])
     assert len(told["data"]) == 2 and told["usage"]["prompt_tokens"] < 40_000

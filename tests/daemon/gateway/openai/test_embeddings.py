@@ -21,7 +21,7 @@ def asked(**fields: Any) -> EmbeddingRequest:
 
 
 def test_vectors_have_length_one_and_long_texts_are_cut() -> None:
-    """As Ollama does; who embeds documents piece by piece counts on it."""
+    """As Ollama does; programs that embed documents in pieces rely on it."""
     request = embed_request(asked(input="a", dimensions=8))
     assert (list(request.texts), request.normalize, request.truncate, request.dimensions) == (["a"], True, True, 8)
     assert list(embed_request(asked(input=["a", "b"])).texts) == ["a", "b"]

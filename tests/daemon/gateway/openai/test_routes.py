@@ -76,7 +76,7 @@ async def test_an_error_before_the_answer_is_a_status(path: str) -> None:
             assert list(answer.json()["error"]) == ["message", "type", "param", "code"] and "secret" not in answer.text
 
 
-async def test_an_error_within_a_stream_is_told() -> None:
+async def test_an_error_within_a_stream_is_its_last_event() -> None:
     """Ollama ends such a stream as if it were whole."""
     async with serving(says("a"), WorkerDied("the worker died")) as gateway:
         for path in ("/v1/chat/completions", "/v1/completions"):

@@ -106,7 +106,7 @@ def test_what_cannot_be_done_is_refused(fields: dict[str, Any], words: str) -> N
 
 
 def test_items_of_every_kind_leave_a_conversation() -> None:
-    """What Codex and the Agents SDK give back: what nobody here ran is left out, calls of other kinds are calls."""
+    """What Codex and the Agents SDK send back: items that OpenAI runs are left out, calls of other kinds are calls."""
     request = translated(
         input=[
             {"type": "compaction", "encrypted_content": "x"},

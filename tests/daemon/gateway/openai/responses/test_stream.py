@@ -62,7 +62,7 @@ def test_the_whole_sequence() -> None:
     assert added[1]["content"] == [] and added[2]["arguments"] == ""
 
 
-def test_who_asks_for_a_summary_gets_the_thinking_as_one() -> None:
+def test_a_summary_is_the_thinking() -> None:
     """Clients that ask for a summary show nothing else."""
     told = events_of(stream_for(reasoning={"summary": "auto"}), thinks("hm"), says("a"), ends())
     assert names(told)[3:6] == [
