@@ -1,4 +1,4 @@
-"""What every program of this package has of its process: a log, its memory, and the end together with its parent."""
+"""The process itself: its log, its standard streams, its memory, and its end together with its parent."""
 
 from __future__ import annotations
 

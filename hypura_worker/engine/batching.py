@@ -22,7 +22,7 @@ class Part:
 
     @property
     def generation(self) -> Generation:
-        """Whose tokens they are."""
+        """The generation that the tokens belong to."""
         return generation_of(self.sequence)
 
     @property

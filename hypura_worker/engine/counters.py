@@ -1,4 +1,4 @@
-"""What is counted: by the engine since the load, and for each request."""
+"""Counters: of the engine since the load, and of each request."""
 
 from __future__ import annotations
 

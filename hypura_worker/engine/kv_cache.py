@@ -50,7 +50,7 @@ class Sequence:
 
     @property
     def is_idle_with_kv(self) -> bool:
-        """Whether no request would lose anything but time if its KV were dropped."""
+        """Whether it holds KV that no request uses: dropping that costs time only if a later request could reuse it."""
         return self.generation is None and bool(self.held)
 
 
@@ -62,7 +62,7 @@ def generation_of(sequence: Sequence) -> Generation:
 
 
 class KvCache:
-    """llama.cpp's KV cache and what is known of it; every change of either is made here."""
+    """llama.cpp's KV cache and the record of what it holds; only this class changes either."""
 
     def __init__(self, context: Context, sequences: int) -> None:
         self._context = context

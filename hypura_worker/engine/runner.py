@@ -30,7 +30,7 @@ _MAX_FAILURES_ALONE = 2
 
 
 class Runner:
-    """The requests under way, and the passes that answer them. Of one thread alone, but for `counters`."""
+    """The requests under way, and the passes that answer them. One thread uses it; any may read `counters`."""
 
     def __init__(self, model: LlamaModel) -> None:
         self._model = model
