@@ -16,11 +16,12 @@ import pytest
 TESTS = Path(__file__).parent / "hook"
 SOURCES = Path(__file__).parents[3] / "hypura_worker" / "llama" / "csrc"
 LINKED = {
+    "test_dense": ("dense", "kv"),
     "test_reader": (),
     "test_slots": ("slots",),
     "test_experts": ("experts", "kv", "prediction", "prefetch", "products", "routers", "slots"),
 }
-"""Sources that each program is linked with; it includes reader.c, and test_experts arena.c, itself."""
+"""Sources that each program is linked with; reader.c and arena.c are included by gated_drive.h and fake_ggml.h."""
 FLAGS = ("-std=c11", "-g", "-O1", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-pragmas", "-pthread")
 SANITIZERS = {
     "plain": (),

@@ -6,7 +6,8 @@
  */
 #include "gated_drive.h"
 
-#include "../../../../hypura_worker/llama/csrc/arena.c"
+#include "fake_ggml.h"
+
 #include "../../../../hypura_worker/llama/csrc/experts.h"
 
 #include <math.h>
@@ -18,11 +19,7 @@ void hypura_experts_free_scratch(hypura_experts *experts);
 hypura_products *hypura_products_new(const hypura_graph_calls *calls);
 void hypura_products_free(hypura_products *products);
 
-#undef ALIGNMENT
 enum { LAYERS = 4, EXPERTS = 16, PER_TOKEN = 2, PARTS = 2, WIDTH = 32, MOST_TOKENS = 16, MOST_SLOTS = 20, SLICE = 512 };
-enum { NONE, GET_ROWS, MUL_MAT_ID, ADD_ID, REPEAT, MUL_MAT, ADD, SOFT_MAX, UNARY, RESHAPE, VIEW, PERMUTE, TRANSPOSE, MUL,
-       FLASH_ATTN_EXT, OTHER };
-
 typedef struct {
     float hidden[MOST_TOKENS][WIDTH], normed[MOST_TOKENS][WIDTH], logits[MOST_TOKENS][EXPERTS];
     float probabilities[MOST_TOKENS][EXPERTS];
@@ -34,8 +31,7 @@ typedef struct {
 } graph_layer;
 
 static struct {
-    hypura_ggml ggml;
-    struct ggml_backend_buffer host, *streamed;
+    struct ggml_backend_buffer *streamed;
     hypura_arena *arena;
     graph_layer graph[LAYERS];
     hypura_experts experts;
@@ -68,28 +64,6 @@ static float next_random(void) {
 
 static int fd_of(int32_t layer, int32_t part) {
     return 100 + layer * PARTS + part;
-}
-
-static bool is_host(struct ggml_backend_buffer *buffer) {
-    (void)buffer;
-    return true;
-}
-
-static struct ggml_backend_buffer *init_buffer(buffer_type *type, buffer_interface iface, void *context, size_t size) {
-    struct ggml_backend_buffer *buffer = calloc(1, sizeof(*buffer));
-    *buffer = (struct ggml_backend_buffer){.iface = iface, .type = type, .context = context, .size = size};
-    return buffer;
-}
-
-static struct ggml_tensor make_tensor(int32_t op, void *data, int64_t ne0, int64_t ne1, size_t element_bytes) {
-    struct ggml_tensor tensor = {.type = HYPURA_TYPE_F32, .op = op, .data = data, .buffer = &m.host};
-    tensor.ne[0] = ne0;
-    tensor.ne[1] = ne1;
-    tensor.ne[2] = tensor.ne[3] = 1;
-    tensor.nb[0] = element_bytes;
-    tensor.nb[1] = element_bytes * (size_t)ne0;
-    tensor.nb[2] = tensor.nb[3] = tensor.nb[1] * (size_t)ne1;
-    return tensor;
 }
 
 /* The graph of a pass of so many tokens: the same memory every time. */
@@ -133,16 +107,7 @@ static void make_model(int32_t slots, int32_t readers) {
     drive_reset(true);
     memset(&m, 0, sizeof(m));
     m.random = 7;
-    m.ggml = (hypura_ggml){
-        .buffer_init = (void *(*)(void *, const void *, void *, size_t))(void *)init_buffer,
-        .buffer_is_host = is_host,
-        .op_none = NONE, .op_get_rows = GET_ROWS, .op_mul_mat_id = MUL_MAT_ID, .op_add_id = ADD_ID,
-        .op_repeat = REPEAT, .op_mul_mat = MUL_MAT, .op_add = ADD, .op_soft_max = SOFT_MAX, .op_unary = UNARY,
-        .op_reshape = RESHAPE, .op_view = VIEW, .op_permute = PERMUTE, .op_transpose = TRANSPOSE, .op_mul = MUL,
-        .op_flash_attn_ext = FLASH_ATTN_EXT};
-    m.arena = hypura_arena_new(&m.ggml, NULL);
-    buffer_type *type = hypura_arena_type(m.arena);
-    m.streamed = type->iface.alloc_buffer(type, LAYERS * PARTS * EXPERTS * SLICE);
+    m.arena = make_arena(LAYERS * PARTS * EXPERTS * SLICE, &m.streamed);
     memset(m.slot_of, -1, sizeof(m.slot_of));
     for (int32_t s = 0; s < MOST_SLOTS; s++) {
         m.slot[s].layer = -1;
@@ -160,10 +125,7 @@ static void make_model(int32_t slots, int32_t readers) {
         layer->weight_count = layer->part_count = PARTS;
         for (int32_t p = 0; p < PARTS; p++) {
             layer->read_order[p] = p;
-            g->fused[p] = make_tensor(NONE, NULL, 1, 1, SLICE);
-            g->fused[p].buffer = m.streamed;
-            snprintf(g->fused[p].name, sizeof(g->fused[p].name), "blk.%d.part_%d", l, p);
-            CHECK_EQUAL(type->iface.is_host(type), 1);
+            g->fused[p] = make_streamed(m.streamed, p == 0 ? "part_0" : "part_1", l);
             CHECK_EQUAL(m.streamed->iface.init_tensor(m.streamed, &g->fused[p]), 0);
             hypura_tensor_place(&g->fused[p], m.pool[p]);
             layer->parts[p] = (hypura_part){.tensor = &g->fused[p], .pool = m.pool[p], .stride_bytes = SLICE,
@@ -194,7 +156,7 @@ static void make_model(int32_t slots, int32_t readers) {
     m.coactivation = (hypura_coactivation){.experts = EXPERTS, .last = -1, .pairs = m.pairs, .leads = m.leads,
                                            .follows = m.follows, .tokens = m.tokens_seen};
     m.experts = (hypura_experts){
-        .ggml = &m.ggml, .arena = m.arena, .reader = hypura_reader_new(readers, readers, 65536), .layers = m.layers,
+        .ggml = &fake_ggml, .arena = m.arena, .reader = hypura_reader_new(readers, readers, 65536), .layers = m.layers,
         .layer_count = LAYERS, .streamed_count = LAYERS, .per_token = PER_TOKEN, .likelihood = &m.likelihood,
         .coactivation = &m.coactivation, .current = -1, .chosen = m.chosen, .scores = m.scores, .lift = m.lift,
         .votes = m.votes, .to_read = m.to_read, .candidates = m.candidates, .is_chosen = m.is_chosen,
@@ -206,10 +168,7 @@ static void free_model(void) {
     drive_open();
     hypura_reader_free(m.experts.reader);
     hypura_experts_free_scratch(&m.experts);
-    CHECK_EQUAL(hypura_arena_misuse(m.arena), 0);
-    m.streamed->iface.free_buffer(m.streamed);
-    free(m.streamed);
-    hypura_arena_free(m.arena);
+    free_arena(m.arena, m.streamed);
 }
 
 /* The router's choice for each token, and what it comes from. */
@@ -313,7 +272,7 @@ static bool decode(int32_t tokens, hypura_kv *learning) {
 static void every_product_finds_its_experts(void) {
     make_model(10, 3);
     static hypura_kv kv;
-    kv.ggml = &m.ggml;
+    kv.ggml = &fake_ggml;
     CHECK(decode(1, &kv)); /* a learning pass */
     CHECK_EQUAL(drive_count(), 0);
     CHECK(m.layers[0].router.rows != NULL);
