@@ -147,10 +147,13 @@ def test_tools_are_drawn_anew() -> None:
 def test_infill_gives_the_passage_back() -> None:
     rng = Random(6)
     for _ in range(SAMPLES):
+        state = rng.getstate()
+        whole = infill.passage(rng)
+        rng.setstate(state)
         text = infill.text(rng).text
         head, middle = text.removesuffix("<|endoftext|>").split("<|fim_middle|>")
         prefix, suffix = head.removeprefix("<|fim_prefix|>").split("<|fim_suffix|>")
-        assert middle and "<|" not in prefix + middle + suffix
+        assert middle and prefix + middle + suffix == whole and "<|" not in whole
 
 
 def test_no_document_holds_a_mark_by_accident() -> None:

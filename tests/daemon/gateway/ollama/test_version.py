@@ -23,7 +23,6 @@ from hypura_daemon.gateway.ollama.answers import (
     ToldToolCall,
 )
 from hypura_daemon.gateway.ollama.listing import (
-    OLLAMA_VERSION,
     ModelDetails,
     RunningModel,
     Shown,
@@ -43,6 +42,7 @@ from hypura_daemon.gateway.ollama.requests import (
     Named,
     Options,
 )
+from tests.daemon.gateway.scripted import serving
 
 RELEASE = "0.32.15"
 ROUTES = """
@@ -107,9 +107,11 @@ MISSING_FIELDS = {
 }
 
 
-def test_the_version_is_that_release_and_new_enough_for_codex() -> None:
-    assert OLLAMA_VERSION == RELEASE
-    assert tuple(map(int, OLLAMA_VERSION.split("."))) >= (0, 13, 4), "codex --oss asks for that"
+async def test_clients_are_told_that_release_and_it_is_new_enough_for_codex() -> None:
+    async with serving() as gateway:
+        version = (await gateway.http.get("/api/version")).json()["version"]
+    assert version == RELEASE
+    assert tuple(map(int, version.split("."))) >= (0, 13, 4), "codex --oss asks for that"
 
 
 @pytest.mark.parametrize("route", [route for route in ROUTES.split(" · ") if route])
