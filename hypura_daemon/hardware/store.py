@@ -125,7 +125,7 @@ class HardwareStore:
         drives = self._known().drives if path is None else (drive,) if drive is not None else ()
         return await MEASURING(_describe, self._platform, probe, drives)
 
-    async def figures(self, file: Path) -> HardwareProfile:
+    async def known_profile(self, file: Path) -> HardwareProfile:
         """The known figures of the machine and of the file's drive, for a plan; starts to measure unknown ones.
 
         Raises ModelFileError for a file that cannot be examined.

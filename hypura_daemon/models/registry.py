@@ -176,13 +176,13 @@ class Registry:
         Raises InvalidModelName, ModelNotFound, InvalidRequest for models of other programs, and ModelFileError.
         """
         entry = self.removable(name)
-        self._forget(entry.name)
+        self._remove_entry(entry.name)
         freed = self._own_files.delete_manifest(parse_name(entry.name))
         self._delete_unused([entry.path, *freed])
         self.rescan()
         return entry
 
-    def adopt_file(self, name: ModelName, path: Path) -> None:
+    def register_pulled_file(self, name: ModelName, path: Path) -> None:
         """Register a pulled file, or delete it if it is not a usable model. Raises ModelFileError, UnsupportedModel."""
         try:
             self.put(str(name), path)
@@ -190,7 +190,7 @@ class Registry:
             self._delete_unused([path])
             raise
 
-    def adopt(self, name: ModelName, manifest: bytes, weights: Path, blobs: Sequence[Path]) -> None:
+    def register_pulled(self, name: ModelName, manifest: bytes, weights: Path, blobs: Sequence[Path]) -> None:
         """Register a pulled model in place of the one of that name. Raises ModelFileError and UnsupportedModel.
 
         If it is not usable, its blobs are deleted, unless another model needs them.
@@ -201,11 +201,11 @@ class Registry:
             self._delete_unused(blobs)
             raise
         freed = self._own_files.put_manifest(name, manifest)
-        self._forget(str(name))
+        self._remove_entry(str(name))
         self._delete_unused(freed)
         self.rescan()
 
-    def _forget(self, name: str) -> None:
+    def _remove_entry(self, name: str) -> None:
         with self._lock:
             if key_of(name) in self._entries:
                 self._save({key: entry for key, entry in self._entries.items() if key != key_of(name)})

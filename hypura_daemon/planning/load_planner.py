@@ -50,12 +50,12 @@ class LoadPlanner:
         others. Raises ModelNotFound, ModelFileError, BudgetTooSmall, InvalidRequest.
         """
         model = await FILES(self._registry.open, name, key=name)
-        profile = await self._hardware.figures(measured_file(model))
+        profile = await self._hardware.known_profile(measured_file(model))
         given = checked_settings(request.settings, profile.usable_cores)
         made = await PLANNING(self._plan, model, profile, request)
         found = RunSettings()
         if self._tunings is not None and not request.untuned:
-            found = await self._tunings.found(model.digest, made.mode, profile)
+            found = await self._tunings.settings_for(model.digest, made.mode, profile)
         made = with_settings(made, given, found)
         if made.experts is not None and self._statistics_folder is not None:
             path = str(self._statistics_folder / statistics_name(made))

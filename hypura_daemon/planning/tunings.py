@@ -69,7 +69,7 @@ class Tunings:
         """The tunings of this model, of any machine."""
         return await HOME(_read, self.path(digest), digest)
 
-    async def found(self, digest: str, mode: Mode, hardware: HardwareProfile) -> RunSettings:
+    async def settings_for(self, digest: str, mode: Mode, hardware: HardwareProfile) -> RunSettings:
         """The settings found for this model and mode on this machine; empty if there are none."""
         machine = machine_of(hardware)
         for tuning in await self.read(digest):
@@ -84,7 +84,7 @@ class Tunings:
                 _log.warning("a tuning is not used", file=str(self.path(digest)), error=str(error))
         return RunSettings()
 
-    async def keep(self, digest: str, tuning: Tuning, hardware: HardwareProfile) -> Tuning:
+    async def save(self, digest: str, tuning: Tuning, hardware: HardwareProfile) -> Tuning:
         """Save a tuning in place of the one for its mode; returns it as saved.
 
         Raises InvalidRequest for settings that this machine cannot have, WorkerFailed if the file cannot be written.

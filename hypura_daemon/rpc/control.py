@@ -178,7 +178,7 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         tuning = tuning_of(request.tuning)
         model = await FILES(self._registry.open, request.model, key=request.model)
         hardware = await self._hardware.profile(measured_file(model))
-        kept = await self._tunings.keep(model.digest, tuning, hardware)
+        kept = await self._tunings.save(model.digest, tuning, hardware)
         return control_pb2.KeepTuningResponse(
             tuning=tuning_to_proto(kept, kept.machine), path=str(self._tunings.path(model.digest))
         )

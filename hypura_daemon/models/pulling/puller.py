@@ -126,7 +126,7 @@ class Puller:
             report.stage("writing manifest")
             weights = blob_path(self._home, manifest.model().digest)
             paths = [blob_path(self._home, layer.digest) for layer in layers]
-            await in_thread(self._registry.adopt, name, content, weights, paths)
+            await in_thread(self._registry.register_pulled, name, content, weights, paths)
         report.stage("success")
 
     async def _from_hub(self, name: ModelName, report: Report, insecure: bool) -> None:
@@ -152,7 +152,7 @@ class Puller:
         report.stage("verifying sha256 digest")
         async with self.changing:
             report.stage("writing manifest")
-            await in_thread(self._registry.adopt_file, name, targets[0])
+            await in_thread(self._registry.register_pulled_file, name, targets[0])
         report.stage("success")
 
     async def _fetch(self, remote: Remote, target: Path, report: Report, label: str) -> None:

@@ -203,7 +203,7 @@ async def test_a_home_that_cannot_be_written_is_logged_and_does_no_harm(tmp_path
         await store.profile()
         await store.profile()
     assert counted.probes == 1
-    assert any("not kept" in line["event"] for line in lines)
+    assert any("cannot be saved" in line["event"] for line in lines)
 
 
 async def test_a_missing_model_is_named_and_the_store_still_works(tmp_path: Path, model: Path) -> None:
@@ -286,7 +286,7 @@ class Slow(Counted):
 async def test_a_plan_has_figures_before_the_machine_is_measured(tmp_path: Path, model: Path) -> None:
     slow = Slow(gpus=(_GPU,))
     store = slow.store(tmp_path)
-    profiles = await asyncio.gather(*(store.figures(model) for _ in range(5)))
+    profiles = await asyncio.gather(*(store.known_profile(model) for _ in range(5)))
     assert {profile.gpus for profile in profiles} == {(_GPU,)}
     assert {(p.memory_bytes_per_second, p.worker_base_bytes, p.extra_buffers_work) for p in profiles} == {(0, 0, False)}
     assert profiles[0].llama_cpp_python_version
@@ -298,7 +298,7 @@ async def test_a_plan_has_figures_before_the_machine_is_measured(tmp_path: Path,
     slow.go.set()
     profile = await store.profile(model)
     assert profile.memory_bytes_per_second == 2e10
-    assert (await store.figures(model)).drives == profile.drives
+    assert (await store.known_profile(model)).drives == profile.drives
     assert (slow.probes, slow.drives) == (1, 1)
     assert store.measuring.what == "" and store.measuring.measured
     await asyncio.sleep(0)  # A measurement is forgotten right after it has ended.
@@ -308,8 +308,8 @@ async def test_a_plan_has_figures_before_the_machine_is_measured(tmp_path: Path,
 async def test_a_plan_does_not_wait_for_devices_that_do_not_answer(tmp_path: Path, model: Path) -> None:
     store = Slow(gpus=(_GPU,), hanging=True).store(tmp_path)
     async with asyncio.timeout(5):
-        assert (await store.figures(model)).gpus == ()
-        assert (await store.figures(model)).gpus == ()
+        assert (await store.known_profile(model)).gpus == ()
+        assert (await store.known_profile(model)).gpus == ()
     await store.close()
 
 
@@ -336,13 +336,13 @@ async def test_after_a_reboot_the_earlier_figures_count_until_there_are_new_ones
     write(file, replace(saved, probe=SavedProbe(f"{stem}|another boot", saved.probe.result)))
     slow = Slow()  # The GPU is gone.
     store = slow.store(tmp_path)
-    profile = await store.figures(model)
+    profile = await store.known_profile(model)
     assert (profile.memory_bytes_per_second, profile.gpus) == (2e10, ())
     assert not store.measuring.measured
     await store.close()
     write(file, replace(saved, probe=SavedProbe(f"another {stem}|another boot", saved.probe.result)))
     store = slow.store(tmp_path)
-    assert (await store.figures(model)).memory_bytes_per_second == 0
+    assert (await store.known_profile(model)).memory_bytes_per_second == 0
     await store.close()
 
 
@@ -355,7 +355,7 @@ async def test_a_probe_that_fails_is_told_and_not_tried_again_by_the_next_plan(t
 
     store = HardwareStore(tmp_path, probe=probe, measure=counted.measure)
     for _ in range(3):
-        profile = await store.figures(model)
+        profile = await store.known_profile(model)
         assert (profile.gpus, profile.extra_buffers_work) == ((), False)
     assert (counted.probes, counted.device_lists) == (1, 1)
     assert "no such luck" in store.measuring.error

@@ -31,7 +31,7 @@ class Given:
     def open(self, name: str) -> Model:
         return self.model
 
-    async def figures(self, path: Path) -> HardwareProfile:
+    async def known_profile(self, path: Path) -> HardwareProfile:
         return machine()
 
 
