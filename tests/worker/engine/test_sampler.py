@@ -13,8 +13,8 @@ from hypura_worker.errors import InvalidRequest
 
 
 @pytest.mark.parametrize("limits", [{"json_schema": "{}"}, {"grammar": 'root ::= "a"'}], ids=str)
-def test_the_form_of_an_answer_is_said_by_a_constraint(limits: dict[str, Any]) -> None:
-    with pytest.raises(InvalidRequest, match="but a constraint"):
+def test_the_format_of_an_answer_comes_as_a_constraint(limits: dict[str, Any]) -> None:
+    with pytest.raises(InvalidRequest, match="takes a constraint"):
         Limits.from_proto(inference_pb2.Limits(**limits))
 
 
