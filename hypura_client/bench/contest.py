@@ -24,7 +24,7 @@ from hypura_client.bench.stock import Stock, measure
 from hypura_client.errors import DaemonError, DeadlineExceeded, InvalidRequest
 
 Note = Callable[[str], None]
-_OF_WEIGHTS = (placement.MEMORY_KIND_WEIGHTS, placement.MEMORY_KIND_EXPERT_SLOTS, placement.MEMORY_KIND_RING)
+_WEIGHT_KINDS = (placement.MEMORY_KIND_WEIGHTS, placement.MEMORY_KIND_EXPERT_SLOTS, placement.MEMORY_KIND_RING)
 _STREAMING = (placement.MODE_EXPERT_STREAMING, placement.MODE_DENSE_STREAMING)
 
 
@@ -198,5 +198,5 @@ def _prompt(passage: Sequence[int], plan: placement.Plan, setup: Setup) -> tuple
 
 
 def _all_resident_bytes(plan: placement.Plan) -> int:
-    beside = sum(item.size_bytes for item in plan.memory if item.kind not in _OF_WEIGHTS)
-    return int(plan.model_bytes + beside)
+    buffers_bytes = sum(item.size_bytes for item in plan.memory if item.kind not in _WEIGHT_KINDS)
+    return int(plan.model_bytes + buffers_bytes)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 _KINDS = (".png", ".svg", ".pdf")
 _INCHES = (7.0, 4.2)
-_PARTS = (("compute", "computing"), ("stall", "waiting for reads"), ("overhead", "beside both"))
+_PARTS = (("compute", "computing"), ("stall", "waiting for reads"), ("overhead", "other work"))
 
 
 class _Drawing:

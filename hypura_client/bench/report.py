@@ -162,7 +162,7 @@ def facts(summary: dict[str, Any]) -> list[tuple[str, str]]:
     """Further facts for people, one pair a line."""
     split = [
         f"{_milliseconds(summary[f'{part}_seconds_per_token'])} {text}"
-        for part, text in (("compute", "computing"), ("stall", "waiting for reads"), ("overhead", "beside both"))
+        for part, text in (("compute", "computing"), ("stall", "waiting for reads"), ("overhead", "other work"))
         if summary[f"{part}_seconds_per_token"] is not None
     ]
     ratio = summary["roofline_ratio"]

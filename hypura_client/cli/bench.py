@@ -17,7 +17,7 @@ from hypura_client.bench.plots import drive_plot
 from hypura_client.bench.report import COLUMNS, facts, report, rows
 from hypura_client.bench.runs import TimeLimits
 from hypura_client.bench.stock import Stock
-from hypura_client.cli.connection import connected, is_path, registered
+from hypura_client.cli.connection import connected, is_path, registered_name
 from hypura_client.cli.options import Context, Exact, Json, Memory, Model, WeightCacheLimit, load_options
 from hypura_client.cli.output import as_dict, note, print_facts, print_json, print_table, stderr_console
 from hypura_client.errors import InvalidRequest
@@ -75,7 +75,7 @@ def bench(
     """
     notes: list[str] = []
     with connected() as client:
-        name = registered(client, model)
+        name = registered_name(client, model)
         note("asking the daemon for a plan; the first one measures the drive …")
         machine = client.profile(name).profile
         plan = client.plan(name, load_options(memory, context, weight_cache, exact), beyond_budget=True).plan
@@ -229,7 +229,7 @@ def _print_readings(readings: list[DriveReading], best: DriveReading) -> None:
             (
                 "best",
                 f"{size_text(best.bytes_per_second)}/s in blocks of {size_text(best.block_bytes)}, "
-                f"{best.queue_depth} in flight per thread, {best.threads} threads",
+                f"{best.queue_depth} in flight per thread, {best.threads} thread{'s' if best.threads > 1 else ''}",
             ),
             ("reads", "direct" if best.direct else "through the page cache, which may be faster than the drive"),
         )

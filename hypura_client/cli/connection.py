@@ -70,7 +70,7 @@ def is_path(model: str) -> bool:
     return path.suffix.lower() == ".gguf" or path.is_file() or (os.sep in model and path.exists())
 
 
-def registered(client: Client, model: str) -> str:
+def registered_name(client: Client, model: str) -> str:
     """The registered name for a MODEL argument; a file is registered first, and so is a folder's only model."""
     if not is_path(model):
         return model

@@ -24,7 +24,7 @@ from hypura.sizes import size_text
 from hypura.v1 import control_pb2 as control
 from hypura.v1 import placement_pb2 as placement
 from hypura_client.calls import pulled_model
-from hypura_client.cli.connection import connected, passed_over_text, registered
+from hypura_client.cli.connection import connected, passed_over_text, registered_name
 from hypura_client.cli.options import Json, Model, Tensors
 from hypura_client.cli.output import (
     as_dict,
@@ -202,7 +202,7 @@ def show(
       hypuractl show model.gguf --tensors --json
     """
     with connected(quick=True) as client:
-        answer = client.show(registered(client, model))
+        answer = client.show(registered_name(client, model))
     if modelfile and not json_output:
         print_line(answer.modelfile.rstrip("\n"))
         return

@@ -11,7 +11,7 @@ from hypura.sizes import size_text
 from hypura.v1 import control_pb2 as control
 from hypura.v1 import placement_pb2 as placement
 from hypura_client.calls import loaded_status
-from hypura_client.cli.connection import connected, is_path, registered
+from hypura_client.cli.connection import connected, is_path, registered_name
 from hypura_client.cli.daemon import model_dict
 from hypura_client.cli.models import print_tensors
 from hypura_client.cli.options import (
@@ -99,7 +99,7 @@ def plan(
     """
     options = load_options(memory, context, weight_cache, exact)
     with connected(quick=True) as client:
-        answer = client.plan(registered(client, model), options)
+        answer = client.plan(registered_name(client, model), options)
     planned = answer.plan
     if json_output:
         described = as_dict(planned, without=() if tensors else ("tensors",))
@@ -130,7 +130,7 @@ def load(
     """
     options = load_options(memory, context, weight_cache, exact, pin, keep_alive)
     with connected() as client:
-        status = load_with_progress(client, registered(client, model), options)
+        status = load_with_progress(client, registered_name(client, model), options)
     if json_output:
         print_json(model_dict(status))
         return
@@ -149,7 +149,7 @@ def unload(model: Model, json_output: Json = False) -> None:
       hypuractl unload qwen3
     """
     with connected(quick=True) as client:
-        name = registered(client, model)
+        name = registered_name(client, model)
         was_loaded = client.unload(name).was_loaded
     if json_output:
         print_json({"model": name, "was_loaded": was_loaded})

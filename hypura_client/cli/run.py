@@ -8,7 +8,7 @@ import typer
 
 from hypura.v1 import control_pb2 as control
 from hypura.v1 import inference_pb2 as inference
-from hypura_client.cli.connection import Connection, connection, registered
+from hypura_client.cli.connection import Connection, connection, registered_name
 from hypura_client.cli.dialogue.answer import Display, answer_dict, print_summary, write_text, write_thinking
 from hypura_client.cli.dialogue.conversation import AnswerOptions, Conversation
 from hypura_client.cli.dialogue.terminal import Dialogue
@@ -121,7 +121,7 @@ def run(
 
     def load(connection: Connection, model: str) -> tuple[str, bool, control.ModelStatus]:
         client = connection.client
-        name = registered(client, model)
+        name = registered_name(client, model)
         chats = bool(client.show(name).chat_template)
         if system and not chats and model is given:
             raise typer.BadParameter(f"{name} has no chat template to put it into", param_hint="--system")

@@ -15,7 +15,7 @@ from hypura.sizes import size_text
 from hypura.v1 import placement_pb2 as placement
 from hypura.v1 import tools_pb2
 from hypura_client.bench.passage import PASSAGE
-from hypura_client.cli.connection import connected, registered
+from hypura_client.cli.connection import connected, registered_name
 from hypura_client.cli.options import Context, Exact, Json, Memory, Model, WeightCacheLimit, load_options
 from hypura_client.cli.output import as_dict, note, print_facts, print_json, print_line, print_table, stderr_console
 from hypura_client.errors import DeadlineExceeded, InvalidRequest, UnexpectedReply
@@ -93,7 +93,7 @@ def record(
       hypuractl trace record model.gguf --memory 4GB --out routes.csv
     """
     with connected() as client:
-        name = registered(client, model)
+        name = registered_name(client, model)
         plan = client.plan(name, load_options(memory, context, weight_cache, exact), beyond_budget=True).plan
     if tokens >= plan.context_tokens:
         raise InvalidRequest(

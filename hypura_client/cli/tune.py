@@ -12,7 +12,7 @@ import typer
 from hypura.sizes import size_text
 from hypura.v1 import control_pb2 as control
 from hypura.v1 import placement_pb2 as placement
-from hypura_client.cli.connection import connected, registered
+from hypura_client.cli.connection import connected, registered_name
 from hypura_client.cli.options import Context, Json, Memory, Model, WeightCacheLimit, load_options
 from hypura_client.cli.output import as_dict, mode_text, note, print_facts, print_json, print_line, print_table
 from hypura_client.errors import InvalidRequest, ServerBusy
@@ -81,7 +81,7 @@ def tune(
     if show and reset:
         raise typer.BadParameter("--show and --reset exclude each other")
     with connected() as client:
-        name = registered(client, model)
+        name = registered_name(client, model)
         if show:
             _show(client.show_tuning(name), json_output)
         elif reset:
