@@ -34,7 +34,12 @@ class ChatMessage:
     @property
     def size_bytes(self) -> int:
         """About its length as text."""
-        return _text_bytes(self.content) + _text_bytes(self.thinking) + json_characters(self.tool_calls)
+        return _text_bytes(self.content) + _text_bytes(self.thinking) + self.tool_call_characters
+
+    @property
+    def tool_call_characters(self) -> int:
+        """About how long its tool calls are as JSON text."""
+        return json_characters(self.tool_calls) if self.tool_calls else 0
 
 
 @dataclass(frozen=True, slots=True)

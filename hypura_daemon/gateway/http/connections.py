@@ -110,35 +110,35 @@ class Connections:
 class CountedProtocol(BoundedProtocol):
     """One connection."""
 
-    def __init__(self, connections: Connections, **uvicorns: Any) -> None:
-        super().__init__(**uvicorns)
-        self._places = connections
+    def __init__(self, connections: Connections, **options: Any) -> None:
+        super().__init__(**options)
+        self._all = connections
         self._stall: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Connection opened."""
-        has_place = self._places.enter(self)
+        has_place = self._all.enter(self)
         super().connection_made(transport)
         if not has_place:
-            self.app = self._places.refuse
+            self.app = self._all.refuse
             self.loop.call_later(REFUSED_SECONDS, self._end_refused)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Connection closed."""
-        self._places.leave(self)
+        self._all.leave(self)
         self._end_stall()
         super().connection_lost(exc)
 
     def on_headers_complete(self) -> None:
         """Head of a request received."""
-        self._places.busy(self)
+        self._all.busy(self)
         super().on_headers_complete()
 
     def on_response_complete(self) -> None:
         """Answer written, though perhaps not yet sent."""
         super().on_response_complete()
         if not self.pipeline:
-            self._places.silent(self)
+            self._all.silent(self)
         if self.transport.is_closing() and self.transport.get_write_buffer_size():
             self._watch_stall()
 
@@ -162,10 +162,10 @@ class CountedProtocol(BoundedProtocol):
 
     def close_idle(self) -> None:
         """Close a connection that waits for a request; an answer under way is completed."""
-        self._places.leave(self)
+        self._all.leave(self)
         if not self.transport.is_closing():
-            if self.app == self._places.refuse and self.cycle is None:
-                body = b'{"error":"' + self._places.message.encode() + b'"}'
+            if self.app == self._all.refuse and self.cycle is None:
+                body = b'{"error":"' + self._all.message.encode() + b'"}'
                 self.transport.write(
                     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nconnection: close\r\n"
                     b"content-length: " + str(len(body)).encode() + b"\r\n\r\n" + body
@@ -179,7 +179,7 @@ class CountedProtocol(BoundedProtocol):
 
     def _watch_stall(self) -> None:
         self._end_stall()
-        seconds, unread_bytes = self._places.client_stall_seconds, self.transport.get_write_buffer_size()
+        seconds, unread_bytes = self._all.client_stall_seconds, self.transport.get_write_buffer_size()
         self._stall = self.loop.call_later(seconds, self._judge_stall, unread_bytes)
 
     def _judge_stall(self, before_bytes: int) -> None:
@@ -190,7 +190,7 @@ class CountedProtocol(BoundedProtocol):
         _log.warning(
             "a client does not read its answer; its connection is closed",
             path=self.scope["path"] if self.scope is not None else "",
-            seconds=self._places.client_stall_seconds,
+            seconds=self._all.client_stall_seconds,
         )
         self.transport.abort()
 

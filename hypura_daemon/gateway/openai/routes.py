@@ -27,7 +27,8 @@ from hypura_daemon.gateway.openai.completions import (
 )
 from hypura_daemon.gateway.openai.embeddings import EmbeddingList, EmbeddingRequest, embed_request, embedding_list
 from hypura_daemon.gateway.openai.requests import ChatCompletionRequest, chat_requests
-from hypura_daemon.gateway.openai.responses.routes import ResponseMemory, Responses
+from hypura_daemon.gateway.openai.responses.memory import ResponseMemory
+from hypura_daemon.gateway.openai.responses.routes import Responses
 from hypura_daemon.gateway.openai.stream import ChatCompletionChunk, ChatStream, event_stream, written_answers
 from hypura_daemon.gateway.shapes import json_response
 from hypura_daemon.system.threads import FILES

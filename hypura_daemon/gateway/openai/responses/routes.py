@@ -1,15 +1,13 @@
-"""OpenAI's routes for responses: create, retrieve, delete, and the memory of the responses that later ones continue."""
+"""OpenAI's routes for responses: create, retrieve, delete."""
 
-from collections import OrderedDict
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass
 from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hypura_daemon.chat.request import ChatMessage, ChatRequest
+from hypura_daemon.chat.request import ChatRequest
 from hypura_daemon.errors import HypuraError, InvalidRequest
 from hypura_daemon.gateway.answer import gathered
 from hypura_daemon.gateway.endpoint import ANSWER_ERRORS, Core, Endpoint
@@ -18,56 +16,13 @@ from hypura_daemon.gateway.http.streams import unless_gone, written
 from hypura_daemon.gateway.openai.answers import new_identity
 from hypura_daemon.gateway.openai.errors import message_and_code, not_found
 from hypura_daemon.gateway.openai.responses.answers import DeletedResponse, ResponseObject, answer_message
+from hypura_daemon.gateway.openai.responses.memory import Conversation, Remembered, ResponseMemory
 from hypura_daemon.gateway.openai.responses.requests import ResponseRequest, input_messages, response_request
 from hypura_daemon.gateway.openai.responses.stream import ResponseEvent, ResponseStream, whole
 from hypura_daemon.gateway.openai.stream import event_stream
 from hypura_daemon.gateway.shapes import json_response
 
-MAX_RESPONSES = 1000
-MAX_BYTES = 64 << 20
 _PATH = "/v1/responses/{id}"
-
-
-@dataclass(frozen=True, slots=True)
-class Remembered:
-    """A conversation without its instructions but with its answer, and the response's JSON."""
-
-    messages: tuple[ChatMessage, ...]
-    body: bytes
-
-    @property
-    def size_bytes(self) -> int:
-        """About how much memory it takes."""
-        return len(self.body) + sum(message.size_bytes for message in self.messages)
-
-
-class ResponseMemory:
-    """The latest responses: at most MAX_RESPONSES, of MAX_BYTES together. They are not written to disk."""
-
-    def __init__(self, max_responses: int = MAX_RESPONSES, max_bytes: int = MAX_BYTES) -> None:
-        self._max_responses = max_responses
-        self._max_bytes = max_bytes
-        self._kept: OrderedDict[str, Remembered] = OrderedDict()
-        self._size_bytes = 0
-
-    def keep(self, response_id: str, remembered: Remembered) -> None:
-        """Keep a response, and forget the oldest where there are too many."""
-        self._kept[response_id] = remembered
-        self._size_bytes += remembered.size_bytes
-        while self._kept and (len(self._kept) > self._max_responses or self._size_bytes > self._max_bytes):
-            self.forget(next(iter(self._kept)))
-
-    def get(self, response_id: str) -> Remembered | None:
-        """The response, if it is kept; it is then the newest."""
-        if response_id in self._kept:
-            self._kept.move_to_end(response_id)
-        return self._kept.get(response_id)
-
-    def forget(self, response_id: str) -> bool:
-        """Forget a response; whether it was kept."""
-        remembered = self._kept.pop(response_id, None)
-        self._size_bytes -= remembered.size_bytes if remembered else 0
-        return remembered is not None
 
 
 class Responses:
@@ -80,8 +35,8 @@ class Responses:
         """Answers an input."""
         body = await parsed(request, ResponseRequest)
         new = await converted(request, input_messages, body.input)
-        conversation = [*self._before(body.previous_response_id), *new]
-        chat = await converted(request, response_request, body, conversation)
+        conversation = await converted(request, self._before(body.previous_response_id).extended, new)
+        chat = await converted(request, response_request, body, conversation.messages)
         stream = ResponseStream(new_identity("resp_", body.model), body)
         if body.stream:
             return await event_stream(request, self._events(stream, core, chat, body, conversation))
@@ -143,7 +98,7 @@ class Responses:
         core: Core,
         chat: ChatRequest,
         body: ResponseRequest,
-        conversation: Sequence[ChatMessage],
+        conversation: Conversation,
     ) -> AsyncGenerator[bytes, None]:
         def end() -> bytes:
             last = stream.end()
@@ -161,19 +116,19 @@ class Responses:
             message, code = message_and_code(error)
             yield stream.fail(code or "server_error", message)
 
-    def _before(self, previous: str | None) -> tuple[ChatMessage, ...]:
+    def _before(self, previous: str | None) -> Conversation:
         if previous is None:
-            return ()
+            return Conversation()
         remembered = self._memory.get(previous)
         if remembered is None:
             raise InvalidRequest(f"previous_response_id: {_unknown(previous)}; send the whole conversation as input")
-        return remembered.messages
+        return remembered.conversation
 
-    def _keep(self, stream: ResponseStream, body: ResponseRequest, conversation: Sequence[ChatMessage]) -> None:
+    def _keep(self, stream: ResponseStream, body: ResponseRequest, conversation: Conversation) -> None:
         if body.store is not False:
-            messages = (*conversation, answer_message(stream.answer))
+            answered = conversation.extended([answer_message(stream.answer)])
             text = stream.response.model_dump_json().encode()
-            self._memory.keep(stream.response.id, Remembered(messages, text))
+            self._memory.keep(stream.response.id, Remembered(answered, text))
 
 
 def _unknown(response_id: str) -> str:

@@ -12,9 +12,8 @@ from hypothesis import strategies as st
 from hypura.v1 import inference_pb2 as pb
 from hypura_daemon.gateway.answer import Answer
 from hypura_daemon.gateway.openai.answers import Identity
-from hypura_daemon.gateway.openai.responses.answers import ResponseObject, answer_message
+from hypura_daemon.gateway.openai.responses.answers import ResponseObject
 from hypura_daemon.gateway.openai.responses.requests import ResponseRequest
-from hypura_daemon.gateway.openai.responses.routes import Remembered, ResponseMemory
 from hypura_daemon.gateway.openai.responses.stream import ResponseStream, whole
 from tests.daemon.gateway.events import calls, data_of, ends, prefill, says, thinks
 
@@ -152,18 +151,3 @@ def test_the_client_itself_understands_it() -> None:
         type(typed).model_validate(event)
         state.handle_event(typed)
     responses.Response.model_validate(stream.response.model_dump())
-
-
-def test_the_memory_is_bounded() -> None:
-    memory = ResponseMemory(max_responses=2, max_bytes=1000)
-    message = answer_message(Answer(text="x"))
-    for number in range(3):
-        memory.keep(f"r{number}", Remembered((message,), b"{}"))
-    assert memory.get("r0") is None and memory.get("r1") and memory.get("r2")
-    memory.get("r1")
-    memory.keep("r3", Remembered((message,), b"{}"))
-    assert memory.get("r2") is None and memory.get("r1"), "the oldest by use goes first"
-    memory.keep("big", Remembered((), b"x" * 1001))
-    assert memory.get("big") is None and memory.get("r3") is None
-    memory.keep("small", Remembered((), b"x" * 1000))
-    assert memory.forget("small") and not memory.forget("small")
