@@ -6,7 +6,7 @@ from itertools import islice
 
 import pytest
 
-from hypura_daemon.chat.prompts import jinja as templates
+from hypura_daemon.chat.prompts import jinja
 from tests.demo_model.conversation import Conversation, Message, Text, ToolCall, assistant, user
 from tests.demo_model.data.mixture import documents
 from tests.demo_model.documents import packed, tokenized
@@ -21,7 +21,7 @@ CALLED = Message("assistant", "", tool_calls=(ToolCall("f", {"a": "ü"}),))
 
 
 def by_hypura(messages: Sequence[Message], tools: Sequence[dict[str, object]] = (), think: bool | None = False) -> str:
-    return templates.render(template_source(), [message.for_template() for message in messages], tools, think=think)
+    return jinja.render(template_source(), [message.for_template() for message in messages], tools, think=think)
 
 
 def test_hypura_renders_what_training_read() -> None:

@@ -27,7 +27,7 @@ from jinja2.parser import Parser
 from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from hypura_daemon.chat.prompts.adapting import TemplateBroken
+from hypura_daemon.chat.prompts.needs import TemplateBroken
 from hypura_daemon.errors import InvalidRequest
 
 MAX_TEMPLATE_CHARACTERS = 1 << 18

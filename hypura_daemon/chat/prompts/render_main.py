@@ -25,14 +25,14 @@ def main() -> None:
     """Serve requests until the input ends or none come."""
     # Where the system has no such limit (macOS), only the deadlines bound the process.
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
-    from hypura_daemon.chat.prompts.adapting import TemplateBroken
     from hypura_daemon.chat.prompts.jinja import render
+    from hypura_daemon.chat.prompts.needs import TemplateBroken
     from hypura_daemon.errors import InvalidRequest
 
     def answered(go: str = "", turns: Sequence[Any] = (), until_response: bool = False, **request: Any) -> str:
         if not go:
             return render(**request)
-        from hypura_daemon.chat.go.rendering import render_go
+        from hypura_daemon.chat.go.interpreter import render_go
 
         *before, last = turns
         return "".join([render_go(go, turn) for turn in before]) + render_go(go, last, until_response=until_response)

@@ -17,7 +17,7 @@ from typing import Any
 
 import structlog
 
-from hypura_daemon.chat.prompts.adapting import TemplateBroken
+from hypura_daemon.chat.prompts.needs import TemplateBroken
 from hypura_daemon.chat.prompts.render_main import LENGTH
 from hypura_daemon.errors import InvalidRequest
 
@@ -42,7 +42,7 @@ class Renderer:
         return self._rendered({"template": template, "messages": list(messages), "tools": list(tools), **more})
 
     def render_go(self, template: str, turns: Sequence[Mapping[str, Any]], *, until_response: bool = False) -> str:
-        """See go.rendering.render_go, for one turn after the other; until_response applies to the last one.
+        """See go.interpreter.render_go, for one turn after the other; until_response applies to the last one.
 
         Raises InvalidRequest.
         """

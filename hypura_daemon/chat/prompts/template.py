@@ -10,8 +10,8 @@ from typing import Any
 
 from hypura_daemon.chat.answers import harmony
 from hypura_daemon.chat.answers.formats import AnswerFormat, format_of
-from hypura_daemon.chat.go.rendering import go_identifiers
-from hypura_daemon.chat.prompts.adapting import NO_NEEDS, Needs, TemplateBroken, TooSlow, adapted, needs_of
+from hypura_daemon.chat.go.interpreter import go_identifiers
+from hypura_daemon.chat.prompts.needs import NO_NEEDS, Needs, TemplateBroken, TooSlow, adapted, needs_of
 from hypura_daemon.errors import InvalidRequest
 from hypura_daemon.models.overrides import Overrides, TemplateStyle
 
@@ -130,7 +130,7 @@ def _go_prompt(
     template: str, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], thinking: Thinking
 ) -> str:
     """The prompt as Ollama renders it: templates that use .Messages at once, older ones turn by turn."""
-    from hypura_daemon.chat.go.rendering import go_identifiers
+    from hypura_daemon.chat.go.interpreter import go_identifiers
     from hypura_daemon.chat.prompts.renderer import renderer
 
     think = {

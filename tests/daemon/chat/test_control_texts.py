@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hypura_daemon.chat.go.rendering import render_go
+from hypura_daemon.chat.go.interpreter import render_go
 from hypura_daemon.chat.prompts.control_texts import ControlTexts, Prompt, plain_text, rendered
 from hypura_daemon.chat.prompts.jinja import render
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hypura_daemon.chat.go.rendering import MAX_DEPTH, go_identifiers, render_go
+from hypura_daemon.chat.go.interpreter import MAX_DEPTH, go_identifiers, render_go
 from hypura_daemon.errors import InvalidRequest
 
 CHATML = """{{- if .System }}<|im_start|>system

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from hypura_daemon.chat.answers.formats import format_of
 from hypura_daemon.chat.conversation import chat_template, for_template, template_messages
-from hypura_daemon.chat.prompts import jinja as templates
+from hypura_daemon.chat.prompts import jinja
 from hypura_daemon.chat.prompts.jinja import render
 from hypura_daemon.chat.prompts.template import Template, Thinking
 from hypura_daemon.chat.request import ChatMessage
@@ -82,7 +82,7 @@ def test_blocks_are_trimmed() -> None:
         ("{{ 'a' | center(1000000000) }}", "syntax error.*center"),
         ("{% include '/etc/passwd' %}", "failed|refused"),
         ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "failed.*RecursionError"),
-        ("x" * (templates.MAX_TEMPLATE_CHARACTERS + 1), "characters"),
+        ("x" * (jinja.MAX_TEMPLATE_CHARACTERS + 1), "characters"),
     ],
 )
 def test_a_bad_template_is_an_invalid_request(template: str, words: str) -> None:
@@ -101,8 +101,8 @@ def test_a_bad_template_is_an_invalid_request(template: str, words: str) -> None
     ],
 )
 def test_a_runaway_template_ends(loop: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(templates, "RENDER_SECONDS", 0.3)
-    monkeypatch.setattr(templates, "MAX_OUTPUT_CHARACTERS", 1 << 20)
+    monkeypatch.setattr(jinja, "RENDER_SECONDS", 0.3)
+    monkeypatch.setattr(jinja, "MAX_OUTPUT_CHARACTERS", 1 << 20)
     before = time.monotonic()
     tracer = sys.gettrace()
     with pytest.raises(InvalidRequest, match="longer than"):
@@ -115,13 +115,13 @@ def test_a_runaway_template_ends(loop: str, monkeypatch: pytest.MonkeyPatch) -> 
 def test_the_deadline_holds_while_a_template_is_compiled(share: float, monkeypatch: pytest.MonkeyPatch) -> None:
     """Seen: the error was raised while jinja2 folded constants, which swallows errors, and nothing ended the rest."""
     template = "{{ range(9999) | map('string') | map('length') | list | length }}{{ 'a' | upper | length }}" * 100
-    templates._compiled.cache_clear()
-    monkeypatch.setattr(templates, "RENDER_SECONDS", 60.0)
+    jinja._compiled.cache_clear()
+    monkeypatch.setattr(jinja, "RENDER_SECONDS", 60.0)
     before = time.monotonic()
-    templates._with_deadline(before + 60, lambda: str(templates._compiled(template)))
+    jinja._with_deadline(before + 60, lambda: str(jinja._compiled(template)))
     compiling_seconds = time.monotonic() - before
-    templates._compiled.cache_clear()
-    monkeypatch.setattr(templates, "RENDER_SECONDS", compiling_seconds * share)
+    jinja._compiled.cache_clear()
+    monkeypatch.setattr(jinja, "RENDER_SECONDS", compiling_seconds * share)
     with pytest.raises(InvalidRequest, match="longer than"):
         render(template, USER)
 
@@ -141,10 +141,10 @@ def test_the_deadline_is_not_lost_where_errors_are_ignored(last_words: bool) -> 
         things.add(thing)
         time.sleep(0.02)
         del thing
-        return str(templates._environment().from_string("{{ 1 }}").render())
+        return str(jinja._environment().from_string("{{ 1 }}").render())
 
-    with pytest.raises(templates.TemplateTooSlow):
-        templates._with_deadline(time.monotonic() + 0.01, work)
+    with pytest.raises(jinja.TemplateTooSlow):
+        jinja._with_deadline(time.monotonic() + 0.01, work)
 
 
 def test_the_deadline_does_not_fall_into_what_the_garbage_collector_calls() -> None:
@@ -166,10 +166,10 @@ def test_the_deadline_does_not_fall_into_what_the_garbage_collector_calls() -> N
         time.sleep(0.02)
         del thing
         gc.collect()
-        return str(templates._environment().from_string("{{ 1 }}").render())
+        return str(jinja._environment().from_string("{{ 1 }}").render())
 
-    with pytest.raises(templates.TemplateTooSlow):
-        templates._with_deadline(time.monotonic() + 0.01, work)
+    with pytest.raises(jinja.TemplateTooSlow):
+        jinja._with_deadline(time.monotonic() + 0.01, work)
     assert watched() is None and finished == [1]
 
 
@@ -177,7 +177,7 @@ def test_a_long_conversation_renders_well_within_the_limit() -> None:
     conversation = [{"role": "user", "content": "hello " * 200}] * 2000
     before = time.monotonic()
     assert len(render(CHATML, conversation)) > 2_000_000
-    assert time.monotonic() - before < templates.RENDER_SECONDS / 2
+    assert time.monotonic() - before < jinja.RENDER_SECONDS / 2
 
 
 @settings(max_examples=200)

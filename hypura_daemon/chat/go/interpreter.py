@@ -1,4 +1,4 @@
-"""Renders templates of Go's text/template language, in which Ollama's models have their prompts.
+"""Interprets templates of Go's text/template language, in which Ollama's models have their prompts.
 
 A template is code that came with a model: it reaches only the data that it is given, and its size, depth, steps,
 output and time are bounded. Templates may use Go's names of fields (.ToolCalls) for JSON's in the data (tool_calls).

@@ -1,4 +1,4 @@
-"""Adapts conversations to what a chat template can take, and no further.
+"""What a chat template needs of conversations, and conversations adapted to that, no further than necessary.
 
     template ─► small conversations, rendered once ─► Needs ─► each conversation, changed by them ─► template
 

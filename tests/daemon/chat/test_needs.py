@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from hypura_daemon.chat.answers.formats import format_of
-from hypura_daemon.chat.prompts import adapting
-from hypura_daemon.chat.prompts.adapting import NO_NEEDS, Needs, TemplateBroken, adapted
+from hypura_daemon.chat.prompts import needs as module
+from hypura_daemon.chat.prompts.needs import NO_NEEDS, Needs, TemplateBroken, adapted
 from hypura_daemon.chat.prompts.template import CHATML, PLAIN, Template, Thinking
 from hypura_daemon.errors import InvalidRequest
 from hypura_daemon.models.overrides import TemplateStyle
@@ -179,15 +179,15 @@ def test_trials_end_in_time(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.append(messages)
         return "zquser"
 
-    monkeypatch.setattr(adapting, "PROBE_SECONDS", -1.0)
-    with pytest.raises(adapting.TooSlow):
-        adapting.needs_of(ask, tools=False, jinja=True)
+    monkeypatch.setattr(module, "PROBE_SECONDS", -1.0)
+    with pytest.raises(module.TooSlow):
+        module.needs_of(ask, tools=False, jinja=True)
     assert len(asked) == 1
 
 
 def test_a_conversation_is_not_changed_in_place() -> None:
     messages = CONVERSATIONS["calls in a conversation"]
     before = str(messages)
-    everything = Needs(**dict.fromkeys(adapting.SENTENCES, True))
+    everything = Needs(**dict.fromkeys(module.SENTENCES, True))
     adapted(messages, everything)
     assert str(messages) == before and adapted(messages, NO_NEEDS) == messages
