@@ -1,62 +1,53 @@
-"""Lets the requests that wait for a model in, or sends away those that waited too long."""
+"""Admits the requests that wait for a model, and refuses those that have waited too long."""
 
 from hypura_daemon.errors import HypuraError, ServerBusy
-from hypura_daemon.residency.budget import Holdings
-from hypura_daemon.residency.lease import Lease, Waiter
-from hypura_daemon.residency.state import Entry, ModelState
-from hypura_daemon.scheduling.rules import Asking, Crashes, Rules, admitted
+from hypura_daemon.residency.budget import MemoryBudget
+from hypura_daemon.residency.lease import Waiter
+from hypura_daemon.residency.state import ModelState, SupervisedModel
+from hypura_daemon.scheduling.rules import Rules, WaitingRequest, admitted
 
 MAX_WAITERS = 512
 MAX_LEASES = 256
-"""As many as a worker queues; those beyond wait here, where whoever came first is served first."""
+"""As many as a worker queues. More requests wait here, where they are served in the order in which they came."""
 QUEUE_FULL = "server busy, please try again.  maximum pending requests exceeded"
 
 
-def enqueue(entry: Entry, waiter: Waiter, now_seconds: float) -> None:
-    """Take a request in, unless too many wait, or the model's worker keeps dying."""
+def enqueue(model: SupervisedModel, waiter: Waiter, now_seconds: float) -> None:
+    """Let a request wait, unless too many wait, or the model's worker keeps dying."""
     if waiter.insist:
-        entry.crashes, entry.reduced_memory_limit_bytes = Crashes(), 0
-    elif entry.state is ModelState.FAILED and now_seconds < entry.crashes.paused_until_seconds:
-        waiter.fail(paused(entry, now_seconds))
+        model.forget_crashes()
+    elif model.state is ModelState.FAILED and now_seconds < model.crashes.paused_until_seconds:
+        waiter.fail(model.crash_pause_error(now_seconds))
         return
-    if len(entry.waiters) >= MAX_WAITERS:
+    if len(model.waiters) >= MAX_WAITERS:
         waiter.fail(ServerBusy(QUEUE_FULL))
         return
-    entry.waiters.append(waiter)
+    model.add_waiter(waiter)
 
 
-def paused(entry: Entry, now_seconds: float) -> ServerBusy:
-    """The refusal of a model that keeps crashing."""
-    return ServerBusy(
-        f'"{entry.name}" is not loaded again for {entry.crashes.paused_until_seconds - now_seconds:.0f} seconds, '
-        f"since its worker keeps dying before it answers: {entry.error}; "
-        f"`hypuractl load {entry.name}` tries at once"
-    )
-
-
-def admit(entry: Entry, rules: Rules, now_seconds: float, *, closed: bool) -> None:
-    """Grant leases to those that are served by what is loaded, in order. closed: the model has to make room."""
-    for waiter in entry.waiters:
-        if entry.under_way:
-            waiter.blocked_since_seconds = None
-        elif waiter.blocked_since_seconds is None:
-            waiter.blocked_since_seconds = now_seconds
-    if entry.state is not ModelState.READY or closed:
+def admit(model: SupervisedModel, rules: Rules, now_seconds: float, *, closed: bool) -> None:
+    """Grant leases, in order, to the requests that fit what is loaded. closed: the model has to make room."""
+    waiting = model.waiters
+    for waiter in waiting:
+        if model.is_being_prepared:
+            waiter.note_progress()
+        else:
+            waiter.note_blocked(now_seconds)
+    if model.state is not ModelState.READY or closed:
         return
-    waiting = tuple(entry.waiters)
-    for index in admitted([_asking(entry, w, rules, now_seconds) for w in waiting], MAX_LEASES - entry.leases):
-        entry.waiters.remove(waiting[index])
-        _grant(entry, waiting[index])
+    requests = [_waiting_request(model, waiter, rules, now_seconds) for waiter in waiting]
+    for index in admitted(requests, MAX_LEASES - model.leases):
+        model.grant(waiting[index])
 
 
-def _asking(entry: Entry, waiter: Waiter, rules: Rules, now_seconds: float) -> Asking:
-    if entry.fits(waiter):
-        return Asking(True)
-    draft = entry.draft
-    if draft is None or draft.wanted_bytes or draft.request != entry.wanted():
-        return Asking(False)  # No load for it is in sight, so nobody is held up by it.
-    overtakable_seconds = rules.turn_wait_seconds if waiter.request in (None, entry.request) else 0.0
-    return Asking(False, _blocked_seconds(waiter, now_seconds), overtakable_seconds)
+def _waiting_request(model: SupervisedModel, waiter: Waiter, rules: Rules, now_seconds: float) -> WaitingRequest:
+    if model.fits(waiter):
+        return WaitingRequest(True)
+    pending = model.pending
+    if pending is None or pending.awaited_bytes or pending.request != model.wanted_load():
+        return WaitingRequest(False)  # No load for it is about to begin, so it holds up no other request.
+    overtakable_seconds = rules.turn_wait_seconds if waiter.request in (None, model.request) else 0.0
+    return WaitingRequest(False, _blocked_seconds(waiter, now_seconds), overtakable_seconds)
 
 
 def _blocked_seconds(waiter: Waiter, now_seconds: float) -> float:
@@ -64,30 +55,22 @@ def _blocked_seconds(waiter: Waiter, now_seconds: float) -> float:
     return now_seconds - since if since is not None else 0.0
 
 
-def _grant(entry: Entry, waiter: Waiter) -> None:
-    assert entry.worker is not None and entry.plan is not None and entry.loaded is not None
-    entry.pinned = entry.pinned or waiter.pin
-    if waiter.use.keep_alive_seconds is not None:
-        entry.asked_keep_alive_seconds = waiter.use.keep_alive_seconds
-    entry.leases += 1
-    lease = Lease(entry.worker, entry.plan, entry.loaded, entry.generation, entry.request.context_tokens)
-    waiter.granted.set_result(lease)
-
-
-def deadline(entry: Entry, waiter: Waiter, rules: Rules, reload_wait_seconds: float, *, closed: bool) -> float | None:
-    """When the request is sent away; None while its load goes on, and while it only waits for a place."""
+def deadline(
+    model: SupervisedModel, waiter: Waiter, rules: Rules, reload_wait_seconds: float, *, closed: bool
+) -> float | None:
+    """When the request is refused; None while its load goes on, and while it only waits for a lease."""
     since = waiter.blocked_since_seconds
-    if since is None or (entry.fits(waiter) and not closed):
+    if since is None or (model.fits(waiter) and not closed):
         return None
-    reloads = entry.state is ModelState.READY and entry.draft is not None and not entry.draft.wanted_bytes
-    return since + (reload_wait_seconds if reloads and not entry.fits(waiter) else rules.load_wait_seconds)
+    reloads = model.state is ModelState.READY and model.pending is not None and not model.pending.awaited_bytes
+    return since + (reload_wait_seconds if reloads and not model.fits(waiter) else rules.load_wait_seconds)
 
 
-def dismissal(entry: Entry, waiter: Waiter, holdings: Holdings, waited_seconds: float) -> HypuraError:
-    """What is told to one whose deadline has come."""
-    if entry.state is ModelState.READY and entry.leases and not entry.fits(waiter):
+def refusal(model: SupervisedModel, waiter: Waiter, budget: MemoryBudget, waited_seconds: float) -> HypuraError:
+    """The error of a request whose deadline has come."""
+    if model.state is ModelState.READY and model.leases and not model.fits(waiter):
         return ServerBusy(
-            f'"{entry.name}" is loaded with other options and still answers {entry.leases} requests after '
+            f'"{model.name}" is loaded with other options and still answers {model.leases} requests after '
             f"{waited_seconds:g} seconds; try again later, or unload it"
         )
-    return holdings.waited_in_vain(entry, waited_seconds)
+    return budget.waited_too_long_error(model, waited_seconds)

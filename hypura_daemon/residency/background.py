@@ -85,5 +85,5 @@ async def watch_pressure(supervisor: Supervisor, platform: Platform, look_second
             )
             current_budget_bytes = new_bytes
             others = await SYSTEM(largest_programs) if current_budget_bytes < full_bytes else ""
-            supervisor.limit(current_budget_bytes, others)
+            supervisor.set_current_budget(current_budget_bytes, others)
         await asyncio.sleep(look_seconds)

@@ -86,7 +86,7 @@ async def with_room(
             async with supervisor.lease(name, use=use) as lease:
                 given = await made(lease)
                 loaded_tokens = lease.loaded.context_tokens
-                usual_tokens = named_tokens or lease.asked_context_tokens or default_tokens
+                usual_tokens = named_tokens or lease.requested_context_tokens or default_tokens
                 usual_tokens = min(usual_tokens, trained_tokens)
                 room = demand.room(usual_tokens)
                 if given.most_tokens + room <= usual_tokens:

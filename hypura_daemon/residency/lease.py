@@ -13,11 +13,13 @@ from hypura_daemon.workers.process import WorkerProcess
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """keep_alive_seconds: how long the model stays after its last request; 0 unloads it then, negative is for
+    """What a request needs of its model.
+
+    keep_alive_seconds: how long the model stays after its last request; 0 unloads it then, negative keeps it for
     ever, None leaves it as it is set. context_tokens: what the request needs; 0 for whatever is loaded.
-    enough_tokens: what it is content with where that much cannot be had; None for no less. likely_tokens: what a
+    enough_tokens: the least it accepts where that much cannot be had; None for no less. likely_tokens: what a
     load should make room for if one is needed anyway.
-    Raises InvalidRequest for what is no time, or no context.
+    Raises InvalidRequest for a time that is not a number, and for a negative context.
     """
 
     keep_alive_seconds: float | None = None
@@ -33,13 +35,13 @@ class Use:
 
     @property
     def load_tokens(self) -> int:
-        """The context that a load for this request has."""
+        """The context that a load for this request should have."""
         return max(self.context_tokens, self.likely_tokens)
 
     def lowered(self, largest_tokens: int) -> "Use | None":
-        """The same with less where so much is the most that can be had; None if that is not enough."""
+        """The same with less context, where largest_tokens can be had at most; None if that is not enough."""
         if self.likely_tokens > self.context_tokens:
-            return replace(self, likely_tokens=0)  # Nobody has asked for that much.
+            return replace(self, likely_tokens=0)  # The request does not need that much.
         enough_tokens = self.context_tokens if self.enough_tokens is None else self.enough_tokens
         if not 0 < largest_tokens < self.context_tokens or enough_tokens > largest_tokens:
             return None
@@ -47,7 +49,7 @@ class Use:
 
 
 AS_IT_IS = Use()
-"""Whatever is loaded, and kept as it is set."""
+"""For a request that takes the model as it is loaded, and leaves its keep-alive as it is set."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,14 +68,17 @@ class Lease:
     plan: Plan
     loaded: worker_pb2.LoadedModel
     generation: int
-    asked_context_tokens: int  # What the load itself was asked to have, without what requests needed; 0: nothing.
+    requested_context_tokens: int  # What the load's own options named, without what requests needed; 0: nothing.
 
 
 @dataclass(slots=True, eq=False)
 class Waiter:
-    """request is None when it takes the model as it is. insist: it was asked for by hand, so that a model which
-    keeps crashing is tried again. gone: its client left, and the load that it began goes on for the next one. Times are
-    of the supervisor's clock."""
+    """A request that waits for its model.
+
+    request: the options that the model must be loaded with; None takes it as it is. insist: a person requested the
+    load, so a model that keeps crashing is tried again. client_left: the client is gone, and this waits in its place,
+    so that the load that it began goes on for the next request. Times are of the supervisor's clock.
+    """
 
     request: LoadRequest | None
     pin: bool
@@ -82,10 +87,23 @@ class Waiter:
     on_event: Callable[[LoadEvent], None]
     granted: asyncio.Future[Lease]
     since_seconds: float
-    blocked_since_seconds: float | None = None  # It waits, and no load for it goes on.
-    gone: bool = False
+    client_left: bool = False
+    blocked_since_seconds: float | None = None  # Since when it waits while nothing goes on for it; None: work goes on.
+
+    def accept(self, use: Use) -> None:
+        """It makes do with this."""
+        self.use = use
+
+    def note_blocked(self, now_seconds: float) -> None:
+        """Nothing goes on for it."""
+        if self.blocked_since_seconds is None:
+            self.blocked_since_seconds = now_seconds
+
+    def note_progress(self) -> None:
+        """Work for it goes on."""
+        self.blocked_since_seconds = None
 
     def fail(self, error: HypuraError) -> None:
-        """Tell it that it waits in vain."""
+        """End its wait with this error."""
         if not self.granted.done():
             self.granted.set_exception(error)

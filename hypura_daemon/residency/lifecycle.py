@@ -1,15 +1,9 @@
 """What happens to the models: the messages that the supervisor's task runs, and what follows from them.
 
-state      what holds                            leaves to
-UNLOADED   no worker                             LOADING (a request, once planned and room made)
-LOADING    a worker starts and loads             READY (loaded), FAILED (death, error), UNLOADING (unload)
-READY      requests hold leases on the worker    UNLOADING (unload, keep-alive, eviction, other options), FAILED (death)
-UNLOADING  the worker is being ended             UNLOADED (ended)
-FAILED     the last load or worker failed        LOADING (the next request, or by itself when pinned)
-
-A message only notes what is new; `step` then does all that can be done: requests are let in, what has expired
-ends, and for what is wanted and not loaded a load is planned, room made, and the load begun, the oldest request
-first. A load is planned, and its room found, before anything is given up for it.
+A message only notes what is new in a model's state (see state.py). `step` then does all that can be done: requests
+are admitted or refused, idle models that have expired end, and for what is wanted and not loaded a load is planned,
+room made, and the load begun, the oldest request first. A load is planned, and its room found, before anything is
+given up for it.
 """
 
 import asyncio
@@ -18,16 +12,16 @@ from collections.abc import Callable, Iterator
 
 from hypura_daemon.errors import ShuttingDown, WorkerDied
 from hypura_daemon.planning.plan import LoadRequest, Mode
-from hypura_daemon.residency.admission import admit, deadline, dismissal, enqueue
-from hypura_daemon.residency.budget import Holdings
+from hypura_daemon.residency.admission import admit, deadline, enqueue, refusal
+from hypura_daemon.residency.budget import MemoryBudget
 from hypura_daemon.residency.lease import AS_IT_IS, LoadEvent, Use, Waiter
-from hypura_daemon.residency.pending_loads import Drafting, Planner
-from hypura_daemon.residency.state import Entry, ModelSnapshot, ModelState
-from hypura_daemon.residency.worker_tasks import Loads, Resizing
+from hypura_daemon.residency.pending_loads import PendingLoads, Planner
+from hypura_daemon.residency.state import ModelSnapshot, ModelState, SupervisedModel
+from hypura_daemon.residency.worker_tasks import WorkerTasks
 from hypura_daemon.scheduling import eviction
-from hypura_daemon.scheduling.memory import grown
-from hypura_daemon.scheduling.rules import Crashes, Rules
-from hypura_daemon.workers.process import WorkerProcess, WorkerState
+from hypura_daemon.scheduling.memory import grown_limits
+from hypura_daemon.scheduling.rules import Rules
+from hypura_daemon.workers.process import WorkerProcess
 
 ENDING = "hypurad is ending and takes no new requests; start it again"
 
@@ -51,32 +45,31 @@ class Lifecycle:
         self._post = post
         self._reload_wait_seconds = reload_wait_seconds
         self._rules = rules
-        self._entries: dict[str, Entry] = {}
-        self.holdings = Holdings(memory_budget_bytes, self._entries)
-        self._pending_loads = Drafting(planner, self.holdings, post)
-        self._loads = Loads(make_worker, self._entries, self.holdings.remains, post, clock)
-        self._resizing = Resizing(self._entries, post)
-        self._yielding: frozenset[str] = frozenset()
+        self._models: dict[str, SupervisedModel] = {}
+        self.budget = MemoryBudget(memory_budget_bytes, self._models)
+        self._pending_loads = PendingLoads(planner, self.budget, post)
+        self._worker_tasks = WorkerTasks(make_worker, self._models, self.budget.hanging, post, clock)
+        self._yielding: frozenset[str] = frozenset()  # Models that admit no request, so that another finds room.
 
     def run_in(self, group: asyncio.TaskGroup) -> None:
-        """Where the tasks of loads run."""
-        self._loads.group = self._pending_loads.group = self._resizing.group = group
+        """Where the tasks of planning and of workers run."""
+        self._pending_loads.group = self._worker_tasks.group = group
 
     @property
     def busy(self) -> bool:
-        """Whether a worker or a planning is left."""
-        return any(entry.tenure or entry.draft for entry in self._entries.values())
+        """Whether a worker runs or a load is pending."""
+        return any(model.worker_task or model.pending for model in self._models.values())
 
     @property
     def leases(self) -> int:
         """Requests that run."""
-        return sum(entry.leases for entry in self._entries.values())
+        return sum(model.leases for model in self._models.values())
 
     def snapshots(self) -> tuple[ModelSnapshot, ...]:
         """Models that are loaded, loading or failed, by name."""
         now_seconds = self.clock()
-        entries = sorted(self._entries.values(), key=lambda entry: entry.name)
-        snapshots = (entry.snapshot(now_seconds) for entry in entries)
+        models = sorted(self._models.values(), key=lambda model: model.name)
+        snapshots = (model.snapshot(now_seconds) for model in models)
         return tuple(snapshot for snapshot in snapshots if snapshot.state is not ModelState.UNLOADED)
 
     # Messages.
@@ -86,148 +79,108 @@ class Lifecycle:
         if self.closing:
             waiter.fail(ShuttingDown(ENDING))
             return
-        if name not in self._entries:
-            self._entries[name] = Entry(name, self._rules.keep_alive_seconds)
-        entry = self._entries[name]
-        if waiter.request in (None, entry.request) and self.holdings.reachable_bytes(name) <= entry.most_tokens_bytes:
-            # It is known already how much context can be had, so nothing is planned to find that out again.
-            while waiter.use.load_tokens > entry.most_tokens and (less := waiter.use.lowered(entry.most_tokens)):
-                waiter.use = less
-        enqueue(entry, waiter, self.clock())
+        if name not in self._models:
+            self._models[name] = SupervisedModel(name, self._rules.keep_alive_seconds)
+        model = self._models[name]
+        known = self.budget.reachable_bytes(name) <= model.largest_context_bytes
+        if waiter.request in (None, model.request) and known:
+            # How much context can be had is known already, so nothing is planned to find that out again.
+            largest_tokens = model.largest_context_tokens
+            while waiter.use.load_tokens > largest_tokens and (less := waiter.use.lowered(largest_tokens)):
+                waiter.accept(less)
+        enqueue(model, waiter, self.clock())
 
     def abandon(self, name: str, waiter: Waiter) -> None:
-        """The request is gone, whether it was let in or not. The load that it began goes on for the next one."""
+        """The client has left, whether its request was admitted or not. The load that it began goes on."""
         granted = waiter.granted
         if granted.done() and not granted.cancelled() and granted.exception() is None:
             self.release(name, granted.result().generation)
         else:
             granted.cancel()
 
-    def _purge(self, entry: Entry) -> None:
-        """Forget the waiters that have been told; in the place of a client that left, somebody waits for its load."""
-        left = [waiter for waiter in entry.waiters if waiter.granted.cancelled() and not waiter.gone]
-        entry.purge()
-        for waiter in left:
-            self._inherit(entry, waiter)
-
-    def _inherit(self, entry: Entry, waiter: Waiter) -> None:
-        """Wait for what this client wanted loaded, without wanting an answer, or memory that others have.
-
-        A load that is only planned is not begun for a client that wanted the model gone right after.
-        """
-        wanted = entry.draft is not None and waiter.use.keep_alive_seconds != 0.0
-        if self.closing or entry.fits(waiter) or any(other.gone for other in entry.waiters):
-            return
-        if wanted or entry.state is ModelState.LOADING:
-            enqueue(entry, self._silent(entry.name, waiter.request, waiter.use, gone=True), self.clock())
-
-    def _silent(self, name: str, request: LoadRequest | None, use: Use, *, gone: bool = False) -> Waiter:
-        """A waiter whose lease ends at once."""
-        granted = asyncio.get_running_loop().create_future()
-        waiter = Waiter(request, not gone, use, False, lambda event: None, granted, self.clock(), gone=gone)
-        granted.add_done_callback(lambda _: self._post(self.abandon, name, waiter))
-        return waiter
-
     def release(self, name: str, generation: int) -> None:
         """A request has ended."""
-        entry = self._entries.get(name)
-        if entry is None or entry.generation != generation or not entry.leases:
-            return
-        entry.leases -= 1
-        entry.idle_since_seconds = self.clock()
-        if entry.worker is not None and entry.worker.state is WorkerState.SERVING:
-            entry.crashes = Crashes()
+        model = self._models.get(name)
+        if model is not None:
+            model.release(generation, self.clock())
 
     def unload(self, name: str, done: asyncio.Future[bool]) -> None:
         """End the model now, whatever it does; done: once it has ended, whether there was anything to end."""
-        entry = self._entries.get(name)
-        if entry is None:
+        model = self._models.get(name)
+        if model is None:
             done.set_result(False)
             return
-        nothing = entry.tenure is None and entry.draft is None and not entry.waiters
-        entry.fail_waiters(WorkerDied(f'"{name}" was unloaded before this request was served; ask again to load it'))
-        entry.request, entry.pinned, entry.crashes = LoadRequest(), False, Crashes()
-        entry.forget_wishes()
-        entry.drop_draft()
-        if entry.tenure is None:
-            entry.state = ModelState.UNLOADED  # A failure is forgotten, too.
+        nothing = model.worker_task is None and model.pending is None and not model.waiters
+        model.fail_waiters(WorkerDied(f'"{name}" was unloaded before this request was served; ask again to load it'))
+        model.reset()
         if nothing:
             done.set_result(False)
         else:
-            entry.unloaded.append(done)
-            self._loads.end(entry, "unloaded by request")
+            model.add_unload_result(done)
+            self._worker_tasks.end(model, "unloaded by request")
 
     def retire(self, name: str, done: asyncio.Future[bool]) -> None:
         """Unload the model as soon as no request runs; done: once it has ended, or at once if one still runs."""
-        entry = self._entries.get(name)
-        if entry is None or entry.tenure is None:
+        model = self._models.get(name)
+        if model is None or model.worker_task is None:
             done.set_result(False)
             return
-        entry.pinned, entry.asked_keep_alive_seconds = False, 0.0
-        if entry.state is ModelState.UNLOADING or (
-            entry.state is ModelState.READY and not entry.leases and not entry.waiters
+        model.stop_keeping()
+        if model.state is ModelState.UNLOADING or (
+            model.state is ModelState.READY and not model.leases and not model.waiters
         ):
-            entry.unloaded.append(done)
-            self._loads.expire(entry)
+            model.add_unload_result(done)
+            self._worker_tasks.expire(model)
         else:
             done.set_result(True)
 
-    def outdated(self, name: str, worker_pid: int) -> None:
-        """The files of a loaded model changed. What streams from them ends; what is resident and answers, goes on."""
-        entry = self._entries.get(name)
-        if entry is None or entry.state is not ModelState.READY or entry.worker is None or entry.plan is None:
+    def end_outdated(self, name: str, worker_pid: int) -> None:
+        """The files of a loaded model changed. It ends, unless it is resident in memory and answers requests."""
+        model = self._models.get(name)
+        if model is None or model.state is not ModelState.READY or model.worker is None or model.plan is None:
             return
-        if entry.worker.pid == worker_pid and not (entry.leases and entry.plan.mode is Mode.RESIDENT):
-            self._loads.end(entry, "its files changed")
+        if model.worker.pid == worker_pid and not (model.leases and model.plan.mode is Mode.RESIDENT):
+            self._worker_tasks.end(model, "its files changed")
 
-    def limit(self, memory_budget_bytes: int, others: str = "") -> None:
-        """Another budget from now on; others: the programs that need the rest."""
-        self.holdings.memory_budget_bytes, self.holdings.others = memory_budget_bytes, others
+    def set_budget(self, current_budget_bytes: int, other_programs: str = "") -> None:
+        """Another budget from now on; other_programs: those that need the rest."""
+        self.budget.current_budget_bytes, self.budget.other_programs = current_budget_bytes, other_programs
 
     def close(self) -> None:
-        """Refuse those who wait and those who come."""
+        """Refuse the requests that wait and those that come."""
         self.closing = True
-        for entry in self._entries.values():
-            entry.fail_waiters(ShuttingDown(ENDING))
-            entry.drop_draft()
+        for model in self._models.values():
+            model.fail_waiters(ShuttingDown(ENDING))
+            model.drop_pending_load()
 
     def end_all(self) -> None:
         """End everything."""
         self.close()
-        for entry in self._entries.values():
-            self._loads.end(entry, "hypurad is ending")
+        for model in self._models.values():
+            self._worker_tasks.end(model, "hypurad is ending")
 
     # What follows.
 
     def step(self) -> None:
         """Do all that can be done now."""
         now_seconds = self.clock()
-        for entry in self._entries.values():
-            self._purge(entry)
-            self._send_away(entry)
-        wishes, holders = self.holdings.wishes(), self.holdings.holders()
-        self._yielding = eviction.yielding(self.holdings.memory_budget_bytes, holders, wishes, now_seconds, self._rules)
-        for entry in self._entries.values():
-            admit(entry, self._rules, now_seconds, closed=entry.name in self._yielding)
-            self._dismiss(entry, now_seconds)
-            if not entry.waiters and now_seconds >= entry.expires_seconds:
-                self._loads.expire(entry)
-            if not self.closing and now_seconds >= entry.restart_at_seconds:
-                self._restart(entry)
+        for model in self._models.values():
+            self._drop_answered(model)
+            self._drop_places_of_left_clients(model)
+        wishes, holders = self.budget.wishes(), self.budget.holders()
+        self._yielding = eviction.yielding(self.budget.current_budget_bytes, holders, wishes, now_seconds, self._rules)
+        for model in self._models.values():
+            admit(model, self._rules, now_seconds, closed=model.name in self._yielding)
+            self._refuse_overdue(model, now_seconds)
+            if not model.waiters and now_seconds >= model.expires_seconds:
+                self._worker_tasks.expire(model)
+            if not self.closing and now_seconds >= model.restart_at_seconds:
+                self._restart(model)
         if not self.closing:
             self._keep_to_budget()
-            self._pursue_all(now_seconds)
-        for entry in list(self._entries.values()):
-            self._settle(entry)
-
-    def _send_away(self, entry: Entry) -> None:
-        """Those who hold a left client's place wait for no memory, and for no other client's end."""
-        draft = entry.draft
-        if entry.state is ModelState.READY or (draft is not None and draft.wanted_bytes):
-            for waiter in entry.waiters:
-                if waiter.gone and not entry.fits(waiter):
-                    waiter.granted.cancel()
-            entry.purge()
+            self._advance_loads(now_seconds)
+        for model in list(self._models.values()):
+            self._forget_ended(model)
 
     def wake_seconds(self) -> float:
         """When the next step is due if no message comes; infinity for never."""
@@ -235,92 +188,130 @@ class Lifecycle:
         return min((moment for moment in self._moments() if moment > now_seconds), default=math.inf)
 
     def _moments(self) -> Iterator[float]:
-        wished_for = bool(self.holdings.wishes())
-        for entry in self._entries.values():
-            yield entry.expires_seconds
-            yield entry.restart_at_seconds
-            if wished_for:
-                yield entry.resident_since_seconds + self._rules.min_residency_seconds
-            for waiter in entry.waiters:
+        """The times at which something may be due."""
+        somebody_waits_for_memory = bool(self.budget.wishes())
+        for model in self._models.values():
+            yield model.expires_seconds
+            yield model.restart_at_seconds
+            if somebody_waits_for_memory:
+                yield model.resident_since_seconds + self._rules.min_residency_seconds
+            for waiter in model.waiters:
                 yield waiter.since_seconds + self._rules.turn_wait_seconds
                 if waiter.blocked_since_seconds is not None:
                     yield waiter.blocked_since_seconds + self._rules.turn_wait_seconds
-                if (due := self._deadline(entry, waiter)) is not None:
+                if (due := self._deadline(model, waiter)) is not None:
                     yield due
 
-    def _deadline(self, entry: Entry, waiter: Waiter) -> float | None:
-        closed = entry.name in self._yielding
-        return deadline(entry, waiter, self._rules, self._reload_wait_seconds, closed=closed)
+    # Requests: those that have left, and those that waited too long.
 
-    def _dismiss(self, entry: Entry, now_seconds: float) -> None:
-        for waiter in entry.waiters:
-            due = self._deadline(entry, waiter)
+    def _drop_answered(self, model: SupervisedModel) -> None:
+        """Forget the waiters that have an answer; a silent one takes the place of a client that left."""
+        left = [waiter for waiter in model.waiters if waiter.granted.cancelled() and not waiter.client_left]
+        model.drop_answered_waiters()
+        for waiter in left:
+            self._keep_place(model, waiter)
+
+    def _keep_place(self, model: SupervisedModel, waiter: Waiter) -> None:
+        """Wait for what this client wanted loaded, without taking a lease, or memory that others have.
+
+        A load that is only planned is not begun for a client that wanted the model unloaded right after.
+        """
+        wanted = model.pending is not None and waiter.use.keep_alive_seconds != 0.0
+        if self.closing or model.fits(waiter) or any(other.client_left for other in model.waiters):
+            return
+        if wanted or model.state is ModelState.LOADING:
+            silent = self._silent_waiter(model.name, waiter.request, waiter.use, client_left=True)
+            enqueue(model, silent, self.clock())
+
+    def _silent_waiter(self, name: str, request: LoadRequest | None, use: Use, *, client_left: bool = False) -> Waiter:
+        """A waiter whose lease ends at once: for a client that left, or for a pinned model, which stays pinned."""
+        granted = asyncio.get_running_loop().create_future()
+        waiter = Waiter(
+            request, not client_left, use, False, lambda event: None, granted, self.clock(), client_left=client_left
+        )
+        granted.add_done_callback(lambda _: self._post(self.abandon, name, waiter))
+        return waiter
+
+    def _drop_places_of_left_clients(self, model: SupervisedModel) -> None:
+        """A client that left keeps no place where it would wait for memory, or for another client's end."""
+        pending = model.pending
+        if model.state is ModelState.READY or (pending is not None and pending.awaited_bytes):
+            for waiter in model.waiters:
+                if waiter.client_left and not model.fits(waiter):
+                    waiter.granted.cancel()
+            model.drop_answered_waiters()
+
+    def _deadline(self, model: SupervisedModel, waiter: Waiter) -> float | None:
+        closed = model.name in self._yielding
+        return deadline(model, waiter, self._rules, self._reload_wait_seconds, closed=closed)
+
+    def _refuse_overdue(self, model: SupervisedModel, now_seconds: float) -> None:
+        for waiter in model.waiters:
+            due = self._deadline(model, waiter)
             if due is not None and now_seconds >= due:
                 waited_seconds = due - (waiter.blocked_since_seconds or due)
-                waiter.fail(dismissal(entry, waiter, self.holdings, waited_seconds))
-        entry.purge()
+                waiter.fail(refusal(model, waiter, self.budget, waited_seconds))
+        model.drop_answered_waiters()
 
-    def _pursue_all(self, now_seconds: float) -> None:
-        """Do what the waiting need, the oldest first; one load is planned at a time, or two would get one room."""
-        for entry in self._entries.values():
-            if entry.draft is not None and entry.draft.request != entry.wanted():
-                entry.drop_draft()
-        waiting = [(first.since_seconds, entry) for entry in self._entries.values() if (first := entry.unserved())]
+    # Loads.
+
+    def _advance_loads(self, now_seconds: float) -> None:
+        """Advance the wanted loads, the oldest first; one is planned at a time, or two would get the same room."""
+        for model in self._models.values():
+            if model.pending is not None and model.pending.request != model.wanted_load():
+                model.drop_pending_load()
+        waiting = [(first.since_seconds, model) for model in self._models.values() if (first := model.first_unserved())]
         planning = False
-        for since_seconds, entry in sorted(waiting, key=lambda pair: pair[0]):
-            held_back = eviction.held_back(self.holdings.wishes(), entry.name, since_seconds, now_seconds, self._rules)
+        for since_seconds, model in sorted(waiting, key=lambda pair: pair[0]):
+            held_back = eviction.held_back(self.budget.wishes(), model.name, since_seconds, now_seconds, self._rules)
             if not held_back and not planning:
-                self._pursue(entry)
+                self._advance_load(model)
             planning = planning or (
-                entry.state is not ModelState.READY and entry.draft is not None and entry.draft.planning is not None
+                model.state is not ModelState.READY and model.pending is not None and model.pending.planning is not None
             )
 
-    def _pursue(self, entry: Entry) -> None:
-        """Bring the load that the entry's waiters need one step further, if it can be."""
-        wanted = entry.wanted()
-        if wanted is None or entry.state in (ModelState.LOADING, ModelState.UNLOADING):
+    def _advance_load(self, model: SupervisedModel) -> None:
+        """Bring the load that the model's waiters need one step further, if it can be."""
+        wanted = model.wanted_load()
+        if wanted is None or model.state in (ModelState.LOADING, ModelState.UNLOADING):
             return
-        draft = entry.draft
-        if draft is None:
-            self._pending_loads.begin(entry, wanted)
-        elif draft.planning is not None or self.holdings.most_spare_bytes(entry.name) < draft.wanted_bytes:
+        pending = model.pending
+        if pending is None:
+            self._pending_loads.plan(model, wanted)
+        elif pending.planning is not None or self.budget.most_spare_bytes(model.name) < pending.awaited_bytes:
             return
-        elif draft.plan is None:
-            self._pending_loads.begin(entry, wanted, max(self.holdings.spare_bytes(entry.name), draft.wanted_bytes))
-        elif (room := self.holdings.room(entry.name, draft.plan.memory_limit_bytes)) is None:
-            self._pending_loads.wait_for_room(entry, draft, draft.plan.memory_limit_bytes)
+        elif pending.plan is None:
+            self._pending_loads.plan(model, wanted, max(self.budget.spare_bytes(model.name), pending.awaited_bytes))
+        elif (room := self.budget.room(model.name, pending.plan.memory_limit_bytes)) is None:
+            self._pending_loads.wait_for_memory(model, pending, pending.plan.memory_limit_bytes)
         elif room.limits:
-            entry.tell(LoadEvent(stage=f"taking memory from {', '.join(room.limits)}"))
-            self._resizing.begin(room.limits)
-        elif entry.state is not ModelState.READY:
-            self._loads.begin(entry, draft, room.victims)
-        elif entry.leases:
-            draft.wanted_bytes = 0  # There is room: it only waits for those that run.
+            model.notify(LoadEvent(stage=f"taking memory from {', '.join(room.limits)}"))
+            self._worker_tasks.resize(room.limits)
+        elif model.state is not ModelState.READY:
+            self._worker_tasks.start(model, room.victims)
+        elif model.leases:
+            pending.stop_waiting_for_memory()  # There is room: it only waits for the requests that run.
         else:
-            self._loads.end(entry, "loaded anew with other options")
+            self._worker_tasks.end(model, "loaded anew with other options")
 
     def _keep_to_budget(self) -> None:
-        """Caches shrink when the budget did, and grow again when nobody waits for what is free."""
-        excess = self.holdings.excess()
+        """Caches shrink when the budget did, and grow again when no request waits for what is free."""
+        excess = self.budget.excess()
         for name in excess.victims:
-            self._loads.end(self._entries[name], "the system needs its memory")
-        self._resizing.begin(excess.limits)
-        if not excess.limits and not any(entry.draft or entry.unserved() for entry in self._entries.values()):
-            self._resizing.begin(grown(self.holdings.memory_budget_bytes, self.holdings.holders()))
+            self._worker_tasks.end(self._models[name], "the system needs its memory")
+        self._worker_tasks.resize(excess.limits)
+        if not excess.limits and not any(model.pending or model.first_unserved() for model in self._models.values()):
+            self._worker_tasks.resize(grown_limits(self.budget.current_budget_bytes, self.budget.holders()))
 
-    def _restart(self, entry: Entry) -> None:
-        """A pinned model comes back by itself, as if somebody had asked for it who wants no answer."""
-        entry.restart_at_seconds = math.inf
-        if entry.state is ModelState.FAILED and not entry.waiters:
-            enqueue(entry, self._silent(entry.name, None, AS_IT_IS), self.clock())
+    def _restart(self, model: SupervisedModel) -> None:
+        """A pinned model is loaded again by itself, as if a request had come that wants no answer."""
+        model.clear_restart()
+        if model.state is ModelState.FAILED and not model.waiters:
+            enqueue(model, self._silent_waiter(model.name, None, AS_IT_IS), self.clock())
 
-    def _settle(self, entry: Entry) -> None:
-        """Tells those who waited for its end, and forgets a model of which nothing is to be known."""
-        if entry.tenure is not None:
-            return
-        for done in entry.unloaded:
-            if not done.done():
-                done.set_result(True)
-        entry.unloaded.clear()
-        if entry.forgettable:
-            del self._entries[entry.name]
+    def _forget_ended(self, model: SupervisedModel) -> None:
+        """Answer the callers that waited for the model's end, and forget it if nothing of it must be remembered."""
+        if model.worker_task is None:
+            model.set_unload_results()
+            if model.forgettable:
+                del self._models[model.name]

@@ -67,8 +67,8 @@ def least(candidates: Sequence[Holder], wanted_bytes: int) -> tuple[str, ...] | 
     return tuple(holder.name for holder in chosen)
 
 
-def told(holders: Sequence[Holder]) -> str:
-    """Who holds what, for people."""
+def described(holders: Sequence[Holder]) -> str:
+    """Which models hold how much, for error messages."""
     return ", ".join(
         f'"{h.name}" {h.memory_limit_bytes / 1e9:.2f} GB' + (f" ({h.kept})" if h.kept and not h.leaving else "")
         for h in sorted(holders, key=lambda h: -h.memory_limit_bytes)

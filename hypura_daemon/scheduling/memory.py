@@ -64,12 +64,12 @@ LEAST_STEP_SHARE = 0.02
 
 
 def giveable_bytes(holders: Sequence[Holder]) -> int:
-    """What those that stay can give back together."""
+    """What the models that stay can give back together."""
     return sum(holder.giveable_bytes for holder in holders if not holder.leaving)
 
 
-def shrunk(holders: Sequence[Holder], wanted_bytes: int) -> dict[str, int] | None:
-    """The memory each is left with, by name, so that wanted_bytes come free; None if all cannot give so much."""
+def shrunk_limits(holders: Sequence[Holder], wanted_bytes: int) -> dict[str, int] | None:
+    """The limits that models shrink to, by name, to free wanted_bytes; None if they cannot give so much."""
     giving = [holder for holder in holders if holder.giveable_bytes and not holder.leaving]
     total_bytes = giveable_bytes(giving)
     if wanted_bytes > total_bytes:
@@ -79,8 +79,8 @@ def shrunk(holders: Sequence[Holder], wanted_bytes: int) -> dict[str, int] | Non
     return {h.name: h.memory_limit_bytes + -(wanted_bytes * h.giveable_bytes) // total_bytes for h in giving}
 
 
-def grown(memory_budget_bytes: int, holders: Sequence[Holder]) -> Mapping[str, int]:
-    """The memory each may take, by name, when all that is free is given to those that can use it."""
+def grown_limits(memory_budget_bytes: int, holders: Sequence[Holder]) -> Mapping[str, int]:
+    """The limits that models may grow to, by name, when all free memory goes to those that can use it."""
     free_bytes = memory_budget_bytes - sum(holder.memory_limit_bytes for holder in holders)
     wanting = [holder for holder in holders if holder.usable_bytes and not holder.leaving]
     total_bytes = sum(holder.usable_bytes for holder in wanting)

@@ -30,11 +30,11 @@ def expiry(idle_since_seconds: float, keep_alive_seconds: float) -> float:
 
 
 @dataclass(frozen=True, slots=True)
-class Asking:
-    """A request that waits, oldest first.
+class WaitingRequest:
+    """A request that waits for a loaded model.
 
-    overtakable_seconds: when it does not fit the model as it is loaded, how long those behind it that do fit
-    may go first; then they wait with it.
+    overtakable_seconds: if it does not fit the model as it is loaded, how long later requests that do fit may go
+    first; after that they wait with it.
     """
 
     fits: bool
@@ -42,15 +42,15 @@ class Asking:
     overtakable_seconds: float = math.inf
 
 
-def admitted(asking: Sequence[Asking], places: int) -> tuple[int, ...]:
-    """The indices of those that are let in."""
+def admitted(waiting: Sequence[WaitingRequest], places: int) -> tuple[int, ...]:
+    """The indices of the requests that are admitted; waiting: the oldest first."""
     chosen: list[int] = []
-    for index, one in enumerate(asking):
+    for index, request in enumerate(waiting):
         if len(chosen) >= places:
             break
-        if one.fits:
+        if request.fits:
             chosen.append(index)
-        elif one.waited_seconds >= one.overtakable_seconds:
+        elif request.waited_seconds >= request.overtakable_seconds:
             break
     return tuple(chosen)
 

@@ -106,9 +106,9 @@ class House:
         """Returns when so many requests wait for the model and nothing is planned for them any more."""
         while True:
             await self.settled()
-            entry = self.supervisor._lifecycle._entries.get(name)
-            drafting = entry is not None and entry.draft is not None and entry.draft.planning is not None
-            if entry is not None and len(entry.waiters) == count and not drafting:
+            model = self.supervisor._lifecycle._models.get(name)
+            planning = model is not None and model.pending is not None and model.pending.planning is not None
+            if model is not None and len(model.waiters) == count and not planning:
                 return
 
     async def gone(self, name: str) -> None:

@@ -99,15 +99,15 @@ async def test_a_plan_that_never_ends_is_told_as_that(folder: Path, monkeypatch:
 
 async def test_a_refusal_names_who_has_the_memory(folder: Path) -> None:
     async with house(folder, rules=Rules(load_wait_seconds=30.0)) as home:
-        home.supervisor.limit(4, "firefox (pid 7) 3.10 GB")
+        home.supervisor.set_current_budget(4, "firefox (pid 7) 3.10 GB")
         asking = asyncio.ensure_future(home.load("big"))
         words = await expect(Exception, asking)
         assert "nobody" not in words
-        home.supervisor.limit(10)
+        home.supervisor.set_current_budget(10)
         async with home.lease("m"):
             waiting = asyncio.ensure_future(home.load("big"))
             await home.waiting("big", 1)
-            home.supervisor.limit(9, "firefox (pid 7) 3.10 GB")
+            home.supervisor.set_current_budget(9, "firefox (pid 7) 3.10 GB")
             await home.advance(31.0)
             words = await expect(ServerBusy, waiting)
             assert '"m" 0.00 GB (answers 1 request)' in words and "firefox (pid 7) 3.10 GB" in words

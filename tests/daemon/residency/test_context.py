@@ -88,7 +88,7 @@ async def test_who_is_content_with_less_gets_the_largest_that_there_can_be(folde
         with pytest.raises(ContextTooLong) as caught:
             await home.load("tight", use=Use(context_tokens=20000, enough_tokens=12289))
         assert caught.value.largest_tokens == 12288
-        home.supervisor.limit(4)
+        home.supervisor.set_current_budget(4)
         await home.load("tight", use=Use(context_tokens=16000, enough_tokens=12289))
         plan = home.one("tight").plan
         assert plan is not None and plan.context_tokens == 16000

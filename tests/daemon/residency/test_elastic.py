@@ -88,11 +88,11 @@ async def test_a_smaller_budget_shrinks_caches_before_idle_models_leave(folder: 
         await home.load("small")
         await home.load("first", LoadRequest(memory_limit_bytes=6))
         await held(home, first=6, small=4)
-        home.supervisor.limit(8)
+        home.supervisor.set_current_budget(8)
         await held(home, first=4, small=4)
-        home.supervisor.limit(5)
+        home.supervisor.set_current_budget(5)
         await held(home, first=5)
-        home.supervisor.limit(10)
+        home.supervisor.set_current_budget(10)
         await held(home, first=6)
         assert home.supervisor.memory_budget_bytes == 10
 

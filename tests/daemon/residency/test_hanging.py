@@ -79,6 +79,8 @@ async def test_who_needs_the_memory_of_one_that_hangs_is_told(folder: Path, monk
             async with asyncio.timeout(15):
                 words = await expect(ServerBusy, home.load("big"))
             assert f"worker {pid}" in words and "hangs in the system" in words
+        while home.supervisor.planned_bytes:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
 
 
 async def test_a_request_to_one_that_hangs_ends(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -81,14 +81,14 @@ async def client(home: House, name: str, chance: random.Random, ends: asyncio.Ev
 
 def check(home: House) -> None:
     """What must hold at any moment."""
-    holders = home.supervisor._lifecycle.holdings.holders()
+    holders = home.supervisor._lifecycle.budget.holders()
     assert (
         sum(holder.memory_limit_bytes for holder in holders if not holder.leaving)
         <= home.supervisor.memory_budget_bytes
     )
-    for entry in home.supervisor._lifecycle._entries.values():
-        assert (entry.tenure is not None) == (
-            entry.state in (ModelState.LOADING, ModelState.READY, ModelState.UNLOADING)
+    for model in home.supervisor._lifecycle._models.values():
+        assert (model.worker_task is not None) == (
+            model.state in (ModelState.LOADING, ModelState.READY, ModelState.UNLOADING)
         )
 
 
@@ -103,7 +103,7 @@ async def test_storm(folder: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -
             puppets.append(Puppet(name, folder))
             return puppets[-1]
 
-        monkeypatch.setattr(home.supervisor._lifecycle._loads, "_make_worker", make_worker)
+        monkeypatch.setattr(home.supervisor._lifecycle._worker_tasks, "_make_worker", make_worker)
         clients: list[asyncio.Task[str]] = []
         ends = asyncio.Event()
         for _ in range(400):
@@ -139,5 +139,5 @@ async def test_storm(folder: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -
         for name in NAMES:
             await home.supervisor.unload(name)
         await home.settled()
-        assert home.supervisor._lifecycle._entries == {}
+        assert home.supervisor._lifecycle._models == {}
     assert os.listdir(folder) == []  # noqa: PTH208

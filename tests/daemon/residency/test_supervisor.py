@@ -152,7 +152,7 @@ async def test_what_planning_raises_leaves_no_trace(folder: Path) -> None:
             await home.load("defect")
         await home.load("m")
         assert [s.name for s in home.supervisor.status()] == ["m"]
-        assert list(home.supervisor._lifecycle._entries) == ["m"]
+        assert list(home.supervisor._lifecycle._models) == ["m"]
 
 
 async def test_unload_ends_a_load_and_those_who_wait(folder: Path) -> None:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hypura_daemon.scheduling.eviction import Holder, Wish, evict, held_back, spare_bytes, told, yielding
+from hypura_daemon.scheduling.eviction import Holder, Wish, described, evict, held_back, spare_bytes, yielding
 from hypura_daemon.scheduling.rules import Rules
 
 
@@ -64,7 +64,7 @@ def test_any_case(holders: list[Holder], budget: int, wanted: int) -> None:
 
 
 def test_told() -> None:
-    assert told([OLD, BUSY]) == '"old" 0.00 GB, "busy" 0.00 GB (busy)'
+    assert described([OLD, BUSY]) == '"old" 0.00 GB, "busy" 0.00 GB (busy)'
 
 
 RULES = Rules(turn_wait_seconds=20, min_residency_seconds=10)

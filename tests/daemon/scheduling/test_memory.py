@@ -13,8 +13,8 @@ from hypura_daemon.scheduling.memory import (
     budget_under_pressure,
     default_memory_budget_bytes,
     giveable_bytes,
-    grown,
-    shrunk,
+    grown_limits,
+    shrunk_limits,
 )
 
 
@@ -31,7 +31,7 @@ def held(draw: st.DrawFn) -> list[Holder]:
 
 @given(held(), st.integers(0, 10**12))
 def test_what_is_taken_is_enough_and_nobody_goes_below_what_it_can_do_with(holders: list[Holder], wanted: int) -> None:
-    limits = shrunk(holders, wanted)
+    limits = shrunk_limits(holders, wanted)
     if limits is None:
         assert wanted > giveable_bytes(holders)
         return
@@ -47,7 +47,7 @@ def test_what_is_taken_is_enough_and_nobody_goes_below_what_it_can_do_with(holde
 
 @given(held(), st.integers(0, 10**13))
 def test_growth_keeps_to_the_budget_and_to_what_each_can_use(holders: list[Holder], budget: int) -> None:
-    limits = grown(budget, holders)
+    limits = grown_limits(budget, holders)
     by_name = {holder.name: holder for holder in holders}
     added = {name: limit - by_name[name].memory_limit_bytes for name, limit in limits.items()}
     assert sum(added.values()) <= max(0, budget - sum(holder.memory_limit_bytes for holder in holders))
@@ -58,9 +58,9 @@ def test_growth_keeps_to_the_budget_and_to_what_each_can_use(holders: list[Holde
 
 def test_each_gives_in_proportion_to_what_it_can() -> None:
     holders = [Holder("a", 100, giveable_bytes=80), Holder("b", 50, giveable_bytes=20), Holder("c", 70)]
-    assert shrunk(holders, 50) == {"a": 60, "b": 40}
-    assert shrunk(holders, 101) is None
-    assert shrunk(holders, 0) == {}
+    assert shrunk_limits(holders, 50) == {"a": 60, "b": 40}
+    assert shrunk_limits(holders, 101) is None
+    assert shrunk_limits(holders, 0) == {}
 
 
 GB = 1_000_000_000

@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from hypura_daemon.scheduling.rules import LONGEST_PAUSE_SECONDS, Asking, Crashes, admitted, expiry
+from hypura_daemon.scheduling.rules import LONGEST_PAUSE_SECONDS, Crashes, WaitingRequest, admitted, expiry
 
 
 @pytest.mark.parametrize(
@@ -31,11 +31,11 @@ def test_rare_crashes_do_not_pause() -> None:
         assert crashes.paused_until_seconds == 0
 
 
-FITS = Asking(True)
+FITS = WaitingRequest(True)
 
 
-def larger(waited: float, overtakable: float) -> Asking:
-    return Asking(False, waited, overtakable)
+def larger(waited: float, overtakable: float) -> WaitingRequest:
+    return WaitingRequest(False, waited, overtakable)
 
 
 @pytest.mark.parametrize(
@@ -49,8 +49,8 @@ def larger(waited: float, overtakable: float) -> Asking:
         ([larger(5, 20), FITS], 5, (1,)),
         ([FITS, larger(20, 20), FITS], 5, (0,)),
         ([larger(0, 0), FITS], 5, ()),  # other options, asked for by hand: those behind it wait with it
-        ([Asking(False, 1e9), FITS], 5, (1,)),  # no load for it in sight
+        ([WaitingRequest(False, 1e9), FITS], 5, (1,)),  # no load for it in sight
     ],
 )
-def test_admitted(asking: list[Asking], places: int, indices: tuple[int, ...]) -> None:
+def test_admitted(asking: list[WaitingRequest], places: int, indices: tuple[int, ...]) -> None:
     assert admitted(asking, places) == indices
