@@ -1,4 +1,4 @@
-"""The daemon: wires its parts, starts, serves, drains, and leaves nothing behind."""
+"""The daemon: it connects its parts, starts, serves, drains, and removes what it made."""
 
 import asyncio
 import os
@@ -9,15 +9,11 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-import grpc
 import structlog
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
-from hypura.v1 import control_pb2_grpc, inference_pb2_grpc
 from hypura_daemon.chat.prompts.template import check_template
-from hypura_daemon.errors import HypuraError, SettingsError
+from hypura_daemon.errors import HypuraError
 from hypura_daemon.gateway.endpoint import Core
 from hypura_daemon.gateway.http.listening import open_gateway
 from hypura_daemon.hardware.store import HardwareStore
@@ -31,9 +27,8 @@ from hypura_daemon.platforms.platform import current
 from hypura_daemon.residency.background import preload, watch_pressure
 from hypura_daemon.residency.supervisor import Supervisor
 from hypura_daemon.rpc.control import ControlServicer
-from hypura_daemon.rpc.errors import ErrorInterceptor
 from hypura_daemon.rpc.inference import InferenceServicer
-from hypura_daemon.rpc.relay import RELAYED_SOCKET, relay
+from hypura_daemon.rpc.server import RELAYED_SOCKET, ControlServer, relay
 from hypura_daemon.rpc.status import StatusReporter, version
 from hypura_daemon.scheduling.memory import default_memory_budget_bytes
 from hypura_daemon.settings import Settings
@@ -42,40 +37,33 @@ from hypura_daemon.system.endpoint import locked_home, prepare_socket
 from hypura_daemon.system.leftovers import remove_leftovers
 from hypura_daemon.system.service_manager import CONTROL, HTTP, Notifier, handed_sockets
 from hypura_daemon.system.tasks import supervised
-from hypura_daemon.workers.process import MAX_MESSAGE_BYTES, WorkerDeadlines, WorkerProcess
+from hypura_daemon.workers.process import WorkerDeadlines, WorkerProcess
 
 CLOSE_SECONDS = 1.0
 """For calls that hold no model, such as Watch, once the daemon has drained."""
 MEASURING_DELAY_SECONDS = 1.0
-"""The first answers come before it: measuring takes all cores."""
+"""So that the first answers come before it: measuring takes all cores."""
 LONGEST_PAUSE_SECONDS = 10.0
-"""Before a background task that keeps failing is begun anew: the end of the daemon may have to wait for one."""
-MAX_CALLS = 4096
-"""Of all clients on the control socket; beyond, a call is refused with RESOURCE_EXHAUSTED."""
-HANDSHAKE_SECONDS = 20.0
-"""For the first words of a connection to the control socket."""
-IDLE_CONNECTION_SECONDS = 600.0
-"""Then a connection without calls is closed; gRPC's clients open another when they need it."""
-_SERVICES = ("", "hypura.v1.ControlService", "hypura.v1.InferenceService")
+"""Before a background task that keeps failing is restarted: the end of the daemon may have to wait for one."""
 
 _log = structlog.get_logger()
 
 
 class Ending:
-    """That the daemon shall end: asked for once it drains, asked for twice it hurries."""
+    """The daemon's end. The first request to end lets it drain; a second one ends it without waiting."""
 
     def __init__(self, grace_seconds: float) -> None:
         self.grace_seconds = grace_seconds
-        self.asked = asyncio.Event()
+        self.requested = asyncio.Event()
         self.hurried = asyncio.Event()
 
-    def ask(self, grace_seconds: float | None = None) -> None:
+    def request(self, grace_seconds: float | None = None) -> None:
         """End, with this grace instead of the default if given."""
-        if self.asked.is_set():
+        if self.requested.is_set():
             self.hurried.set()
         if grace_seconds is not None:
             self.grace_seconds = grace_seconds
-        self.asked.set()
+        self.requested.set()
 
 
 async def serve(settings: Settings) -> None:
@@ -90,11 +78,11 @@ async def serve(settings: Settings) -> None:
         ending = Ending(settings.grace_seconds)
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, ending.ask)
+            loop.add_signal_handler(number, ending.request)
         try:
             await _serve(settings, ending, handed, grpc_socket)
         finally:
-            _take_away(grpc_socket)
+            _remove_socket(grpc_socket)
 
 
 async def _serve(
@@ -132,19 +120,24 @@ async def _serve(
     core = Core(inference, registry, supervisor, settings, manager)
     limit = raise_limit()
     places = divided(limit, settings.connections)
-    if handed[CONTROL]:  # Each takes two descriptors more where it is passed on.
+    if handed[CONTROL]:  # A connection that is relayed takes two descriptors more.
         places = replace(places, control=max(1, places.control // 3))
     gateway = await asyncio.to_thread(open_gateway, core, places, handed[HTTP])
     reporter = StatusReporter(settings, supervisor, hardware, gateway.address)
-    control = ControlServicer(registry, hardware, planner, supervisor, reporter, manager, tunings, ending.ask)
-    services = control, InferenceServicer(inference)
-    server, healthy = _make_server(grpc_socket, *services, places.control, settings.client_stall_seconds)
+    control = ControlServicer(registry, hardware, planner, supervisor, reporter, manager, tunings, ending.request)
+    server = ControlServer(
+        grpc_socket,
+        control,
+        InferenceServicer(inference),
+        connections=places.control,
+        client_stall_seconds=settings.client_stall_seconds,
+    )
     notifier = Notifier(os.environ)
 
     async with asyncio.TaskGroup() as tasks:
 
         def keep(name: str, work: Callable[[], Coroutine[Any, Any, None]]) -> asyncio.Task[None]:
-            """Run it beside the others, of which none ends for its sake."""
+            """Run the work as a task that is restarted when it fails, so that its failure ends no other task."""
             return tasks.create_task(supervised(name, work, longest_pause_seconds=LONGEST_PAUSE_SECONDS), name=name)
 
         keep("supervisor", supervisor.run)
@@ -158,7 +151,7 @@ async def _serve(
             keep("gateway", gateway.run)
             for listener in handed[CONTROL]:
                 relays.append(keep("control relay", partial(relay, listener, grpc_socket, places.control)))
-            await _say(healthy, health_pb2.HealthCheckResponse.SERVING)
+            await server.report_health(serving=True)
             _log.info(
                 "serving",
                 socket=str(settings.socket),
@@ -170,17 +163,17 @@ async def _serve(
                 version=version(),
             )
             notifier.ready(f"serving on {gateway.address or settings.socket}")
-            behind = (
+            optional = (
                 keep("measuring", partial(_measure, hardware, registry)),
                 keep("preload", partial(preload, settings.preload, registry, supervisor, hardware)),
             )
-            await ending.asked.wait()
-            for task in behind:
+            await ending.requested.wait()
+            for task in optional:
                 task.cancel()
             _log.info("ending", grace_seconds=ending.grace_seconds)
             notifier.stopping(ending.grace_seconds)
             gateway.end(ending.grace_seconds)
-            await _say(healthy, health_pb2.HealthCheckResponse.NOT_SERVING)
+            await server.report_health(serving=False)
             await _first_of(supervisor.drain(ending.grace_seconds), ending.hurried.wait())
         finally:
             gateway.end()
@@ -196,40 +189,11 @@ async def _serve(
     _log.info("ended")
 
 
-def _take_away(socket_path: Path) -> None:
+def _remove_socket(socket_path: Path) -> None:
     try:
         socket_path.unlink(missing_ok=True)
     except OSError as error:
-        _log.warning("the control socket is left behind", path=str(socket_path), error=error.strerror)
-
-
-def _make_server(
-    path: Path, control: ControlServicer, inference: InferenceServicer, connections: int, client_stall_seconds: float
-) -> tuple[grpc.aio.Server, Any]:
-    server = grpc.aio.server(
-        interceptors=[ErrorInterceptor(client_stall_seconds)],
-        maximum_concurrent_rpcs=MAX_CALLS,
-        options=[
-            ("grpc.max_receive_message_length", MAX_MESSAGE_BYTES),
-            ("grpc.max_send_message_length", MAX_MESSAGE_BYTES),
-            ("grpc.max_allowed_incoming_connections", connections),
-            ("grpc.server_handshake_timeout_ms", int(HANDSHAKE_SECONDS * 1000)),
-            ("grpc.max_connection_idle_ms", int(IDLE_CONNECTION_SECONDS * 1000)),
-        ],
-    )
-    control_pb2_grpc.add_ControlServiceServicer_to_server(control, server)  # type: ignore[no-untyped-call]
-    inference_pb2_grpc.add_InferenceServiceServicer_to_server(inference, server)  # type: ignore[no-untyped-call]
-    healthy = health.aio.HealthServicer()  # type: ignore[attr-defined]
-    health_pb2_grpc.add_HealthServicer_to_server(healthy, server)
-    before = os.umask(0o177)  # The socket must not be open to others even for a moment.
-    try:
-        server.add_insecure_port(f"unix:{quote(str(path))}")  # an address is a URI
-        path.chmod(0o600)
-    except (RuntimeError, OSError) as error:
-        raise SettingsError(f"the control socket {path} cannot be made; set HYPURA_SOCKET to another path") from error
-    finally:
-        os.umask(before)
-    return server, healthy
+        _log.warning("the control socket cannot be removed", path=str(socket_path), error=error.strerror)
 
 
 def _make_worker(settings: Settings, name: str) -> WorkerProcess:
@@ -244,17 +208,12 @@ def _make_worker(settings: Settings, name: str) -> WorkerProcess:
 
 
 async def _measure(hardware: HardwareStore, registry: Registry) -> None:
-    """Measure what is not known of the machine and of the drives that hold models."""
+    """Measure the machine, and the drives that hold models, where they were not measured before."""
     await asyncio.sleep(MEASURING_DELAY_SECONDS)
     try:
         await hardware.run(lambda: [model.path for model in registry.list()])
     except HypuraError as error:
-        _log.warning("the machine is not measured; what asks for its figures tries again", error=str(error))
-
-
-async def _say(healthy: Any, status: int) -> None:
-    for service in _SERVICES:
-        await healthy.set(service, status)
+        _log.warning("the machine is not measured; the next request for its figures tries again", error=str(error))
 
 
 async def _first_of(*works: Coroutine[Any, Any, object]) -> None:

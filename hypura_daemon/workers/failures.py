@@ -9,7 +9,7 @@ from hypura.error_kinds import kind_named, name_in
 from hypura.v1.errors_pb2 import ERROR_KIND_INTERNAL
 from hypura_daemon.errors import CLASSES, HypuraError, WorkerDied
 
-MAX_TOLD_CHARACTERS = 250
+MAX_QUOTED_CHARACTERS = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,16 +22,16 @@ class Death:
     cause: str
     last_lines: tuple[str, ...]
     out_of_memory: bool = False  # The system killed something for lack of memory meanwhile.
-    hangs: bool = False  # It was killed, and has not ended yet.
+    hangs: bool = False  # It was killed and has not ended yet.
 
     def error(self) -> WorkerDied:
-        """The error for those whom it concerns."""
+        """The error of the requests that it ended."""
         return WorkerDied(self.explained(), out_of_memory=self.out_of_memory)
 
     def explained(self) -> str:
-        """Who died of what, its last words, and what happens next."""
+        """Which worker ended how, its last lines, and what happens next."""
         if self.hangs:
-            how = "was killed and hangs in the system, in a read from a drive perhaps"
+            how = "was killed and hangs in the system, perhaps in a read from a drive"
         elif self.exit_status < 0:
             try:
                 how = f"was killed by {signal.Signals(-self.exit_status).name}"
@@ -45,9 +45,9 @@ class Death:
             how = f"exited with code {self.exit_status}"
         if self.cause:
             how += f", because {self.cause}"
-        words = " | ".join(line[:MAX_TOLD_CHARACTERS] for line in self.last_lines[-5:])
-        said = f'; its last words: "{words}"' if words else "; it said nothing"
-        return f'worker {self.pid} of "{self.model}" {how}{said}; the next request loads the model again'
+        lines = " | ".join(line[:MAX_QUOTED_CHARACTERS] for line in self.last_lines[-5:])
+        output = f'; its last output: "{lines}"' if lines else "; it wrote nothing"
+        return f'worker {self.pid} of "{self.model}" {how}{output}; the next request loads the model again'
 
 
 def named_error(error: grpc.aio.AioRpcError) -> HypuraError | None:

@@ -1,7 +1,7 @@
-"""A worker's pulse: felt every few seconds, so that a worker that stopped is told from one that is slow.
+"""A worker's health: its counters are asked for every few seconds, to tell a worker that stopped from one that is slow.
 
-deaf   its event loop does not answer, though it has nothing to do but that: the process is stopped, or hangs
-hung   it answers, but requests wait and nothing moves: no message, no pass, no bytes read
+deaf   its event loop does not answer, though that is all it does: the process is stopped, or hangs
+hung   it answers, but requests wait and nothing progresses: no message, no pass, no bytes read
 """
 
 import asyncio
@@ -12,81 +12,85 @@ from contextlib import contextmanager
 from hypura.v1 import worker_pb2
 
 LEAST_MISSED = 3
-"""However late it is: when this machine slept, or the daemon was stopped, one unanswered question proves nothing."""
+"""Heartbeats, however late they are: after this machine slept, or the daemon was stopped, one missed proves nothing."""
 
 
-class Pulse:
-    """What is known of a worker's progress; figures: its counters as it told them last."""
+class WorkerHealth:
+    """What is known of a worker's progress; counters: the ones that it reported last."""
 
     def __init__(self, deaf_seconds: float, hung_seconds: float) -> None:
-        self.figures: worker_pb2.WorkerStatisticsResponse | None = None
-        self.missed = 0  # Questions in a row without an answer.
+        self.counters: worker_pb2.WorkerStatisticsResponse | None = None
+        self.missed = 0  # Heartbeats in a row without an answer.
         self._deaf_seconds = deaf_seconds
         self._hung_seconds = hung_seconds
-        self._heard_seconds = self._moved_seconds = time.monotonic()
+        self._answered_at_seconds = self._progress_at_seconds = time.monotonic()
         self._running = 0
 
-    def moved(self) -> None:
-        """It did something."""
-        self._moved_seconds = time.monotonic()
+    def note_progress(self) -> None:
+        """The worker did something."""
+        self._progress_at_seconds = time.monotonic()
 
     @contextmanager
     def call(self) -> Iterator[None]:
-        """While a request waits for it."""
+        """While a request waits for the worker."""
         if not self._running:
-            self.moved()
+            self.note_progress()
         self._running += 1
         try:
             yield
         finally:
             self._running -= 1
 
-    def beat(self, figures: worker_pb2.WorkerStatisticsResponse) -> None:
-        """It answered with its counters."""
-        if self.figures is None or _work(figures) != _work(self.figures):
-            self.moved()
-        self.figures, self.missed, self._heard_seconds = figures, 0, time.monotonic()
+    def note_heartbeat(self, counters: worker_pb2.WorkerStatisticsResponse) -> None:
+        """The worker answered with its counters."""
+        if self.counters is None or _work(counters) != _work(self.counters):
+            self.note_progress()
+        self.counters, self.missed, self._answered_at_seconds = counters, 0, time.monotonic()
 
-    def cause(self) -> str:
-        """Why it must be ended; empty while it need not."""
+    def failure(self) -> str:
+        """Why the worker must be ended; empty while it need not."""
         now_seconds = time.monotonic()
-        deaf_seconds = now_seconds - self._heard_seconds
+        deaf_seconds = now_seconds - self._answered_at_seconds
         if self.missed >= LEAST_MISSED and deaf_seconds >= self._deaf_seconds:
             return f"it did not answer for {deaf_seconds:.0f} seconds, as if it were stopped"
-        hung_seconds = now_seconds - self._moved_seconds
+        hung_seconds = now_seconds - self._progress_at_seconds
         if self._running and not self.missed and hung_seconds >= self._hung_seconds:
-            return f"it gave no sign for {hung_seconds:.0f} seconds with {self._running} requests to answer"
+            return f"it made no progress for {hung_seconds:.0f} seconds with {self._running} requests to answer"
         return ""
 
-    async def feel(
+    async def watch(
         self,
         ask: Callable[[float], Awaitable[worker_pb2.WorkerStatisticsResponse | None]],
         ended: asyncio.Event,
-        every_seconds: float,
+        heartbeat_seconds: float,
     ) -> str:
-        """Ask until there is a cause to end it, or it has ended. ask: None when no answer comes in so many seconds."""
+        """Ask for the counters until there is a reason to end the worker, which is returned, or it has ended.
+
+        ask: returns None when no answer comes in so many seconds.
+        """
         while not ended.is_set():
-            figures = await ask(self._deaf_seconds / (LEAST_MISSED + 1))
-            if figures is None:
+            counters = await ask(self._deaf_seconds / (LEAST_MISSED + 1))
+            if counters is None:
                 self.missed += 1
             else:
-                self.beat(figures)
-            if cause := self.cause():
-                return cause
+                self.note_heartbeat(counters)
+            if failure := self.failure():
+                return failure
+            # A missed heartbeat has taken its time already; but a call that is refused at once must not be a busy loop.
+            pause_seconds = min(heartbeat_seconds, 0.25) if self.missed else heartbeat_seconds
             try:
-                # An unanswered question has taken its time already; but one refused at once must not be a busy loop.
-                await asyncio.wait_for(ended.wait(), min(every_seconds, 0.25) if self.missed else every_seconds)
+                await asyncio.wait_for(ended.wait(), pause_seconds)
             except TimeoutError:
                 continue
         return ""
 
 
-def _work(figures: worker_pb2.WorkerStatisticsResponse) -> tuple[int, ...]:
+def _work(counters: worker_pb2.WorkerStatisticsResponse) -> tuple[int, ...]:
     return (
-        figures.passes,
-        figures.bytes_read,
-        figures.prompt_tokens,
-        figures.output_tokens,
-        figures.finished_requests,
-        figures.failed_requests,
+        counters.passes,
+        counters.bytes_read,
+        counters.prompt_tokens,
+        counters.output_tokens,
+        counters.finished_requests,
+        counters.failed_requests,
     )

@@ -1,19 +1,19 @@
-"""One worker process: started, asked, ended, and its death explained.
+"""One worker process: its start, calls to it, its end, and why it ended.
 
 state     what holds                               leaves to
 NEW       nothing runs                             STARTING (start)
-STARTING  the process runs, is not healthy yet     SERVING (healthy), STOPPING (failure, stop), ENDED (death)
+STARTING  the process runs and is not healthy yet  SERVING (healthy), STOPPING (failure, stop), ENDED (death)
 SERVING   it answers calls                         STOPPING (stop), ENDED (death)
 STOPPING  TERM was sent, KILL follows the grace    ENDED (death, or given up)
-ENDED     collected, its group killed, socket gone
+ENDED     its exit status is collected, its process group killed, its socket removed
 
-One that was killed and does not end hangs in the system, in a read from a drive that is gone perhaps. It is given up
-after a moment: nobody waits for it any more, and `gone` tells when it has really ended.
+A worker that was killed and does not end hangs in the system, perhaps in a read from a drive that is gone. After
+KILL_SECONDS it is given up: nothing waits for it any more, and `gone` is set when it has really ended.
 
     daemon ──stdin: length, WorkerBootstrap──► worker   (stays open: its end is the worker's end)
            ◄──stdout: {"address": "unix:…"}──
            ──gRPC: health, Load, Generate…──►
-           ◄──stderr: kept, the last lines──
+           ◄──stderr: logged, the last lines kept──
 """
 
 import asyncio
@@ -22,7 +22,6 @@ import os
 import signal
 import sys
 import time
-from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Coroutine, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -42,12 +41,10 @@ from hypura_daemon.system.child import Child
 from hypura_daemon.system.descriptors import out_of_descriptors
 from hypura_daemon.workers.bootstrap import DEATH_SECONDS, exchange
 from hypura_daemon.workers.failures import Death, named_error
-from hypura_daemon.workers.health import Pulse
-from hypura_daemon.workers.lines import said
+from hypura_daemon.workers.health import WorkerHealth
+from hypura_daemon.workers.output import WorkerOutput
 
 MAX_MESSAGE_BYTES = 64 << 20
-MAX_KEPT_LINES = 20
-MAX_LINE_BYTES = 2000
 SHORT_CALL_SECONDS = 0.5
 KILL_SECONDS = 5.0
 """For a killed worker to end, unless it hangs in the system."""
@@ -72,8 +69,8 @@ class WorkerState(Enum):
 class WorkerDeadlines:
     """How long each wait for a worker may be.
 
-    load_stall: without news of a load. answer_stall: without any progress while requests wait. deaf: without
-    an answer to whether it is alive, which is asked every heartbeat.
+    load_stall: without progress of a load. answer_stall: without any progress while requests wait. heartbeat: between
+    two questions for its counters. deaf: without an answer to these.
     """
 
     start_seconds: float
@@ -85,7 +82,7 @@ class WorkerDeadlines:
 
 
 class WorkerProcess:
-    """One worker. `start` once, then the calls, then `stop`; `wait` tells of its death at any time."""
+    """One worker. `start` once, then the calls, then `stop`; `wait` returns when it has ended, however it did."""
 
     def __init__(
         self,
@@ -105,16 +102,16 @@ class WorkerProcess:
         self._command = tuple(command)
         self.gone = asyncio.Event()  # Set once nothing is left of it, given up or not.
         self._child: Child | None = None
-        self._watching: asyncio.Task[None] | None = None
-        self._feeling: asyncio.Task[None] | None = None
+        self._exit_task: asyncio.Task[None] | None = None
+        self._health_task: asyncio.Task[None] | None = None
         self._channel: grpc.aio.Channel | None = None
         self._stub: worker_pb2_grpc.WorkerServiceStub | None = None
-        self._lines: deque[str] = deque(maxlen=MAX_KEPT_LINES)
+        self._output = WorkerOutput(model)
         self._cause = ""
         self._death: Death | None = None
         self._ended = asyncio.Event()  # Set once it has ended, or was given up.
-        self._talking = asyncio.Event()  # Its address is read; what it says on is only kept.
-        self._pulse = Pulse(deadlines.deaf_seconds, deadlines.answer_stall_seconds)
+        self._address_read = asyncio.Event()  # What follows on its standard output is only logged.
+        self._health = WorkerHealth(deadlines.deaf_seconds, deadlines.answer_stall_seconds)
         self._oom_kills = 0
         self._calls: set[Any] = set()
 
@@ -129,7 +126,7 @@ class WorkerProcess:
         return self._death is not None and not self.gone.is_set()
 
     async def start(self, tasks: asyncio.TaskGroup, environment: Mapping[str, str]) -> None:
-        """Run it until it is healthy; `tasks` keeps what feels its pulse.
+        """Start it, and return when it is healthy; `tasks` runs the watch over its health.
 
         Raises WorkerDied or WorkerFailed; stop it then.
         """
@@ -140,21 +137,21 @@ class WorkerProcess:
             self.state = WorkerState.ENDED
             refused = out_of_descriptors(error)
             raise refused or WorkerFailed(f'"{self._command[0]}" cannot be run: {error}; reinstall hypura') from error
-        # No task of the group: one that hangs in the system would hold up whatever waits for the group.
-        self._watching = asyncio.ensure_future(self._watch(self._child))
+        # Not a task of the group: one that hangs in the system would hold up whatever waits for the group.
+        self._exit_task = asyncio.ensure_future(self._watch_exit(self._child))
         bootstrap = worker_pb2.WorkerBootstrap(
             socket_path=str(self.socket_path), model=self.model, log_level=self._log_level
         )
         try:
             async with asyncio.timeout(self._deadlines.start_seconds):
                 address = await self._unless_dead(exchange(self._child, bootstrap))
-                self._talking.set()
+                self._address_read.set()
                 await self._unless_dead(self._connect(address))
         except TimeoutError as error:
             cause = f"it was not ready within {self._deadlines.start_seconds:g} seconds"
             raise (await self._kill(cause)).error() from error
         self.state = WorkerState.SERVING
-        self._feeling = tasks.create_task(self._feel_pulse(), name=f"pulse of worker {self.pid}")
+        self._health_task = tasks.create_task(self._watch_health(), name=f"health of worker {self.pid}")
 
     async def load(self, plan: placement_pb2.Plan) -> AsyncGenerator[worker_pb2.WorkerLoadResponse, None]:
         """Load the model; the last message has `loaded` set."""
@@ -168,16 +165,16 @@ class WorkerProcess:
     ) -> AsyncGenerator[worker_pb2.WorkerGenerateResponse, None]:
         """Continue a prompt; closing the iterator cancels the answer."""
         call = self._serving().Generate(request)
-        with self._pulse.call():
+        with self._health.call():
             async with aclosing(self._messages(call, None)) as messages:
                 async for message in messages:
-                    self._pulse.moved()
+                    self._health.note_progress()
                     yield message
 
     async def embed(self, request: worker_pb2.WorkerEmbedRequest) -> worker_pb2.WorkerEmbedResponse:
         """Turn texts into vectors, which come one by one: together they may be larger than a message may be."""
         whole = worker_pb2.WorkerEmbedResponse()
-        with self._pulse.call():
+        with self._health.call():
             async with aclosing(self._messages(self._serving().Embed(request), None)) as parts:
                 async for part in parts:
                     whole.embeddings.extend(part.embeddings)
@@ -185,26 +182,26 @@ class WorkerProcess:
         return whole
 
     async def resize(self, memory_limit_bytes: int) -> int:
-        """Have it keep to another memory limit from its next pass on; the limit that it keeps."""
+        """Give it another memory limit from its next pass on; returns the limit that it keeps to."""
         request = worker_pb2.WorkerResizeRequest(memory_limit_bytes=memory_limit_bytes)
         call: Awaitable[worker_pb2.WorkerResizeResponse] = self._serving().Resize(request)
-        with self._pulse.call():
+        with self._health.call():
             return (await self._answer(call, None)).memory_limit_bytes
 
     async def tokenize(self, request: worker_pb2.WorkerTokenizeRequest) -> worker_pb2.WorkerTokenizeResponse:
         """Turn text into token ids."""
         call: Awaitable[worker_pb2.WorkerTokenizeResponse] = self._serving().Tokenize(request)
-        with self._pulse.call():
+        with self._health.call():
             return await self._answer(call, None)
 
     async def statistics(self) -> worker_pb2.WorkerStatisticsResponse:
-        """The worker's counters; those that it told last, when it does not answer at once. Raises WorkerFailed."""
+        """The worker's counters; those that it reported last, when it does not answer at once. Raises WorkerFailed."""
         self._serving()
-        if not self._pulse.missed and (figures := await self._counters(SHORT_CALL_SECONDS)) is not None:
-            self._pulse.beat(figures)
-        if self._pulse.figures is None:
-            raise WorkerFailed(f'worker {self.pid} of "{self.model}" does not tell its counters')
-        return self._pulse.figures
+        if not self._health.missed and (counters := await self._counters(SHORT_CALL_SECONDS)) is not None:
+            self._health.note_heartbeat(counters)
+        if self._health.counters is None:
+            raise WorkerFailed(f'worker {self.pid} of "{self.model}" does not report its counters')
+        return self._health.counters
 
     async def _counters(self, seconds: float) -> worker_pb2.WorkerStatisticsResponse | None:
         if self._stub is None or self._death is not None:
@@ -220,11 +217,11 @@ class WorkerProcess:
                 raise
             return None
 
-    async def _feel_pulse(self) -> None:
-        """End it when it has stopped, or hangs."""
-        cause = await self._pulse.feel(self._counters, self._ended, self._deadlines.heartbeat_seconds)
+    async def _watch_health(self) -> None:
+        """Kill it when it has stopped, or hangs."""
+        cause = await self._health.watch(self._counters, self._ended, self._deadlines.heartbeat_seconds)
         if cause:
-            _log.error("a worker gives no sign", model=self.model, pid=self.pid, cause=cause)
+            _log.error("a worker does not respond", model=self.model, pid=self.pid, cause=cause)
             await self._kill(cause)
 
     async def wait(self) -> Death:
@@ -234,7 +231,7 @@ class WorkerProcess:
         return self._death
 
     async def stop(self) -> None:
-        """End it: TERM, grace, KILL, collect, the whole process group. Does nothing to one that has ended.
+        """End its whole process group: TERM, grace, KILL, collect. Does nothing to one that has ended.
 
         One that hangs in the system is given up KILL_SECONDS after it was killed.
         """
@@ -242,7 +239,7 @@ class WorkerProcess:
             self.state = WorkerState.STOPPING
             self._cause = self._cause or "it was unloaded"
             for call in self._calls:
-                call.cancel()  # Who waits is told at once, and not when a long pass has ended.
+                call.cancel()  # Its requests fail at once, and not when a long pass has ended.
             try:
                 self._signal(signal.SIGTERM)
                 await asyncio.wait_for(self._ended.wait(), self._deadlines.grace_seconds)
@@ -252,8 +249,8 @@ class WorkerProcess:
                 if not self._ended.is_set():  # Cancelled: no time for grace, but nothing is left behind.
                     self._signal(signal.SIGKILL)
         self.state = WorkerState.ENDED
-        if self._feeling is not None and self._feeling is not asyncio.current_task():
-            self._feeling.cancel()
+        if self._health_task is not None and self._health_task is not asyncio.current_task():
+            self._health_task.cancel()
         if self._channel is not None:
             channel, self._channel = self._channel, None
             await channel.close(None)
@@ -269,17 +266,17 @@ class WorkerProcess:
         return await self.wait()
 
     def _give_up(self) -> None:
-        """It was killed and has not ended: nobody waits for it any longer."""
+        """It was killed and has not ended: nothing waits for it any longer."""
         if self._ended.is_set():
             return
         _log.error(
-            "a worker was killed and hangs in the system, in a read from a drive perhaps; its memory counts until it "
-            "has gone",
+            "a worker was killed and hangs in the system, perhaps in a read from a drive; its memory counts until it "
+            "is gone",
             model=self.model,
             pid=self.pid,
             cause=self._cause,
         )
-        self._death = Death(self.model, self.pid, -signal.SIGKILL, self._cause, tuple(self._lines), hangs=True)
+        self._death = Death(self.model, self.pid, -signal.SIGKILL, self._cause, self._output.last_lines, hangs=True)
         self.state = WorkerState.ENDED
         self._ended.set()
 
@@ -287,12 +284,15 @@ class WorkerProcess:
         if self._child is not None:
             self._child.signal(number)
 
-    async def _watch(self, child: Child) -> None:
-        """Read what it says until it ends, then tell so."""
-        readers = [asyncio.ensure_future(self._drain(child.stderr)), asyncio.ensure_future(self._drain_output(child))]
+    async def _watch_exit(self, child: Child) -> None:
+        """Read its output until it ends, then note how it ended."""
+        readers = [
+            asyncio.ensure_future(self._output.read(child.stderr, child.pid)),
+            asyncio.ensure_future(self._read_stdout(child)),
+        ]
         try:
-            status = await child.ended()  # What it left of its group is dead then, and lets go of the pipes.
-            self._talking.set()
+            status = await child.ended()  # What it left of its group is dead then, and has closed the pipes.
+            self._address_read.set()
             await asyncio.wait(readers, timeout=1.0)
         finally:
             for reader in readers:
@@ -300,8 +300,8 @@ class WorkerProcess:
             await asyncio.gather(*readers, return_exceptions=True)
             child.close()
         given_up = self._ended.is_set()
-        starved = status == -signal.SIGKILL and not self._cause and _oom_kills() > self._oom_kills
-        self._death = Death(self.model, child.pid, status, self._cause, tuple(self._lines), starved)
+        out_of_memory = status == -signal.SIGKILL and not self._cause and _oom_kills() > self._oom_kills
+        self._death = Death(self.model, child.pid, status, self._cause, self._output.last_lines, out_of_memory)
         self.state = WorkerState.ENDED
         _log.info(
             "worker ended",
@@ -318,28 +318,10 @@ class WorkerProcess:
         except OSError as error:
             _log.warning("a worker's socket cannot be removed", path=str(self.socket_path), error=str(error))
 
-    async def _drain_output(self, child: Child) -> None:
+    async def _read_stdout(self, child: Child) -> None:
         """Its standard output after its address."""
-        await self._talking.wait()
-        await self._drain(child.stdout)
-
-    async def _drain(self, stream: asyncio.StreamReader) -> None:
-        """Keep the last lines, however long a line is."""
-        rest = b""
-        while piece := await stream.read(8192):
-            *lines, rest = (rest + piece).split(b"\n")
-            rest = rest[:MAX_LINE_BYTES]
-            for line in lines:
-                self._keep(line)
-        self._keep(rest)
-
-    def _keep(self, line: bytes) -> None:
-        text = line[:MAX_LINE_BYTES].decode("utf-8", "replace").strip()
-        if text:
-            told = said(text)
-            if not told.news:
-                self._lines.append(text)  # what may explain a death; news does not
-            getattr(_log, told.level)(told.event, **told.fields, model=self.model, pid=self.pid)
+        await self._address_read.wait()
+        await self._output.read(child.stdout, child.pid)
 
     async def _connect(self, address: str) -> None:
         options = [
@@ -352,17 +334,17 @@ class WorkerProcess:
         try:
             answer = await health.Check(health_pb2.HealthCheckRequest(), wait_for_ready=True)
         except grpc.aio.AioRpcError as error:
-            raise await self._explained(error) from error
+            raise await self._translated(error) from error
         if answer.status != health_pb2.HealthCheckResponse.SERVING:
-            raise WorkerFailed(f'worker {self.pid} of "{self.model}" says that it is not healthy')
+            raise WorkerFailed(f'worker {self.pid} of "{self.model}" reports that it is not healthy')
         self._stub = worker_pb2_grpc.WorkerServiceStub(self._channel)  # type: ignore[no-untyped-call]
 
     def _serving(self) -> Any:
         if self.state is not WorkerState.SERVING or self._stub is None:
-            raise self._gone()
+            raise self._ended_error()
         return self._stub
 
-    def _gone(self) -> WorkerDied:
+    def _ended_error(self) -> WorkerDied:
         if self._death is not None:
             return self._death.error()
         why = f": {self._cause}" if self._cause else ""
@@ -377,7 +359,7 @@ class WorkerProcess:
         try:
             await asyncio.wait({task, ended}, return_when=asyncio.FIRST_COMPLETED)
             if not task.done():
-                raise self._gone()
+                raise self._ended_error()
             return task.result()
         finally:
             for future in (task, ended):
@@ -394,22 +376,22 @@ class WorkerProcess:
             call.cancel()
 
     async def _answer(self, call: Awaitable[_T], stall_seconds: float | None) -> _T:
-        """What the worker answers; one that gives no sign for `stall_seconds` is killed. None: its pulse tells."""
+        """What the worker answers; one that is silent for `stall_seconds` is killed. None: its health decides."""
         began = time.monotonic()
         try:
             async with asyncio.timeout(stall_seconds):
                 return await call
         except TimeoutError as error:
-            cause = f"it gave no sign for {time.monotonic() - began:.0f} seconds"
+            cause = f"it made no progress for {time.monotonic() - began:.0f} seconds"
             raise (await self._kill(cause)).error() from error
         except grpc.aio.AioRpcError as error:
-            raise await self._explained(error) from error
+            raise await self._translated(error) from error
         except asyncio.CancelledError:
             if _cancelled_from_outside():
                 raise
-            raise self._gone() from None
+            raise self._ended_error() from None
 
-    async def _explained(self, error: grpc.aio.AioRpcError) -> HypuraError:
+    async def _translated(self, error: grpc.aio.AioRpcError) -> HypuraError:
         if self._death is None and (named := named_error(error)) is not None:
             return named
         try:
@@ -417,26 +399,26 @@ class WorkerProcess:
                 await self._ended.wait()
         except TimeoutError:
             if self.state is WorkerState.STOPPING:
-                return self._gone()
+                return self._ended_error()
             code = error.code().name
-            _log.error("a worker broke off a call", model=self.model, pid=self.pid, code=code, details=error.details())
+            _log.error("a worker aborted a call", model=self.model, pid=self.pid, code=code, details=error.details())
             return WorkerFailed(
-                f'worker {self.pid} of "{self.model}" broke off its answer (status {code}); ask again, and see the '
-                "daemon's log for what it said"
+                f'worker {self.pid} of "{self.model}" aborted its answer (status {code}); ask again, and see the '
+                "worker's output in the daemon's log"
             )
-        return self._gone()
+        return self._ended_error()
 
 
 def _oom_kills() -> int:
-    """As the system tells; 0 where it cannot be asked now."""
+    """How often the system has killed for lack of memory; 0 where that cannot be read now."""
     try:
         return current().oom_kills()
     except OSError as error:
-        _log.warning("the system does not tell whether it killed for lack of memory", error=str(error))
+        _log.warning("whether the system killed for lack of memory cannot be read", error=str(error))
         return 0
 
 
 def _cancelled_from_outside() -> bool:
-    """Whether it is this task that was cancelled; else the channel was closed below its call."""
+    """Whether this task was cancelled; otherwise the channel was closed during its call."""
     task = asyncio.current_task()
     return task is None or bool(task.cancelling())

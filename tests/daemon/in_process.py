@@ -39,7 +39,7 @@ async def serving(home: Path, *, measured: bool = True, **flags: str) -> AsyncIt
                 yield str(told[0]["http"])
             finally:
                 for ending in endings:
-                    ending.ask(0.0)
+                    ending.request(0.0)
                 async with asyncio.timeout(30):
                     await daemon
     finally:

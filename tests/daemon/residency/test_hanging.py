@@ -88,7 +88,7 @@ async def test_a_request_to_one_that_hangs_ends(folder: Path, monkeypatch: pytes
         pid = await home.load("m")
         async with home.lease("m") as lease:
             with unkillable(monkeypatch):
-                death = await lease.worker._kill("it gave no sign for 900 seconds")
+                death = await lease.worker._kill("it made no progress for 900 seconds")
                 assert isinstance(death.error(), WorkerDied)
                 assert "hangs in the system" in str(death.error()) and str(pid) in str(death.error())
 

@@ -17,7 +17,6 @@ import pytest
 
 from hypura.v1 import control_pb2, control_pb2_grpc, inference_pb2, inference_pb2_grpc
 from hypura_daemon.system.request_log import begin
-from hypura_daemon.workers.lines import said
 from tests.daemon.test_app import COMMAND, START_SECONDS, daemon, environment, home, wait_until_ready
 
 __all__ = ["home"]  # a fixture
@@ -164,11 +163,3 @@ def test_one_id_from_the_gateway_to_the_worker_and_content_only_if_asked_for(
 @pytest.mark.parametrize("given", ["", "a b", "x" * 129, "a\nb", "ä", "{}"])
 def test_an_id_that_is_no_plain_word_is_replaced(given: str) -> None:
     assert begin(given, "route").id.startswith("req_")
-
-
-def test_a_workers_lines_keep_their_level_and_fields() -> None:
-    line = '{"event": "a pass failed", "level": "warning", "request_id": "r", "model": "m", "timestamp": "t"}'
-    assert (said(line).level, said(line).event, said(line).fields) == ("warning", "a pass failed", {"request_id": "r"})
-    assert not said(line).news and said('{"event": "x", "level": "info"}').news
-    for other in ("Segmentation fault", '{"event": 1, "level": "info"}', '{"level": "exit", "event": "x"}', "[1]", "{"):
-        assert (said(other).level, said(other).fields, said(other).news) == ("debug", {"line": other}, False)

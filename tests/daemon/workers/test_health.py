@@ -1,11 +1,11 @@
-"""A worker's pulse: which silence means that it must be ended, and which does not."""
+"""A worker's health: which silence means that it must be ended, and which does not."""
 
 import time
 
 import pytest
 
 from hypura.v1 import worker_pb2
-from hypura_daemon.workers.health import LEAST_MISSED, Pulse
+from hypura_daemon.workers.health import LEAST_MISSED, WorkerHealth
 
 
 class Time:
@@ -24,38 +24,38 @@ def counted(passes: int) -> worker_pb2.WorkerStatisticsResponse:
 
 
 def test_a_machine_that_slept_is_no_deaf_worker(clock: Time) -> None:
-    pulse = Pulse(16, 900)
-    pulse.beat(counted(1))
+    health = WorkerHealth(16, 900)
+    health.note_heartbeat(counted(1))
     clock.now_seconds += 3600
-    pulse.missed = LEAST_MISSED - 1
-    assert pulse.cause() == ""
-    pulse.missed = LEAST_MISSED
-    assert "did not answer for 3600 seconds" in pulse.cause()
-    pulse.beat(counted(1))
-    assert pulse.cause() == ""
+    health.missed = LEAST_MISSED - 1
+    assert health.failure() == ""
+    health.missed = LEAST_MISSED
+    assert "did not answer for 3600 seconds" in health.failure()
+    health.note_heartbeat(counted(1))
+    assert health.failure() == ""
 
 
 def test_an_idle_worker_never_hangs(clock: Time) -> None:
-    pulse = Pulse(16, 900)
-    pulse.beat(counted(1))
+    health = WorkerHealth(16, 900)
+    health.note_heartbeat(counted(1))
     clock.now_seconds += 10_000
-    pulse.beat(counted(1))
-    assert pulse.cause() == ""
-    with pulse.call():  # The time without work before it does not count.
-        assert pulse.cause() == ""
+    health.note_heartbeat(counted(1))
+    assert health.failure() == ""
+    with health.call():  # The time without work before it does not count.
+        assert health.failure() == ""
 
 
 def test_one_pass_that_never_ends_is_a_hang_and_one_that_ends_is_not(clock: Time) -> None:
-    pulse = Pulse(16, 900)
-    pulse.beat(counted(1))
-    with pulse.call():
+    health = WorkerHealth(16, 900)
+    health.note_heartbeat(counted(1))
+    with health.call():
         clock.now_seconds += 899
-        pulse.beat(counted(2))
+        health.note_heartbeat(counted(2))
         clock.now_seconds += 899
-        pulse.beat(counted(2))
-        assert pulse.cause() == ""
+        health.note_heartbeat(counted(2))
+        assert health.failure() == ""
         clock.now_seconds += 1
-        pulse.beat(counted(2))
-        assert "gave no sign for 900 seconds with 1 requests" in pulse.cause()
-        pulse.moved()
-        assert pulse.cause() == ""
+        health.note_heartbeat(counted(2))
+        assert "made no progress for 900 seconds with 1 requests" in health.failure()
+        health.note_progress()
+        assert health.failure() == ""

@@ -18,7 +18,7 @@ from hypura_daemon.workers.process import MAX_MESSAGE_BYTES, WorkerDeadlines, Wo
 from tests.daemon.residency.harness import FAKE
 
 DEADLINES = WorkerDeadlines(20.0, 20.0, 20.0, 5.0)
-QUICK_PULSE = WorkerDeadlines(20.0, 0.5, 0.5, 0.5, heartbeat_seconds=0.1, deaf_seconds=0.4)
+QUICK_HEARTBEAT = WorkerDeadlines(20.0, 0.5, 0.5, 0.5, heartbeat_seconds=0.1, deaf_seconds=0.4)
 IMPATIENT = WorkerDeadlines(1.5, 0.5, 0.5, 0.5)
 
 
@@ -120,7 +120,7 @@ async def test_death_in_the_middle_of_an_answer(folder: Path) -> None:
     async with running(folder, "die-answer") as worker:
         await load(worker)
         began = time.monotonic()
-        with pytest.raises(WorkerDied, match='SIGSEGV; its last words: "bad access"'):
+        with pytest.raises(WorkerDied, match='SIGSEGV; its last output: "bad access"'):
             await answer(worker, "a b c d")
         assert time.monotonic() - began < 3
         with pytest.raises(WorkerDied, match="SIGSEGV"):
@@ -137,14 +137,14 @@ async def test_death_between_requests_is_noticed_at_once(folder: Path) -> None:
 
 @pytest.mark.parametrize("mode", ["mute-load", "mute-answer"])
 async def test_a_worker_that_gives_no_sign_is_killed(folder: Path, mode: str) -> None:
-    async with running(folder, mode, QUICK_PULSE) as worker:
-        with pytest.raises(WorkerDied, match="because it gave no sign for"):
+    async with running(folder, mode, QUICK_HEARTBEAT) as worker:
+        with pytest.raises(WorkerDied, match="because it made no progress for"):
             await load(worker)
             await answer(worker, "a")
 
 
 async def test_a_stopped_process_is_noticed_and_killed_though_nobody_asks_it(folder: Path) -> None:
-    async with running(folder, "well", QUICK_PULSE) as worker:
+    async with running(folder, "well", QUICK_HEARTBEAT) as worker:
         before = await worker.statistics()
         os.kill(worker.pid, signal.SIGSTOP)
         began = time.monotonic()
@@ -155,7 +155,7 @@ async def test_a_stopped_process_is_noticed_and_killed_though_nobody_asks_it(fol
 
 
 async def test_a_request_to_a_stopped_process_fails_with_the_reason(folder: Path) -> None:
-    async with running(folder, "well", QUICK_PULSE) as worker:
+    async with running(folder, "well", QUICK_HEARTBEAT) as worker:
         os.kill(worker.pid, signal.SIGSTOP)
         with pytest.raises(WorkerDied, match="SIGKILL, because it did not answer for"):
             await answer(worker, "a")
@@ -163,12 +163,12 @@ async def test_a_request_to_a_stopped_process_fails_with_the_reason(folder: Path
 
 async def test_a_slow_answer_is_no_stall_while_others_move(folder: Path) -> None:
     """A request may wait for long in the worker's queue behind others."""
-    async with running(folder, "well", QUICK_PULSE) as worker, asyncio.timeout(20):
+    async with running(folder, "well", QUICK_HEARTBEAT) as worker, asyncio.timeout(20):
         request = worker_pb2.WorkerGenerateRequest(prompt="forever")
         slow = worker.generate(worker_pb2.WorkerGenerateRequest(prompt="silent"))
         async with aclosing(slow), aclosing(worker.generate(request)) as messages, asyncio.TaskGroup() as tasks:
             first = tasks.create_task(anext(slow))
-            until = time.monotonic() + 3 * QUICK_PULSE.answer_stall_seconds
+            until = time.monotonic() + 3 * QUICK_HEARTBEAT.answer_stall_seconds
             async for _ in messages:
                 if time.monotonic() > until:
                     break
