@@ -19,14 +19,20 @@ from hypura_daemon.scheduling.memory import budget_under_pressure
 from hypura_daemon.system.threads import FILES, SYSTEM
 
 FOR_EVER = Use(keep_alive_seconds=-1.0)
+PRESSURE_SECONDS = 2.0
+"""Between two measurements of the system's memory."""
+MAX_NAMED_PROGRAMS = 3
 
 _log = structlog.get_logger()
 
 
 async def preload(names: Sequence[str], registry: Registry, supervisor: Supervisor, hardware: HardwareStore) -> None:
-    """A model that cannot be loaded is told in the log, and the next one is tried; returns when the daemon ends.
+    """Load these models, one after the other, while the daemon serves already.
 
-    They stay for long, and nobody waits yet: so the machine is measured first, and their plans are no makeshift.
+    They have a keep-alive without end and are not pinned: when another model's request needs their memory, they leave
+    as any idle model does, and come back with the next request. (`hypuractl load --pin` pins a model.) The machine is
+    measured first, since these models stay for long and no request waits for them yet, so that their plans follow
+    measured figures. A model that cannot be loaded is logged, and the next one is tried.
     """
     if names:
         try:
@@ -44,29 +50,25 @@ async def preload(names: Sequence[str], registry: Registry, supervisor: Supervis
         except HypuraError as error:
             _log.error("a model cannot be preloaded", model=name, error=str(error))
         except Exception:
-            _log.exception("preloading met a defect", model=name)
-
-
-LOOK_SECONDS = 2.0
-TOLD_PROGRAMS = 3
-
-_log = structlog.get_logger()
+            _log.exception("preloading failed by an internal error", model=name)
 
 
 def largest_programs() -> str:
-    """The largest processes beside this one and its workers, for people; reads /proc, so call it in a thread."""
+    """The largest processes besides this one and its workers, for messages; reads /proc, so call it in a thread."""
     ours = {os.getpid(), *(child.pid for child in psutil.Process().children(recursive=True))}
     found = []
     for process in psutil.process_iter(["name", "memory_info"]):
         memory = process.info["memory_info"]
         if process.pid not in ours and memory is not None:
             found.append((memory.rss, process.info["name"] or "?", process.pid))
-    largest = sorted(found, reverse=True)[:TOLD_PROGRAMS]
+    largest = sorted(found, reverse=True)[:MAX_NAMED_PROGRAMS]
     return ", ".join(f"{name} (pid {pid}) {rss / 1e9:.2f} GB" for rss, name, pid in largest)
 
 
-async def watch_pressure(supervisor: Supervisor, platform: Platform, look_seconds: float = LOOK_SECONDS) -> None:
-    """Runs until it is cancelled; sleeps while no model is loaded."""
+async def watch_pressure(
+    supervisor: Supervisor, platform: Platform, interval_seconds: float = PRESSURE_SECONDS
+) -> None:
+    """Give models less memory while other programs need it, and more again; sleeps while no model is loaded."""
     full_bytes, current_budget_bytes = supervisor.memory_budget_bytes, supervisor.current_budget_bytes
     while True:
         async with aclosing(supervisor.watch()) as changes:
@@ -86,4 +88,4 @@ async def watch_pressure(supervisor: Supervisor, platform: Platform, look_second
             current_budget_bytes = new_bytes
             others = await SYSTEM(largest_programs) if current_budget_bytes < full_bytes else ""
             supervisor.set_current_budget(current_budget_bytes, others)
-        await asyncio.sleep(look_seconds)
+        await asyncio.sleep(interval_seconds)

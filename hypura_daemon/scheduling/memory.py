@@ -33,9 +33,9 @@ def default_memory_budget_bytes(container_limit_bytes: int, available_bytes: int
 
 
 PRESSURE_RESERVE_SHARE = 0.04
-"""Of the memory that there is: less than the default budget leaves, so that models alone never set this off."""
+"""Of the machine's memory: less than the default budget leaves, so that models alone never cause pressure."""
 GIVEN_WHEN_STALLED = {Pressure.CALM: 0.0, Pressure.TIGHT: 0.05, Pressure.CRITICAL: 0.15}
-"""Of what models hold, at each look, while processes wait for memory."""
+"""Of what models hold, at each measurement, while processes wait for memory."""
 
 
 def budget_under_pressure(

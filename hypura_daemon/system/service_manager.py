@@ -97,9 +97,6 @@ def _free(pointer: object) -> None:
     free(ctypes.cast(pointer, ctypes.c_void_p))  # type: ignore[arg-type]
 
 
-_log = structlog.get_logger()
-
-
 class Notifier:
     """Sends datagrams to NOTIFY_SOCKET."""
 
