@@ -1,14 +1,13 @@
-"""One request, from its admission to its last token.
+"""Answers requests: generate, chat, embed, tokenize, each from its request message to its last answer message.
 
-Knows neither gRPC's server nor HTTP: it takes chat/request.py's ChatRequest and hypura.v1 messages, gives hypura.v1
-messages, and raises errors.py's errors. Closing an answer's iterator cancels it in the worker.
+It knows neither the gRPC server nor HTTP: it takes chat/request.py's ChatRequest and hypura.v1 messages, yields
+hypura.v1 messages, and raises the errors of errors.py. Closing an answer's iterator cancels the answer in the worker.
 """
 
 import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
-from dataclasses import dataclass
 
 import structlog
 
@@ -32,7 +31,15 @@ from hypura_daemon.models.catalogue import Entry
 from hypura_daemon.models.model import Model
 from hypura_daemon.models.overrides import Overrides, style_of
 from hypura_daemon.models.registry import Registry
-from hypura_daemon.residency.context_lease import Demand, SomeInput, max_tokens_of, with_room
+from hypura_daemon.residency.context_lease import (
+    ContextNeed,
+    EmbedInput,
+    Input,
+    PromptInput,
+    lease_with_context,
+    max_tokens_of,
+    token_ids,
+)
 from hypura_daemon.residency.lease import Lease
 from hypura_daemon.residency.supervisor import Supervisor
 from hypura_daemon.system.request_log import current
@@ -44,60 +51,14 @@ FLOAT_BYTES = 4
 MAX_VECTORS_BYTES = 128 << 20
 """Of one answer's vectors, 4 bytes a number: 4,096 of 8,192 dimensions."""
 
-_ADDED_TOKENS = 4
-"""Begin and end of a sequence, and the blank that some tokenizers put before a text."""
-
 _log = structlog.get_logger()
 
 
-@dataclass(frozen=True, slots=True)
-class PromptInput:
-    """What is given to the model: token ids, then a prompt of text."""
-
-    prompt: Prompt
-    ids: tuple[int, ...] = ()
-
-    @property
-    def most_tokens(self) -> int:
-        """Its tokens at most: each is a byte at least, but for those that the tokenizer adds."""
-        return len(self.ids) + len(self.prompt.text.encode()) + _ADDED_TOKENS
-
-    async def count(self, lease: Lease) -> int:
-        """Its tokens."""
-        if self.ids and not self.prompt.text:
-            return len(self.ids)
-        return len(self.ids) + len(await token_ids(lease, self.prompt, add_special=not self.ids))
-
-    def tell(self, asked: worker_pb2.WorkerGenerateRequest) -> None:
-        """Put ids or text, of which there is one, into what the worker is asked."""
-        if self.ids:
-            asked.prompt_ids.CopyFrom(inference_pb2.TokenIds(ids=self.ids))
-        else:
-            asked.prompt = self.prompt.text
-            asked.plain_spans.extend(self.prompt.spans)
-
-
-class EmbedInput:
-    """Texts that are embedded, each by itself: what counts is the longest."""
-
-    def __init__(self, request: inference_pb2.EmbedRequest) -> None:
-        self._texts = request.texts
-        self._longest_ids = max((len(given.ids) for given in request.token_texts), default=0)
-        self.longest_bytes = max((len(text.encode()) for text in request.texts), default=0)
-        self.most_tokens = max(self._longest_ids, self.longest_bytes + _ADDED_TOKENS)
-
-    async def count(self, lease: Lease) -> int:
-        """The longest one's tokens."""
-        longest = self._longest_ids
-        for text in self._texts:
-            if len(text.encode()) + _ADDED_TOKENS > longest:
-                longest = max(longest, len(await token_ids(lease, Prompt(text), add_special=True)))
-        return longest
-
-
 class Inference:
-    """Answers requests with the models that the supervisor loads; context_tokens: what a model is loaded with where
-    nobody says."""
+    """Answers requests with the models that the supervisor loads.
+
+    context_tokens: the context that a model is loaded with where no request names one.
+    """
 
     def __init__(
         self,
@@ -125,12 +86,12 @@ class Inference:
         if not model.generates:
             raise InvalidRequest(f'"{request.model}" does not support generate')
         parameters = entry.overrides.parameters
-        asked = worker_pb2.WorkerGenerateRequest(
+        worker_request = worker_pb2.WorkerGenerateRequest(
             sampling=sampling_with(request.sampling, parameters),
             limits=limits_with(request.limits, parameters),
             report_prompt_ids=request.report_prompt_ids,
         )
-        _bind(asked, await REQUESTS(bare_constraint, asked.limits))
+        _set_constraint(worker_request, await REQUESTS(bare_constraint, worker_request.limits))
         _sized(request.prompt, "the prompt")
         if request.WhichOneof("input") is None and not request.suffix:
             raise InvalidRequest("the request has neither prompt nor prompt_ids; give one of them")
@@ -146,12 +107,16 @@ class Inference:
 
         trained_tokens = model.hyperparameters.context_length
         use = use_with(request.use, parameters, trained_tokens)
-        demand = Demand(use, trained_tokens, max_tokens_of(asked.limits), asked.limits.truncate)
-        async with self._room(entry.name, demand, prompt, request.ByteSize()) as (lease, made, context_tokens):
+        need = ContextNeed(use, trained_tokens, max_tokens_of(worker_request.limits), worker_request.limits.truncate)
+        async with self._lease_with_context(entry.name, need, prompt, request.ByteSize()) as (
+            lease,
+            model_input,
+            context_tokens,
+        ):
             load_seconds = time.monotonic() - began_seconds
-            made.tell(asked)
-            asked.limits.context_tokens = context_tokens
-            async with aclosing(self._answer(lease, asked, load_seconds)) as answer:
+            model_input.write_to(worker_request)
+            worker_request.limits.context_tokens = context_tokens
+            async with aclosing(self._answer(lease, worker_request, load_seconds)) as answer:
                 async for message in answer:
                     yield inference_pb2.GenerateResponse(
                         prefill=message.prefill if message.HasField("prefill") else None,
@@ -168,15 +133,15 @@ class Inference:
         async def whole(lease: Lease) -> PromptInput:
             return PromptInput(await _rendered(lease, job), job.context)
 
-        demand = Demand(job.use, job.trained_tokens, max_tokens_of(job.limits), job.limits.truncate)
-        async with self._room(name, demand, whole, job.size_bytes) as (
+        need = ContextNeed(job.use, job.trained_tokens, max_tokens_of(job.limits), job.limits.truncate)
+        async with self._lease_with_context(name, need, whole, job.size_bytes) as (
             lease,
-            made,
+            model_input,
             context_tokens,
         ):
             load_seconds = time.monotonic() - began_seconds
-            prompt = await self._chat_prompt(lease, job, made.prompt, context_tokens)
-            asked = worker_pb2.WorkerGenerateRequest(
+            prompt = await self._chat_prompt(lease, job, model_input.prompt, context_tokens)
+            worker_request = worker_pb2.WorkerGenerateRequest(
                 prompt=prompt.text,
                 plain_spans=prompt.spans,
                 sampling=job.sampling,
@@ -184,13 +149,13 @@ class Inference:
                 visible_tokens=job.visible_tokens,
                 report_prompt_ids=job.report_prompt_ids,
             )
-            asked.limits.context_tokens = context_tokens
-            _bind(asked, await REQUESTS(job.constraint, prompt.markup))
+            worker_request.limits.context_tokens = context_tokens
+            _set_constraint(worker_request, await REQUESTS(job.constraint, prompt.markup))
             if job.context:
                 added = await token_ids(lease, prompt, add_special=False)
-                asked.prompt_ids.CopyFrom(inference_pb2.TokenIds(ids=[*job.context, *added]))
+                worker_request.prompt_ids.CopyFrom(inference_pb2.TokenIds(ids=[*job.context, *added]))
             answering = Answering(job.parser(prompt.markup))
-            async with aclosing(self._answer(lease, asked, load_seconds)) as answer:
+            async with aclosing(self._answer(lease, worker_request, load_seconds)) as answer:
                 async for message in answer:
                     if message.finished.stop_string in job.own_stops:
                         message.finished.stop_string = ""
@@ -205,7 +170,7 @@ class Inference:
             return await _length(lease, job, await _rendered(lease, job))
 
     async def hold(self, name: str, use: inference_pb2.ModelUse) -> None:
-        """Loads the model as its answers will want it, so that the first need not load it anew. Raises HypuraError."""
+        """Loads the model as its answers will need it, so that the first need not load it anew. Raises HypuraError."""
         async with self._lease(name, use):
             pass
 
@@ -224,7 +189,7 @@ class Inference:
             _sized(text, "a text")
         entry, model = await FILES(self._opened, request.model, key=request.model)
         current().model = entry.name
-        asked = worker_pb2.WorkerEmbedRequest(
+        worker_request = worker_pb2.WorkerEmbedRequest(
             texts=request.texts,
             token_texts=request.token_texts,
             normalize=request.normalize and not request.dimensions,
@@ -232,17 +197,17 @@ class Inference:
         )
         trained_tokens = model.hyperparameters.context_length
         use = use_with(request.use, entry.overrides.parameters, trained_tokens)
-        demand = Demand(use, trained_tokens, None, request.truncate)
+        need = ContextNeed(use, trained_tokens, None, request.truncate)
         texts = EmbedInput(request)
 
         async def given(lease: Lease) -> EmbedInput:
             _check_vectors(count, lease.loaded.embedding_length, request.dimensions, most_bytes)
             return texts
 
-        async with self._room(entry.name, demand, given, texts.longest_bytes) as (lease, _, context_tokens):
+        async with self._lease_with_context(entry.name, need, given, texts.longest_bytes) as (lease, _, context_tokens):
             load_seconds = time.monotonic() - began_seconds
-            asked.context_tokens = context_tokens
-            answer = await lease.worker.embed(asked)
+            worker_request.context_tokens = context_tokens
+            answer = await lease.worker.embed(worker_request)
         current().prompt_tokens += answer.prompt_tokens
         vectors: Iterable[inference_pb2.Embedding] = answer.embeddings
         if request.dimensions:
@@ -259,10 +224,10 @@ class Inference:
             return inference_pb2.TokenizeResponse(token_ids=tokens)
 
     @asynccontextmanager
-    async def _lease(self, name: str, asked: inference_pb2.ModelUse) -> AsyncIterator[Lease]:
+    async def _lease(self, name: str, requested: inference_pb2.ModelUse) -> AsyncIterator[Lease]:
         entry, model = await FILES(self._opened, name, key=name)
         current().model = entry.name
-        use = use_with(asked, entry.overrides.parameters, model.hyperparameters.context_length)
+        use = use_with(requested, entry.overrides.parameters, model.hyperparameters.context_length)
         async with self._supervisor.lease(entry.name, use=use) as lease:
             yield lease
 
@@ -277,11 +242,11 @@ class Inference:
         # Another key than the rendering's: a template that is quick to try may be slow with a conversation.
         return entry.name, await TEMPLATES(job.usable, key=f"usable {job.template.text}")
 
-    def _room(
-        self, name: str, demand: Demand, made: Callable[[Lease], Awaitable[SomeInput]], size_bytes: int
-    ) -> AbstractAsyncContextManager[tuple[Lease, SomeInput, int]]:
-        """See with_room."""
-        return with_room(self._supervisor, self._context_tokens, name, demand, made, size_bytes)
+    def _lease_with_context(
+        self, name: str, need: ContextNeed, make_input: Callable[[Lease], Awaitable[Input]], size_bytes: int
+    ) -> AbstractAsyncContextManager[tuple[Lease, Input, int]]:
+        """See lease_with_context."""
+        return lease_with_context(self._supervisor, self._context_tokens, name, need, make_input, size_bytes)
 
     async def _chat_prompt(self, lease: Lease, job: ChatJob, prompt: Prompt, size: int) -> Prompt:
         """The prompt; if it is too long and may be cut, without as many of the oldest messages as need be."""
@@ -309,25 +274,25 @@ class Inference:
         return fitting
 
     async def _answer(
-        self, lease: Lease, asked: worker_pb2.WorkerGenerateRequest, load_seconds: float
+        self, lease: Lease, request: worker_pb2.WorkerGenerateRequest, load_seconds: float
     ) -> AsyncGenerator[worker_pb2.WorkerGenerateResponse, None]:
         tally = current()
-        asked.request_id = tally.answer_id()
-        said: list[str] = []
-        async with aclosing(lease.worker.generate(asked)) as messages:
+        request.request_id = tally.answer_id()
+        texts: list[str] = []
+        async with aclosing(lease.worker.generate(request)) as messages:
             async for message in messages:
                 if self._log_content:
-                    said.append(message.chunk.text)
+                    texts.append(message.chunk.text)
                 if message.HasField("finished"):
                     tally.prompt_tokens += message.finished.statistics.prompt_tokens
                     tally.output_tokens += message.finished.statistics.output_tokens
                     if self._log_content:
-                        _log.info("content", answer=asked.request_id, prompt=asked.prompt, output="".join(said))
+                        _log.info("content", answer=request.request_id, prompt=request.prompt, output="".join(texts))
                     message.finished.load_seconds = load_seconds
                     yield message
                     return
                 yield message
-        raise WorkerFailed(f"worker {lease.worker.pid} ended answer {asked.request_id} without a result; ask again")
+        raise WorkerFailed(f"worker {lease.worker.pid} ended answer {request.request_id} without a result; ask again")
 
 
 def _job(request: ChatRequest, model: Model, overrides: Overrides) -> ChatJob:
@@ -401,11 +366,11 @@ async def _filled(
     return PromptInput(Prompt(""), tuple(gap.prompt(bos, before, behind)))
 
 
-def _bind(asked: worker_pb2.WorkerGenerateRequest, constraint: worker_pb2.Constraint) -> None:
-    """Put the constraint in place of what the limits say of the answer's form."""
-    asked.limits.json_schema, asked.limits.grammar = "", ""
+def _set_constraint(request: worker_pb2.WorkerGenerateRequest, constraint: worker_pb2.Constraint) -> None:
+    """Put the constraint in place of the schema or grammar in the limits."""
+    request.limits.json_schema, request.limits.grammar = "", ""
     if constraint.WhichOneof("form") is not None:
-        asked.constraint.CopyFrom(constraint)
+        request.constraint.CopyFrom(constraint)
 
 
 def _cut(values: Sequence[float], dimensions: int, normalize: bool) -> inference_pb2.Embedding:
@@ -418,8 +383,3 @@ def _sized(text: str, what: str) -> str:
     if len(text) > MAX_TEXT_CHARACTERS:
         raise InvalidRequest(f"{what} has {len(text)} characters; {MAX_TEXT_CHARACTERS} are allowed")
     return text
-
-
-async def token_ids(lease: Lease, prompt: Prompt, *, add_special: bool) -> Sequence[int]:
-    asked = worker_pb2.WorkerTokenizeRequest(text=prompt.text, add_special=add_special, plain_spans=prompt.spans)
-    return (await lease.worker.tokenize(asked)).token_ids

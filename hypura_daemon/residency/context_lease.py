@@ -1,27 +1,33 @@
-"""The context that a request gets: as much as its input and its answer need.
+"""Leases a model with as much context as a request's input and answer need.
 
-lease ─► input ─► it fits the usual context? ─yes─► that much
+lease ─► input ─► fits the usual context? ─yes─► the usual context
                     │ no: count its tokens
-                    ├─ what is loaded is enough ─► as much of it as the input needs
-                    └─ else ─► lease again, with a larger context: the model is loaded anew
+                    ├─ the loaded context is enough ─► as much of it as the input needs
+                    └─ otherwise ─► lease again with a larger context: the model is loaded anew
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
-from hypura.v1 import inference_pb2
+from hypura.v1 import inference_pb2, worker_pb2
+from hypura_daemon.chat.prompts.control_texts import Prompt
 from hypura_daemon.errors import ContextTooLong, PromptTooLong
 from hypura_daemon.residency.lease import Lease, Use
 from hypura_daemon.residency.supervisor import Supervisor
 from hypura_daemon.scheduling.context import answer_room, grown, likely_tokens
 
+_ADDED_TOKENS = 4
+"""Begin and end of a sequence, and the space that some tokenizers put before a text."""
+
 
 @dataclass(frozen=True, slots=True)
-class Demand:
-    """What a request asks of the context: how it holds the model, what that was trained for, how long the answer may
-    become (negative: it does not say; None: there is none), and whether its input may be cut.
+class ContextNeed:
+    """What decides how much context a request needs.
+
+    max_tokens: of the answer; negative where the request does not say, None where there is no answer. truncate: its
+    input may be cut.
     """
 
     use: Use
@@ -35,7 +41,7 @@ class Demand:
         return 0 if self.max_tokens is None else 1
 
     def room(self, usual_tokens: int) -> int:
-        """The tokens that are kept for the answer."""
+        """The tokens that are reserved for the answer."""
         return 0 if self.max_tokens is None else answer_room(self.max_tokens, usual_tokens)
 
     def check(self, tokens: int, context_tokens: int) -> None:
@@ -44,70 +50,104 @@ class Demand:
             raise too_long(tokens, context_tokens)
 
 
-class Input(Protocol):
-    """What a model is given, such as a prompt."""
+@dataclass(frozen=True, slots=True)
+class PromptInput:
+    """The input of a generation: token ids, then a prompt of text."""
+
+    prompt: Prompt
+    ids: tuple[int, ...] = ()
 
     @property
     def most_tokens(self) -> int:
-        """More tokens it cannot have."""
+        """At most so many tokens: each is at least a byte, but for those that the tokenizer adds."""
+        return len(self.ids) + len(self.prompt.text.encode()) + _ADDED_TOKENS
 
     async def count(self, lease: Lease) -> int:
-        """Its tokens, which the worker counts."""
+        """Its number of tokens."""
+        if self.ids and not self.prompt.text:
+            return len(self.ids)
+        return len(self.ids) + len(await token_ids(lease, self.prompt, add_special=not self.ids))
+
+    def write_to(self, request: worker_pb2.WorkerGenerateRequest) -> None:
+        """Put the ids or the text, of which there is one, into the worker's request."""
+        if self.ids:
+            request.prompt_ids.CopyFrom(inference_pb2.TokenIds(ids=self.ids))
+        else:
+            request.prompt = self.prompt.text
+            request.plain_spans.extend(self.prompt.spans)
 
 
-SomeInput = TypeVar("SomeInput", bound=Input)
+class EmbedInput:
+    """Texts that are embedded, each by itself: the longest decides the context."""
+
+    def __init__(self, request: inference_pb2.EmbedRequest) -> None:
+        self._texts = request.texts
+        self._longest_ids = max((len(text.ids) for text in request.token_texts), default=0)
+        self.longest_bytes = max((len(text.encode()) for text in request.texts), default=0)
+        self.most_tokens = max(self._longest_ids, self.longest_bytes + _ADDED_TOKENS)
+
+    async def count(self, lease: Lease) -> int:
+        """The tokens of the longest text."""
+        longest = self._longest_ids
+        for text in self._texts:
+            if len(text.encode()) + _ADDED_TOKENS > longest:
+                longest = max(longest, len(await token_ids(lease, Prompt(text), add_special=True)))
+        return longest
+
+
+Input = TypeVar("Input", PromptInput, EmbedInput)
 
 
 @asynccontextmanager
-async def with_room(
+async def lease_with_context(
     supervisor: Supervisor,
     default_tokens: int,
     name: str,
-    demand: Demand,
-    made: Callable[[Lease], Awaitable[SomeInput]],
+    need: ContextNeed,
+    make_input: Callable[[Lease], Awaitable[Input]],
     size_bytes: int,
-) -> AsyncIterator[tuple[Lease, SomeInput, int]]:
-    """The model with a context that what `made` gives fits into, that input, and how much context it may use.
+) -> AsyncIterator[tuple[Lease, Input, int]]:
+    """A lease on the model with a context that the input fits into, the input, and how much context it may use.
 
-    A request that names its context has that. Any other has what the model is loaded with by its load's own
-    options, or by the settings, and more if its input needs it: the model is then loaded anew. What it gets is
-    the same whatever earlier requests needed. default_tokens: the settings' context. size_bytes: about how long the
-    input is, before there is a tokenizer to ask. Raises PromptTooLong, and what loading raises.
+    A request that names its context gets that. Any other gets what the model is loaded with by its load's own
+    options, or by the settings, and more if its input needs it: the model is then loaded anew. What it gets does not
+    depend on what earlier requests needed. default_tokens: the settings' context. size_bytes: about how long the
+    input is, before there is a tokenizer to count its tokens. Raises PromptTooLong, and what loading raises.
     """
-    use, trained_tokens = demand.use, demand.trained_tokens
+    use, trained_tokens = need.use, need.trained_tokens
     named_tokens, tokens = use.context_tokens, 0
     likely = likely_tokens(size_bytes)
-    if not named_tokens and likely + demand.room(default_tokens) > default_tokens:
-        # Else a large request would load the model twice where it is not loaded yet.
-        likely = grown(likely + demand.room(default_tokens), trained_tokens)
+    if not named_tokens and likely + need.room(default_tokens) > default_tokens:
+        # Otherwise a large request would load a model twice that is not loaded yet.
+        likely = grown(likely + need.room(default_tokens), trained_tokens)
         use = replace(use, likely_tokens=likely)
     while True:
         try:
             async with supervisor.lease(name, use=use) as lease:
-                given = await made(lease)
+                model_input = await make_input(lease)
                 loaded_tokens = lease.loaded.context_tokens
                 usual_tokens = named_tokens or lease.requested_context_tokens or default_tokens
                 usual_tokens = min(usual_tokens, trained_tokens)
-                room = demand.room(usual_tokens)
-                if given.most_tokens + room <= usual_tokens:
-                    yield lease, given, min(usual_tokens, loaded_tokens)
+                room = need.room(usual_tokens)
+                if model_input.most_tokens + room <= usual_tokens:
+                    yield lease, model_input, min(usual_tokens, loaded_tokens)
                     return
-                asked_before, tokens = bool(tokens), await given.count(lease)
+                counted_before, tokens = bool(tokens), await model_input.count(lease)
                 wanted_tokens = min(tokens + room, trained_tokens)
-                if named_tokens or wanted_tokens <= loaded_tokens or asked_before:
+                if named_tokens or wanted_tokens <= loaded_tokens or counted_before:
                     context_tokens = usual_tokens
                     if not named_tokens:
                         context_tokens = max(usual_tokens, grown(tokens + room, trained_tokens))
                     context_tokens = min(context_tokens, loaded_tokens)
-                    demand.check(tokens, context_tokens)
-                    yield lease, given, context_tokens
+                    need.check(tokens, context_tokens)
+                    yield lease, model_input, context_tokens
                     return
         except ContextTooLong as error:
             if not tokens or not error.largest_tokens:
                 raise
             raise too_long(tokens, error.largest_tokens) from error
-        demand.check(tokens, trained_tokens)
-        enough_tokens = 0 if demand.truncate else tokens + demand.least_room
+        need.check(tokens, trained_tokens)
+        enough_tokens = 0 if need.truncate else tokens + need.least_room
         use = replace(
             use,
             context_tokens=wanted_tokens,
@@ -127,3 +167,8 @@ def too_long(tokens: int, context_tokens: int) -> PromptTooLong:
         tokens,
         context_tokens,
     )
+
+
+async def token_ids(lease: Lease, prompt: Prompt, *, add_special: bool) -> Sequence[int]:
+    request = worker_pb2.WorkerTokenizeRequest(text=prompt.text, add_special=add_special, plain_spans=prompt.spans)
+    return (await lease.worker.tokenize(request)).token_ids
