@@ -75,12 +75,12 @@ class Settings:
     log_content: bool = False
     preload: tuple[str, ...] = ()
     rules: Rules = Rules()  # noqa: RUF009 - it is frozen
-    stores: tuple[str, ...] = ()  # Of others' models: which are looked at.
+    stores: tuple[str, ...] = ()  # Other programs' model stores that are searched.
     gateway: GatewaySettings = GatewaySettings()
 
 
 def parse_stores(text: str) -> tuple[str, ...]:
-    """all, none, or some of STORES with commas between; ValueError if it is none of these."""
+    """all, none, or some of STORES with commas between. Raises ValueError for anything else."""
     words = tuple(word.strip().lower() for word in text.split(",") if word.strip())
     if words in (("all",), ("none",)):
         return STORES if words == ("all",) else ()
@@ -179,7 +179,7 @@ def _merge(flags: Mapping[str, Any], config: dict[str, Any]) -> _Sources:
 
 
 def _explained(error: ValidationError, flags: Mapping[str, object], config: Mapping[str, object]) -> str:
-    """The first defect, with where it was set."""
+    """The first error, with where the value was set."""
     detail = error.errors(include_url=False)[0]
     key = str(detail["loc"][0])
     if key in flags:
@@ -190,14 +190,14 @@ def _explained(error: ValidationError, flags: Mapping[str, object], config: Mapp
         source = f'"{key}" in config.toml'
     if detail["type"] == "extra_forbidden":
         known = ", ".join(sorted(_Sources.model_fields))
-        return f"{source} is no setting; the settings are {known}"
+        return f"{source} is not a setting; the settings are {known}"
     value = flags.get(key, os.environ.get(f"HYPURA_{key.upper()}") or config.get(key))
     remedy = detail["msg"].removeprefix("Value error, ")
     return f"{source} is {value!r}: {remedy[:1].lower()}{remedy[1:]}"
 
 
 def _log_file(home: Path, given: str, *, service: bool) -> Path | None:
-    """The file that was given, or none for "off"; else one in the home where nobody keeps standard error in bounds."""
+    """The given file, or none for "off"; by default one in the home if a service manager runs the daemon."""
     if not given:
         return log_path(home) if service else None
     return None if given == "off" else Path(given).expanduser().absolute()

@@ -1,4 +1,4 @@
-"""ControlService: steering the daemon. Errors become statuses in errors.py."""
+"""ControlService: the rpcs that manage the daemon and its models. Errors become statuses in errors.py."""
 
 import asyncio
 import math
@@ -144,7 +144,7 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
         return await FILES(shown_model, model, entry.overrides, adapted, key=request.name)
 
     async def Plan(self, request: control_pb2.PlanRequest, context: Any) -> control_pb2.PlanResponse:  # noqa: N802
-        """Says how a model would be loaded now, without loading it."""
+        """Plans how a model would be loaded now, without loading it."""
         name = (await FILES(self._registry.get, request.model, key=request.model)).name
         if not 0 <= request.drive_bytes_per_second < math.inf:
             raise InvalidRequest(f"a drive cannot give {request.drive_bytes_per_second} bytes per second")
@@ -161,7 +161,7 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
     async def ShowTuning(  # noqa: N802
         self, request: control_pb2.ShowTuningRequest, context: Any
     ) -> control_pb2.ShowTuningResponse:
-        """Says what tuning found."""
+        """Shows what tuning found."""
         model = await FILES(self._registry.open, request.model, key=request.model)
         machine = machine_of(await self._hardware.profile(measured_file(model)))
         tunings = await self._tunings.read(model.digest)
@@ -193,11 +193,11 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
     async def Load(  # noqa: N802
         self, request: control_pb2.LoadRequest, context: Any
     ) -> AsyncIterator[control_pb2.LoadResponse]:
-        """Loads a model, and says how far it is. A load goes on when its client goes."""
+        """Loads a model, and reports its progress. The load goes on when its client leaves."""
         name = (await FILES(self._registry.get, request.model, key=request.model)).name
         wanted: LoadRequest | None = load_request(request.options)
         if wanted == LoadRequest():
-            wanted = None  # Nothing was asked for, so the model is fine as it is.
+            wanted = None  # No option was requested, so the model may stay as it is.
         options = request.options
         use = Use(options.keep_alive_seconds if options.HasField("keep_alive_seconds") else None)
         events: asyncio.Queue[LoadEvent | None] = asyncio.Queue()
@@ -233,7 +233,7 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
     async def Status(  # noqa: N802
         self, request: control_pb2.StatusRequest, context: Any
     ) -> control_pb2.StatusResponse:
-        """Says what is loaded."""
+        """Reports what is loaded."""
         return await self._reporter.report()
 
     async def Watch(  # noqa: N802

@@ -1,4 +1,4 @@
-"""InferenceService: gRPC's face of inference.py."""
+"""InferenceService: the rpcs of inference.py."""
 
 from collections.abc import AsyncIterator
 from contextlib import aclosing

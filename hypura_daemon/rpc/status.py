@@ -1,4 +1,4 @@
-"""The daemon's status as messages: itself, and every model that is loaded or was."""
+"""The daemon's status as messages: of the daemon, and of every model that is loaded, loading or failed."""
 
 import asyncio
 import importlib.metadata
@@ -38,7 +38,7 @@ def version() -> str:
 def model_status(
     snapshot: ModelSnapshot, statistics: worker_pb2.WorkerStatisticsResponse | None
 ) -> control_pb2.ModelStatus:
-    """One model's status; the plan is told without its tensors."""
+    """One model's status; its plan comes without tensors."""
     return control_pb2.ModelStatus(
         name=snapshot.name,
         state=_STATES[snapshot.state],
@@ -57,7 +57,7 @@ def model_status(
 
 @dataclass(frozen=True, slots=True)
 class StatusReporter:
-    """Asks the supervisor and the workers."""
+    """Collects the status from the supervisor and the workers."""
 
     settings: Settings
     supervisor: Supervisor
@@ -86,7 +86,7 @@ class StatusReporter:
         )
 
     async def model(self, name: str) -> control_pb2.ModelStatus:
-        """One model's status; unloaded when nothing is known of it."""
+        """One model's status; UNLOADED when the supervisor does not know it."""
         for snapshot in self.supervisor.status():
             if snapshot.name == name:
                 return model_status(snapshot, await _statistics(snapshot))
@@ -103,11 +103,11 @@ def _measuring_status(measuring: Measuring) -> control_pb2.MeasuringStatus:
 
 
 async def _statistics(snapshot: ModelSnapshot) -> worker_pb2.WorkerStatisticsResponse | None:
-    """A worker's counters; none from one that does not tell them now, so that a status never fails."""
+    """A worker's counters; None when it does not report them now, so that a status never fails."""
     if snapshot.worker is None:
         return None
     try:
         return await snapshot.worker.statistics()
     except HypuraError as error:
-        _log.warning("no statistics", model=snapshot.name, error=str(error))
+        _log.warning("a worker does not report its statistics", model=snapshot.name, error=str(error))
         return None

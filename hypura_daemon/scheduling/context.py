@@ -3,12 +3,12 @@
 LEAST_STEP_TOKENS = 256
 """llama.cpp pads a context to this."""
 MOST_ANSWER_TOKENS = 8192
-"""For so much of max_tokens room is made: clients name 32,000 and more as a matter of form, and each costs memory."""
+"""The most of max_tokens that room is made for: many clients always send 32,000 or more, and room costs memory."""
 _BYTES_PER_TOKEN = 4
 
 
 def rounded(tokens: int) -> int:
-    """So many tokens, or at most an eighth more: a conversation that grows must not reload its model each time."""
+    """The tokens, or at most an eighth more, so that a conversation that grows does not reload its model each time."""
     step = max(LEAST_STEP_TOKENS, 1 << max(0, tokens.bit_length() - 4))
     return -(-tokens // step) * step
 
@@ -21,7 +21,7 @@ def context_for(usual_tokens: int, least_tokens: int, trained_tokens: int) -> in
 
 
 def answer_room(max_tokens: int, usual_tokens: int) -> int:
-    """The tokens that are kept for the answer; max_tokens is negative where the request does not say."""
+    """The tokens that are reserved for the answer; max_tokens is negative where the request does not say."""
     if max_tokens < 0:
         return max(1, usual_tokens // 2)
     return max(1, min(max_tokens, MOST_ANSWER_TOKENS))
@@ -39,5 +39,5 @@ def grown(tokens: int, trained_tokens: int) -> int:
 
 
 def likely_tokens(text_bytes: int) -> int:
-    """About how long a text is, before there is a tokenizer to ask: of English and of code, a token is four bytes."""
+    """About how many tokens a text has, before a tokenizer is loaded: in English and code a token has four bytes."""
     return text_bytes // _BYTES_PER_TOKEN

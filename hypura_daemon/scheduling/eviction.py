@@ -15,13 +15,13 @@ from hypura_daemon.scheduling.rules import Rules
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """A model that holds a part of the budget. Times are of one monotonic clock."""
+    """A model that holds a part of the budget. All times are of the same monotonic clock."""
 
     name: str
     memory_limit_bytes: int
-    kept: str = ""  # Why it cannot leave now, for people; empty when it can.
-    giveable_bytes: int = 0  # Of its memory, what it can give back without leaving.
-    usable_bytes: int = 0  # What it could use beside its memory.
+    kept: str = ""  # Why it cannot leave now, for messages; empty when it can.
+    giveable_bytes: int = 0  # How much of its memory it can give back without leaving.
+    usable_bytes: int = 0  # How much more memory it could use.
     leaving: bool = False  # Being unloaded already; its memory comes back without a decision.
     pinned: bool = False  # Stays until it is unloaded by name.
     expires_seconds: float = math.inf
@@ -35,23 +35,23 @@ class Holder:
 
 
 def spare_bytes(memory_budget_bytes: int, holders: Sequence[Holder]) -> int:
-    """What a new model could have if everything movable went; not below 0."""
+    """What a new model could have if everything movable left; not below 0."""
     return max(0, memory_budget_bytes - sum(h.memory_limit_bytes for h in holders if not h.movable and not h.leaving))
 
 
 def evict(memory_budget_bytes: int, holders: Sequence[Holder], wanted_bytes: int) -> tuple[str, ...] | None:
-    """The models to unload, none in vain; None when it cannot fit.
+    """The models to unload, and no more than needed; None when there cannot be enough room.
 
-    The one that would expire first goes first, and of equal ones the least recently used.
+    The model that would expire first leaves first; of several, the least recently used.
     """
     movable = sorted((h for h in holders if h.movable), key=lambda h: (h.expires_seconds, h.last_used_seconds))
-    return least(
+    return fewest(
         movable, wanted_bytes + sum(h.memory_limit_bytes for h in holders if not h.leaving) - memory_budget_bytes
     )
 
 
-def least(candidates: Sequence[Holder], wanted_bytes: int) -> tuple[str, ...] | None:
-    """The first of the candidates that hold so much together, without those that the others make needless."""
+def fewest(candidates: Sequence[Holder], wanted_bytes: int) -> tuple[str, ...] | None:
+    """The first candidates that hold so much together, without those that the later ones make unnecessary."""
     chosen: list[Holder] = []
     for holder in candidates:
         if wanted_bytes <= 0:
@@ -77,7 +77,7 @@ def described(holders: Sequence[Holder]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """A model that waits for memory. What it holds already counts as free for it."""
+    """A model that waits for memory. The memory that it holds already counts as free for it."""
 
     name: str
     wanted_bytes: int
@@ -85,7 +85,7 @@ class Wish:
 
 
 def held_back(wishes: Sequence[Wish], name: str, since_seconds: float, now_seconds: float, rules: Rules) -> bool:
-    """Whether a model whose oldest request came at since_seconds must leave the memory to an older wish."""
+    """Whether a model whose oldest request came at since_seconds must leave free memory to an older wish."""
     return any(
         wish.name != name
         and wish.since_seconds < since_seconds
@@ -97,8 +97,9 @@ def held_back(wishes: Sequence[Wish], name: str, since_seconds: float, now_secon
 def yielding(
     memory_budget_bytes: int, holders: Sequence[Holder], wishes: Sequence[Wish], now_seconds: float, rules: Rules
 ) -> frozenset[str]:
-    """The models that must admit nothing new, so that the oldest wish comes true: idle ones first, then those
-    that were loaded first, and none in vain.
+    """The models that must admit no new requests, so that the oldest wish can be served.
+
+    Idle models come first, then those that were loaded first, and no more than needed.
     """
     first = min(wishes, key=lambda wish: wish.since_seconds, default=None)
     if first is None or now_seconds < first.since_seconds + rules.turn_wait_seconds:
@@ -110,4 +111,4 @@ def yielding(
         key=lambda h: (not h.movable, h.expires_seconds if h.movable else h.resident_since_seconds),
     )
     due = {h.name for h in candidates if now_seconds >= h.resident_since_seconds + rules.min_residency_seconds}
-    return frozenset(least(candidates, missing_bytes) or ()) & due
+    return frozenset(fewest(candidates, missing_bytes) or ()) & due

@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 LONGEST_KEEP_ALIVE_SECONDS = 100 * 365 * 86400.0
-"""More is for ever: a date so far away cannot be written in every protocol."""
+"""A longer one is for ever, since not every protocol can express a date so far away."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """keep_alive: how long a model stays after its last request, negative for ever.
+    """How long models stay, and requests wait.
+
+    keep_alive: how long a model stays after its last request, negative for ever.
     load_wait: how long a request may wait for memory that others hold.
     turn_wait: how long a request may be overtaken; then those that came later wait for it.
     min_residency: how long a model that was just loaded keeps its memory while requests come for it.
@@ -55,7 +57,7 @@ def admitted(waiting: Sequence[WaitingRequest], places: int) -> tuple[int, ...]:
     return tuple(chosen)
 
 
-MANY = 3
+MANY_CRASHES = 3
 WINDOW_SECONDS = 60.0
 FIRST_PAUSE_SECONDS = 30.0
 LONGEST_PAUSE_SECONDS = 600.0
@@ -63,16 +65,16 @@ LONGEST_PAUSE_SECONDS = 600.0
 
 @dataclass(frozen=True, slots=True)
 class Crashes:
-    """Deaths since the last answered request: the times of the recent ones, and the pauses they led to."""
+    """A model's worker deaths since the last answered request: times of the recent ones, and pauses that followed."""
 
     times_seconds: tuple[float, ...] = ()
     pauses: int = 0
     paused_until_seconds: float = 0.0
 
     def after(self, now_seconds: float) -> "Crashes":
-        """After one more death. Three within a minute lead to a pause, and each one after a pause to a longer one."""
-        times = (*(t for t in self.times_seconds if now_seconds < t + WINDOW_SECONDS), now_seconds)[-MANY:]
-        if not self.pauses and len(times) < MANY:
+        """After one more death. Three within a minute lead to a pause, and each death after a pause to a longer one."""
+        times = (*(t for t in self.times_seconds if now_seconds < t + WINDOW_SECONDS), now_seconds)[-MANY_CRASHES:]
+        if not self.pauses and len(times) < MANY_CRASHES:
             return Crashes(times)
         pause = min(LONGEST_PAUSE_SECONDS, FIRST_PAUSE_SECONDS * 2.0**self.pauses)
         return Crashes(times, min(self.pauses + 1, 16), now_seconds + pause)

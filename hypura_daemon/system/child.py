@@ -1,8 +1,8 @@
-"""A child process in a group of its own, which can be signalled until it is collected, and never after.
+"""A child process in a process group of its own, which can be signalled until it is collected, and never after.
 
-A process that has ended keeps its id until it is collected; then the system may give the id, and the group's, to
-anything. asyncio collects at once, and tells later: a signal to the group, for what it left behind, could meet
-somebody else. Here the end is seen first, the group is killed, and then the process is collected.
+A process that has ended keeps its id until it is collected; then the system may give the id, and the group's id, to
+another process. asyncio collects at once and reports it later, so a signal to the group, for what the child left
+behind, could hit another process. Here the end is noticed first, the group is killed, and then the child is collected.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ from hypura_daemon.system.threads import in_own_thread
 
 
 class Child:
-    """One process; stdin stays open, so that its end is the child's. Made by `started`."""
+    """One process, made by `started`. Its stdin stays open: when the daemon ends, it closes, and the child ends too."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         self.pid = process.pid
@@ -28,7 +28,7 @@ class Child:
 
     @classmethod
     async def started(cls, command: Sequence[str], environment: Mapping[str, str] | None = None) -> "Child":
-        """Run the command. Raises OSError when that cannot be."""
+        """Run the command. Raises OSError when it cannot be run."""
         child = cls(_opened(command, environment))
         try:
             loop = asyncio.get_running_loop()
@@ -41,13 +41,13 @@ class Child:
             raise
         return child
 
-    def say(self, data: bytes) -> None:
-        """Write to its standard input: what fits into a pipe, since it blocks beyond. Raises OSError."""
+    def write(self, data: bytes) -> None:
+        """Write to its standard input: no more than fits into a pipe, since it would block. Raises OSError."""
         assert self._process.stdin is not None
         self._process.stdin.write(data)
 
     def signal(self, number: signal.Signals) -> None:
-        """To its whole group; nothing once it is collected. macOS answers EPERM for a group of zombies alone."""
+        """Signal its whole group; nothing once it is collected. macOS returns EPERM for a group of zombies."""
         if self.status is not None:
             return
         try:
@@ -56,7 +56,7 @@ class Child:
             pass
 
     async def ended(self) -> int:
-        """Wait for its end, kill what it left of its group, and collect it; its status."""
+        """Wait for its end, kill what is left of its group, and collect it; returns its exit status."""
         if self.status is None:
             await in_own_thread(lambda: current().await_exit(self.pid), name=f"end of {self.pid}")
             self.signal(signal.SIGKILL)
@@ -64,7 +64,7 @@ class Child:
         return self.status
 
     def close(self) -> None:
-        """Let go of its pipes, whoever else holds them."""
+        """Close this side of its pipes."""
         for transport in self._transports:
             transport.close()
         for pipe in (self._process.stdin, self._process.stdout, self._process.stderr):

@@ -1,4 +1,4 @@
-"""Descriptors: how many this process may have, and how they are divided.
+"""File descriptors: how many this process may have, and how they are divided between its connections.
 
 limit │ the daemon's own │ reserve: workers, models' files, templates, downloads │ gateway, refusals │ control socket │
 """
@@ -13,9 +13,9 @@ from hypura_daemon.errors import ServerBusy
 from hypura_daemon.platforms.platform import Platform, current
 
 ENOUGH = 65536
-"""More is of no use: each connection costs memory, too."""
+"""More would be of no use: each connection costs memory too."""
 _OWN = 24
-"""Of a daemon that serves and does nothing else: its log, lock, sockets, event loops."""
+"""Of an idle daemon: its log, lock, sockets, event loops."""
 _LEAST_RESERVE, _RESERVE_SHARE, _MOST_RESERVE = 20, 1 / 3, 256
 _LEAST_REFUSALS, _REFUSALS_SHARE, _MOST_REFUSALS = 2, 1 / 8, 64
 _GATEWAY_SHARE = 2 / 3
@@ -27,7 +27,7 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Connections at once. refusals: those of the gateway that are only told that there is no place."""
+    """Connections at once. refusals: those of the gateway that get only an error, because all places are taken."""
 
     gateway: int
     refusals: int
@@ -49,7 +49,7 @@ def divided(limit: int, most: int) -> Places:
 
 
 def raise_limit(platform: Platform | None = None) -> int:
-    """Let this process, and its workers, have as many descriptors as the system allows; how many that are.
+    """Let this process, and its workers, have as many descriptors as the system allows; returns how many.
 
     The usual soft limits, 1,024 or 256, are for programs that use select(2).
     """
@@ -67,7 +67,7 @@ def raise_limit(platform: Platform | None = None) -> int:
 
 
 def out_of_descriptors(error: BaseException) -> ServerBusy | None:
-    """What a client is told where the system had no descriptor left; None for any other error."""
+    """The error for a client where no descriptor was left; None for any other error."""
     if not isinstance(error, OSError) or error.errno not in _EXHAUSTED:
         return None
     soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)

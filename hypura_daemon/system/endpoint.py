@@ -15,12 +15,12 @@ CONNECT_SECONDS = 2.0
 
 
 class AlreadyRunning(SettingsError):
-    """Another daemon has this home or this socket."""
+    """Another daemon uses this home or this socket."""
 
 
 @contextmanager
 def locked_home(home: Path) -> Iterator[None]:
-    """Hold the home for this process alone; the system lets go of it however the process ends.
+    """Lock the home for this process alone; the system releases the lock however the process ends.
 
     Raises AlreadyRunning with the other's pid, or SettingsError.
     """
@@ -61,7 +61,7 @@ def _unusable(home: Path, error: OSError) -> str:
 
 
 def prepare_socket(path: Path, *, private_folder: bool) -> None:
-    """Make the socket's folder, 0700 unless the user chose it, and remove a socket that nobody answers on.
+    """Make the socket's folder, 0700 unless the user chose it, and remove a socket on which no process answers.
 
     Raises AlreadyRunning when a daemon answers, SettingsError when the place cannot be used.
     """
@@ -75,7 +75,7 @@ def prepare_socket(path: Path, *, private_folder: bool) -> None:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         mode = path.lstat().st_mode if os.path.lexists(path) else 0
         if mode and not stat.S_ISSOCK(mode):
-            raise SettingsError(f"{path} exists and is no socket; remove it, or set HYPURA_SOCKET to another path")
+            raise SettingsError(f"{path} exists and is not a socket; remove it, or set HYPURA_SOCKET to another path")
         if mode and answers(path):
             raise AlreadyRunning(f"a hypurad answers on {path} already")
         path.unlink(missing_ok=True)
@@ -88,7 +88,7 @@ def prepare_socket(path: Path, *, private_folder: bool) -> None:
 
 
 def _try(path: Path) -> None:
-    """Make the socket and take it away again: gRPC does not say why it cannot. Raises OSError."""
+    """Make the socket and remove it again, since gRPC does not report why it cannot make one. Raises OSError."""
     before = os.umask(0o177)
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as trial:
@@ -99,7 +99,7 @@ def _try(path: Path) -> None:
 
 
 def answers(path: Path) -> bool:
-    """Whether somebody accepts connections on the socket."""
+    """Whether a process accepts connections on the socket."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.settimeout(CONNECT_SECONDS)
         try:
@@ -107,14 +107,14 @@ def answers(path: Path) -> bool:
         except (ConnectionRefusedError, FileNotFoundError):
             return False
         except TimeoutError:
-            return True  # Somebody listens, and has no time.
+            return True  # A process listens, and is busy.
         except OSError as error:
             raise SettingsError(f"the control socket {path} cannot be used: {error}; set HYPURA_SOCKET") from error
     return True
 
 
 def _must_be_ours(folder: Path) -> None:
-    """Whoever may rename what lies in it could put a daemon or a home of his own there. Raises SettingsError."""
+    """Another user who may rename its contents could put another daemon or home there. Raises SettingsError."""
     mode, owners = folder.stat().st_mode, {folder.lstat().st_uid, folder.stat().st_uid}
     if not owners <= {os.getuid(), 0} or (mode & stat.S_IWOTH and not mode & stat.S_ISVTX):
         raise SettingsError(
@@ -124,7 +124,7 @@ def _must_be_ours(folder: Path) -> None:
 
 
 def _make_private(folder: Path) -> None:
-    """In a shared place such as /tmp, a folder of another user's could watch or replace the socket."""
+    """In a shared place such as /tmp, another user who owns the folder could watch or replace the socket."""
     found = folder.lstat()
     if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
         raise SettingsError(f"{folder} is not a folder of yours; set HYPURA_SOCKET to a path in one that is")

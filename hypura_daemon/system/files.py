@@ -6,9 +6,9 @@ from pathlib import Path
 
 
 def replace_file(file: Path, content: bytes) -> None:
-    """Replace the file at one stroke, over a crash too; its folder is made where it is missing, for its owner alone.
+    """Replace the file atomically, even across a crash; a missing folder is made, for its owner alone.
 
-    Raises OSError, and leaves the old one, if that fails.
+    Raises OSError, and leaves the old file, if that fails.
     """
     file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)

@@ -1,7 +1,8 @@
 """Removes what a daemon that was killed left behind: files that were being replaced, and its workers' sockets.
 
-The home is locked when this runs, so nobody writes to it: what is half written there is nobody's. A folder of sockets
-may be shared with daemons of other homes, so a socket goes only when the daemon that its name tells has ended.
+The home is locked when this runs, so no process writes to it, and half-written files there are not in use. A folder of
+sockets may be shared with daemons of other homes, so a socket is removed only when the daemon whose process id its name
+has is no longer running.
 """
 
 import os
@@ -18,7 +19,7 @@ from hypura_daemon.errors import SettingsError
 from hypura_daemon.system.endpoint import answers
 
 STATISTICS_SECONDS = 600.0
-"""A worker whose daemon was killed may still write what it counted: its files are left alone for so long."""
+"""A worker whose daemon was killed may still write its statistics: its files are not touched for so long."""
 _HALF_WRITTEN = re.compile(r"\..+\.[a-z0-9_]{8}", re.ASCII)
 """As files.py names them."""
 _STATISTICS = re.compile(r"[0-9a-f]{24}[a-z0-9_]{8}", re.ASCII)
@@ -30,7 +31,7 @@ _log = structlog.get_logger()
 
 
 def remove_leftovers(home: Path, sockets: Path) -> list[Path]:
-    """Remove them, and return what went; what cannot be removed is only told. The home must be locked."""
+    """Remove them, and return those that were removed; failures are only logged. The home must be locked."""
     found = (*_half_written(home), *_statistics(home / "experts"), *_dead_sockets(sockets))
     removed = []
     for path in found:
@@ -40,7 +41,7 @@ def remove_leftovers(home: Path, sockets: Path) -> list[Path]:
         except OSError as error:
             _log.warning("a leftover cannot be removed", path=str(path), error=error.strerror)
     if removed:
-        _log.info("removed what a killed daemon had left", count=len(removed))
+        _log.info("removed what a killed daemon had left behind", count=len(removed))
     return removed
 
 
@@ -84,7 +85,7 @@ def _ours(folder: Path, name: re.Pattern[str], kind: Callable[[int], bool]) -> I
 
 
 def _lives(pid: int, since_seconds: float) -> bool:
-    """Whether the process that made a file then still runs; another may have its number by now, this one too."""
+    """Whether the process that made a file then still runs; another, even this one, may have its id by now."""
     if pid == os.getpid():
         return False
     try:
@@ -99,4 +100,4 @@ def _answered(path: Path) -> bool:
     try:
         return answers(path)
     except SettingsError:
-        return True  # Whose it is cannot be told.
+        return True  # Whether it is in use cannot be known.

@@ -2,7 +2,7 @@
 hanging disk, or a pipe that nobody reads, neither ends nor holds up the daemon.
 
 structlog, logging ─► bounded queue ─► thread ─► file, of bounded size (JSON)
-     (full: counted, told later)             └─► standard error: a terminal, or systemd's journal, or no file
+     (full: counted, logged later)           └─► standard error: a terminal, or systemd's journal, or no file
 
 Prompts, answers and tool calls are logged only where log_content asks for it.
 """
@@ -34,7 +34,7 @@ class Log:
         self._listener = listener
 
     def close(self) -> bool:
-        """Write what waits; False when that hangs, so that nothing may wait for it at the process's end either."""
+        """Write the waiting lines; False when that hangs, so that the process must not wait for it at its end."""
         stopping = threading.Thread(target=self._listener.stop, name="log's end", daemon=True)
         stopping.start()
         stopping.join(FLUSH_SECONDS)
@@ -42,8 +42,8 @@ class Log:
 
 
 def configure_logs(level: str, file: Path | None = None, environ: Mapping[str, str] = os.environ) -> Log:
-    """Log at `level` (debug, info, warning or error) and above. A file that cannot be written is told on standard
-    error, where its lines then go.
+    """Log at `level` (debug, info, warning or error) and above. When the file cannot be written, its lines go to
+    standard error, with the reason.
     """
     number = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
@@ -70,14 +70,14 @@ def configure_logs(level: str, file: Path | None = None, environ: Mapping[str, s
     listener = _Listener(waiting, *handlers)
     logging.getLogger(LOGGER).setLevel(number)
     root = logging.getLogger()
-    root.setLevel(logging.WARNING)  # Of libraries, what is wrong alone.
+    root.setLevel(logging.WARNING)  # Libraries log only what is wrong.
     root.handlers = [_Entrance(waiting, listener)]
     listener.start()
     return Log(listener)
 
 
 class _Listener(QueueListener):
-    """The thread's side; lost: lines that found the queue full, told with the next that does not."""
+    """The thread's side. lost: lines that found the queue full; their number is logged with the next line."""
 
     def __init__(self, waiting: "queue.Queue[logging.LogRecord | None]", *handlers: logging.Handler) -> None:
         super().__init__(waiting, *handlers)
@@ -112,7 +112,7 @@ class _Entrance(QueueHandler):
 
 
 class _StandardError(logging.Handler):
-    """Past Python's buffer, whose lock would be held for as long as a pipe is full."""
+    """Writes to the descriptor, without Python's buffer, whose lock would be held for as long as a pipe is full."""
 
     def emit(self, record: logging.LogRecord) -> None:
         line = (self.format(record) + "\n").encode("utf-8", "backslashreplace")
@@ -120,11 +120,11 @@ class _StandardError(logging.Handler):
             while line:
                 line = line[os.write(_STDERR, line) :]
         except OSError:
-            pass  # Nowhere is left to tell it: it is the last resort itself.
+            pass  # There is no other place to report it.
 
 
 class _File(RotatingFileHandler):
-    """Opened when something is logged; what it does not take goes to standard error, and the file is tried again."""
+    """Opened at the first line. Lines that cannot be written go to standard error, and the file is tried again."""
 
     def __init__(self, path: Path, errors: logging.Handler) -> None:
         self._path = path
@@ -146,13 +146,13 @@ class _File(RotatingFileHandler):
             reason = sys.exc_info()[1]
             self._errors.handle(_notice(f"the log file {self._path} cannot be written, so lines go here: {reason}"))
         self._errors.handle(record)
-        # With what its buffer holds: a half line would spoil the one after it.
+        # Its buffer is dropped too: half a line would corrupt the next one.
         stream, self.stream = self.stream, None
         if stream is not None:
             try:
                 stream.close()
             except OSError:
-                pass  # It is what is being handled.
+                pass  # This error is being handled.
 
     def emit(self, record: logging.LogRecord) -> None:
         self._wrote = True

@@ -1,4 +1,4 @@
-"""One request as the log tells it: an id on every line about it, and one line at its end.
+"""A request in the log: its id on every line about it, and one summary line at its end.
 
 gateway, rpc ── begin(id, route) ─► Tally, in a context variable ◄── inference: model, tokens
       └──────── end ─► "request": request_id, route, model, tokens, seconds, outcome
@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import structlog
 
 REQUEST_ID = "x-request-id"
-"""The header and the metadata key that a request may bring its id in, and that brings it back."""
+"""The header and metadata key with a request's id, in the request and in its answer."""
 OK = "ok"
 MAX_ROUTE_CHARACTERS = 200
 _SANE = re.compile(r"[A-Za-z0-9._:-]{1,128}", re.ASCII)
@@ -35,7 +35,7 @@ class Tally:
     begun_seconds: float = field(default_factory=time.monotonic)
 
     def answer_id(self) -> str:
-        """A name for one answer: a request may ask for several."""
+        """The id of one answer: a request may have several."""
         self.answers += 1
         return self.id if self.answers == 1 else f"{self.id}.{self.answers}"
 
@@ -44,7 +44,7 @@ class Tally:
         self.outcome = type(error).__name__
 
     def end(self, **more: object) -> None:
-        """Tell it: as news where a model was used or something was wrong, else to those who debug."""
+        """Log the request: at info if it used a model or failed, otherwise at debug."""
         level = "info" if self.model or self.outcome != OK else "debug"
         figures: dict[str, object] = {"prompt_tokens": self.prompt_tokens, "output_tokens": self.output_tokens}
         getattr(_log, level)(
@@ -62,7 +62,7 @@ _current: ContextVar[Tally] = ContextVar("tally")
 
 
 def begin(given_id: str, route: str) -> Tally:
-    """The tally of what this task does from here on; an id that could not be a line's field is replaced."""
+    """Start the tally of this task's request; an id with characters that do not belong in a log line is replaced."""
     tally = Tally(given_id if _SANE.fullmatch(given_id) else new_request_id(), route[:MAX_ROUTE_CHARACTERS])
     _current.set(tally)
     structlog.contextvars.bind_contextvars(request_id=tally.id)
@@ -70,7 +70,7 @@ def begin(given_id: str, route: str) -> Tally:
 
 
 def current() -> Tally:
-    """This task's; one that nobody will tell where no request began, as in a preload."""
+    """This task's tally; one that is never logged where no request began, as in a preload."""
     return _current.get(None) or Tally(new_request_id(), "")
 
 

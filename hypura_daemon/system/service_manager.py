@@ -25,7 +25,7 @@ _log = structlog.get_logger()
 def handed_sockets(environ: MutableMapping[str, str]) -> Mapping[str, Sequence[socket.socket]]:
     """The listening sockets by HTTP and CONTROL; none when the daemon was not started by a service manager.
 
-    Takes systemd's variables out of the environment, so that workers do not believe the sockets to be theirs.
+    Removes systemd's variables from the environment, so that workers do not take the sockets for theirs.
     """
     if sys.platform == "darwin":
         activate = _launch_activate_socket()
@@ -50,8 +50,8 @@ def systemd_descriptors(environ: MutableMapping[str, str], pid: int) -> Mapping[
         if name in (HTTP, CONTROL):
             found.setdefault(name, []).append(descriptor)
         else:
-            _log.warning("a socket that was handed over has a name that is not known", name=name)
-            os.close(descriptor)  # Who connects shall be told, and not wait for ever.
+            _log.warning("a socket that was handed over has an unknown name", name=name)
+            os.close(descriptor)  # So that a client's connection fails instead of waiting for ever.
     return found
 
 
@@ -115,11 +115,11 @@ class Notifier:
         self._send(f"STATUS={status}")
 
     def stopping(self, grace_seconds: float) -> None:
-        """The daemon drains, and takes so long at most."""
+        """The daemon drains, for grace_seconds at most."""
         self._send(f"STOPPING=1\nSTATUS=draining\nEXTEND_TIMEOUT_USEC={int((grace_seconds + 30) * 1e6)}")
 
     async def watch(self) -> None:
-        """Say that the event loop runs, as often as the watchdog wants; returns at once when there is none."""
+        """Report that the event loop runs, as often as the watchdog expects; returns at once when there is none."""
         while self._address and self._period_seconds > 0:
             self._send("WATCHDOG=1")
             await asyncio.sleep(self._period_seconds)
@@ -132,17 +132,17 @@ class Notifier:
         try:
             self._channel.sendto(message.encode(), address)
         except OSError as error:
-            _log.warning("systemd cannot be told", message=message.split("\n")[0], error=str(error))
+            _log.warning("systemd cannot be notified", message=message.split("\n")[0], error=str(error))
 
     def close(self) -> None:
-        """Nothing more is told."""
+        """Send no more."""
         if self._channel is not None:
             self._channel.close()
             self._channel = None
 
 
 def _watchdog_seconds(environ: Mapping[str, str]) -> float:
-    """The watchdog's patience; 0 when there is none, or when it watches another process."""
+    """The time within which the watchdog expects a report; 0 for no watchdog, or one for another process."""
     microseconds, pid = environ.get("WATCHDOG_USEC", ""), environ.get("WATCHDOG_PID", "")
     if not microseconds.isdecimal() or (pid and pid != str(os.getpid())):
         return 0.0

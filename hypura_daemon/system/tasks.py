@@ -19,9 +19,9 @@ async def supervised(
     first_pause_seconds: float = FIRST_PAUSE_SECONDS,
     longest_pause_seconds: float = LONGEST_PAUSE_SECONDS,
 ) -> None:
-    """Do the work until it returns. When it fails it is begun anew, after a pause that doubles each time.
+    """Do the work until it returns. When it fails it is restarted, after a pause that doubles each time.
 
-    Work that held for longer than the longest pause is given the first one again. Cancel this to end it.
+    Work that ran for longer than the longest pause gets the first pause again. Cancel this to end it.
     """
     pause_seconds = first_pause_seconds
     while True:
@@ -31,9 +31,9 @@ async def supervised(
         except Exception as error:
             if time.monotonic() - begun > longest_pause_seconds:
                 pause_seconds = first_pause_seconds
-            # An OSError is the system's, and tells all; anything else is a defect, and its traceback is wanted.
+            # An OSError explains itself; anything else is a bug, and needs its traceback.
             _log.error(
-                "a background task failed and is begun anew",
+                "a background task failed and is restarted",
                 task=name,
                 error=str(error) or repr(error),
                 pause_seconds=pause_seconds,

@@ -3,8 +3,9 @@
 await FILES(work, …) ─► queue of the kind ─► a thread of the kind ─► its result, or what it raised
                            │ full: ServerBusy
 
-asyncio's default executor is one queue for everything: seen, six slow chat templates held all its threads, and a list
-of the models waited for them. These threads are daemonic, so one that hangs in a read does not outlive the daemon.
+asyncio's default executor is one queue for everything: six slow chat templates were seen to hold all its threads, so
+that listing the models waited for them. These threads are daemonic: one that hangs in a read does not keep the process
+alive.
 """
 
 import asyncio
@@ -20,7 +21,7 @@ from typing import Any, TypeVar
 from hypura_daemon.errors import ServerBusy
 
 IDLE_SECONDS = 30.0
-"""After so long without work a thread ends."""
+"""A thread without work ends after this time."""
 QUICK_SECONDS = 0.25
 _KEPT_KEYS = 256
 
@@ -32,16 +33,16 @@ class _Job:
     work: Callable[[], Any]
     key: int
     loop: asyncio.AbstractEventLoop
-    told: asyncio.Future[Any]
-    slow: bool = False  # It began as one of those that may not have all threads.
+    result: asyncio.Future[Any]
+    slow: bool = False  # It counts among those that may not have all threads.
 
 
 class Threads:
-    """One kind of work. To be called from event loops.
+    """The threads of one kind of work, to be called from event loops.
 
-    count: threads at most; waiting: works that may wait for one. per_key: works of one key that run at a time, 0 for no
-    limit. reserved: threads that only keys get whose last work took less than QUICK_SECONDS, so that slow ones and
-    unknown ones never have all.
+    count: threads at most. waiting: jobs that may wait for one. per_key: jobs of one key that run at a time, 0 for no
+    limit. reserved: threads for keys whose last job took less than QUICK_SECONDS, so that slow and unknown keys never
+    have all threads.
     """
 
     def __init__(self, name: str, count: int, *, waiting: int = 256, per_key: int = 0, reserved: int = 0) -> None:
@@ -75,9 +76,9 @@ class Threads:
                 self._threads += 1
                 threading.Thread(target=self._serve, name=f"hypura {self._name}", daemon=True).start()
         try:
-            return await job.told  # type: ignore[no-any-return]
+            return await job.result  # type: ignore[no-any-return]
         finally:
-            if job.told.cancelled():
+            if job.result.cancelled():
                 with self._changed:
                     if job in self._waiting:
                         self._waiting.remove(job)
@@ -92,13 +93,13 @@ class Threads:
             seconds = time.monotonic() - began
             self._ended(job, quick=seconds < QUICK_SECONDS)
             try:
-                job.loop.call_soon_threadsafe(_tell, job.told, result, error)
+                job.loop.call_soon_threadsafe(_set_result, job.result, result, error)
             except RuntimeError:
-                pass  # The loop is closed: nobody waits.
+                pass  # The loop is closed: no caller waits.
             del job, result, error
 
     def _next(self) -> _Job | None:
-        """The next work; None when there has been none for long, and the thread shall end."""
+        """The next job; None when there has been none for IDLE_SECONDS, so that the thread ends."""
         with self._changed:
             while True:
                 job = next(filter(self._may_run, self._waiting), None)
@@ -134,19 +135,19 @@ class Threads:
             self._changed.notify_all()
 
 
-def _tell(told: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
-    if told.done():
+def _set_result(future: asyncio.Future[Any], result: Any, error: BaseException | None) -> None:
+    if future.done():
         return
     if error is None:
-        told.set_result(result)
+        future.set_result(result)
     elif isinstance(error, StopIteration):
-        told.set_exception(RuntimeError("the work raised StopIteration"))
+        future.set_exception(RuntimeError("the work raised StopIteration"))
     else:
-        told.set_exception(error)
+        future.set_exception(error)
 
 
 FILES = Threads("models' files", 12, waiting=1024, per_key=3, reserved=4)
-"""Looking at models' files; the key is the model's name. Where a drive hangs, a model holds three threads at most, and
+"""Reading models' files; the key is the model's name. Where a drive hangs, a model holds three threads at most, and
 four are left to models that answered quickly."""
 HOME = Threads("the home folder", 2)
 """Small files in the home."""
@@ -159,21 +160,21 @@ MEASURING = Threads("measurements", 4)
 PLANNING = Threads("plans", 2)
 """The planner's computing."""
 REQUESTS = Threads("requests that are being read", 4, waiting=512)
-"""Reading large requests, and making what the worker is asked of them."""
+"""Reading large requests, and converting them to requests for the worker."""
 TEMPLATES = Threads("chat templates", 4, per_key=2, reserved=1)
 """Rendering chat templates, each thread in a process of its own; the key is the template's text."""
 
 
 async def in_own_thread(work: Callable[[], T], *, name: str) -> T:
-    """What the work returns or raises, done in a thread of its own.
+    """Run the work in a thread of its own; returns or raises what it does.
 
-    For what may hang with the system, as a read from a drive that is gone: such a thread holds up neither the pool
-    that everything else shares nor the end of the process.
+    For work that may hang in the system, such as a read from a drive that is gone: such a thread holds up neither the
+    shared threads nor the end of the process.
     """
     loop = asyncio.get_running_loop()
     done: asyncio.Future[T] = loop.create_future()
 
-    def tell(result: T | None, error: BaseException | None) -> None:
+    def set_result(result: T | None, error: BaseException | None) -> None:
         if done.cancelled():
             return
         if error is not None:
@@ -188,9 +189,9 @@ async def in_own_thread(work: Callable[[], T], *, name: str) -> T:
         except BaseException as error:
             failure = error
         try:
-            loop.call_soon_threadsafe(tell, result, failure)
+            loop.call_soon_threadsafe(set_result, result, failure)
         except RuntimeError:
-            return  # the loop has ended, and with it whoever waited
+            return  # The loop has ended, and with it the caller that waited.
 
     threading.Thread(target=run, name=name, daemon=True).start()
     return await done

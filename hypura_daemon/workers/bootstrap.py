@@ -17,7 +17,7 @@ async def exchange(child: Child, bootstrap: worker_pb2.WorkerBootstrap) -> str:
     """Send the bootstrap message; the address that the worker answers with. Raises WorkerFailed."""
     data = bootstrap.SerializeToString()
     try:
-        child.say(_LENGTH.pack(len(data)) + data)
+        child.write(_LENGTH.pack(len(data)) + data)
         line = await child.stdout.readline()
     except OSError:
         line = b""

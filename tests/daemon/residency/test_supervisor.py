@@ -148,7 +148,7 @@ async def test_what_planning_raises_leaves_no_trace(folder: Path) -> None:
     async with house(folder) as home:
         with pytest.raises(ModelNotFound):
             await home.load("unknown")
-        with pytest.raises(WorkerFailed, match="defect of hypura"):
+        with pytest.raises(WorkerFailed, match="internal error"):
             await home.load("defect")
         await home.load("m")
         assert [s.name for s in home.supervisor.status()] == ["m"]
