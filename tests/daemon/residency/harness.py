@@ -1,4 +1,4 @@
-"""A supervisor whose planner, workers and clock the test steers; its workers are real processes without a model."""
+"""A supervisor whose planner, workers and clock the test controls; its workers are real processes without a model."""
 
 import asyncio
 import sys
@@ -28,7 +28,7 @@ TRAINED_TOKENS = 32768
 
 @dataclass
 class Clock:
-    """Moves by a microsecond each time it is looked at, and else only when the test says so."""
+    """Advances by a microsecond each time it is read, and otherwise only when the test advances it."""
 
     now_seconds: float = 1000.0
 
@@ -66,8 +66,8 @@ def make_plan(name: str, memory_limit_bytes: int, mode: Mode = Mode.RESIDENT, co
 
 
 @dataclass
-class House:
-    """A supervisor whose planner and workers the test steers."""
+class Harness:
+    """A running supervisor, and what the test controls of it."""
 
     supervisor: Supervisor
     clock: Clock
@@ -91,13 +91,13 @@ class House:
             return lease.worker.pid
 
     async def advance(self, seconds: float) -> None:
-        """Let time pass, and what follows from it."""
+        """Let time pass, and wait until the supervisor has acted on it."""
         await self.settled()
         self.clock.now_seconds += seconds
         await self.settled()
 
     async def settled(self) -> None:
-        """Returns when the supervisor has done what was asked so far."""
+        """Returns when the supervisor has served all messages so far."""
         done = asyncio.Event()
         self.supervisor._post(done.set)
         await done.wait()
@@ -125,18 +125,18 @@ class House:
 
 
 @asynccontextmanager
-async def house(
+async def running_supervisor(
     folder: Path, *, budget: int = 10, reload_wait: float = 60.0, rules: Rules = RULES
-) -> AsyncIterator[House]:
+) -> AsyncIterator[Harness]:
     """Models plan as their names begin: "big" needs 6 bytes at least, "small" takes 4 of what is spare, "tight"
     needs 1 more for each 4096 tokens beyond the first; 4096 tokens are the default, TRAINED_TOKENS the most."""
     deadlines = WorkerDeadlines(20.0, 20.0, 20.0, 5.0)
     clock = Clock()
 
     async def planner(name: str, request: LoadRequest, *, whole: bool) -> Plan:
-        home.plans.append(request)
-        if len(home.plans) > 1:
-            home.planned.set()
+        harness.plans.append(request)
+        if len(harness.plans) > 1:
+            harness.planned.set()
         if name == "unknown":
             raise ModelNotFound('no model "unknown"')
         if name == "defect":
@@ -156,27 +156,27 @@ async def house(
         return make_plan(name, least if name.startswith("tight") else taken, context_tokens=tokens)
 
     def make_worker(name: str) -> WorkerProcess:
-        command = (sys.executable, str(FAKE), home.modes.get(name, "well"))
+        command = (sys.executable, str(FAKE), harness.modes.get(name, "well"))
         return WorkerProcess(name, folder, deadlines, command=command)
 
     supervisor = Supervisor(
         planner, make_worker, memory_budget_bytes=budget, reload_wait_seconds=reload_wait, rules=rules, clock=clock
     )
-    home = House(supervisor, clock)
+    harness = Harness(supervisor, clock)
     async with asyncio.timeout(60), asyncio.TaskGroup() as tasks:
-        tasks.create_task(home.supervisor.run())
+        tasks.create_task(harness.supervisor.run())
         try:
-            yield home
+            yield harness
         finally:
-            home.supervisor.end()
+            harness.supervisor.end()
     assert not [child for child in psutil.Process().children() if str(FAKE) in _command(child)]
 
 
 def _command(process: psutil.Process) -> list[str]:
-    """Its command; empty where it has ended. Seen: what renders templates had, left idle by other tests."""
+    """Its command; empty where it has ended, as template renderers that other tests left idle were seen to do."""
     try:
         return process.cmdline()
-    except psutil.NoSuchProcess:  # or nobody has collected it yet
+    except psutil.NoSuchProcess:  # or it is not collected yet
         return []
 
 

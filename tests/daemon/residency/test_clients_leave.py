@@ -12,16 +12,16 @@ from hypura_daemon.planning.plan import LoadRequest, Plan
 from hypura_daemon.residency import pending_loads
 from hypura_daemon.residency.state import ModelState
 from hypura_daemon.scheduling.rules import Rules
-from tests.daemon.residency.harness import House, expect, house
+from tests.daemon.residency.harness import Harness, expect, running_supervisor
 
 
 class Gate:
     """Planning that waits until it is let go."""
 
-    def __init__(self, home: House) -> None:
+    def __init__(self, harness: Harness) -> None:
         self.begun, self.go = asyncio.Event(), asyncio.Event()
-        self._planner = home.supervisor._lifecycle._pending_loads._planner
-        home.supervisor._lifecycle._pending_loads._planner = self
+        self._planner = harness.supervisor._lifecycle._pending_loads._planner
+        harness.supervisor._lifecycle._pending_loads._planner = self
 
     async def __call__(self, name: str, request: LoadRequest, *, whole: bool) -> Plan:
         self.begun.set()
@@ -29,61 +29,61 @@ class Gate:
         return await self._planner(name, request, whole=whole)
 
 
-async def left(home: House, gate: Gate, name: str, keep_alive: float | None = None) -> None:
+async def left(harness: Harness, gate: Gate, name: str, keep_alive: float | None = None) -> None:
     """A client that asks and leaves while its load is planned."""
 
     async def ask() -> None:
-        async with home.lease(name, keep_alive=keep_alive):
+        async with harness.lease(name, keep_alive=keep_alive):
             raise AssertionError("nothing can be loaded yet")
 
     asking = asyncio.ensure_future(ask())
     await gate.begun.wait()
     asking.cancel()
     await asyncio.gather(asking, return_exceptions=True)
-    await home.settled()
+    await harness.settled()
 
 
 async def test_a_load_that_is_planned_goes_on_when_its_client_leaves(folder: Path) -> None:
-    async with house(folder) as home:
-        gate = Gate(home)
-        await left(home, gate, "m", keep_alive=77.0)
-        await left(home, gate, "m", keep_alive=77.0)
-        assert home.one("m").state is ModelState.LOADING
+    async with running_supervisor(folder) as harness:
+        gate = Gate(harness)
+        await left(harness, gate, "m", keep_alive=77.0)
+        await left(harness, gate, "m", keep_alive=77.0)
+        assert harness.one("m").state is ModelState.LOADING
         gate.go.set()
-        snapshot = await home.until("m", ModelState.READY)
-        await home.settled()
-        assert home.one("m").keep_alive_seconds == 77.0
-        assert home.one("m").running_requests == 0
-        assert await home.load("m") == snapshot.worker_pid
-        assert len(home.plans) == 1
+        snapshot = await harness.until("m", ModelState.READY)
+        await harness.settled()
+        assert harness.one("m").keep_alive_seconds == 77.0
+        assert harness.one("m").running_requests == 0
+        assert await harness.load("m") == snapshot.worker_pid
+        assert len(harness.plans) == 1
 
 
 async def test_a_load_for_a_client_that_wanted_it_gone_at_once_is_given_up(folder: Path) -> None:
-    async with house(folder) as home:
-        gate = Gate(home)
-        await left(home, gate, "m", keep_alive=0.0)
-        assert home.names() == []
+    async with running_supervisor(folder) as harness:
+        gate = Gate(harness)
+        await left(harness, gate, "m", keep_alive=0.0)
+        assert harness.names() == []
         gate.go.set()
-        await home.load("m")
+        await harness.load("m")
 
 
 async def test_who_left_waits_for_no_memory_that_others_have(folder: Path) -> None:
-    async with house(folder) as home, home.lease("m"):
-        asking = asyncio.ensure_future(home.load("big"))
-        await home.waiting("big", 1)
+    async with running_supervisor(folder) as harness, harness.lease("m"):
+        asking = asyncio.ensure_future(harness.load("big"))
+        await harness.waiting("big", 1)
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
-        await home.settled()
-        assert home.names() == ["m"]
+        await harness.settled()
+        assert harness.names() == ["m"]
 
 
 async def test_a_slow_plan_is_no_waiting_for_memory(folder: Path) -> None:
     """Seen: "waited 120 seconds for its turn, and the budget of 2.00 GB is held by nobody"."""
-    async with house(folder, rules=Rules(load_wait_seconds=120.0)) as home:
-        gate = Gate(home)
-        asking = asyncio.ensure_future(home.load("m"))
+    async with running_supervisor(folder, rules=Rules(load_wait_seconds=120.0)) as harness:
+        gate = Gate(harness)
+        asking = asyncio.ensure_future(harness.load("m"))
         await gate.begun.wait()
-        await home.advance(1000.0)
+        await harness.advance(1000.0)
         assert not asking.done()
         gate.go.set()
         assert await asking
@@ -91,23 +91,23 @@ async def test_a_slow_plan_is_no_waiting_for_memory(folder: Path) -> None:
 
 async def test_a_plan_that_never_ends_is_told_as_that(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pending_loads, "PLAN_SECONDS", 0.05)
-    async with house(folder) as home:
-        Gate(home)
-        words = await expect(ServerBusy, home.load("m"))
+    async with running_supervisor(folder) as harness:
+        Gate(harness)
+        words = await expect(ServerBusy, harness.load("m"))
         assert "is not planned after" in words and "drive" in words
 
 
 async def test_a_refusal_names_who_has_the_memory(folder: Path) -> None:
-    async with house(folder, rules=Rules(load_wait_seconds=30.0)) as home:
-        home.supervisor.set_current_budget(4, "firefox (pid 7) 3.10 GB")
-        asking = asyncio.ensure_future(home.load("big"))
+    async with running_supervisor(folder, rules=Rules(load_wait_seconds=30.0)) as harness:
+        harness.supervisor.set_current_budget(4, "firefox (pid 7) 3.10 GB")
+        asking = asyncio.ensure_future(harness.load("big"))
         words = await expect(Exception, asking)
         assert "nobody" not in words
-        home.supervisor.set_current_budget(10)
-        async with home.lease("m"):
-            waiting = asyncio.ensure_future(home.load("big"))
-            await home.waiting("big", 1)
-            home.supervisor.set_current_budget(9, "firefox (pid 7) 3.10 GB")
-            await home.advance(31.0)
+        harness.supervisor.set_current_budget(10)
+        async with harness.lease("m"):
+            waiting = asyncio.ensure_future(harness.load("big"))
+            await harness.waiting("big", 1)
+            harness.supervisor.set_current_budget(9, "firefox (pid 7) 3.10 GB")
+            await harness.advance(31.0)
             words = await expect(ServerBusy, waiting)
             assert '"m" 0.00 GB (answers 1 request)' in words and "firefox (pid 7) 3.10 GB" in words

@@ -16,25 +16,25 @@ from hypura_daemon.inference import Inference
 from hypura_daemon.models.registry import Registry
 from hypura_daemon.rpc.errors import ErrorInterceptor
 from hypura_daemon.rpc.inference import InferenceServicer
-from tests.daemon.residency.harness import house
+from tests.daemon.residency.harness import running_supervisor
 from tests.daemon.test_inference import Shelf
 
 
 async def test_a_lease_beyond_the_grace_ends_as_the_daemon_does(tmp_path: Path) -> None:
     """A worker may be within a long pass, and is given time to end; who waits for it is not."""
-    async with house(tmp_path) as home:
-        home.modes["m"] = "mute-answer"
+    async with running_supervisor(tmp_path) as harness:
+        harness.modes["m"] = "mute-answer"
         with pytest.raises(ShuttingDown, match="hypurad has ended"):
-            async with home.supervisor.lease("m") as lease:
+            async with harness.supervisor.lease("m") as lease:
                 async for _ in lease.worker.generate(worker_pb2.WorkerGenerateRequest(prompt="a b")):
-                    home.supervisor.end()
+                    harness.supervisor.end()
 
 
 async def test_a_grpc_stream_gets_a_status_that_says_so(tmp_path: Path) -> None:
-    async with house(tmp_path) as home:
-        home.modes["m"] = "mute-answer"
+    async with running_supervisor(tmp_path) as harness:
+        harness.modes["m"] = "mute-answer"
         server = grpc.aio.server(interceptors=[ErrorInterceptor(60.0)])
-        inference = Inference(home.supervisor, cast(Registry, Shelf()), context_tokens=4096)
+        inference = Inference(harness.supervisor, cast(Registry, Shelf()), context_tokens=4096)
         inference_pb2_grpc.add_InferenceServiceServicer_to_server(InferenceServicer(inference), server)
         server.add_insecure_port(f"unix:{tmp_path}/t.sock")
         await server.start()
@@ -42,7 +42,7 @@ async def test_a_grpc_stream_gets_a_status_that_says_so(tmp_path: Path) -> None:
             stub: Any = inference_pb2_grpc.InferenceServiceStub(channel)
             call = stub.Generate(inference_pb2.GenerateRequest(model="m", prompt="a b"))
             await call.read()
-            home.supervisor.end()
+            harness.supervisor.end()
             stopping = asyncio.ensure_future(server.stop(1.0))
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 while await call.read():

@@ -18,7 +18,7 @@ import structlog
 from hypura_daemon.errors import ServerBusy, WorkerDied
 from hypura_daemon.system.child import Child
 from hypura_daemon.workers import process
-from tests.daemon.residency.harness import expect, house
+from tests.daemon.residency.harness import expect, running_supervisor
 
 READY = "print(0, flush=True)"
 
@@ -53,40 +53,40 @@ def unkillable(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
 async def test_a_worker_that_hangs_is_given_up_and_its_memory_counts_until_it_has_gone(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with house(folder) as home:
-        home.modes["m"] = "deaf"
-        pid = await home.load("m")
+    async with running_supervisor(folder) as harness:
+        harness.modes["m"] = "deaf"
+        pid = await harness.load("m")
         with structlog.testing.capture_logs() as lines, unkillable(monkeypatch) as killed:
             async with asyncio.timeout(15):
-                assert await home.supervisor.unload("m")
+                assert await harness.supervisor.unload("m")
             assert killed[0] == pid and psutil.pid_exists(pid)
             assert [line["pid"] for line in lines if "hangs in the system" in line["event"]] == [pid]
-            await home.settled()
-            assert home.names() == []
-            assert home.supervisor.planned_bytes == 10
-            words = await expect(ServerBusy, home.load("big"))
+            await harness.settled()
+            assert harness.names() == []
+            assert harness.supervisor.planned_bytes == 10
+            words = await expect(ServerBusy, harness.load("big"))
             assert f"worker {pid} was killed and hangs in the system" in words
-        while home.supervisor.planned_bytes:  # noqa: ASYNC110
+        while harness.supervisor.planned_bytes:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
-        await home.load("big")
+        await harness.load("big")
 
 
 async def test_who_needs_the_memory_of_one_that_hangs_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with house(folder) as home:
-        home.modes["m"] = "deaf"
-        pid = await home.load("m")
+    async with running_supervisor(folder) as harness:
+        harness.modes["m"] = "deaf"
+        pid = await harness.load("m")
         with unkillable(monkeypatch):
             async with asyncio.timeout(15):
-                words = await expect(ServerBusy, home.load("big"))
+                words = await expect(ServerBusy, harness.load("big"))
             assert f"worker {pid}" in words and "hangs in the system" in words
-        while home.supervisor.planned_bytes:  # noqa: ASYNC110
+        while harness.supervisor.planned_bytes:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
 async def test_a_request_to_one_that_hangs_ends(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    async with house(folder) as home:
-        pid = await home.load("m")
-        async with home.lease("m") as lease:
+    async with running_supervisor(folder) as harness:
+        pid = await harness.load("m")
+        async with harness.lease("m") as lease:
             with unkillable(monkeypatch):
                 death = await lease.worker._kill("it made no progress for 900 seconds")
                 assert isinstance(death.error(), WorkerDied)
@@ -96,10 +96,10 @@ async def test_a_request_to_one_that_hangs_ends(folder: Path, monkeypatch: pytes
 async def test_the_daemon_ends_though_a_worker_hangs(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with unkillable(monkeypatch) as killed:
         begun = time.monotonic()
-        with pytest.raises(AssertionError):  # the house's, which finds the process that hangs
-            async with house(folder) as home:
-                home.modes["m"] = "deaf"
-                await home.load("m")
+        with pytest.raises(AssertionError):  # running_supervisor's, which finds the process that hangs
+            async with running_supervisor(folder) as harness:
+                harness.modes["m"] = "deaf"
+                await harness.load("m")
         assert killed
         assert time.monotonic() - begun < 15
 

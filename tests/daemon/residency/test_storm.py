@@ -19,7 +19,7 @@ from hypura_daemon.residency.state import ModelState
 from hypura_daemon.scheduling.rules import Rules
 from hypura_daemon.workers.failures import Death
 from hypura_daemon.workers.process import WorkerDeadlines, WorkerProcess, WorkerState
-from tests.daemon.residency.harness import House, house
+from tests.daemon.residency.harness import Harness, running_supervisor
 
 NAMES = ("small-1", "small-2", "big-1", "big-2", "tight", "m")
 KEEP_ALIVES = (None, None, None, 0.0, 5.0, -1.0)
@@ -64,11 +64,11 @@ class Puppet(WorkerProcess):
         self.die()
 
 
-async def client(home: House, name: str, chance: random.Random, ends: asyncio.Event) -> str:
+async def client(harness: Harness, name: str, chance: random.Random, ends: asyncio.Event) -> str:
     request = LoadRequest(memory_limit_bytes=chance.choice((0, 3, 7))) if chance.random() < 0.15 else None
     use = Use(chance.choice(KEEP_ALIVES), chance.choice(CONTEXTS))
     try:
-        async with home.supervisor.lease(name, request, pin=chance.random() < 0.02, use=use) as lease:
+        async with harness.supervisor.lease(name, request, pin=chance.random() < 0.02, use=use) as lease:
             assert lease.plan.context_tokens >= use.context_tokens
             if chance.random() < 0.5:
                 await ends.wait()
@@ -79,14 +79,14 @@ async def client(home: House, name: str, chance: random.Random, ends: asyncio.Ev
         return type(error).__name__
 
 
-def check(home: House) -> None:
+def check(harness: Harness) -> None:
     """What must hold at any moment."""
-    holders = home.supervisor._lifecycle.budget.holders()
+    holders = harness.supervisor._lifecycle.budget.holders()
     assert (
         sum(holder.memory_limit_bytes for holder in holders if not holder.leaving)
-        <= home.supervisor.memory_budget_bytes
+        <= harness.supervisor.memory_budget_bytes
     )
-    for model in home.supervisor._lifecycle._models.values():
+    for model in harness.supervisor._lifecycle._models.values():
         assert (model.worker_task is not None) == (
             model.state in (ModelState.LOADING, ModelState.READY, ModelState.UNLOADING)
         )
@@ -96,48 +96,48 @@ def check(home: House) -> None:
 async def test_storm(folder: Path, monkeypatch: pytest.MonkeyPatch, seed: int) -> None:
     chance = Puppet.chance = random.Random(seed)
     rules = Rules(keep_alive_seconds=30, load_wait_seconds=60, turn_wait_seconds=10, min_residency_seconds=5)
-    async with house(folder, rules=rules, reload_wait=40) as home, asyncio.TaskGroup() as tasks:
+    async with running_supervisor(folder, rules=rules, reload_wait=40) as harness, asyncio.TaskGroup() as tasks:
         puppets: list[Puppet] = []
 
         def make_worker(name: str) -> WorkerProcess:
             puppets.append(Puppet(name, folder))
             return puppets[-1]
 
-        monkeypatch.setattr(home.supervisor._lifecycle._worker_tasks, "_make_worker", make_worker)
+        monkeypatch.setattr(harness.supervisor._lifecycle._worker_tasks, "_make_worker", make_worker)
         clients: list[asyncio.Task[str]] = []
         ends = asyncio.Event()
         for _ in range(400):
             match chance.randrange(12):
                 case 0:
-                    await home.advance(chance.choice((0.1, 1, 8, 25)))
+                    await harness.advance(chance.choice((0.1, 1, 8, 25)))
                 case 1 if clients:
                     chance.choice(clients).cancel()
                 case 2 if puppets:
                     chance.choice(puppets[-4:]).die()
                 case 3:
-                    tasks.create_task(home.supervisor.retire(chance.choice(NAMES)))
+                    tasks.create_task(harness.supervisor.retire(chance.choice(NAMES)))
                 case 4 if chance.random() < 0.3:
-                    tasks.create_task(home.supervisor.unload(chance.choice(NAMES)))
+                    tasks.create_task(harness.supervisor.unload(chance.choice(NAMES)))
                 case 5 | 6:
                     ends.set()
                     ends = asyncio.Event()
                 case _:
                     name = chance.choice(NAMES[: 2 + seed % 5])
-                    clients.append(tasks.create_task(client(home, name, chance, ends)))
+                    clients.append(tasks.create_task(client(harness, name, chance, ends)))
             if chance.random() < 0.7:
-                await home.settled()
-            check(home)
+                await harness.settled()
+            check(harness)
         rounds = 0
         while not all(task.done() for task in clients):
             rounds += 1
             assert rounds < 3000, [repr(task) for task in clients if not task.done()]
             ends.set()
-            await home.advance(1)
-            check(home)
+            await harness.advance(1)
+            check(harness)
         outcomes = {task.result() for task in clients if not task.cancelled()}
         assert "answered" in outcomes
         for name in NAMES:
-            await home.supervisor.unload(name)
-        await home.settled()
-        assert home.supervisor._lifecycle._models == {}
+            await harness.supervisor.unload(name)
+        await harness.settled()
+        assert harness.supervisor._lifecycle._models == {}
     assert os.listdir(folder) == []  # noqa: PTH208
