@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from dataclasses import dataclass
 
 import structlog
 
@@ -31,15 +32,7 @@ from hypura_daemon.models.catalogue import Entry
 from hypura_daemon.models.model import Model
 from hypura_daemon.models.overrides import Overrides, style_of
 from hypura_daemon.models.registry import Registry
-from hypura_daemon.residency.context_lease import (
-    ContextNeed,
-    EmbedInput,
-    Input,
-    PromptInput,
-    lease_with_context,
-    max_tokens_of,
-    token_ids,
-)
+from hypura_daemon.residency.context_lease import AnyInput, ContextNeed, lease_with_context
 from hypura_daemon.residency.lease import Lease
 from hypura_daemon.residency.supervisor import Supervisor
 from hypura_daemon.system.request_log import current
@@ -49,9 +42,57 @@ MAX_TEXTS = 4096
 MAX_TEXT_CHARACTERS = 1 << 24
 FLOAT_BYTES = 4
 MAX_VECTORS_BYTES = 128 << 20
-"""Of one answer's vectors, 4 bytes a number: 4,096 of 8,192 dimensions."""
+"""Of one answer's vectors, at 4 bytes a number: 4,096 vectors of 8,192 dimensions."""
+
+_ADDED_TOKENS = 4
+"""Begin and end of a sequence, and the space that some tokenizers put before a text."""
 
 _log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class PromptInput:
+    """The input of a generation: token ids, then a prompt of text."""
+
+    prompt: Prompt
+    ids: tuple[int, ...] = ()
+
+    @property
+    def most_tokens(self) -> int:
+        """At most so many tokens: each is at least a byte, but for those that the tokenizer adds."""
+        return len(self.ids) + len(self.prompt.text.encode()) + _ADDED_TOKENS
+
+    async def count(self, lease: Lease) -> int:
+        """Its number of tokens."""
+        if self.ids and not self.prompt.text:
+            return len(self.ids)
+        return len(self.ids) + len(await _token_ids(lease, self.prompt, add_special=not self.ids))
+
+    def write_to(self, request: worker_pb2.WorkerGenerateRequest) -> None:
+        """Put the ids or the text, of which there is one, into the worker's request."""
+        if self.ids:
+            request.prompt_ids.CopyFrom(inference_pb2.TokenIds(ids=self.ids))
+        else:
+            request.prompt = self.prompt.text
+            request.plain_spans.extend(self.prompt.spans)
+
+
+class EmbedInput:
+    """Texts that are embedded, each by itself: the longest decides the context."""
+
+    def __init__(self, request: inference_pb2.EmbedRequest) -> None:
+        self._texts = request.texts
+        self._longest_ids = max((len(text.ids) for text in request.token_texts), default=0)
+        self.longest_bytes = max((len(text.encode()) for text in request.texts), default=0)
+        self.most_tokens = max(self._longest_ids, self.longest_bytes + _ADDED_TOKENS)
+
+    async def count(self, lease: Lease) -> int:
+        """The tokens of the longest text."""
+        longest = self._longest_ids
+        for text in self._texts:
+            if len(text.encode()) + _ADDED_TOKENS > longest:
+                longest = max(longest, len(await _token_ids(lease, Prompt(text), add_special=True)))
+        return longest
 
 
 class Inference:
@@ -92,22 +133,22 @@ class Inference:
             report_prompt_ids=request.report_prompt_ids,
         )
         _set_constraint(worker_request, await REQUESTS(bare_constraint, worker_request.limits))
-        _sized(request.prompt, "the prompt")
+        _checked(request.prompt, "the prompt")
         if request.WhichOneof("input") is None and not request.suffix:
             raise InvalidRequest("the request has neither prompt nor prompt_ids; give one of them")
         gap = None
         if request.suffix:
-            _sized(request.suffix, "the suffix")
+            _checked(request.suffix, "the suffix")
             gap = _gap(request, model, entry.overrides)
 
         async def prompt(lease: Lease) -> PromptInput:
             if request.suffix:
-                return await _filled(lease, gap, entry.overrides.template, request)
-            return PromptInput(_given(request, request.prompt), tuple(request.prompt_ids.ids))
+                return await _infill_input(lease, gap, entry.overrides.template, request)
+            return PromptInput(_as_prompt(request, request.prompt), tuple(request.prompt_ids.ids))
 
         trained_tokens = model.hyperparameters.context_length
         use = use_with(request.use, parameters, trained_tokens)
-        need = ContextNeed(use, trained_tokens, max_tokens_of(worker_request.limits), worker_request.limits.truncate)
+        need = ContextNeed(use, trained_tokens, _max_tokens(worker_request.limits), worker_request.limits.truncate)
         async with self._lease_with_context(entry.name, need, prompt, request.ByteSize()) as (
             lease,
             model_input,
@@ -133,7 +174,7 @@ class Inference:
         async def whole(lease: Lease) -> PromptInput:
             return PromptInput(await _rendered(lease, job), job.context)
 
-        need = ContextNeed(job.use, job.trained_tokens, max_tokens_of(job.limits), job.limits.truncate)
+        need = ContextNeed(job.use, job.trained_tokens, _max_tokens(job.limits), job.limits.truncate)
         async with self._lease_with_context(name, need, whole, job.size_bytes) as (
             lease,
             model_input,
@@ -152,7 +193,7 @@ class Inference:
             worker_request.limits.context_tokens = context_tokens
             _set_constraint(worker_request, await REQUESTS(job.constraint, prompt.markup))
             if job.context:
-                added = await token_ids(lease, prompt, add_special=False)
+                added = await _token_ids(lease, prompt, add_special=False)
                 worker_request.prompt_ids.CopyFrom(inference_pb2.TokenIds(ids=[*job.context, *added]))
             answering = Answering(job.parser(prompt.markup))
             async with aclosing(self._answer(lease, worker_request, load_seconds)) as answer:
@@ -177,7 +218,7 @@ class Inference:
     async def embed(
         self, request: inference_pb2.EmbedRequest, most_bytes: int = MAX_VECTORS_BYTES
     ) -> inference_pb2.EmbedResponse:
-        """Turns texts into vectors, of at most most_bytes together, which is known before any is computed.
+        """Turns texts into vectors, of at most most_bytes together, which is checked before any is computed.
 
         Raises HypuraError.
         """
@@ -186,7 +227,7 @@ class Inference:
         if not 1 <= count <= MAX_TEXTS:
             raise InvalidRequest(f"{count} texts were given; give 1 to {MAX_TEXTS}")
         for text in request.texts:
-            _sized(text, "a text")
+            _checked(text, "a text")
         entry, model = await FILES(self._opened, request.model, key=request.model)
         current().model = entry.name
         worker_request = worker_pb2.WorkerEmbedRequest(
@@ -211,16 +252,16 @@ class Inference:
         current().prompt_tokens += answer.prompt_tokens
         vectors: Iterable[inference_pb2.Embedding] = answer.embeddings
         if request.dimensions:
-            vectors = [_cut(vector.values, request.dimensions, request.normalize) for vector in vectors]
+            vectors = [_shortened(vector.values, request.dimensions, request.normalize) for vector in vectors]
         return inference_pb2.EmbedResponse(
             embeddings=vectors, prompt_tokens=answer.prompt_tokens, load_seconds=load_seconds
         )
 
     async def tokenize(self, request: inference_pb2.TokenizeRequest) -> inference_pb2.TokenizeResponse:
         """Turns text into token ids. Raises HypuraError."""
-        text = _sized(request.text, "the text")
+        text = _checked(request.text, "the text")
         async with self._lease(request.model, request.use) as lease:
-            tokens = await token_ids(lease, Prompt(text), add_special=request.add_special)
+            tokens = await _token_ids(lease, Prompt(text), add_special=request.add_special)
             return inference_pb2.TokenizeResponse(token_ids=tokens)
 
     @asynccontextmanager
@@ -232,26 +273,26 @@ class Inference:
             yield lease
 
     def _opened(self, name: str) -> tuple[Entry, Model]:
-        """In a thread, since the registry looks at the models' files."""
+        """The model by its name; to be run in a thread, since the registry reads the models' files."""
         entry = self._registry.get(name)
         return entry, self._registry.model(entry)
 
     async def _chat_job(self, request: ChatRequest) -> tuple[str, ChatJob]:
         entry, model = await FILES(self._opened, request.model, key=request.model)
         job = await REQUESTS(_job, request, model, entry.overrides)
-        # Another key than the rendering's: a template that is quick to try may be slow with a conversation.
+        # Not the key of rendering: a template that is quick to check may be slow with a conversation.
         return entry.name, await TEMPLATES(job.usable, key=f"usable {job.template.text}")
 
     def _lease_with_context(
-        self, name: str, need: ContextNeed, make_input: Callable[[Lease], Awaitable[Input]], size_bytes: int
-    ) -> AbstractAsyncContextManager[tuple[Lease, Input, int]]:
+        self, name: str, need: ContextNeed, make_input: Callable[[Lease], Awaitable[AnyInput]], size_bytes: int
+    ) -> AbstractAsyncContextManager[tuple[Lease, AnyInput, int]]:
         """See lease_with_context."""
         return lease_with_context(self._supervisor, self._context_tokens, name, need, make_input, size_bytes)
 
     async def _chat_prompt(self, lease: Lease, job: ChatJob, prompt: Prompt, size: int) -> Prompt:
-        """The prompt; if it is too long and may be cut, without as many of the oldest messages as need be."""
+        """The prompt; if it is too long and may be cut, without as many of the oldest messages as necessary."""
         if not job.limits.truncate or len(prompt.text.encode()) + len(job.context) < size - 1:
-            return prompt  # A token is a byte at least.
+            return prompt  # A token has at least one byte.
         if await _length(lease, job, prompt) < size:
             return prompt
         wanted = job.limits.max_tokens if job.limits.max_tokens > 0 else size // 4
@@ -314,29 +355,29 @@ def _check_vectors(count: int, length: int, dimensions: int, most_bytes: int) ->
 
 
 async def _rendered(lease: Lease, job: ChatJob, first: int = 0) -> Prompt:
-    """The prompt without the token that the tokenizer adds: twice would be a prompt the model has never seen."""
+    """The prompt without the token that the tokenizer adds: models are not trained on prompts that have it twice."""
     loaded = lease.loaded
     prompt = await TEMPLATES(
         job.prompt, loaded.bos_text, loaded.eos_text, first, _controls(lease), key=job.template.text
     )
-    bos_is_there = job.context or loaded.adds_bos
-    return prompt.without_prefix(loaded.bos_text) if bos_is_there and loaded.bos_text else prompt
+    bos_is_added = job.context or loaded.adds_bos
+    return prompt.without_prefix(loaded.bos_text) if bos_is_added and loaded.bos_text else prompt
 
 
 def _controls(lease: Lease) -> ControlTexts:
     return control_texts(tuple(lease.loaded.control_texts))
 
 
-def _given(request: inference_pb2.GenerateRequest, text: str) -> Prompt:
+def _as_prompt(request: inference_pb2.GenerateRequest, text: str) -> Prompt:
     return plain_text(text) if request.plain_text else Prompt(text)
 
 
 async def _length(lease: Lease, job: ChatJob, prompt: Prompt) -> int:
-    return len(job.context) + len(await token_ids(lease, prompt, add_special=not job.context))
+    return len(job.context) + len(await _token_ids(lease, prompt, add_special=not job.context))
 
 
 def _gap(request: inference_pb2.GenerateRequest, model: Model, overrides: Overrides) -> InfillTokens | None:
-    """What tells the model of the gap; None where its template does. Raises InvalidRequest."""
+    """The tokens that mark the gap for the model; None where its template does. Raises InvalidRequest."""
     if overrides.template and style_of(overrides.template) == "go" and ".Suffix" in overrides.template:
         return None
     tokens = infill_tokens(model.metadata)
@@ -345,25 +386,25 @@ def _gap(request: inference_pb2.GenerateRequest, model: Model, overrides: Overri
     return tokens
 
 
-async def _filled(
+async def _infill_input(
     lease: Lease, gap: InfillTokens | None, template: str, request: inference_pb2.GenerateRequest
 ) -> PromptInput:
-    """The prompt for a gap."""
+    """The input that has the model fill the gap between prompt and suffix."""
     if gap is None:
         from hypura_daemon.chat.prompts.renderer import renderer
 
         data = {"Prompt": request.prompt, "Suffix": request.suffix, "Response": ""}
         controls = _controls(lease) if request.plain_text else NO_CONTROLS
-        made = await TEMPLATES(
+        prompt = await TEMPLATES(
             rendered, lambda given: renderer.render_go(template, [given]), data, controls, key=template
         )
-        return PromptInput(made)
+        return PromptInput(prompt)
     before: Sequence[int] = list(request.prompt_ids.ids)
     if request.WhichOneof("input") != "prompt_ids":
-        before = await token_ids(lease, _given(request, request.prompt), add_special=False)
-    bos = await token_ids(lease, Prompt(""), add_special=True)
-    behind = await token_ids(lease, _given(request, request.suffix), add_special=False)
-    return PromptInput(Prompt(""), tuple(gap.prompt(bos, before, behind)))
+        before = await _token_ids(lease, _as_prompt(request, request.prompt), add_special=False)
+    bos = await _token_ids(lease, Prompt(""), add_special=True)
+    after = await _token_ids(lease, _as_prompt(request, request.suffix), add_special=False)
+    return PromptInput(Prompt(""), tuple(gap.prompt(bos, before, after)))
 
 
 def _set_constraint(request: worker_pb2.WorkerGenerateRequest, constraint: worker_pb2.Constraint) -> None:
@@ -373,13 +414,24 @@ def _set_constraint(request: worker_pb2.WorkerGenerateRequest, constraint: worke
         request.constraint.CopyFrom(constraint)
 
 
-def _cut(values: Sequence[float], dimensions: int, normalize: bool) -> inference_pb2.Embedding:
+def _shortened(values: Sequence[float], dimensions: int, normalize: bool) -> inference_pb2.Embedding:
     kept = values[:dimensions]
     length = math.sqrt(sum(value * value for value in kept)) if normalize else 1.0
     return inference_pb2.Embedding(values=[value / length for value in kept] if length else kept)
 
 
-def _sized(text: str, what: str) -> str:
+def _checked(text: str, what: str) -> str:
+    """The text. Raises InvalidRequest if it is longer than any prompt may be."""
     if len(text) > MAX_TEXT_CHARACTERS:
         raise InvalidRequest(f"{what} has {len(text)} characters; {MAX_TEXT_CHARACTERS} are allowed")
     return text
+
+
+def _max_tokens(limits: inference_pb2.Limits) -> int:
+    """The most tokens that the answer may have; negative where the request does not say."""
+    return limits.max_tokens if limits.HasField("max_tokens") else -1
+
+
+async def _token_ids(lease: Lease, prompt: Prompt, *, add_special: bool) -> Sequence[int]:
+    request = worker_pb2.WorkerTokenizeRequest(text=prompt.text, add_special=add_special, plain_spans=prompt.spans)
+    return (await lease.worker.tokenize(request)).token_ids

@@ -6,20 +6,15 @@ lease ─► input ─► fits the usual context? ─yes─► the usual context
                     └─ otherwise ─► lease again with a larger context: the model is loaded anew
 """
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
-from hypura.v1 import inference_pb2, worker_pb2
-from hypura_daemon.chat.prompts.control_texts import Prompt
 from hypura_daemon.errors import ContextTooLong, PromptTooLong
 from hypura_daemon.residency.lease import Lease, Use
 from hypura_daemon.residency.supervisor import Supervisor
 from hypura_daemon.scheduling.context import answer_room, grown, likely_tokens
-
-_ADDED_TOKENS = 4
-"""Begin and end of a sequence, and the space that some tokenizers put before a text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,52 +45,18 @@ class ContextNeed:
             raise too_long(tokens, context_tokens)
 
 
-@dataclass(frozen=True, slots=True)
-class PromptInput:
-    """The input of a generation: token ids, then a prompt of text."""
-
-    prompt: Prompt
-    ids: tuple[int, ...] = ()
+class Input(Protocol):
+    """What a model is given: its number of tokens decides the context."""
 
     @property
     def most_tokens(self) -> int:
-        """At most so many tokens: each is at least a byte, but for those that the tokenizer adds."""
-        return len(self.ids) + len(self.prompt.text.encode()) + _ADDED_TOKENS
+        """The most tokens that it can have, which is known before it is tokenized."""
 
     async def count(self, lease: Lease) -> int:
         """Its number of tokens."""
-        if self.ids and not self.prompt.text:
-            return len(self.ids)
-        return len(self.ids) + len(await token_ids(lease, self.prompt, add_special=not self.ids))
-
-    def write_to(self, request: worker_pb2.WorkerGenerateRequest) -> None:
-        """Put the ids or the text, of which there is one, into the worker's request."""
-        if self.ids:
-            request.prompt_ids.CopyFrom(inference_pb2.TokenIds(ids=self.ids))
-        else:
-            request.prompt = self.prompt.text
-            request.plain_spans.extend(self.prompt.spans)
 
 
-class EmbedInput:
-    """Texts that are embedded, each by itself: the longest decides the context."""
-
-    def __init__(self, request: inference_pb2.EmbedRequest) -> None:
-        self._texts = request.texts
-        self._longest_ids = max((len(text.ids) for text in request.token_texts), default=0)
-        self.longest_bytes = max((len(text.encode()) for text in request.texts), default=0)
-        self.most_tokens = max(self._longest_ids, self.longest_bytes + _ADDED_TOKENS)
-
-    async def count(self, lease: Lease) -> int:
-        """The tokens of the longest text."""
-        longest = self._longest_ids
-        for text in self._texts:
-            if len(text.encode()) + _ADDED_TOKENS > longest:
-                longest = max(longest, len(await token_ids(lease, Prompt(text), add_special=True)))
-        return longest
-
-
-Input = TypeVar("Input", PromptInput, EmbedInput)
+AnyInput = TypeVar("AnyInput", bound=Input)
 
 
 @asynccontextmanager
@@ -104,9 +65,9 @@ async def lease_with_context(
     default_tokens: int,
     name: str,
     need: ContextNeed,
-    make_input: Callable[[Lease], Awaitable[Input]],
+    make_input: Callable[[Lease], Awaitable[AnyInput]],
     size_bytes: int,
-) -> AsyncIterator[tuple[Lease, Input, int]]:
+) -> AsyncIterator[tuple[Lease, AnyInput, int]]:
     """A lease on the model with a context that the input fits into, the input, and how much context it may use.
 
     A request that names its context gets that. Any other gets what the model is loaded with by its load's own
@@ -156,10 +117,6 @@ async def lease_with_context(
         )
 
 
-def max_tokens_of(limits: inference_pb2.Limits) -> int:
-    return limits.max_tokens if limits.HasField("max_tokens") else -1
-
-
 def too_long(tokens: int, context_tokens: int) -> PromptTooLong:
     return PromptTooLong(
         f"the input length exceeds the context length: the prompt is too long, it has {tokens} tokens, and the "
@@ -167,8 +124,3 @@ def too_long(tokens: int, context_tokens: int) -> PromptTooLong:
         tokens,
         context_tokens,
     )
-
-
-async def token_ids(lease: Lease, prompt: Prompt, *, add_special: bool) -> Sequence[int]:
-    request = worker_pb2.WorkerTokenizeRequest(text=prompt.text, add_special=add_special, plain_spans=prompt.spans)
-    return (await lease.worker.tokenize(request)).token_ids
