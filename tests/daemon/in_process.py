@@ -1,4 +1,4 @@
-"""The daemon in the test's own process, so that a test can put something else in a part's place."""
+"""The daemon in the test's own process, so that a test can replace a part of it."""
 
 from __future__ import annotations
 
@@ -47,6 +47,6 @@ async def serving(home: Path, *, measured: bool = True, **flags: str) -> AsyncIt
 
 
 def listening(log: str) -> str:
-    """host:port of the gateway, as a daemon's log tells it; empty while it does not serve."""
+    """host:port of the gateway, from a daemon's log; empty while it does not serve."""
     found = re.search(r'"http": "([^"]+)"', log)
     return found[1] if found else ""

@@ -1,4 +1,4 @@
-"""The daemon as a process: it starts, tells, refuses a second one, drains, and ends clean."""
+"""The daemon as a process: it starts, reports its status, refuses a second one, drains, and leaves nothing behind."""
 
 import os
 import signal
@@ -88,7 +88,7 @@ def test_serves_and_ends_on_shutdown(home: Path) -> None:
 
 
 def test_a_budget_beyond_the_machine_is_the_machines(home: Path) -> None:
-    """Seen: a status that told of 1000.15 GB of 100000.00 GB."""
+    """A bug once: a status with 1000.15 GB of 100000.00 GB."""
     with daemon(home, "--memory", "100TB") as (_, channel):
         status = control_pb2_grpc.ControlServiceStub(channel).Status(control_pb2.StatusRequest())
         assert 0 < status.daemon.memory_budget_bytes <= psutil.virtual_memory().total
@@ -101,7 +101,7 @@ def test_ends_on_a_signal(home: Path, number: signal.Signals) -> None:
         assert process.wait(START_SECONDS) == 0
 
 
-def test_a_second_daemon_is_told_of_the_first(home: Path) -> None:
+def test_a_second_daemon_is_refused_with_the_pid_of_the_first(home: Path) -> None:
     with daemon(home) as (process, _):
         second = run(home)
         assert second.returncode == 3

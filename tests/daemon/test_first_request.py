@@ -60,7 +60,7 @@ def busy(loops: int) -> Iterator[None]:
 
 @pytest.mark.slow
 @pytest.mark.timeout(3000)
-def test_at_load_20_the_second_try_is_answered_and_no_log_names_nobody() -> None:
+def test_at_load_20_the_second_try_is_answered() -> None:
     waited = []
     with busy(BUSY_LOOPS):
         for _ in range(DAEMONS):

@@ -1,4 +1,4 @@
-"""Floods of connections at a daemon with few descriptors and a loaded model: it lives, and answers whom it serves."""
+"""Floods of connections at a daemon with few descriptors and a loaded model: it goes on serving its clients."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def test_connections_to_the_gateway(flooded: Flooded) -> None:
 
 
 @pytest.mark.parametrize("path", ["/api/generate", "/v1/chat/completions", "/v1/messages"])
-def test_who_has_no_place_is_told_so_as_its_dialect_says(flooded: Flooded, path: str) -> None:
+def test_a_connection_without_a_place_is_refused_in_its_dialect(flooded: Flooded, path: str) -> None:
     def busy() -> socket.socket:
         """One with a request under way, which keeps its place."""
         connection = socket.create_connection(("127.0.0.1", flooded.port), timeout=5)

@@ -166,7 +166,7 @@ async def test_generate_says_what_it_cost() -> None:
 
 
 async def test_chat_renders_the_template_and_adds_bos_once() -> None:
-    """The tokenizer adds bos by itself, so the template's must go."""
+    """The tokenizer adds bos itself, so the template's is removed."""
     async with serving() as served:
         request = inference_pb2.ChatRequest(
             model="m", messages=[inference_pb2.ChatMessage(role="user", content="hi <s>")]
@@ -184,7 +184,7 @@ def chat(model: str, *contents: str, **fields: Any) -> inference_pb2.ChatRequest
 
 
 async def events_of(served: Served, request: inference_pb2.ChatRequest) -> list[str]:
-    """Thinking in brackets, content, calls, and how many tokens each chunk tells."""
+    """Thinking in brackets, content, calls, and how many tokens each chunk reports."""
     told = []
     async for event in served.stub.Chat(request):
         if event.HasField("chunk"):
@@ -208,8 +208,8 @@ async def test_a_model_that_can_think_does_where_the_client_says_so() -> None:
         assert await text_of(served.stub.Chat(chat("m", "x", think_if_able=True))) == "x"
 
 
-async def test_thinking_and_calls_are_told_apart_and_every_token_once() -> None:
-    """The worker says the prompt's words, one token each, without the blanks between."""
+async def test_thinking_and_calls_are_separated_and_every_token_counts_once() -> None:
+    """The worker repeats the prompt's words, one token each, without the spaces between."""
     async with serving() as served:
         assert await events_of(served, chat("thinker", "<think> hm so </think> yes <think> !")) == [
             ":1", "[hm]:1", "[so]:1", ":1", "yes:1", "<think>:1", "!:1",
@@ -238,7 +238,7 @@ async def test_go_templates_and_templates_of_the_request() -> None:
 
 
 async def test_a_model_without_a_template_that_can_be_used_has_the_default_one() -> None:
-    """As llama-server does; the stop strings that it needs are not told as if a client had asked for them."""
+    """As llama-server does; the stop strings that it needs are not reported as a client's."""
     async with serving() as served:
         for model in ("plain", "broken"):
             assert (
@@ -254,7 +254,7 @@ async def test_a_model_without_a_template_that_can_be_used_has_the_default_one()
     assert adaptations(cast(Model, Shelf().get("vectors")), Overrides()) == []
 
 
-async def test_an_assistants_last_message_is_gone_on_with() -> None:
+async def test_an_assistants_last_message_is_continued() -> None:
     async with serving() as served:
         assert await text_of(served.stub.Chat(chat("m", "a", "Sure, "))) == "a Sure,"
 
@@ -371,7 +371,7 @@ async def test_a_client_that_goes_takes_its_answer_along() -> None:
 
 
 async def test_vectors_that_are_too_many_are_refused_before_any_is_computed() -> None:
-    """Seen: 4,096 texts of 4,096 dimensions failed, after all of them were computed, with a status of gRPC's."""
+    """A bug once: 4,096 texts of 4,096 dimensions failed after all were computed, with a status of gRPC's own."""
     async with serving() as served:
         texts = ["wide"] * 3
         with pytest.raises(errors.InvalidRequest, match=r"3 vectors of 16384 dimensions .* at most 2 texts"):

@@ -1,4 +1,4 @@
-"""One request must not hurt others: what a client sends, while other calls and the event loop itself are timed.
+"""One request must not slow others: what a client sends, while other calls and the event loop itself are timed.
 
 The gateway, the core and a worker's process are real; the worker has no model.
 """
@@ -68,7 +68,7 @@ def sent(address: tuple[str, int], head: str, body: bytes) -> tuple[int, bytes]:
 
 @asynccontextmanager
 async def running() -> AsyncIterator[Daemon]:
-    """A daemon in this event loop. `pauses` are the loop's, in processor time, since others use the machine, too."""
+    """A daemon in this event loop. `pauses` are the loop's, in processor time, as other programs run too."""
     async with test_inference.serving() as served:
         with socket.create_server(("127.0.0.1", 0)) as listener:
             core = Core(
@@ -103,7 +103,7 @@ async def _watch(pauses: list[float]) -> None:
 
 
 async def test_slow_chat_templates_hold_up_neither_other_calls_nor_other_chats() -> None:
-    """Seen: six of them held all threads of the default executor, and an unrelated call waited 4.7 s."""
+    """A bug once: six of them held all threads of the default executor, and an unrelated call waited 4.7 s."""
     loops = "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
     async with running() as daemon:
         slow = []
@@ -159,7 +159,7 @@ BODIES = {
 
 
 async def test_large_bodies_do_not_stop_the_event_loop() -> None:
-    """Seen: 9 MB of small messages held everybody up for 3.8 s, since they were read and checked in the event loop."""
+    """A bug once: 9 MB of small messages were read in the event loop, and held up all requests for 3.8 s."""
     longest_seconds: dict[str, float] = {}
     async with running() as daemon:
         for name, (request, status) in BODIES.items():
@@ -171,7 +171,7 @@ async def test_large_bodies_do_not_stop_the_event_loop() -> None:
 
 
 async def test_embeddings_of_millions_of_numbers_do_not_stop_the_event_loop(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Seen: their JSON was written in the event loop."""
+    """A bug once: their JSON was written in the event loop."""
     vector = inference_pb2.Embedding(values=[number / 7 for number in range(4096)])
     answer = inference_pb2.EmbedResponse(embeddings=[vector] * 200, prompt_tokens=3)
 

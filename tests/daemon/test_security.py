@@ -1,4 +1,4 @@
-"""What others may do to a running daemon, where no other test shows it: see docs/security.md."""
+"""What other users may do to a running daemon, where no other test shows it: see docs/security.md."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def running(home: Path) -> Iterator[tuple[int, str, Path]]:
 
 
 def test_what_is_listened_on(running: tuple[int, str, Path]) -> None:
-    """One TCP port, on loopback, and one unix socket that only its owner may open, in a folder of his own."""
+    """One TCP port, on loopback, and one unix socket that only its owner may open, in a folder of its owner."""
     pid, address, home = running
     found = [c for c in psutil.Process(pid).net_connections(kind="all") if c.status == psutil.CONN_LISTEN]
     assert [f"{c.laddr.ip}:{c.laddr.port}" for c in found] == [address] and address.startswith("127.0.0.1:")
@@ -80,7 +80,7 @@ def test_a_page_of_another_site_and_a_rebound_name_get_nothing(running: tuple[in
     ids=["target", "one header", "headers", "trailers"],
 )
 async def test_a_head_without_end_is_cut_off(begin: bytes, piece: bytes) -> None:
-    """Seen: httptools keeps all of it, and before any key was asked for."""
+    """httptools was seen to keep all of it, before any key was checked."""
     async with serving() as gateway:
         host, _, port = gateway.address.removeprefix("http://").partition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
@@ -100,7 +100,7 @@ async def test_a_head_without_end_is_cut_off(begin: bytes, piece: bytes) -> None
 
 
 @pytest.mark.parametrize("begin", [b"", b"GET / HT", b"GET / HTTP/1.1\r\nHost: local"])
-async def test_who_connects_and_does_not_ask_is_cut_off(begin: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_connection_without_a_request_is_cut_off(begin: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
     """A thousand half-open connections would be a thousand descriptors, for ever."""
     monkeypatch.setattr(protocol, "HEAD_SECONDS", 0.2)
     async with serving() as gateway:
@@ -130,7 +130,7 @@ async def test_a_body_beyond_the_limit_is_refused() -> None:
 
 
 def test_a_home_or_runtime_folder_that_others_may_write_is_refused(tmp_path: Path) -> None:
-    """In a shared /tmp, whoever may rename a folder can put a daemon of his own there."""
+    """In a shared /tmp, a user who may rename a folder can put another daemon there."""
     tmp_path.chmod(0o777)
     with pytest.raises(SettingsError, match="another user"), locked_home(tmp_path):
         pass

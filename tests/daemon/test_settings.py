@@ -1,4 +1,4 @@
-"""Settings: which source wins, and what is refused with which words."""
+"""Settings: which source wins, what is refused, and the messages of refusals."""
 
 import os
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""A worker without a model: speaks hypura.v1's WorkerService, and misbehaves as its first argument says.
+"""A worker without a model: it serves hypura.v1's WorkerService, and misbehaves as its first argument selects.
 
 well            answers everything
 error-start     writes {"error": …} instead of an address

@@ -16,7 +16,7 @@ from tests.daemon.residency.harness import Harness, expect, running_supervisor
 
 
 class Gate:
-    """Planning that waits until it is let go."""
+    """Planning that waits until the test lets it continue."""
 
     def __init__(self, harness: Harness) -> None:
         self.begun, self.go = asyncio.Event(), asyncio.Event()
@@ -30,7 +30,7 @@ class Gate:
 
 
 async def left(harness: Harness, gate: Gate, name: str, keep_alive: float | None = None) -> None:
-    """A client that asks and leaves while its load is planned."""
+    """A client that leaves while its load is planned."""
 
     async def ask() -> None:
         async with harness.lease(name, keep_alive=keep_alive):
@@ -58,7 +58,7 @@ async def test_a_load_that_is_planned_goes_on_when_its_client_leaves(folder: Pat
         assert len(harness.plans) == 1
 
 
-async def test_a_load_for_a_client_that_wanted_it_gone_at_once_is_given_up(folder: Path) -> None:
+async def test_a_load_is_dropped_when_its_client_left_and_wanted_no_keep_alive(folder: Path) -> None:
     async with running_supervisor(folder) as harness:
         gate = Gate(harness)
         await left(harness, gate, "m", keep_alive=0.0)
@@ -67,7 +67,7 @@ async def test_a_load_for_a_client_that_wanted_it_gone_at_once_is_given_up(folde
         await harness.load("m")
 
 
-async def test_who_left_waits_for_no_memory_that_others_have(folder: Path) -> None:
+async def test_a_client_that_left_does_not_wait_for_memory_of_others(folder: Path) -> None:
     async with running_supervisor(folder) as harness, harness.lease("m"):
         asking = asyncio.ensure_future(harness.load("big"))
         await harness.waiting("big", 1)
@@ -77,8 +77,8 @@ async def test_who_left_waits_for_no_memory_that_others_have(folder: Path) -> No
         assert harness.names() == ["m"]
 
 
-async def test_a_slow_plan_is_no_waiting_for_memory(folder: Path) -> None:
-    """Seen: "waited 120 seconds for its turn, and the budget of 2.00 GB is held by nobody"."""
+async def test_a_slow_plan_does_not_count_as_waiting_for_memory(folder: Path) -> None:
+    """A bug once: "waited 120 seconds for its turn, and the budget of 2.00 GB is held by nobody"."""
     async with running_supervisor(folder, rules=Rules(load_wait_seconds=120.0)) as harness:
         gate = Gate(harness)
         asking = asyncio.ensure_future(harness.load("m"))
@@ -89,7 +89,7 @@ async def test_a_slow_plan_is_no_waiting_for_memory(folder: Path) -> None:
         assert await asking
 
 
-async def test_a_plan_that_never_ends_is_told_as_that(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_plan_that_never_ends_is_reported_as_that(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(pending_loads, "PLAN_SECONDS", 0.05)
     async with running_supervisor(folder) as harness:
         Gate(harness)
@@ -97,7 +97,7 @@ async def test_a_plan_that_never_ends_is_told_as_that(folder: Path, monkeypatch:
         assert "is not planned after" in words and "drive" in words
 
 
-async def test_a_refusal_names_who_has_the_memory(folder: Path) -> None:
+async def test_a_refusal_names_the_models_that_hold_the_memory(folder: Path) -> None:
     async with running_supervisor(folder, rules=Rules(load_wait_seconds=30.0)) as harness:
         harness.supervisor.set_current_budget(4, "firefox (pid 7) 3.10 GB")
         asking = asyncio.ensure_future(harness.load("big"))

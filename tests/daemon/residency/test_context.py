@@ -28,7 +28,7 @@ async def test_two_wishes_reload_once(folder: Path) -> None:
         assert plan is not None and plan.context_tokens == 8192
 
 
-async def test_all_who_wait_get_the_largest_in_one_load(folder: Path) -> None:
+async def test_all_waiting_requests_get_the_largest_context_in_one_load(folder: Path) -> None:
     async with running_supervisor(folder) as harness:
         wishes = (0, 8192, 16384, 4096)
         pids = await asyncio.gather(*(harness.load("m", use=Use(context_tokens=tokens)) for tokens in wishes))
@@ -78,7 +78,7 @@ async def test_the_refusals_name_the_largest_and_leave_the_rest_alone(folder: Pa
         assert isinstance(results[0], int) and isinstance(results[1], ContextTooLong)
 
 
-async def test_who_is_content_with_less_gets_the_largest_that_there_can_be(folder: Path) -> None:
+async def test_a_request_that_accepts_less_gets_the_largest_possible_context(folder: Path) -> None:
     """Only after all memory that others can give has been counted."""
     async with running_supervisor(folder, budget=3) as harness:
         await harness.load("other")

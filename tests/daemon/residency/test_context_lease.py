@@ -111,7 +111,7 @@ async def test_a_prompt_of_one_token_less_than_memory_holds_is_answered() -> Non
     ("model", "asked", "context"), [("m", 8300, 4096), ("long", 8300, 9216), ("long", 1 << 30, ROOM_TOKENS)]
 )
 async def test_a_context_that_cannot_be_had_is_lowered(model: str, asked: int, context: int) -> None:
-    """aider asks for 8300 tokens whatever the model was trained for."""
+    """aider requests 8300 tokens whatever the model was trained for."""
     async with serving() as served:
         assert await answered(served, chat(100, model, context=asked)) == context
         embedded = pb.EmbedRequest(model=model, texts=["a"], use=pb.ModelUse(context_tokens=asked))

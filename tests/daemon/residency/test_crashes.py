@@ -84,7 +84,7 @@ async def test_a_pinned_model_comes_back_by_itself(folder: Path) -> None:
 
 @dataclass
 class Starved:
-    """A platform whose count of kills goes up whenever it is looked at."""
+    """A platform whose count of kills increases with every read."""
 
     real: Platform
     kills: int = 0

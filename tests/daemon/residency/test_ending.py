@@ -1,4 +1,4 @@
-"""Answers that run when the daemon ends fail as its end, at once, through gRPC too."""
+"""When the daemon ends, running answers fail at once with ShuttingDown, through gRPC too."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.daemon.test_inference import Shelf
 
 
 async def test_a_lease_beyond_the_grace_ends_as_the_daemon_does(tmp_path: Path) -> None:
-    """A worker may be within a long pass, and is given time to end; who waits for it is not."""
+    """A worker may be within a long pass and gets time to end; its requests fail at once."""
     async with running_supervisor(tmp_path) as harness:
         harness.modes["m"] = "mute-answer"
         with pytest.raises(ShuttingDown, match="hypurad has ended"):

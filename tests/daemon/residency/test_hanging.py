@@ -1,4 +1,4 @@
-"""Workers that do not end when they are killed, as in uninterruptible sleep; and signals that meet nobody else."""
+"""Workers that do not end when they are killed, as in uninterruptible sleep; and signals that hit no other process."""
 
 from __future__ import annotations
 
@@ -71,7 +71,9 @@ async def test_a_worker_that_hangs_is_given_up_and_its_memory_counts_until_it_ha
         await harness.load("big")
 
 
-async def test_who_needs_the_memory_of_one_that_hangs_is_told(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_load_that_needs_the_memory_of_a_hanging_worker_is_refused(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async with running_supervisor(folder) as harness:
         harness.modes["m"] = "deaf"
         pid = await harness.load("m")
@@ -83,7 +85,7 @@ async def test_who_needs_the_memory_of_one_that_hangs_is_told(folder: Path, monk
             await asyncio.sleep(0.01)
 
 
-async def test_a_request_to_one_that_hangs_ends(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_request_to_a_hanging_worker_ends(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     async with running_supervisor(folder) as harness:
         pid = await harness.load("m")
         async with harness.lease("m") as lease:
@@ -109,7 +111,7 @@ async def started(program: str) -> Child:
 
 
 async def test_the_group_is_killed_before_the_child_is_collected(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After it is collected, its id may be another's."""
+    """After it is collected, its id may belong to another process."""
     killpg, seen = os.killpg, []
 
     def watched(group: int, number: int) -> None:

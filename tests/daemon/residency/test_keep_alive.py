@@ -1,4 +1,4 @@
-"""How long models stay: from the end of the last request, as the last request that named a time said."""
+"""How long models stay after their last request: for the time that the last request with a keep-alive named."""
 
 import asyncio
 import math
@@ -29,7 +29,7 @@ async def test_the_timer_starts_when_the_last_request_ends(folder: Path) -> None
         await harness.gone("m")
 
 
-async def test_a_request_that_names_no_time_keeps_the_one_that_is_set(folder: Path) -> None:
+async def test_a_request_without_a_keep_alive_keeps_the_one_that_is_set(folder: Path) -> None:
     async with running_supervisor(folder, rules=Rules(keep_alive_seconds=60)) as harness:
         await harness.load("m", use=Use(keep_alive_seconds=600))
         await harness.load("m")
@@ -86,7 +86,7 @@ async def test_retiring_an_idle_model_ends_it(folder: Path) -> None:
         assert harness.names() == []
 
 
-async def test_retiring_a_busy_model_fails_nobody(folder: Path) -> None:
+async def test_retiring_a_busy_model_fails_no_request(folder: Path) -> None:
     async with running_supervisor(folder) as harness:
         async with harness.lease("m") as lease:
             assert await harness.supervisor.retire("m")
@@ -95,7 +95,7 @@ async def test_retiring_a_busy_model_fails_nobody(folder: Path) -> None:
         await harness.gone("m")
 
 
-async def test_retiring_a_model_that_loads_serves_those_who_wait(folder: Path) -> None:
+async def test_retiring_a_loading_model_serves_the_waiting_requests(folder: Path) -> None:
     async with running_supervisor(folder) as harness, asyncio.TaskGroup() as tasks:
         waiting = tasks.create_task(harness.load("m"))
         await harness.until("m", ModelState.LOADING)
@@ -106,7 +106,7 @@ async def test_retiring_a_model_that_loads_serves_those_who_wait(folder: Path) -
         await harness.gone("m")
 
 
-def test_what_is_no_time() -> None:
+def test_an_invalid_keep_alive_is_refused() -> None:
     with pytest.raises(InvalidRequest, match="NaN"):
         Use(keep_alive_seconds=math.nan)
     with pytest.raises(InvalidRequest, match="-1 tokens"):

@@ -1,4 +1,4 @@
-"""Models that are there from the start: loaded behind a daemon that serves already, kept, and no reason for its end."""
+"""Preloaded models: loaded while the daemon serves already, and kept; a failure does not end the daemon."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["home"]  # a fixture
 LOAD_SECONDS = 60
 
 
-def test_demo_is_preloaded_and_kept_and_a_name_that_is_none_is_told(home: Path) -> None:
+def test_demo_is_preloaded_and_kept_and_an_unknown_name_is_logged(home: Path) -> None:
     file = home / "log"
     flags = ("--preload", "no-such-model,demo", "--memory", "2GB", "--log-file", str(file))
     with daemon(home, *flags) as (_, channel):

@@ -1,4 +1,4 @@
-"""Several models in one budget: who leaves, who waits, and that nobody waits for ever."""
+"""Several models in one budget: which leave, which wait, and that no request waits for ever."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -25,7 +25,7 @@ async def test_the_first_to_expire_makes_room(folder: Path) -> None:
         assert harness.names() == ["small-1", "small-3"]
 
 
-async def test_the_pinned_are_waited_for_in_vain_so_it_is_said_at_once(folder: Path) -> None:
+async def test_a_load_that_only_pinned_models_could_make_room_for_is_refused_at_once(folder: Path) -> None:
     async with running_supervisor(folder) as harness:
         await harness.load("pinned", LoadRequest(memory_limit_bytes=5), pin=True)
         with pytest.raises(ServerBusy) as caught:
@@ -47,7 +47,7 @@ async def test_the_busy_are_waited_for(folder: Path) -> None:
         assert await exact
 
 
-async def test_a_wait_that_lasts_too_long_says_who_holds_what(folder: Path) -> None:
+async def test_a_wait_that_lasts_too_long_names_the_models_that_hold_memory(folder: Path) -> None:
     async with running_supervisor(folder, rules=RULES) as harness, asyncio.TaskGroup() as tasks:
         async with harness.lease("m"):
             waiting = tasks.create_task(expect(ServerBusy, harness.load("big")))
@@ -75,7 +75,7 @@ async def test_a_flow_of_requests_lets_another_model_have_its_turn(folder: Path)
 
 
 async def test_a_model_that_was_just_loaded_keeps_its_memory_for_a_while(folder: Path) -> None:
-    """Or two models with steady requests would load for each single one."""
+    """Otherwise two models with steady requests would be loaded for every single request."""
     async with (
         running_supervisor(folder, rules=RULES) as harness,
         asyncio.TaskGroup() as tasks,

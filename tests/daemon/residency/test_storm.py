@@ -1,4 +1,4 @@
-"""Many clients, models and accidents in any order: the budget is kept, every request ends, nothing is left.
+"""Many clients, models and failures in any order: the budget is kept, every request ends, nothing is left.
 
 The workers hold no process here, so that thousands of loads take seconds; those with processes are tested beside.
 """

@@ -25,7 +25,7 @@ from tests.daemon.residency.harness import FAKE as FAKE
 from tests.daemon.residency.harness import expect, make_plan, running_supervisor
 
 
-async def test_one_load_serves_all_who_ask(folder: Path) -> None:
+async def test_one_load_serves_all_requests(folder: Path) -> None:
     async with running_supervisor(folder) as harness:
         pids = await asyncio.gather(*(harness.load("m") for _ in range(20)))
         assert len(set(pids)) == 1
@@ -109,7 +109,7 @@ async def test_requests_behind_a_reload_are_served_by_the_new_worker(folder: Pat
         assert await reload == await behind != lease.worker.pid
 
 
-async def test_death_is_told_and_the_next_request_loads_anew(folder: Path) -> None:
+async def test_a_death_is_reported_and_the_next_request_loads_the_model_again(folder: Path) -> None:
     async with running_supervisor(folder) as harness:
         other = await harness.load("other", LoadRequest(memory_limit_bytes=2))
         harness.modes["m"] = "die-answer"
@@ -137,7 +137,9 @@ async def test_death_between_requests_shows_at_once(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("mode", "kind"), [("die-load", WorkerDied), ("fail-load", ModelFileChanged), ("error-start", WorkerFailed)]
 )
-async def test_a_load_that_fails_fails_all_who_wait_for_it_once(folder: Path, mode: str, kind: type[Exception]) -> None:
+async def test_a_load_that_fails_fails_all_its_waiting_requests_once(
+    folder: Path, mode: str, kind: type[Exception]
+) -> None:
     async with running_supervisor(folder) as harness:
         harness.modes["m"] = mode
         results = await asyncio.gather(*(harness.load("m") for _ in range(3)), return_exceptions=True)
@@ -148,7 +150,7 @@ async def test_a_load_that_fails_fails_all_who_wait_for_it_once(folder: Path, mo
         assert await harness.load("m")
 
 
-async def test_what_planning_raises_leaves_no_trace(folder: Path) -> None:
+async def test_an_error_of_planning_leaves_no_trace(folder: Path) -> None:
     async with running_supervisor(folder) as harness:
         with pytest.raises(ModelNotFound):
             await harness.load("unknown")
@@ -159,7 +161,7 @@ async def test_what_planning_raises_leaves_no_trace(folder: Path) -> None:
         assert list(harness.supervisor._lifecycle._models) == ["m"]
 
 
-async def test_unload_ends_a_load_and_those_who_wait(folder: Path) -> None:
+async def test_unload_ends_a_load_and_fails_its_waiting_requests(folder: Path) -> None:
     async with running_supervisor(folder) as harness, asyncio.TaskGroup() as tasks:
         harness.modes["m"] = "mute-load"
         waiting = tasks.create_task(expect(WorkerDied, harness.load("m")))

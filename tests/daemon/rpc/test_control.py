@@ -1,4 +1,4 @@
-"""Steering through gRPC: load with progress, status, watch, unload; with workers that hold no model."""
+"""ControlService through gRPC: load with progress, status, watch, unload; with workers that hold no model."""
 
 import asyncio
 import sys
@@ -146,7 +146,7 @@ async def test_load_tells_stages_and_progress_and_ends_with_the_status() -> None
 
 @pytest.mark.parametrize("asked_bytes", [0, 60, 100, 101, 1 << 50])
 async def test_a_plan_is_what_a_load_gets(asked_bytes: int) -> None:
-    """Seen: with a budget smaller than --memory, plan said resident and load streamed."""
+    """A bug once: with a budget smaller than --memory, the plan was resident and the load streamed."""
     async with serving() as desk:
         options = control_pb2.LoadOptions(memory_limit_bytes=asked_bytes, exact=True)
         shown = await desk.stub.Plan(control_pb2.PlanRequest(model="m", options=options))
@@ -159,7 +159,7 @@ async def test_a_plan_is_what_a_load_gets(asked_bytes: int) -> None:
 
 
 async def test_a_plan_for_a_process_of_the_clients_own_is_not_limited_by_the_budget() -> None:
-    """Keeps out benchmarks that measure less memory than they say."""
+    """So that no benchmark measures less memory than it reports."""
     async with serving() as desk:
         request = control_pb2.PlanRequest(model="m", beyond_budget=True)
         request.options.memory_limit_bytes = 5000
@@ -177,7 +177,7 @@ async def test_load_without_options_takes_the_model_as_it_is() -> None:
         assert desk.asked[-1] == LoadRequest(memory_limit_bytes=60, weight_cache_percent=0)
 
 
-async def test_a_load_that_fails_is_told_and_shown() -> None:
+async def test_a_load_that_fails_is_reported_and_shown() -> None:
     async with serving("die-load") as desk:
         with pytest.raises(grpc.aio.AioRpcError) as caught:
             await desk.load()

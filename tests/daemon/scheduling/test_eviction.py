@@ -63,7 +63,7 @@ def test_any_case(holders: list[Holder], budget: int, wanted: int) -> None:
         assert held - sum(gone.values()) + size + wanted > budget
 
 
-def test_told() -> None:
+def test_described() -> None:
     assert described([OLD, BUSY]) == '"old" 0.00 GB, "busy" 0.00 GB (busy)'
 
 
@@ -117,7 +117,7 @@ def test_held_back(wishes: list[Wish], since: float, now: float, held: bool) -> 
     st.integers(1, 40),
     st.integers(1, 40),
 )
-def test_when_those_who_yield_have_gone_there_is_room(
+def test_when_yielding_models_have_left_there_is_room(
     rows: list[tuple[int, float, str]], budget: int, wanted: int
 ) -> None:
     holders = [

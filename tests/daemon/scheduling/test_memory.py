@@ -30,7 +30,7 @@ def held(draw: st.DrawFn) -> list[Holder]:
 
 
 @given(held(), st.integers(0, 10**12))
-def test_what_is_taken_is_enough_and_nobody_goes_below_what_it_can_do_with(holders: list[Holder], wanted: int) -> None:
+def test_what_is_taken_is_enough_and_no_model_goes_below_its_minimum(holders: list[Holder], wanted: int) -> None:
     limits = shrunk_limits(holders, wanted)
     if limits is None:
         assert wanted > giveable_bytes(holders)
@@ -71,8 +71,8 @@ def memory(available: int, total: int = 24 * GB) -> Memory:
     return Memory(total, total, available)
 
 
-def test_models_alone_never_set_it_off() -> None:
-    """With the whole default budget filled, what is left is the default's own reserve."""
+def test_models_alone_never_cause_pressure() -> None:
+    """With the whole default budget filled, the default's own reserve is left."""
     for total in (4 * GB, 24 * GB, 128 * GB):
         budget = default_memory_budget_bytes(total, int(total * 0.9))
         left = memory(int(total * 0.9) - budget, total)

@@ -78,7 +78,7 @@ def test_the_system_tells_its_most() -> None:
     assert Linux().most_descriptors() >= 1024
 
 
-def test_want_of_descriptors_is_busy_and_no_defect() -> None:
+def test_a_lack_of_descriptors_is_reported_as_busy() -> None:
     error = OSError(errno.EMFILE, os.strerror(errno.EMFILE), "/models/m.gguf")
     assert isinstance(out_of_descriptors(error), ServerBusy)
     assert http_status(error) == 503 and "ulimit -n" in message_of(error)

@@ -1,4 +1,4 @@
-"""One daemon per home and per socket, in a folder that nobody else can enter."""
+"""One daemon per home and per socket, in a folder that other users cannot enter."""
 
 import contextlib
 import os
@@ -29,7 +29,7 @@ def listen(path: Path) -> socket.socket:
     return listener
 
 
-def test_a_home_has_one_daemon_and_tells_its_pid(folder: Path) -> None:
+def test_a_home_has_one_daemon_and_holds_its_pid(folder: Path) -> None:
     with locked_home(folder), pytest.raises(AlreadyRunning, match=f"pid {os.getpid()}"), locked_home(folder):
         pass
     with locked_home(folder):
@@ -81,7 +81,7 @@ def test_a_folder_behind_a_link_is_not_trusted(folder: Path) -> None:
         prepare_socket(folder / "link" / "s", private_folder=True)
 
 
-def test_a_stale_socket_goes_and_a_living_one_stays(folder: Path) -> None:
+def test_a_stale_socket_is_removed_and_one_in_use_stays(folder: Path) -> None:
     path = folder / "s"
     listen(path).close()
     assert path.exists()
@@ -144,7 +144,7 @@ def test_a_home_without_room_is_named_with_its_cause(drive: Callable[[str], Path
 
 
 def test_a_first_start_without_room_says_so(drive: Callable[[str], Path]) -> None:
-    """Seen: it said that the daemon had ended with code 1, and that its log, which was empty, would say why."""
+    """A bug once: the message referred to the daemon's log for the reason, and the log was empty."""
     for options in ("size=64k", "size=1m,nr_inodes=3", "size=1m,ro"):
         place = drive(options)
         if "64k" in options:

@@ -1,4 +1,4 @@
-"""What a killed daemon left is removed at the next start; what others still use is not."""
+"""What a killed daemon left behind is removed at the next start; what other daemons use is not."""
 
 import os
 import socket
@@ -22,7 +22,7 @@ def sockets() -> Iterator[Path]:
 
 
 def bound(path: Path) -> Path:
-    """A socket that nobody listens on."""
+    """A socket on which no process listens."""
     with socket.socket(socket.AF_UNIX) as left:
         left.bind(str(path))
     return path

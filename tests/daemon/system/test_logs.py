@@ -1,4 +1,4 @@
-"""The log: where its lines go, that no disk or pipe can stop the daemon by it, one id per request, and no content."""
+"""The log: where its lines go, that no disk or pipe can stop the daemon, one id per request, and no content."""
 
 from __future__ import annotations
 
@@ -64,24 +64,24 @@ def test_a_file_takes_the_lines_and_stays_within_its_bound(tmp_path: Path) -> No
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="/dev/full is the disk without room, and Linux's")
-def test_a_full_disk_is_told_once_and_its_lines_are_kept() -> None:
+def test_a_full_disk_is_reported_once_and_its_lines_are_kept() -> None:
     lines = lines_of(logging_to("/dev/full", 3).stderr)
     assert "No space left" in lines[0]["event"] and lines[0]["level"] == "warning"
     assert [line["number"] for line in lines[1:]] == [0, 1, 2]
 
 
-def test_a_file_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_made_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     lines = lines_of(logging_to(tmp_path / "file" / "daemon.log", 2).stderr)
     assert "cannot be written" in lines[0]["event"] and len(lines) == 3
 
 
-def test_nobody_is_left_to_read() -> None:
+def test_without_a_reader_the_log_is_dropped() -> None:
     assert logging_to("/dev/full", 3, stderr=os.open("/dev/full", os.O_WRONLY)).stdout == "True\n"
 
 
-def test_a_pipe_that_nobody_reads_holds_nothing_up() -> None:
-    """Seen: a daemon whose log is piped to a stopped program hung in a write of its event loop."""
+def test_a_pipe_without_a_reader_holds_nothing_up() -> None:
+    """A bug once: a daemon whose log is piped to a stopped program hung in a write of its event loop."""
     reader, writer = os.pipe()
     try:
         assert logging_to("", 20_000, stderr=writer).stdout == "False\n", "more than a pipe and the queue hold"
@@ -111,7 +111,7 @@ SECRET = "tell nobody of the Zanzibar plan"
 
 @pytest.fixture(params=[False, True], ids=["quiet", "content"])
 def asked(request: pytest.FixtureRequest, home: Path) -> Iterator[tuple[bool, list[dict[str, Any]]]]:
-    """The lines of a daemon that was asked by HTTP and by gRPC, well and badly; and whether content was wanted."""
+    """The lines of a daemon after valid and invalid requests by HTTP and gRPC; and whether content was to be logged."""
     file, flags = home / "log", ["--log-content"] if request.param else []
     command = [*COMMAND, "--memory", "2GB", "--log-level", "debug", "--log-file", str(file), *flags]
     with subprocess.Popen(command, env=environment(home), stderr=subprocess.DEVNULL) as process:
@@ -161,5 +161,5 @@ def test_one_id_from_the_gateway_to_the_worker_and_content_only_if_asked_for(
 
 
 @pytest.mark.parametrize("given", ["", "a b", "x" * 129, "a\nb", "ä", "{}"])
-def test_an_id_that_is_no_plain_word_is_replaced(given: str) -> None:
+def test_an_id_with_unusual_characters_is_replaced(given: str) -> None:
     assert begin(given, "route").id.startswith("req_")

@@ -62,7 +62,7 @@ def test_launchd_hands_over_its_array_and_codes_mean_none() -> None:
     assert launchd_descriptors("http", lambda *_: 3) == []
 
 
-def test_systemd_is_told_the_states(tmp_path: Path) -> None:
+def test_systemd_is_notified_of_the_states(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(str(tmp_path / "s"))
         manager.settimeout(5)
@@ -130,7 +130,7 @@ def test_the_first_request_starts_the_daemon_which_keeps_the_socket(home: Path) 
         assert process.wait(START_SECONDS) == 0
 
 
-def test_the_control_socket_starts_it_too_and_is_neither_removed_nor_made_anew(home: Path) -> None:
+def test_the_control_socket_starts_it_too_and_is_neither_removed_nor_replaced(home: Path) -> None:
     """gRPC cannot take over a listening socket: its calls are relayed."""
     place, port = home / "run" / "control.sock", free_port()
     place.parent.mkdir(mode=0o700)

@@ -1,4 +1,4 @@
-"""Background tasks fail, and are begun anew; the daemon and its requests go on."""
+"""Background tasks that fail are restarted; the daemon and its requests go on."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def no_descriptors() -> OSError:
     return OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
 
-async def test_work_that_fails_is_begun_anew_with_growing_pauses() -> None:
+async def test_work_that_fails_is_restarted_with_growing_pauses() -> None:
     tries: list[float] = []
 
     async def work() -> None:
@@ -71,7 +71,7 @@ async def test_a_thread_of_its_own_gives_its_result_or_its_error() -> None:
 
 
 class Failing:
-    """Fails once, then does what it stands for."""
+    """Fails once, then calls the original."""
 
     def __init__(self, original: Callable[..., Any]) -> None:
         self.calls = 0

@@ -1,4 +1,4 @@
-"""Work that holds up its own kind, and nothing else."""
+"""Slow work holds up its own kind of work, and no other."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ async def test_no_more_run_than_there_are_threads_and_no_more_wait_than_may(gate
 
 
 async def test_one_key_does_not_take_the_threads_of_all(gate: Gate) -> None:
-    """A drive that hangs is asked again and again for the same model."""
+    """Requests keep coming for a model on a drive that hangs."""
     threads = Threads("x", 3, per_key=2)
     held = [asyncio.ensure_future(threads(gate.work, key="hangs")) for _ in range(5)]
     await gate.has_begun(2)

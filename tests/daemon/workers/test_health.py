@@ -23,7 +23,7 @@ def counted(passes: int) -> worker_pb2.WorkerStatisticsResponse:
     return worker_pb2.WorkerStatisticsResponse(passes=passes, rss_bytes=passes * 7)
 
 
-def test_a_machine_that_slept_is_no_deaf_worker(clock: Time) -> None:
+def test_after_the_machine_slept_a_worker_does_not_count_as_deaf(clock: Time) -> None:
     health = WorkerHealth(16, 900)
     health.note_heartbeat(counted(1))
     clock.now_seconds += 3600

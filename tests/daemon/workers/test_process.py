@@ -1,4 +1,4 @@
-"""A worker's process: started, asked, ended, and every way of dying told; with real processes."""
+"""A worker's process, with real processes: its start, calls, end, and the explanation of every death."""
 
 import asyncio
 import os
@@ -63,7 +63,7 @@ async def test_loads_and_answers(folder: Path, mode: str) -> None:
 
 
 async def test_vectors_may_be_larger_than_a_message(folder: Path) -> None:
-    """Seen: 4,096 texts of 4,096 dimensions failed after all of them were computed."""
+    """A bug once: 4,096 texts of 4,096 dimensions failed after all of them were computed."""
     async with running(folder, "well") as worker:
         await load(worker)
         texts = ["wide"] * 1100
@@ -143,7 +143,7 @@ async def test_a_worker_that_gives_no_sign_is_killed(folder: Path, mode: str) ->
             await answer(worker, "a")
 
 
-async def test_a_stopped_process_is_noticed_and_killed_though_nobody_asks_it(folder: Path) -> None:
+async def test_a_stopped_process_is_noticed_and_killed_without_any_request(folder: Path) -> None:
     async with running(folder, "well", QUICK_HEARTBEAT) as worker:
         before = await worker.statistics()
         os.kill(worker.pid, signal.SIGSTOP)
@@ -161,7 +161,7 @@ async def test_a_request_to_a_stopped_process_fails_with_the_reason(folder: Path
             await answer(worker, "a")
 
 
-async def test_a_slow_answer_is_no_stall_while_others_move(folder: Path) -> None:
+async def test_a_slow_answer_does_not_count_as_a_stall_while_others_progress(folder: Path) -> None:
     """A request may wait for long in the worker's queue behind others."""
     async with running(folder, "well", QUICK_HEARTBEAT) as worker, asyncio.timeout(20):
         request = worker_pb2.WorkerGenerateRequest(prompt="forever")
@@ -176,7 +176,7 @@ async def test_a_slow_answer_is_no_stall_while_others_move(folder: Path) -> None
             first.cancel()
 
 
-async def test_one_that_ignores_term_is_killed_after_the_grace(folder: Path) -> None:
+async def test_a_worker_that_ignores_term_is_killed_after_the_grace(folder: Path) -> None:
     async with running(folder, "deaf", WorkerDeadlines(20.0, 20.0, 20.0, 0.3)) as worker:
         began = time.monotonic()
         await worker.stop()
