@@ -211,7 +211,7 @@ class Inference:
             return await _length(lease, job, await _rendered(lease, job))
 
     async def hold(self, name: str, use: inference_pb2.ModelUse) -> None:
-        """Loads the model as its answers will need it, so that the first need not load it anew. Raises HypuraError."""
+        """Loads the model as its answers will need it, so that the first need not reload it. Raises HypuraError."""
         async with self._lease(name, use):
             pass
 

@@ -3,7 +3,7 @@
 lease ─► input ─► fits the usual context? ─yes─► the usual context
                     │ no: count its tokens
                     ├─ the loaded context is enough ─► as much of it as the input needs
-                    └─ otherwise ─► lease again with a larger context: the model is loaded anew
+                    └─ otherwise ─► lease again with a larger context: the model is reloaded
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -14,7 +14,7 @@ from typing import Protocol, TypeVar
 from hypura_daemon.errors import ContextTooLong, PromptTooLong
 from hypura_daemon.residency.lease import Lease, Use
 from hypura_daemon.residency.supervisor import Supervisor
-from hypura_daemon.scheduling.context import answer_room, grown, likely_tokens
+from hypura_daemon.scheduling.context import answer_room, grown_context, likely_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ async def lease_with_context(
     """A lease on the model with a context that the input fits into, the input, and how much context it may use.
 
     A request that names its context gets that. Any other gets what the model is loaded with by its load's own
-    options, or by the settings, and more if its input needs it: the model is then loaded anew. What it gets does not
+    options, or by the settings, and more if its input needs it: the model is then reloaded. What it gets does not
     depend on what earlier requests needed. default_tokens: the settings' context. size_bytes: about how long the
     input is, before there is a tokenizer to count its tokens. Raises PromptTooLong, and what loading raises.
     """
@@ -80,7 +80,7 @@ async def lease_with_context(
     likely = likely_tokens(size_bytes)
     if not named_tokens and likely + need.room(default_tokens) > default_tokens:
         # Otherwise a large request would load a model twice that is not loaded yet.
-        likely = grown(likely + need.room(default_tokens), trained_tokens)
+        likely = grown_context(likely + need.room(default_tokens), trained_tokens)
         use = replace(use, likely_tokens=likely)
     while True:
         try:
@@ -98,7 +98,7 @@ async def lease_with_context(
                 if named_tokens or wanted_tokens <= loaded_tokens or counted_before:
                     context_tokens = usual_tokens
                     if not named_tokens:
-                        context_tokens = max(usual_tokens, grown(tokens + room, trained_tokens))
+                        context_tokens = max(usual_tokens, grown_context(tokens + room, trained_tokens))
                     context_tokens = min(context_tokens, loaded_tokens)
                     need.check(tokens, context_tokens)
                     yield lease, model_input, context_tokens
@@ -113,7 +113,7 @@ async def lease_with_context(
             use,
             context_tokens=wanted_tokens,
             enough_tokens=enough_tokens,
-            likely_tokens=grown(wanted_tokens, trained_tokens),
+            likely_tokens=grown_context(wanted_tokens, trained_tokens),
         )
 
 

@@ -75,7 +75,7 @@ class Lifecycle:
     # Messages.
 
     def wait(self, name: str, waiter: Waiter) -> None:
-        """A request wants the model."""
+        """A request needs the model."""
         if self.closing:
             waiter.fail(ShuttingDown(ENDING))
             return
@@ -292,7 +292,7 @@ class Lifecycle:
         elif model.leases:
             pending.stop_waiting_for_memory()  # There is room: it only waits for the requests that run.
         else:
-            self._worker_tasks.end(model, "loaded anew with other options")
+            self._worker_tasks.end(model, "reloaded with other options")
 
     def _keep_to_budget(self) -> None:
         """Caches shrink when the budget did, and grow again when no request waits for what is free."""
@@ -304,7 +304,7 @@ class Lifecycle:
             self._worker_tasks.resize(grown_limits(self.budget.current_budget_bytes, self.budget.holders()))
 
     def _restart(self, model: SupervisedModel) -> None:
-        """A pinned model is loaded again by itself, as if a request had come that wants no answer."""
+        """Load a pinned model again by itself, as for a request that needs no answer."""
         model.clear_restart()
         if model.state is ModelState.FAILED and not model.waiters:
             enqueue(model, self._silent_waiter(model.name, None, AS_IT_IS), self.clock())

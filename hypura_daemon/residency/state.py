@@ -95,7 +95,7 @@ class PendingLoad:
         self.plan = plan
 
     def wait_for_memory(self, awaited_bytes: int) -> None:
-        """Wait until so much memory can be had; a load without a limit of its own is planned anew then."""
+        """Wait until so much memory can be had; a load without a limit of its own is planned again then."""
         self.awaited_bytes = awaited_bytes
         if self.request.memory_limit_bytes == 0:
             self.plan = None  # The new plan is for what is spare then.

@@ -128,7 +128,7 @@ class Supervisor:
             self._post(self._lifecycle.release, name, lease.generation)
 
     async def _reload_changed_files(self, name: str) -> None:
-        """End a model whose files are no longer what was planned, so that it is loaded anew before it is used again."""
+        """End a model whose files are no longer what was planned, so that it is reloaded before it is used again."""
         loaded = next((s for s in self._snapshots if s.name == name and s.state is ModelState.READY), None)
         if loaded is None or loaded.plan is None:
             return

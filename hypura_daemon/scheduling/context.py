@@ -27,11 +27,11 @@ def answer_room(max_tokens: int, usual_tokens: int) -> int:
     return max(1, min(max_tokens, MOST_ANSWER_TOKENS))
 
 
-def grown(tokens: int, trained_tokens: int) -> int:
+def grown_context(tokens: int, trained_tokens: int) -> int:
     """The context that a prompt and its answer of so many tokens get: 2ⁿ or 1.5 × 2ⁿ, at most what is trained.
 
-    Each step is a third or half as much again, so an agent's conversation that grows a little with each message loads
-    its model anew a few times and not each time.
+    Each step is a third or half as much again, so an agent's conversation that grows a little with each message reloads
+    its model a few times and not each time.
     """
     power = 1 << max(0, (max(tokens, LEAST_STEP_TOKENS) - 1).bit_length())
     step = power * 3 // 4 if tokens <= power * 3 // 4 else power

@@ -1,5 +1,5 @@
 """The log: readable lines on a terminal, JSON lines elsewhere; written by a thread of its own, so that a full or
-hanging disk, or a pipe that nobody reads, neither ends nor holds up the daemon.
+hanging disk, or a pipe without a reader, neither ends nor holds up the daemon.
 
 structlog, logging ─► bounded queue ─► thread ─► file, of bounded size (JSON)
      (full: counted, logged later)           └─► standard error: a terminal, or systemd's journal, or no file

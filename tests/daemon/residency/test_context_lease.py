@@ -11,7 +11,7 @@ import pytest
 from hypura.v1 import inference_pb2 as pb
 from hypura_daemon.chat.request import ChatMessage, ChatRequest
 from hypura_daemon.errors import PromptTooLong, ServerBusy
-from hypura_daemon.scheduling.context import MOST_ANSWER_TOKENS, grown
+from hypura_daemon.scheduling.context import MOST_ANSWER_TOKENS, grown_context
 from tests.daemon.test_inference import ROOM_TOKENS, Served, serving
 
 
@@ -45,7 +45,7 @@ async def test_a_large_first_request_loads_once() -> None:
     async with serving() as served:
         words = pb.GenerateRequest(model="long", prompt="a" * 40_000)
         assert await answered(served, words) == 49152
-        assert [request.least_context_tokens for request in served.planned] == [grown(12_000, 131072), 49152]
+        assert [request.least_context_tokens for request in served.planned] == [grown_context(12_000, 131072), 49152]
         await served.supervisor.unload("long")
         served.planned.clear()
         ids = pb.GenerateRequest(model="long", prompt_ids=pb.TokenIds(ids=[300] * 20_000))
@@ -63,7 +63,7 @@ async def test_a_conversation_that_grows_reloads_now_and_then() -> None:
     ("size", "max_tokens", "context"),
     [
         (100, 4500, 6144),
-        (100, 32_000, grown(100 + MOST_ANSWER_TOKENS, 131072)),
+        (100, 32_000, grown_context(100 + MOST_ANSWER_TOKENS, 131072)),
         (2500, -1, 6144),
         (2500, 100, 4096),
         (4000, 0, 4096),

@@ -11,7 +11,7 @@ from hypura_daemon.scheduling.context import (
     MOST_ANSWER_TOKENS,
     answer_room,
     context_for,
-    grown,
+    grown_context,
     rounded,
 )
 
@@ -24,12 +24,12 @@ TRAINED_TOKENS = 131_072
      (200_000, TRAINED_TOKENS)],
 )  # fmt: skip
 def test_steps(tokens: int, context: int) -> None:
-    assert grown(tokens, TRAINED_TOKENS) == context
+    assert grown_context(tokens, TRAINED_TOKENS) == context
 
 
 def test_a_step_leaves_room_for_what_comes_next() -> None:
     for tokens in range(256, TRAINED_TOKENS, 97):
-        context = grown(tokens, TRAINED_TOKENS)
+        context = grown_context(tokens, TRAINED_TOKENS)
         assert tokens <= context <= max(256, tokens * 3 // 2 + 1) and context % 128 == 0
         assert context_for(4096, context, TRAINED_TOKENS) <= max(4096, context * 9 // 8)
 
