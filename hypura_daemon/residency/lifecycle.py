@@ -189,11 +189,11 @@ class Lifecycle:
 
     def _moments(self) -> Iterator[float]:
         """The times at which something may be due."""
-        somebody_waits_for_memory = bool(self.budget.wishes())
+        memory_is_awaited = bool(self.budget.wishes())
         for model in self._models.values():
             yield model.expires_seconds
             yield model.restart_at_seconds
-            if somebody_waits_for_memory:
+            if memory_is_awaited:
                 yield model.resident_since_seconds + self._rules.min_residency_seconds
             for waiter in model.waiters:
                 yield waiter.since_seconds + self._rules.turn_wait_seconds
