@@ -6,8 +6,7 @@ from dataclasses import dataclass, field
 from functools import partial
 
 from hypura_daemon.chat.lark import Lark
-from hypura_daemon.chat.tool_calls import bodies as forms
-from hypura_daemon.chat.tool_calls import grammars as calls
+from hypura_daemon.chat.tool_calls import grammars, notations
 from hypura_daemon.chat.tool_calls.readers import NO_CALL, BlockReader, JsonReader, Reader, Reading
 from hypura_daemon.chat.tools import Tool, Toolbox
 
@@ -56,22 +55,22 @@ def _named(head: str, *closes: str) -> MakeReader:
     return lambda tools: JsonReader(closes, pattern)
 
 
-def _tagged(opens: str, closes: str, tags: forms.Tags, *then: str, whole: bool = False) -> MakeReader:
+def _tagged(opens: str, closes: str, tags: notations.Tags, *then: str, whole: bool = False) -> MakeReader:
     return lambda tools: BlockReader(
-        opens, closes, lambda body: forms.tagged_calls(body, tags, tools), whole=whole, then=then
+        opens, closes, lambda body: notations.tagged_calls(body, tags, tools), whole=whole, then=then
     )
 
 
 def _glm(tools: Toolbox) -> Reader:
-    return BlockReader(_TOOL_CALL, _TOOL_CALL_END, lambda body: forms.glm_calls(body, tools), delimited=False)
+    return BlockReader(_TOOL_CALL, _TOOL_CALL_END, lambda body: notations.glm_calls(body, tools), delimited=False)
 
 
 def _gemma(opens: str, closes: str, quote: str) -> MakeReader:
-    return lambda tools: BlockReader(opens, closes, lambda body: forms.gemma_calls(body, quote))
+    return lambda tools: BlockReader(opens, closes, lambda body: notations.gemma_calls(body, quote))
 
 
 def _python(opens: str, closes: str) -> MakeReader:
-    return lambda tools: BlockReader(opens, closes, forms.python_calls)
+    return lambda tools: BlockReader(opens, closes, notations.python_calls)
 
 
 class _MistralReader:
@@ -95,15 +94,15 @@ def _mistral(tools: Toolbox) -> Reader:
 
 
 def _json_between(before: str, after: str, key: str = "arguments") -> Callable[[Lark, Tool], str]:
-    return partial(calls.json_call, key=key, before=before, after=after)
+    return partial(grammars.json_call, key=key, before=before, after=after)
 
 
 def _name_between(before: str, between: str, after: str) -> Callable[[Lark, Tool], str]:
-    return partial(calls.named_call, before=before, between=between, after=after)
+    return partial(grammars.named_call, before=before, between=between, after=after)
 
 
 def _plain_between(start: str, pair: tuple[str, str, str], end: str) -> Callable[[Lark, Tool], str]:
-    return partial(calls.plain_call, start=start, pair=pair, end=end)
+    return partial(grammars.plain_call, start=start, pair=pair, end=end)
 
 
 _CALLS, _CALLS_END = "<｜tool▁calls▁begin｜>", "<｜tool▁calls▁end｜>"
@@ -139,7 +138,7 @@ SYNTAXES = (
     Syntax(
         "dsml",
         ("｜DSML｜",),
-        {_DSML: _tagged(_DSML, _DSML_END, forms.DSML_TAGS)},
+        {_DSML: _tagged(_DSML, _DSML_END, notations.DSML_TAGS)},
         lambda lark, tool: None,
         marks=(_DSML_END, "｜DSML｜"),
     ),
@@ -162,7 +161,7 @@ SYNTAXES = (
         "cohere",
         ("<|START_ACTION|>",),
         {"<|START_ACTION|>": _json("<|END_ACTION|>")},
-        partial(calls.json_call, key="parameters", name_key="tool_name", first='"tool_call_id": "0", '),
+        partial(grammars.json_call, key="parameters", name_key="tool_name", first='"tool_call_id": "0", '),
         drops=("<|START_RESPONSE|>", "<|END_RESPONSE|>"),
         marks=("<|END_ACTION|>",),
         before=("<|START_ACTION|>[",),
@@ -200,8 +199,8 @@ SYNTAXES = (
         "functions",
         (_TOOL_CALL, "<function="),
         {
-            _TOOL_CALL: _tagged(_TOOL_CALL, _TOOL_CALL_END, forms.QWEN_TAGS),
-            "<function=": _tagged("<function=", "</function>", forms.QWEN_TAGS, _TOOL_CALL_END, whole=True),
+            _TOOL_CALL: _tagged(_TOOL_CALL, _TOOL_CALL_END, notations.QWEN_TAGS),
+            "<function=": _tagged("<function=", "</function>", notations.QWEN_TAGS, _TOOL_CALL_END, whole=True),
         },
         _plain_between(
             f"{_TOOL_CALL}\n<function={{}}>\n",
@@ -213,7 +212,7 @@ SYNTAXES = (
     Syntax(
         "invoke",
         ("<minimax:tool_call>", "<invoke name="),
-        {"<minimax:tool_call>": _tagged("<minimax:tool_call>", "</minimax:tool_call>", forms.INVOKE_TAGS)},
+        {"<minimax:tool_call>": _tagged("<minimax:tool_call>", "</minimax:tool_call>", notations.INVOKE_TAGS)},
         _plain_between('<invoke name="{}">\n', ('<parameter name="', '">', "</parameter>\n"), "</invoke>\n"),
         marks=("</minimax:tool_call>",),
         before=("<minimax:tool_call>\n",),
@@ -224,7 +223,7 @@ SYNTAXES = (
         "gemma",
         ("<|tool_call>",),
         {"<|tool_call>": _gemma("<|tool_call>", "<tool_call|>", '<|"|>')},
-        partial(calls.gemma_call, quote='<|"|>', before="<|tool_call>", after="<tool_call|>"),
+        partial(grammars.gemma_call, quote='<|"|>', before="<|tool_call>", after="<tool_call|>"),
         marks=("<tool_call|>", '<|"|>'),
         between=(),
     ),
@@ -232,7 +231,7 @@ SYNTAXES = (
         "function-gemma",
         ("<start_function_call>",),
         {"<start_function_call>": _gemma("<start_function_call>", "<end_function_call>", "<escape>")},
-        partial(calls.gemma_call, quote="<escape>", before="<start_function_call>", after="<end_function_call>"),
+        partial(grammars.gemma_call, quote="<escape>", before="<start_function_call>", after="<end_function_call>"),
         marks=("<end_function_call>", "<escape>"),
         between=(),
     ),
@@ -285,12 +284,12 @@ SYNTAXES = (
         "llama",
         ('"parameters"',),
         {"<|python_tag|>": _json()},
-        partial(calls.bare_json_call, key="parameters"),
+        partial(grammars.bare_json_call, key="parameters"),
         bare=True,
         between=("; ",),
     ),
 )
-JSON = Syntax("json", (), {}, partial(calls.bare_json_call, key="arguments"), bare=True, between=("\n",))
+JSON = Syntax("json", (), {}, partial(grammars.bare_json_call, key="arguments"), bare=True, between=("\n",))
 """For a template that shows no syntax: what models without a syntax of their own write."""
 
 

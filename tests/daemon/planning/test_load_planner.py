@@ -12,7 +12,7 @@ from hypura_daemon.hardware.profile import HardwareProfile
 from hypura_daemon.hardware.store import HardwareStore
 from hypura_daemon.models.model import Model, open_model
 from hypura_daemon.models.registry import Registry
-from hypura_daemon.planning import load_planner as loading
+from hypura_daemon.planning import load_planner
 from hypura_daemon.planning.load_planner import LoadPlanner
 from hypura_daemon.planning.plan import LoadRequest, Mode
 from tests.daemon.planning.machines import machine
@@ -110,7 +110,7 @@ async def test_a_preview_waits_for_the_measurement_but_not_for_long(
         raise AssertionError
 
     monkeypatch.setattr(planner._hardware, "profile", never, raising=False)
-    monkeypatch.setattr(loading, "PREVIEW_SECONDS", 0.05)
+    monkeypatch.setattr(load_planner, "PREVIEW_SECONDS", 0.05)
     async with asyncio.timeout(10):
         assert (
             await planner.preview("tiny", LoadRequest(), spare_bytes=PLENTY, granted_bytes=0)

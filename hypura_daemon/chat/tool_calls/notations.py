@@ -1,4 +1,4 @@
-"""Bodies of tool calls that are not JSON: tags, keys and values, Gemma's notation, Python calls.
+"""Notations of tool calls other than JSON: tags, keys and values, Gemma's, Python calls.
 
 Each function returns the calls of a whole body, and none if the body is anything else.
 """
