@@ -257,7 +257,7 @@ def test_a_daemon_that_dies_does_not_end_the_conversation(place, tmp_path: Path)
     terminal.until("né né ")
     daemon.send_signal(signal.SIGKILL)
     said = terminal.until(PROMPT)
-    assert "error: the connection to the daemon at" in said and "ask again" in said
+    assert "error: the connection to the daemon at" in said and "try again" in said
     for raw in ("Socket closed", "UNAVAILABLE", "StatusCode", "errors resolving", "recvmsg", "ipv4:", "unix:"):
         assert raw not in said
     assert "né 5 messages" in terminal.ask("third")
