@@ -5,6 +5,7 @@ import json
 import os
 import time
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -62,7 +63,20 @@ async def test_the_real_probe_and_drive(tmp_path: Path, model: Path) -> None:
     assert profile.llama_cpp_python_version
     (drive,) = profile.drives
     assert drive.bytes_per_second > 0
-    assert (tmp_path / "home/hardware.json").stat().st_mode & 0o777 == 0o600
+    kept = tmp_path / "home/hardware.json"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    saved = load(kept)
+    assert saved.drives == profile.drives and saved.probe is not None
+    probe = saved.probe.result
+    assert probe.llama_cpp_python_version == version("llama-cpp-python")
+    assert probe.measured is not None
+    assert 1e9 < probe.measured.memory_bytes_per_second < 5e12
+    assert 20e6 < probe.measured.worker_base_bytes < 1e9
+    assert probe.measured.extra_buffers_verdict
+    speeds = {speed.type: speed.bytes_per_second for speed in probe.measured.type_speeds}
+    assert {"F16", "Q8_0", "Q4_K", "Q6_K", "MXFP4"} <= speeds.keys()
+    assert all(1e8 < speed < 5e12 for speed in speeds.values())
+    assert all(0 <= gpu.free_bytes <= gpu.total_bytes for gpu in probe.gpus)
 
 
 async def test_measured_once_across_daemons(tmp_path: Path, model: Path) -> None:
