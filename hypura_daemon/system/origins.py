@@ -60,16 +60,16 @@ def checked_host(text: str) -> str:
     """A name, or a pattern of names, as it is compared: without its port. Raises ValueError, with the remedy."""
     pattern = text.strip().lower()
     if "://" in pattern or "/" in pattern:
-        raise ValueError(f"{text!r} is no host name; write the name alone, such as nas.local or *.example.com")
+        raise ValueError(f"{text!r} is not a host name; write the name alone, such as nas.local or *.example.com")
     match = _AUTHORITY.fullmatch(pattern)
     name = _ascii(match[1].rstrip(".")) if match is not None else ""
     if not name:
-        raise ValueError(f"{text!r} is no host name; write the name alone, such as nas.local or *.example.com")
+        raise ValueError(f"{text!r} is not a host name; write the name alone, such as nas.local or *.example.com")
     if name.startswith("["):
         return _address(name, text)
     if name != ANY:
         if not _NAME.fullmatch(name):
-            raise ValueError(f"{text!r} is no host name; write the name alone, such as nas.local or *.example.com")
+            raise ValueError(f"{text!r} is not a host name; write the name alone, such as nas.local or *.example.com")
         _check_wildcard(name, text)
     return name
 
@@ -83,10 +83,10 @@ def host_matches(pattern: str, name: str) -> bool:
 def _parsed(text: str) -> _Origin:
     scheme, mark, rest = text.partition("://")
     if not mark or not _SCHEME.fullmatch(scheme):
-        raise ValueError(f"{text!r} is no origin, since it names no scheme; {_EXAMPLE}")
+        raise ValueError(f"{text!r} is not an origin, since it names no scheme; {_EXAMPLE}")
     match = _AUTHORITY.fullmatch(rest.rstrip("/"))
     if match is None:
-        raise ValueError(f"{text!r} is no origin, which has a scheme, a host and a port, and no more; {_EXAMPLE}")
+        raise ValueError(f"{text!r} is not an origin, which has only a scheme, a host and a port; {_EXAMPLE}")
     host, port = _ascii(match[1]), match[2] or ""
     if port not in ("", ANY) and not 0 < int(port) < 65536:
         raise ValueError(f"{text!r} has the port {port}; give one from 1 to 65535, or *")
@@ -126,14 +126,14 @@ def _ascii(host: str) -> str:
     try:
         return ".".join(label if label == ANY else label.encode("idna").decode() for label in host.split("."))
     except UnicodeError as error:
-        raise ValueError(f"{host!r} is no host name: {error}; write it in ASCII") from error
+        raise ValueError(f"{host!r} is not a host name: {error}; write it in ASCII") from error
 
 
 def _address(bracketed: str, text: str) -> str:
     try:
         return str(ipaddress.ip_address(bracketed[1:-1]))
     except ValueError as error:
-        raise ValueError(f"{text!r} has the address {bracketed}, which is none; correct it") from error
+        raise ValueError(f"{text!r} has the address {bracketed}, which is not an IP address; correct it") from error
 
 
 def _is_address(host: str) -> bool:
