@@ -79,7 +79,7 @@ async def test_a_probe_that_fails_is_explained() -> None:
         '{"llama_cpp_python_version": "1", "gpus": [{"name": "CUDA0", "total_bytes": "18446744073709551615"}]}',
     ],
 )
-async def test_nonsense_is_no_result(answer: str) -> None:
+async def test_an_invalid_result_is_refused(answer: str) -> None:
     with pytest.raises(WorkerFailed, match="is not a valid result"):
         await probe_devices(30, command=program(f"print({answer!r}, end='')"))
 

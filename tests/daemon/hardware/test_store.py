@@ -360,7 +360,7 @@ async def test_after_a_reboot_the_earlier_figures_count_until_there_are_new_ones
     await store.close()
 
 
-async def test_a_probe_that_fails_is_told_and_not_tried_again_by_the_next_plan(tmp_path: Path, model: Path) -> None:
+async def test_a_failed_probe_is_logged_and_not_repeated_by_the_next_plan(tmp_path: Path, model: Path) -> None:
     counted = Counted()
 
     async def probe(timeout_seconds: float, *, devices_only: bool = False) -> ProbeResult:

@@ -134,7 +134,7 @@ def test_mount_points_with_blanks_are_unescaped(tmp_path: Path) -> None:
 
 
 @given(st.text(max_size=80), st.text(max_size=40))
-def test_nonsense_is_no_limit(line: str, value: str) -> None:
+def test_invalid_limits_are_ignored(line: str, value: str) -> None:
     import tempfile
 
     with tempfile.TemporaryDirectory() as folder:
