@@ -50,7 +50,7 @@ async def preload(names: Sequence[str], registry: Registry, supervisor: Supervis
         except HypuraError as error:
             _log.error("a model cannot be preloaded", model=name, error=str(error))
         except Exception:
-            _log.exception("preloading failed by an internal error", model=name)
+            _log.exception("preloading failed with an internal error", model=name)
 
 
 def largest_programs() -> str:

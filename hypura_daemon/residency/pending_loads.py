@@ -67,7 +67,7 @@ class PendingLoads:
             )
         except Exception:
             _log.exception("planning failed", model=name)
-            return WorkerFailed(f'planning "{name}" failed by an internal error; see the daemon\'s log')
+            return WorkerFailed(f'planning "{name}" failed with an internal error; see the daemon\'s log')
 
     def _planned(self, model: SupervisedModel, pending: PendingLoad, task: asyncio.Task[Plan | HypuraError]) -> None:
         pending.finish_planning()

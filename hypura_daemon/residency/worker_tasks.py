@@ -158,7 +158,7 @@ async def run_worker(
         error = _first(group)
     except* Exception as group:
         _log.exception("running a worker failed", model=plan.model, exc_info=group)
-        error = WorkerFailed(f'"{plan.model}" failed by an internal error ({_first(group)!r}); see the daemon\'s log')
+        error = WorkerFailed(f'"{plan.model}" failed with an internal error ({_first(group)!r}); see the daemon\'s log')
     return error
 
 
@@ -194,7 +194,7 @@ async def _resize(worker: WorkerProcess, limit_bytes: int) -> int | HypuraError:
         return error
     except Exception:
         _log.exception("resizing failed", model=worker.model)
-        return WorkerFailed(f'resizing "{worker.model}" failed by an internal error')
+        return WorkerFailed(f'resizing "{worker.model}" failed with an internal error')
 
 
 def worker_environment(plan: Plan) -> dict[str, str]:
