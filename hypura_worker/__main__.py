@@ -10,31 +10,29 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import struct
 import sys
 from pathlib import Path
 from urllib.parse import quote
 
 import hypura_worker.llama.library as library  # first: see there
-from hypura.json_lines import to_line
 from hypura.v1 import worker_pb2
 from hypura_worker import runtime
 from hypura_worker.errors import WorkerError
 
-_LENGTH = struct.Struct("<I")
 _MAX_BOOTSTRAP_BYTES = 1 << 20
 
 
 def main() -> int:
     """Run the worker; the exit code is 0 after a clean end, 1 for a failure."""
-    bootstrap = _read_bootstrap()
+    message = runtime.read_message(_MAX_BOOTSTRAP_BYTES, "hypurad")
+    bootstrap = worker_pb2.WorkerBootstrap.FromString(message)
     runtime.configure_log(bootstrap.log_level, bootstrap.model)
     # Before anything slow: a daemon that dies while the model loads must not leave this process behind.
     runtime.end_with_parent()
     try:
         library.hook()
     except WorkerError as error:
-        _answer(worker_pb2.WorkerBootstrapResponse(error=str(error)))
+        runtime.write_line(worker_pb2.WorkerBootstrapResponse(error=str(error)))
         return 1
     with asyncio.Runner(loop_factory=runtime.event_loop_factory()) as runner:
         return runner.run(_serve(Path(bootstrap.socket_path)))
@@ -66,7 +64,7 @@ async def _serve(socket_path: Path) -> int:
     await server.start()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, end.set)
-    _answer(worker_pb2.WorkerBootstrapResponse(address=address))
+    runtime.write_line(worker_pb2.WorkerBootstrapResponse(address=address))
     await end.wait()
     await healthy.enter_graceful_shutdown()
     await server.stop(1.0)
@@ -75,28 +73,6 @@ async def _serve(socket_path: Path) -> int:
         print(f"the worker ends: {reasons[0]}", file=sys.stderr, flush=True)
         return 1
     return 0
-
-
-def _answer(answer: worker_pb2.WorkerBootstrapResponse) -> None:
-    """Write the one line on standard output."""
-    print(to_line(answer), flush=True)
-
-
-def _read_bootstrap() -> worker_pb2.WorkerBootstrap:
-    (length,) = _LENGTH.unpack(_read_exactly(_LENGTH.size))
-    if length > _MAX_BOOTSTRAP_BYTES:
-        raise SystemExit(f"the bootstrap message claims {length} bytes; hypurad starts this program")
-    return worker_pb2.WorkerBootstrap.FromString(_read_exactly(length))
-
-
-def _read_exactly(count: int) -> bytes:
-    data = b""
-    while len(data) < count:
-        more = os.read(0, count - len(data))
-        if not more:
-            raise SystemExit("standard input ended before the bootstrap message; this program is started by hypurad")
-        data += more
-    return data
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ import logging
 import os
 import resource
 import signal
+import struct
 import sys
 import threading
 from collections.abc import Callable
@@ -15,8 +16,12 @@ from typing import TextIO
 
 import psutil
 import structlog
+from google.protobuf.message import Message
 from structlog.typing import EventDict
 
+from hypura.json_lines import to_line
+
+_LENGTH = struct.Struct("<I")
 _STATUS = Path("/proc/self/status")
 
 
@@ -68,6 +73,32 @@ def end_with_parent(clean_up: Callable[[], None] = lambda: None) -> None:
         os.killpg(0, signal.SIGKILL)
 
     threading.Thread(target=watch, name="end with parent", daemon=True).start()
+
+
+def read_message(max_bytes: int, sender: str) -> bytes:
+    """A message from standard input: its length in four bytes, then itself. Exits for anything else.
+
+    Read without a buffer, since end_with_parent reads standard input, too.
+    """
+
+    def read(count: int) -> bytes:
+        data = b""
+        while len(data) < count:
+            more = os.read(0, count - len(data))
+            if not more:
+                raise SystemExit(f"standard input ended before its message; this program is started by {sender}")
+            data += more
+        return data
+
+    (length,) = _LENGTH.unpack(read(_LENGTH.size))
+    if length > max_bytes:
+        raise SystemExit(f"standard input announces {length} bytes; this program is started by {sender}")
+    return read(length)
+
+
+def write_line(message: Message, output: TextIO | None = None) -> None:
+    """Write the message as a line of JSON, to standard output unless another one is given."""
+    print(to_line(message), file=output, flush=True)
 
 
 def claim_stdout() -> TextIO:

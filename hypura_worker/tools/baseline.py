@@ -11,11 +11,11 @@ import os
 import sys
 import threading
 import time
-from typing import Any, TextIO
+from typing import Any
 
 import llama_cpp
 
-from hypura.json_lines import from_line, to_line
+from hypura.json_lines import from_line
 from hypura.v1.tools_pb2 import BaselineLine, BaselineRequest, BaselineToken
 from hypura_worker import runtime
 from hypura_worker.llama import log
@@ -32,9 +32,11 @@ def main() -> int:
     started = time.monotonic()
     context = _make_context(request)
     if context is None:
-        _write(answer, BaselineLine(error=f"llama.cpp could not load {request.paths[0]}: {log.last_errors()}"))
+        runtime.write_line(
+            BaselineLine(error=f"llama.cpp could not load {request.paths[0]}: {log.last_errors()}"), answer
+        )
         return 1
-    _write(answer, BaselineLine(load_seconds=time.monotonic() - started))
+    runtime.write_line(BaselineLine(load_seconds=time.monotonic() - started), answer)
     chain = _make_chain(context, request.temperature, request.seed)
     started = time.monotonic()
     tokens, following = list(request.prompt_ids), list(request.following_ids)
@@ -44,18 +46,14 @@ def main() -> int:
             array = (llama_cpp.llama_token * len(part))(*part)
             result = llama_cpp.llama_decode(context, llama_cpp.llama_batch_get_one(array, len(part)))
             if result != 0:
-                _write(answer, BaselineLine(error=f"llama_decode returned {result}"))
+                runtime.write_line(BaselineLine(error=f"llama_decode returned {result}"), answer)
                 return 1
         chosen = llama_cpp.llama_sampler_sample(chain, context, -1)
         tokens = [following[number] if number < len(following) else chosen]
         system_seconds = os.times().system
         token = BaselineToken(id=chosen, seconds=time.monotonic() - started, system_seconds=system_seconds)
-        _write(answer, BaselineLine(token=token))
+        runtime.write_line(BaselineLine(token=token), answer)
     return 0
-
-
-def _write(answer: TextIO, line: BaselineLine) -> None:
-    print(to_line(line), file=answer, flush=True)
 
 
 def _make_context(request: BaselineRequest) -> Any:

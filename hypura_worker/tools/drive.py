@@ -23,9 +23,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from hypura.json_lines import to_line
 from hypura.v1 import placement_pb2
 from hypura.v1.tools_pb2 import DriveLine, DriveReading
+from hypura_worker import runtime
 from hypura_worker.errors import WorkerError
 from hypura_worker.streaming.model_files import ModelFiles
 
@@ -286,9 +286,9 @@ def main(arguments: Sequence[str]) -> int:
                     bytes_per_second=rate,
                     direct=direct,
                 )
-                print(to_line(DriveLine(reading=reading)), flush=True)
+                runtime.write_line(DriveLine(reading=reading))
     except (OSError, EOFError, WorkerError) as error:
-        print(to_line(DriveLine(error=f"{options.file} cannot be read: {error}")), flush=True)
+        runtime.write_line(DriveLine(error=f"{options.file} cannot be read: {error}"))
         return 1
     return 0
 

@@ -22,7 +22,6 @@ from urllib.parse import quote
 
 import llama_cpp
 
-from hypura.json_lines import to_line
 from hypura.v1.placement_pb2 import GpuDevice, TypeSpeed
 from hypura.v1.tools_pb2 import ProbeMeasurements, ProbeReport
 from hypura_worker import runtime
@@ -65,7 +64,7 @@ def main(arguments: Sequence[str]) -> int:
             ],
         )
         report.measured.CopyFrom(measured)
-    print(to_line(report), file=answer, flush=True)
+    runtime.write_line(report, answer)
     return 0
 
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import ctypes
-import struct
 import sys
 from collections.abc import Callable, Sequence
 from ctypes import c_bool, c_char, c_int32, c_int64, c_size_t, c_void_p
@@ -24,7 +23,6 @@ import hypura_worker.llama.library as library  # first: see there
 import numpy as np
 import numpy.typing as npt
 
-from hypura.json_lines import to_line
 from hypura.v1 import inference_pb2, placement_pb2
 from hypura.v1.tools_pb2 import RecordDone, RecordLine
 from hypura_worker import runtime
@@ -35,7 +33,6 @@ from hypura_worker.llama.context import BatchToken, Callbacks, Context, PassHook
 from hypura_worker.loaded_model import LlamaModel
 from hypura_worker.streaming.replacement.routing_trace import HEADER
 
-_LENGTH = struct.Struct("<I")
 _MAX_INPUT_BYTES = 256 << 20
 _MAX_TOKENS = 1_000_000
 _PROMPT_TOKENS = 256
@@ -212,21 +209,6 @@ def _describe(plan: placement_pb2.Plan, file: TextIO) -> dict[int, int]:
     return sizes
 
 
-def _read_part() -> bytes:
-    stream = sys.stdin.buffer
-    head = stream.read(_LENGTH.size)
-    if len(head) != _LENGTH.size:
-        raise SystemExit("standard input ended early; hypuractl trace record starts this program")
-    (length,) = _LENGTH.unpack(head)
-    if length > _MAX_INPUT_BYTES:
-        raise SystemExit(f"standard input announces {length} bytes; hypuractl trace record starts this program")
-    return stream.read(length)
-
-
-def _write(line: RecordLine) -> None:
-    print(to_line(line), flush=True)
-
-
 def main(arguments: Sequence[str]) -> int:
     """A line per token, and one at the end; 1 and a line with an error when there is no trace."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -235,22 +217,23 @@ def main(arguments: Sequence[str]) -> int:
     options = parser.parse_args(arguments)
     if not 1 <= options.tokens <= _MAX_TOKENS:
         parser.error(f"--tokens must be 1 to {_MAX_TOKENS}, not {options.tokens}")
-    plan, prompt = placement_pb2.Plan.FromString(_read_part()), _read_part().decode(errors="replace")
+    plan = placement_pb2.Plan.FromString(runtime.read_message(_MAX_INPUT_BYTES, "hypuractl trace record"))
+    prompt = runtime.read_message(_MAX_INPUT_BYTES, "hypuractl trace record").decode(errors="replace")
     runtime.configure_log("warning", plan.model)
     part = options.out.with_name(options.out.name + ".part")
     try:
         library.hook()
         with part.open("w", encoding="utf-8") as file:
-            rows = record(plan, prompt, options.tokens, file, lambda n: _write(RecordLine(tokens=n)))
+            rows = record(plan, prompt, options.tokens, file, lambda n: runtime.write_line(RecordLine(tokens=n)))
         part.replace(options.out)
     except (WorkerError, OSError) as error:
         part.unlink(missing_ok=True)
-        _write(RecordLine(error=str(error)))
+        runtime.write_line(RecordLine(error=str(error)))
         return 1
     except BaseException:
         part.unlink(missing_ok=True)
         raise
-    _write(RecordLine(done=RecordDone(choices=rows, tokens=options.tokens)))
+    runtime.write_line(RecordLine(done=RecordDone(choices=rows, tokens=options.tokens)))
     return 0
 
 

@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from hypura.json_lines import to_line
 from hypura.v1.tools_pb2 import ReplayLine, ReplayReport
+from hypura_worker import runtime
 from hypura_worker.streaming.replacement import POLICIES, default, make
 from hypura_worker.streaming.replacement.policy import Ids, Policy, Shape
 from hypura_worker.streaming.replacement.routing_trace import BadTrace, Routes, read_routes
@@ -141,12 +141,12 @@ def main(arguments: Sequence[str]) -> int:
         return _print_error(f"{options.file} cannot be read: {error.strerror or error}; check the path")
     except ValueError as error:
         return _print_error(str(error))
-    print(to_line(ReplayLine(report=report)))
+    runtime.write_line(ReplayLine(report=report))
     return 0
 
 
 def _print_error(message: str) -> int:
-    print(to_line(ReplayLine(error=message)))
+    runtime.write_line(ReplayLine(error=message))
     return 1
 
 
