@@ -36,7 +36,7 @@ PARSER_LIMITS = LLParserLimits(
     max_lexer_states=100_000,
     # 0.2 kB each: 40 MB, where the default is 500,000.
     max_grammar_size=200_000,
-    # It goes over the whole vocabulary at once, which no fuel bounds for large vocabularies.
+    # It visits the whole vocabulary at once, which no fuel limits for large vocabularies.
     precompute_large_lexemes=False,
     # Clients get the errors: without the state of the parser.
     verbose_errors=False,

@@ -104,7 +104,7 @@ class Runner:
             placement = place(self._sequences, prompt, cuts=self._context.cuts)
             if placement is None:
                 break
-            # It stays in the queue until it is begun or done, so that fail_all reaches it whatever fails here.
+            # It stays in the queue until it is begun or done, so that fail_all reaches it if this fails.
             if isinstance(request, Request):
                 self._begin(request, placement)
             elif not self._embed_next(request, placement.sequence):
@@ -114,7 +114,7 @@ class Runner:
 
     def _begin(self, request: Request, placement: Placement) -> None:
         sequence, prompt = placement.sequence, request.prompt
-        # The last token is computed anew: its logits are needed.
+        # The last token is computed again: its logits are needed.
         self._cache.reuse(sequence, placement.source, min(placement.prefix, len(prompt) - 1))
         request.sampler.see(prompt)
         self._begun += 1

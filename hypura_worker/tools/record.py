@@ -42,7 +42,7 @@ _EVALUATE = ctypes.CFUNCTYPE(c_bool, c_void_p, c_bool, c_void_p)
 
 
 class _Tensor(ctypes.Structure):
-    """The front of struct ggml_tensor, as hook.h has it; the hook checks the layout when it is loaded."""
+    """The first fields of struct ggml_tensor, as csrc/ggml_mirror.h has them, whose layout is checked at import."""
 
     _fields_ = (
         ("type", c_int32),
