@@ -36,8 +36,8 @@ $(STAMP): pyproject.toml $(wildcard hypura_worker/llama/csrc/*)
 run: $(STAMP) ## see it work: the demo model talks, and a model larger than its memory is streamed
 	@sh tests/newcomer.sh $(BIN) $(RUN)
 
-test: $(STAMP) ## the tests that take minutes at most
-	$(BIN)/python -m pytest -q
+test: $(STAMP) ## the tests that take minutes at most: JOBS=2 runs files in two processes
+	$(BIN)/python -m pytest -q $(if $(JOBS),-n $(JOBS) --dist loadfile)
 
 sanitize: $(STAMP) ## the hook's tests in C with AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer
 	$(BIN)/python -m pytest -q -m '' tests/worker/llama/test_hook.py

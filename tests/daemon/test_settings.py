@@ -46,7 +46,7 @@ def test_home_flag_moves_the_file_that_is_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("memroy = 1", ['"memroy"', "no setting", "memory"]),
+        ("memroy = 1", ['"memroy"', "not a setting", "memory"]),
         ("memory = '4XB'", ['"memory"', "'4XB'", "4GB"]),
         ("memory = 0", ['"memory"', "0", "greater than or equal to 1"]),
         ("context = 'x'", ['"context"', "'x'", "integer"]),
