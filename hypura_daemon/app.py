@@ -15,7 +15,7 @@ import structlog
 from hypura_daemon.chat.prompts.template import check_template
 from hypura_daemon.errors import HypuraError
 from hypura_daemon.gateway.endpoint import Core
-from hypura_daemon.gateway.http.listening import open_gateway
+from hypura_daemon.gateway.opening import open_gateway
 from hypura_daemon.hardware.store import HardwareStore
 from hypura_daemon.inference import Inference
 from hypura_daemon.models.manager import ModelManager

@@ -13,7 +13,8 @@ import pytest
 from hypura.locations import HttpAddress
 from hypura_daemon.errors import SettingsError
 from hypura_daemon.gateway.endpoint import Core
-from hypura_daemon.gateway.http.listening import address_of, is_loopback, listen, open_gateway
+from hypura_daemon.gateway.http.listening import address_of, is_loopback, listen
+from hypura_daemon.gateway.opening import open_gateway
 from hypura_daemon.settings import GatewaySettings, Settings, load_settings
 from hypura_daemon.system.descriptors import Places
 
