@@ -94,7 +94,7 @@ def test_a_stale_socket_is_removed_and_one_in_use_stays(folder: Path) -> None:
 
 def test_a_file_in_the_sockets_place_is_left_alone(folder: Path) -> None:
     (folder / "s").write_text("precious")
-    with pytest.raises(SettingsError, match="no socket"):
+    with pytest.raises(SettingsError, match="not a socket"):
         prepare_socket(folder / "s", private_folder=True)
     assert (folder / "s").read_text() == "precious"
 
