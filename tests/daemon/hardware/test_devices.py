@@ -45,7 +45,7 @@ def test_ggmls_figures_of_a_device() -> None:
     # The processor taken for a GPU, since every machine has one.
     done = subprocess.run(
         program(
-            "import hypura_worker.tools.probe as p; p._TYPE_GPU = 0; print(p.to_line(p.ProbeReport(gpus=p.gpus())))"
+            "import hypura_worker.tools.probe as p; p._TYPE_GPU = 0; p.runtime.write_line(p.ProbeReport(gpus=p.gpus()))"
         ),
         capture_output=True,
         text=True,
