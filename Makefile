@@ -9,6 +9,7 @@ SHAPE ?= qwen3-30b-a3b
 LAYERS ?=
 OUT ?= $(SHAPE).gguf
 SETTING ?= cpu-smoke
+JOBS ?= 2
 DEMO ?= demo-weights
 PROTOS := $(wildcard protos/hypura/v1/*.proto)
 
@@ -36,8 +37,8 @@ $(STAMP): pyproject.toml $(wildcard hypura_worker/llama/csrc/*)
 run: $(STAMP) ## see it work: the demo model talks, and a model larger than its memory is streamed
 	@sh tests/newcomer.sh $(BIN) $(RUN)
 
-test: $(STAMP) ## the tests that take minutes at most: JOBS=2 runs files in two processes
-	$(BIN)/python -m pytest -q $(if $(JOBS),-n $(JOBS) --dist loadfile)
+test: $(STAMP) ## the quick tests, files spread over two processes: JOBS=
+	$(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile
 
 sanitize: $(STAMP) ## the hook's tests in C with AddressSanitizer, UndefinedBehaviorSanitizer and ThreadSanitizer
 	$(BIN)/python -m pytest -q -m '' tests/worker/llama/test_hook.py
