@@ -161,7 +161,7 @@ def hook() -> ctypes.CDLL:
         "hypura_arena_expect": (None, [c_void_p, c_void_p, c_int32]),
         "hypura_arena_restore_names": (None, [c_void_p]),
         "hypura_arena_free": (None, [c_void_p]),
-        "hypura_reader_new": (c_void_p, [c_int32, c_int32, c_int64]),
+        "hypura_reader_new": (c_void_p, [c_int32, c_int64]),
         "hypura_reader_threads": (c_int32, [c_void_p]),
         "hypura_reader_submit": (None, [c_void_p, c_void_p, c_int32, c_void_p]),
         "hypura_reader_wait": (c_int32, [c_void_p, c_void_p]),

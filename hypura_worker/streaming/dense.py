@@ -265,9 +265,9 @@ class DenseStreamer:
         """Have these units in memory; everything else in the ring may be dropped for them."""
         self._order.use(wanted)
         self._uses += len(wanted)
-        if not self._begin_all(wanted):
+        if not self._ensure_all(wanted):
             self._empty()
-            if not self._begin_all(wanted):
+            if not self._ensure_all(wanted):
                 needed = sum(self._units[unit].slices.stride_bytes for unit in wanted)
                 raise DecodeFailed(
                     f"one node needs {needed / 1e6:.1f} MB of streamed weights, and the ring holds "
@@ -290,19 +290,19 @@ class DenseStreamer:
             self._forget(loaded)
             raise ReadFailed(f"{self._units[loaded.unit].name}: {error}") from error
 
-    def _begin_all(self, wanted: list[int]) -> bool:
-        return all(self._begin(unit, self._order.now, prefetched=False) for unit in wanted)
+    def _ensure_all(self, wanted: list[int]) -> bool:
+        return all(self._ensure(unit, self._order.now, prefetched=False) for unit in wanted)
 
     def _prefetch(self) -> None:
         """Queue reads of the units that come next until the ring is full."""
         now = self._order.now
         self._prefetched_until = max(self._prefetched_until, now)
-        while self._prefetched_until < now + len(self._order) and self._begin(
+        while self._prefetched_until < now + len(self._order) and self._ensure(
             self._order.unit(self._prefetched_until), self._prefetched_until, prefetched=True
         ):
             self._prefetched_until += 1
 
-    def _begin(self, unit: int, turn: int, *, prefetched: bool) -> bool:
+    def _ensure(self, unit: int, turn: int, *, prefetched: bool) -> bool:
         """Have the unit in memory or being read for this turn; False if there is no room."""
         if unit in self._found:
             loaded = self._found[unit]

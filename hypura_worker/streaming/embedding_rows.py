@@ -131,7 +131,7 @@ class _Table:
         return np.unique(np.minimum(first[:, np.newaxis] + np.arange(widest), last[:, np.newaxis]))
 
     def _make_room(self, pages: int) -> None:
-        """If so many more pages would be too many, release half of the limit, those unused for longest."""
+        """If so many more pages would pass the limit, release those unused for longest until half of it is in use."""
         if self._held + pages <= self._limit_pages:
             return
         held = np.flatnonzero((self._used > 0) & (self._used < self._pass))

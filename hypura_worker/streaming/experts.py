@@ -55,7 +55,6 @@ class ExpertStreamer:
         self._experts, self._per_token = plan.experts.experts_per_layer, plan.experts.experts_per_token
         self._layout = ExpertGroups(plan, tensors, descriptors, reader)
         self._layers, self._groups = self._layout.layers, self._layout.groups
-        self._slot_of = self._layout.slot_of
         layer_count = len(self._layers)
         self.likelihood = Likelihood(layer_count, self._experts, self._per_token)
         self._coactivation = Coactivation(layer_count, self._experts, self._per_token)

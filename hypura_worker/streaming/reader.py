@@ -70,7 +70,7 @@ class Reader:
 
     def __init__(self, queue_depth: int, chunk_bytes: int) -> None:
         self._hook = hook()
-        handle = self._hook.hypura_reader_new(queue_depth, queue_depth, chunk_bytes)
+        handle = self._hook.hypura_reader_new(queue_depth, chunk_bytes)
         if not handle:
             raise MemoryError("no memory for the read threads")
         self._handle = handle

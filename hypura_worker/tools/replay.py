@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from hypura.v1.tools_pb2 import ReplayLine, ReplayReport
 from hypura_worker import runtime
-from hypura_worker.streaming.replacement import POLICIES, default, make
+from hypura_worker.streaming.replacement import DEFAULT, POLICIES, make
 from hypura_worker.streaming.replacement.policy import Ids, Policy, Shape
 from hypura_worker.streaming.replacement.routing_trace import BadTrace, Routes, read_routes
 
@@ -117,7 +117,7 @@ def compare(routes: Routes, cache_bytes: int, names: Sequence[str] = tuple(POLIC
     rates["belady"] = belady(routes, slots)
     return ReplayReport(
         policies={name: round(100 * rate, 2) for name, rate in rates.items()},
-        default=default(shape),
+        default=DEFAULT,
         slots=slots,
         tokens_held=round(shape.tokens_held, 3),
         expert_bytes=routes.expert_bytes,

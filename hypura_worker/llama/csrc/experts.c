@@ -112,7 +112,7 @@ static bool reserve_ids(hypura_experts *experts, int64_t count) {
 
 /* Copies ids[token][k] from the tensor, whose rows may be strided, to the scratch; or back. */
 static void copy_ids(hypura_experts *experts, struct ggml_tensor *ids, int64_t per_token, int64_t tokens, bool back) {
-    bool host = experts->ggml->buffer_is_host(ids->view_src ? ids->view_src->buffer : ids->buffer);
+    bool host = experts->ggml->buffer_is_host(hypura_root_of(ids)->buffer);
     size_t row_bytes = (size_t)per_token * sizeof(int32_t);
     for (int64_t t = 0; t < tokens; t++) {
         int32_t *row = experts->ids + t * per_token;

@@ -11,7 +11,8 @@ typedef struct hypura_experts hypura_experts;
 void hypura_prefetch_after_choice(hypura_experts *experts, int32_t layer, const struct ggml_tensor *input);
 /* The same for this layer and the one after it, from the hidden state with which a single token comes to this one. */
 void hypura_prefetch_from_hidden(hypura_experts *experts, int32_t layer, const struct ggml_tensor *hidden);
-/* Whether a lookahead at this layer is not worth its time: everything that it chose lately was in memory. */
+/* Whether there is no lookahead at this layer now: there is no such layer, its router is not known, or all that it
+ * chose lately was in memory. */
 bool hypura_prefetch_pauses(const hypura_experts *experts, int32_t layer);
 /* Learns which of the predictions for this layer came true. */
 void hypura_prefetch_learn(hypura_experts *experts, int32_t layer);

@@ -1,9 +1,8 @@
 /* Threads that read extents of files.
  *
- * Two queues of chunks, each first in, first out: demand reads, and prefetches, which are taken while there is no
- * demand read and at most prefetch_limit threads are prefetching, so that a demand read finds the others free. A thread
- * takes a chunk, reads it whole (a system call may return less than requested), and counts it off its batch. Callers
- * wait for a batch. Nothing is ever written to the drive.
+ * Two queues of chunks, each first in, first out: demand reads, and prefetches, which are taken while no demand read is
+ * queued. A thread takes a chunk, reads it whole (a system call may return less than requested), and counts it off its
+ * batch. Callers wait for a batch. Nothing is ever written to the drive.
  */
 #define _GNU_SOURCE
 #include "reader.h"
@@ -42,8 +41,6 @@ struct hypura_reader {
     int32_t waiting;      /* callers of hypura_reader_wait … */
     hypura_batch *awaited; /* … and the batch of the last caller; NULL: not known */
     int32_t active;       /* chunks being read */
-    int32_t active_prefetches; /* of them, prefetches */
-    int32_t prefetch_limit;
     pthread_t *ids;
     hypura_reader_figures figures;
     uint64_t busy_since_ns;
@@ -81,14 +78,13 @@ static bool put(queue *q, const job *next) {
 }
 
 /* With the lock held: the next chunk to read, if this thread may take one. */
-static bool take(hypura_reader *reader, job *next, hypura_urgency *urgency) {
+static bool take(hypura_reader *reader, job *next) {
     for (int32_t u = HYPURA_DEMAND; u < HYPURA_URGENCIES; u++) {
         queue *q = &reader->queues[u];
-        if (q->count > 0 && (u == HYPURA_DEMAND || reader->active_prefetches < reader->prefetch_limit)) {
+        if (q->count > 0) {
             *next = *at(q, 0);
             q->head = (q->head + 1) % q->capacity;
             q->count--;
-            *urgency = u;
             return true;
         }
     }
@@ -162,12 +158,11 @@ static void measure_speed(hypura_reader *reader) {
 }
 
 /* With the lock held, before (change 1) or after (-1) a thread reads a chunk. */
-static void count_active(hypura_reader *reader, int32_t change, hypura_urgency urgency) {
+static void count_active(hypura_reader *reader, int32_t change) {
     if (reader->active == 0) {
         reader->busy_since_ns = now_ns();
     }
     reader->active += change;
-    reader->active_prefetches += urgency == HYPURA_PREFETCH ? change : 0;
     if (reader->active == 0) {
         reader->figures.busy_ns += now_ns() - reader->busy_since_ns;
         measure_speed(reader);
@@ -180,9 +175,8 @@ static void *work(void *argument) {
     pthread_mutex_lock(&reader->lock);
     for (;;) {
         job next;
-        hypura_urgency urgency;
         bool taken = false;
-        while (!reader->ending && !(taken = take(reader, &next, &urgency))) {
+        while (!reader->ending && !(taken = take(reader, &next))) {
             reader->idle++;
             pthread_cond_wait(&reader->work, &reader->lock);
             reader->idle--;
@@ -190,7 +184,7 @@ static void *work(void *argument) {
         if (!taken) {
             break;
         }
-        count_active(reader, 1, urgency);
+        count_active(reader, 1);
         int32_t delay_ms = reader->delay_ms;
         pthread_mutex_unlock(&reader->lock);
 
@@ -209,28 +203,24 @@ static void *work(void *argument) {
 
         pthread_mutex_lock(&reader->lock);
         reader->figures.bytes += bytes;
-        count_active(reader, -1, urgency);
+        count_active(reader, -1);
         if (error != 0 && next.batch->error == 0) {
             next.batch->error = error;
             next.batch->failed_tag = next.read.tag;
         }
         finish(reader, next.batch, 1);
-        if (urgency == HYPURA_PREFETCH && reader->queues[HYPURA_PREFETCH].count > 0) {
-            pthread_cond_signal(&reader->work); /* a thread may have been held back by the limit */
-        }
     }
     pthread_mutex_unlock(&reader->lock);
     free(bounce);
     return NULL;
 }
 
-HYPURA_API hypura_reader *hypura_reader_new(int32_t threads, int32_t prefetch_limit, int64_t chunk_bytes) {
+HYPURA_API hypura_reader *hypura_reader_new(int32_t threads, int64_t chunk_bytes) {
     hypura_reader *reader = calloc(1, sizeof(*reader));
     if (reader == NULL) {
         return NULL;
     }
     reader->chunk_bytes = chunk_bytes;
-    reader->prefetch_limit = prefetch_limit;
     reader->ids = calloc((size_t)threads, sizeof(pthread_t));
     if (reader->ids == NULL) {
         free(reader);

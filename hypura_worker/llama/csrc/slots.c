@@ -209,7 +209,7 @@ bool hypura_slots_read(hypura_experts *experts, int32_t index, const int32_t *li
         }
         int32_t held = find_victims(experts, group, class, wanted, limit, false, found);
         if (demand && held < wanted) {
-            empty_slots(experts, group, class, group->classes, true); /* of prefetches */
+            empty_slots(experts, group, class, group->classes, true); /* cancels prefetches that are still being read */
             held = find_victims(experts, group, class, wanted, limit, true, found);
         }
         room = room && held == wanted;

@@ -22,11 +22,8 @@ POLICIES: dict[str, type[Policy]] = {
     "hyperbolic": Hyperbolic,
     "learned": Learned,
 }
-
-
-def default(shape: Shape) -> str:
-    """The policy to use: `learned` hits most at every number of slots that was replayed."""
-    return "learned"
+DEFAULT = "learned"
+"""It hits most at every number of slots that was replayed."""
 
 
 def make(name: str, shape: Shape) -> Policy:

@@ -26,7 +26,7 @@ FLAGS = ("-std=c11", "-g", "-O1", "-Wall", "-Wextra", "-Werror", "-Wno-unknown-p
 SANITIZERS = {
     "plain": (),
     "address-undefined": ("-fsanitize=address,undefined", "-fno-sanitize-recover=all"),
-    "thread": ("-fsanitize=thread",),
+    "thread": ("-fsanitize=thread", "-DHYPURA_NO_CLONES"),
 }
 RUN_SECONDS = 60
 

@@ -136,7 +136,7 @@ def test_experts_that_are_being_read_when_the_drive_recovers(moe_model: Path) ->
         assert isinstance(streamer, ExpertStreamer)
         model.ready().decode(prompt)
         model.ready().cut(0, 0)
-        chosen = int(np.flatnonzero(streamer._slot_of[0] >= 0)[0])
+        chosen = int(np.flatnonzero(streamer._layout.slot_of[0] >= 0)[0])
         (group,) = streamer._groups
         streamer._drop_from(group, 0)
         group.shared.usable = group.planned

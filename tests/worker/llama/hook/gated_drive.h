@@ -9,6 +9,7 @@
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <string.h>
@@ -99,6 +100,22 @@ static inline void drive_wait_for_readers(int32_t readers) {
         pthread_cond_wait(&drive.changed, &drive.lock);
     }
     pthread_mutex_unlock(&drive.lock);
+}
+
+/* Returns when so many callers wait for a batch. */
+static inline void reader_wait_for_callers(hypura_reader *reader, int32_t callers) {
+    for (int32_t waiting = -1; waiting < callers; sched_yield()) {
+        pthread_mutex_lock(&reader->lock);
+        waiting = reader->waiting;
+        pthread_mutex_unlock(&reader->lock);
+    }
+}
+
+/* A thread that opens the gate once a caller waits for a batch, so that what the caller did before is seen. */
+static inline void *drive_open_for_a_caller(void *reader) {
+    reader_wait_for_callers(reader, 1);
+    drive_open();
+    return NULL;
 }
 
 static inline void drive_fail(int fd, int error) {

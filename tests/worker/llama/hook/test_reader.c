@@ -28,7 +28,7 @@ static void submit(hypura_reader *reader, int fd, int64_t length, hypura_batch *
 /* One thread, which is at the gate with the first chunk of a demand read: everything else is queued. */
 static hypura_reader *busy_reader(hypura_batch *first) {
     drive_reset(false);
-    hypura_reader *reader = hypura_reader_new(1, 1, CHUNK);
+    hypura_reader *reader = hypura_reader_new(1, CHUNK);
     CHECK(reader != NULL);
     submit(reader, FIRST, CHUNK, first, HYPURA_DEMAND);
     drive_wait_for_readers(1);
@@ -37,7 +37,7 @@ static hypura_reader *busy_reader(hypura_batch *first) {
 
 static void a_read_is_split_into_chunks_and_lands_whole(void) {
     drive_reset(true);
-    hypura_reader *reader = hypura_reader_new(3, 3, CHUNK);
+    hypura_reader *reader = hypura_reader_new(3, CHUNK);
     hypura_batch batch;
     submit(reader, A, 3 * CHUNK + 5, &batch, HYPURA_DEMAND);
     CHECK_EQUAL(hypura_reader_wait(reader, &batch), 0);
@@ -52,7 +52,7 @@ static void a_read_is_split_into_chunks_and_lands_whole(void) {
 
 static void a_bounced_read_copies_its_middle(void) {
     drive_reset(true);
-    hypura_reader *reader = hypura_reader_new(2, 2, CHUNK);
+    hypura_reader *reader = hypura_reader_new(2, CHUNK);
     hypura_batch batch = {0};
     memset(memory_of(B), 0, sizeof(memory[0]));
     hypura_read read = {.fd = B, .offset = 512, .length_bytes = 3 * CHUNK, .required_bytes = 2 * CHUNK + 1000,
@@ -73,22 +73,6 @@ static void demand_reads_pass_prefetches(void) {
     CHECK_EQUAL(hypura_reader_wait(reader, &prefetch), 0);
     CHECK_EQUAL(drive_file(1), B);
     CHECK_EQUAL(drive_file(2), A);
-    hypura_reader_free(reader);
-}
-
-static void prefetches_leave_threads_for_demand_reads(void) {
-    drive_reset(false);
-    hypura_reader *reader = hypura_reader_new(2, 1, CHUNK);
-    hypura_batch prefetch, demand;
-    submit(reader, A, CHUNK, &prefetch, HYPURA_PREFETCH);
-    drive_wait_for_readers(1);
-    submit(reader, B, CHUNK, &demand, HYPURA_DEMAND);
-    drive_wait_for_readers(2); /* the second thread took the demand read, not the other half of A */
-    drive_open();
-    CHECK_EQUAL(hypura_reader_wait(reader, &demand), 0);
-    CHECK_EQUAL(hypura_reader_wait(reader, &prefetch), 0);
-    CHECK_EQUAL(drive_reads_of(A), 2);
-    CHECK_EQUAL(drive_reads_of(B), 1);
     hypura_reader_free(reader);
 }
 
@@ -114,7 +98,7 @@ static void a_promoted_prefetch_is_read_first(void) {
 
 static void promoting_what_is_read_already_changes_nothing(void) {
     drive_reset(true);
-    hypura_reader *reader = hypura_reader_new(1, 1, CHUNK);
+    hypura_reader *reader = hypura_reader_new(1, CHUNK);
     hypura_batch batch;
     submit(reader, A, HALF, &batch, HYPURA_PREFETCH);
     CHECK_EQUAL(hypura_reader_wait(reader, &batch), 0);
@@ -144,7 +128,7 @@ static void a_cancelled_prefetch_is_never_read(void) {
 
 static void cancelling_leaves_the_chunk_under_way(void) {
     drive_reset(false);
-    hypura_reader *reader = hypura_reader_new(1, 1, CHUNK);
+    hypura_reader *reader = hypura_reader_new(1, CHUNK);
     hypura_batch batch;
     submit(reader, A, 2 * CHUNK, &batch, HYPURA_PREFETCH);
     drive_wait_for_readers(1);
@@ -211,6 +195,7 @@ static void cancelling_wakes_a_thread_that_waits_for_the_batch(void) {
     struct waiter waiter = {reader, &batch, -1};
     pthread_t thread;
     CHECK_EQUAL(pthread_create(&thread, NULL, wait_for_batch, &waiter), 0);
+    reader_wait_for_callers(reader, 1);
     CHECK_EQUAL(hypura_reader_cancel(reader, &batch), 2);
     CHECK_EQUAL(pthread_join(thread, NULL), 0); /* the gate is still closed */
     CHECK_EQUAL(waiter.error, 0);
@@ -221,7 +206,7 @@ static void cancelling_wakes_a_thread_that_waits_for_the_batch(void) {
 static void an_error_is_the_batch_s_own(void) {
     drive_reset(true);
     drive_fail(A, EIO);
-    hypura_reader *reader = hypura_reader_new(2, 2, CHUNK);
+    hypura_reader *reader = hypura_reader_new(2, CHUNK);
     hypura_batch failed, whole;
     submit(reader, A, 2 * CHUNK, &failed, HYPURA_DEMAND);
     submit(reader, B, 2 * CHUNK, &whole, HYPURA_DEMAND);
@@ -234,7 +219,7 @@ static void an_error_is_the_batch_s_own(void) {
 static void a_file_that_ends_early_is_an_error(void) {
     drive_reset(true);
     drive.file_bytes = CHUNK + 100;
-    hypura_reader *reader = hypura_reader_new(2, 2, CHUNK);
+    hypura_reader *reader = hypura_reader_new(2, CHUNK);
     hypura_batch batch;
     submit(reader, A, CHUNK + 101, &batch, HYPURA_DEMAND);
     CHECK_EQUAL(hypura_reader_wait(reader, &batch), -1);
@@ -265,7 +250,7 @@ static void many_batches_from_two_callers(void) {
     enum { BATCHES = 64 };
     static uint8_t place[BATCHES][4096];
     hypura_batch batches[BATCHES] = {{0}};
-    hypura_reader *reader = hypura_reader_new(4, 2, CHUNK);
+    hypura_reader *reader = hypura_reader_new(4, CHUNK);
     for (int32_t i = 0; i < BATCHES; i++) {
         hypura_read read = {.fd = FIRST, .offset = i * 4096, .length_bytes = 4096, .required_bytes = 4096, .dest = place[i]};
         hypura_request request = {read, &batches[i]};
@@ -290,7 +275,6 @@ int main(void) {
     RUN(a_read_is_split_into_chunks_and_lands_whole);
     RUN(a_bounced_read_copies_its_middle);
     RUN(demand_reads_pass_prefetches);
-    RUN(prefetches_leave_threads_for_demand_reads);
     RUN(a_promoted_prefetch_is_read_first);
     RUN(promoting_what_is_read_already_changes_nothing);
     RUN(a_cancelled_prefetch_is_never_read);
