@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hypura_worker.streaming.replacement import POLICIES, default, make
+from hypura_worker.streaming.replacement import DEFAULT, POLICIES, make
 from hypura_worker.streaming.replacement.policy import Policy, Shape
 from hypura_worker.streaming.replacement.routing_trace import BadTrace, Routes, Visit, read_routes
 from hypura_worker.tools.replay import belady, compare, hit_rate
@@ -98,7 +98,7 @@ def test_the_default_finds_what_recency_cannot(tokens_held: float) -> None:
     trace = cyclic(150, layers=6, per_token=2, experts=32)
     slots = int(6 * 2 * tokens_held)
     shape = Shape(6, 32, 2, slots)
-    ours, lru = hit_rate(trace, slots, make(default(shape), shape)), hit_rate(trace, slots, make("lru", shape))
+    ours, lru = hit_rate(trace, slots, make(DEFAULT, shape)), hit_rate(trace, slots, make("lru", shape))
     assert ours - lru >= 0.3 * (belady(trace, slots) - lru)
 
 
@@ -130,7 +130,7 @@ def test_a_trace_is_read_as_it_was_written(tmp_path: Path) -> None:
     ]
     assert (read.layers, read.experts, read.per_token, read.expert_bytes) == (2, 4, 1, 1 << 20)
     report = compare(read, 4 << 20)
-    assert report.policies and report.default in POLICIES
+    assert report.policies and report.default == DEFAULT
     with pytest.raises(ValueError, match="MiB"):
         compare(read, 1000)
 
