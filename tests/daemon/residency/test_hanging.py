@@ -27,7 +27,7 @@ READY = "print(0, flush=True)"
 def unkillable(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
     """SIGKILL does not arrive, as at a process in uninterruptible sleep; the pids that it was sent to.
 
-    They are killed at the end.
+    They are killed at the end, which waits until they have ended.
     """
     killpg, sent = os.killpg, []
 
@@ -47,7 +47,17 @@ def unkillable(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[int]]:
             try:
                 killpg(group, signal.SIGKILL)
             except ProcessLookupError:
-                pass
+                continue
+            while _runs(group):
+                time.sleep(0.001)
+
+
+def _runs(pid: int) -> bool:
+    """Whether the process has not ended; one that has ended need not have been collected."""
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 async def test_a_worker_that_hangs_is_given_up_and_its_memory_counts_until_it_has_gone(
