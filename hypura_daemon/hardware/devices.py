@@ -1,14 +1,15 @@
 """Finds the devices on which ggml can compute, by a short-lived probe process of the worker."""
 
 import asyncio
-import math
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from tempfile import TemporaryDirectory
+from typing import Annotated
 
 import structlog
+from pydantic import Field, TypeAdapter
 
 from hypura.json_lines import from_line
 from hypura.v1 import tools_pb2
@@ -21,18 +22,20 @@ from hypura_daemon.system.child import Child
 PROBE_COMMAND = (sys.executable, "-m", "hypura_worker.tools.probe")
 _GRACE_SECONDS = 2.0
 _KILL_SECONDS = 5.0
-_MOST_BYTES = 1 << 63
 _REMEDY = 'run "python -m hypura_worker.tools.probe" to see why, or reinstall llama-cpp-python'
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What the probe measures once; extra_buffers_verdict: why extra buffers are used or not."""
+    """What the probe measures once; extra_buffers_verdict: why extra buffers are used or not.
 
-    memory_bytes_per_second: Real
-    worker_base_bytes: Large
+    The ranges are those of a report: in a message, 0 and "" stand for a value that is missing.
+    """
+
+    memory_bytes_per_second: Annotated[Real, Field(gt=0)]
+    worker_base_bytes: Annotated[Large, Field(gt=0)]
     extra_buffers_work: bool
-    extra_buffers_verdict: str
+    extra_buffers_verdict: Annotated[str, Field(min_length=1)]
     type_speeds: tuple[TypeSpeed, ...] = ()
 
 
@@ -40,11 +43,12 @@ class Measured:
 class ProbeResult:
     """What the probe found; measured is None if only the devices were requested."""
 
-    llama_cpp_python_version: str
+    llama_cpp_python_version: Annotated[str, Field(min_length=1)]
     gpus: tuple[GpuDevice, ...]
     measured: Measured | None
 
 
+_checker = TypeAdapter(ProbeResult)
 _log = structlog.get_logger()
 
 
@@ -52,15 +56,14 @@ async def probe_devices(
     timeout_seconds: float,
     *,
     devices_only: bool = False,
-    threads: int = 0,
     command: Sequence[str] = PROBE_COMMAND,
 ) -> ProbeResult:
     """Run the probe: about a second for the devices alone, a few more with the measurements.
 
-    threads: how many measure memory; 0 for all usable cores. Raises WorkerDied if a signal ended it, WorkerFailed if it
-    failed, gave an invalid result or took too long.
+    Memory is measured with all usable cores. Raises WorkerDied if a signal ended it, WorkerFailed if it failed, gave an
+    invalid result or took too long.
     """
-    arguments = [*command, "--end-with-stdin", "--threads", str(threads or current().usable_cores())]
+    arguments = [*command, "--end-with-stdin", "--threads", str(current().usable_cores())]
     if devices_only:
         arguments.append("--devices-only")
     # The probe writes only here, so that nothing is left when it is killed.
@@ -75,9 +78,7 @@ async def probe_devices(
 
 
 def _result(report: tools_pb2.ProbeReport) -> ProbeResult:
-    """The result of a report. Raises ValueError where a value is missing or cannot be."""
-    if not report.llama_cpp_python_version:
-        raise ValueError("it does not say its version of llama-cpp-python")
+    """The result of a report. Raises ValueError where a value is missing or out of its range."""
     measured = None
     if report.HasField("measured"):
         found = report.measured
@@ -88,13 +89,8 @@ def _result(report: tools_pb2.ProbeReport) -> ProbeResult:
             extra_buffers_verdict=found.extra_buffers_verdict,
             type_speeds=type_speeds_from_proto(found.type_speeds),
         )
-        speeds = (measured.memory_bytes_per_second, *(speed.bytes_per_second for speed in measured.type_speeds))
-        if not all(0 <= speed < math.inf for speed in speeds):
-            raise ValueError("a speed is not a number of bytes per second")
-    sizes = (report.measured.worker_base_bytes, *(n for gpu in report.gpus for n in (gpu.total_bytes, gpu.free_bytes)))
-    if max(sizes) >= _MOST_BYTES:
-        raise ValueError(f"{max(sizes)} is not a number of bytes that a machine has")
-    return ProbeResult(report.llama_cpp_python_version, gpus_from_proto(report.gpus), measured)
+    result = ProbeResult(report.llama_cpp_python_version, gpus_from_proto(report.gpus), measured)
+    return _checker.validate_python(asdict(result))
 
 
 async def _run(command: Sequence[str], timeout_seconds: float) -> bytes:

@@ -1,6 +1,7 @@
 """The probe process where it misbehaves, and where it measures nothing; test_store.py has the real measurement."""
 
 import asyncio
+import json
 import os
 import subprocess
 import sys
@@ -11,11 +12,17 @@ import pytest
 from hypura.json_lines import from_line
 from hypura.v1.tools_pb2 import ProbeReport
 from hypura_daemon.errors import WorkerDied, WorkerFailed
-from hypura_daemon.hardware.devices import probe_devices
+from hypura_daemon.hardware.devices import Measured, probe_devices
 
 
 def program(code: str) -> list[str]:
     return [sys.executable, "-c", code]
+
+
+def measurements(**changes: object) -> str:
+    """A report with measurements; valid without changes."""
+    measured = {"memory_bytes_per_second": 2e10, "worker_base_bytes": 66_000_000, "extra_buffers_verdict": "no"}
+    return json.dumps({"llama_cpp_python_version": "1", "measured": {**measured, **changes}})
 
 
 async def test_devices_alone_measure_nothing() -> None:
@@ -75,13 +82,26 @@ async def test_a_probe_that_fails_is_explained() -> None:
         "hello",
         "[]",
         '{"gpus": [], "measured": null}',
-        '{"llama_cpp_python_version": "1", "measured": {"memory_bytes_per_second": "NaN"}}',
+        '{"measured": null}',
+        '{"llama_cpp_python_version": "1", "measured": {}}',
+        measurements(memory_bytes_per_second=0),
+        measurements(memory_bytes_per_second="NaN"),
+        measurements(memory_bytes_per_second=-1),
+        measurements(worker_base_bytes=0),
+        measurements(worker_base_bytes="9223372036854775808"),
+        measurements(extra_buffers_verdict=""),
+        measurements(type_speeds=[{"type": "Q4_0", "bytes_per_second": "Infinity"}]),
         '{"llama_cpp_python_version": "1", "gpus": [{"name": "CUDA0", "total_bytes": "18446744073709551615"}]}',
     ],
 )
 async def test_an_invalid_result_is_refused(answer: str) -> None:
     with pytest.raises(WorkerFailed, match="is not a valid result"):
         await probe_devices(30, command=program(f"print({answer!r}, end='')"))
+
+
+async def test_a_result_may_say_no_about_extra_buffers() -> None:
+    result = await probe_devices(30, command=program(f"print({measurements()!r}, end='')"))
+    assert result.measured == Measured(2e10, 66_000_000, False, "no")
 
 
 async def test_a_probe_that_hangs_is_killed_with_its_child(tmp_path: Path) -> None:

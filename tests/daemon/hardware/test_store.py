@@ -198,11 +198,12 @@ def test_no_damage_to_the_file_raises(tmp_path: Path, data: st.DataObject) -> No
         assert isinstance(load(file), Saved)
 
 
-@pytest.mark.parametrize("value", ["-1", "1e999", str(1 << 70), '"many"', "NaN"])
+@pytest.mark.parametrize("value", ["-1", "0", "1e999", str(1 << 70), '"many"', "NaN"])
 def test_figures_out_of_range_are_corrupt(tmp_path: Path, value: str) -> None:
     file = tmp_path / "hardware.json"
-    result = ProbeResult("1", (), Measured(1.0, 123456, True, ""))
-    write(file, Saved(probe=SavedProbe("key", result)))
+    saved = Saved(probe=SavedProbe("key", ProbeResult("1", (), Measured(1.0, 123456, True, "the self-test passed"))))
+    write(file, saved)
+    assert load(file) == saved
     file.write_text(file.read_text().replace("123456", value))
     with structlog.testing.capture_logs() as lines:
         assert load(file) == Saved()
