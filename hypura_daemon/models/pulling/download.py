@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeVar
 
+from hypura.sizes import size_text
 from hypura_daemon.errors import DownloadFailed
 from hypura_daemon.system.threads import DOWNLOADS
 
@@ -226,8 +227,8 @@ def check_room(folder: Path, needed_bytes: int) -> None:
     free_bytes = shutil.disk_usage(existing).free
     if needed_bytes and needed_bytes + SPARE_BYTES > free_bytes:
         raise DownloadFailed(
-            f"{needed_bytes / 1e9:.1f} GB are needed, but {free_bytes / 1e9:.1f} GB are free in {existing}; "
-            "free some space there"
+            f"{size_text(needed_bytes)} are needed, with {size_text(SPARE_BYTES)} to spare, but "
+            f"{size_text(free_bytes)} are free in {existing}; free some space there"
         )
 
 

@@ -89,9 +89,11 @@ def chosen(files: Sequence[HubFile], name: ModelName) -> tuple[HubFile, ...]:
         counts[key] = part.count if part else 1
     tags = {key: repository_tag(Path(key), Path()) for key in sorted(models)}
     key = _key_for(name, tags)
-    missing = [number for number in range(1, min(counts[key], MAX_PARTS) + 1) if number not in models[key]]
-    if missing or counts[key] > MAX_PARTS:
-        raise ModelNotFound(f"{name} lacks part {missing[:1]} of the {counts[key]} parts of {key}; name another file")
+    if counts[key] > MAX_PARTS:
+        raise ModelNotFound(f"{key} of {name} has {counts[key]} parts, more than {MAX_PARTS}; name another file")
+    missing = next((number for number in range(1, counts[key] + 1) if number not in models[key]), None)
+    if missing is not None:
+        raise ModelNotFound(f"{name} lacks part {missing} of the {counts[key]} parts of {key}; name another file")
     return tuple(models[key][number] for number in sorted(models[key]))
 
 

@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from hypura_daemon.errors import DownloadFailed, InvalidRequest, ModelFileError, ModelNotFound
+from hypura_daemon.models.gguf.splits import MAX_PARTS
 from hypura_daemon.models.names import parse_name
 from hypura_daemon.models.pulling.hub import HubFile, chosen
 from hypura_daemon.models.pulling.progress import PullEvent, Stage
@@ -105,8 +106,10 @@ def test_unusable_choices() -> None:
     name = parse_name("hf.co/o/r:Q4_0")
     with pytest.raises(ModelNotFound, match=r"has no Q4_0; it has Q2_K, Q8_0"):
         chosen([file("m-Q8_0.gguf"), file("m-Q2_K.gguf")], name)
-    with pytest.raises(ModelNotFound, match="lacks part"):
-        chosen([file("m-Q4_0-00001-of-00002.gguf")], name)
+    with pytest.raises(ModelNotFound, match=r"lacks part 2 of the 3 parts of m-Q4_0-00001-of-00003\.gguf"):
+        chosen([file(f"m-Q4_0-0000{number}-of-00003.gguf") for number in (1, 3)], name)
+    with pytest.raises(ModelNotFound, match=rf"has {MAX_PARTS + 1} parts, more than {MAX_PARTS}; name another"):
+        chosen([file(f"m-Q4_0-{number:05}-of-{MAX_PARTS + 1:05}.gguf") for number in range(1, MAX_PARTS + 2)], name)
     for path in ("../m-Q4_0.gguf", "/etc/m-Q4_0.gguf", "a/../../m-Q4_0.gguf"):
         with pytest.raises(InvalidRequest, match="leads out"):
             chosen([file(path)], name)
