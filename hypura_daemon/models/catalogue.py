@@ -84,7 +84,10 @@ def save_entries(file: Path, entries: Iterable[Entry]) -> None:
         raise ModelFileError(
             f"{file} would take {len(content)} bytes, more than {MAX_CATALOGUE_BYTES}; remove some models"
         )
-    write_whole(file, f"{content}\n".encode())
+    try:
+        replace_file(file, f"{content}\n".encode())
+    except OSError as error:
+        raise ModelFileError(f"{file} cannot be written: {error.strerror}; nothing was changed") from error
 
 
 def _set_aside(file: Path) -> Path:
@@ -125,11 +128,3 @@ def _entry(item: object) -> Entry:
     if not isinstance(parent, str) or not isinstance(made_seconds, int | float) or not math.isfinite(made_seconds):
         raise ValueError("parent must be text, and made_seconds a number")
     return Entry(full_name(name), Path(path), overrides, parent=parent, made_seconds=float(made_seconds))
-
-
-def write_whole(file: Path, content: bytes) -> None:
-    """Replace the file atomically. Raises ModelFileError, and leaves the old file, if that fails."""
-    try:
-        replace_file(file, content)
-    except OSError as error:
-        raise ModelFileError(f"{file} cannot be written: {error.strerror}; nothing was changed") from error

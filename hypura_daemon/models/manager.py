@@ -34,8 +34,11 @@ class Creation:
 
 
 class ModelManager:
-    """See above. `unload` is the supervisor's: it unloads a model. `check_template` raises InvalidRequest for a chat
-    template with syntax errors; it is called in a thread."""
+    """Changes the registry, one change at a time, and unloads the models that a change replaces or removes.
+
+    `unload` is the supervisor's. `check_template` raises InvalidRequest for a chat template with syntax errors; it is
+    called in a thread.
+    """
 
     def __init__(
         self,

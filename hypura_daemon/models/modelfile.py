@@ -112,13 +112,13 @@ def modelfile_text(name: str, base: str, overrides: Overrides) -> str:
         f"FROM {base}",
     ]
     if overrides.template:
-        lines.append(f"TEMPLATE {_quoted(overrides.template, always=True)}")
+        lines.append(f"TEMPLATE {_in_marks(overrides.template, always=True)}")
     if overrides.system:
-        lines.append(f"SYSTEM {_quoted(overrides.system, always=True)}")
-    lines += [f"PARAMETER {key} {_quoted(value)}" for key, value in overrides.parameters]
-    lines += [f"MESSAGE {role} {_quoted(content)}" for role, content in overrides.messages]
+        lines.append(f"SYSTEM {_in_marks(overrides.system, always=True)}")
+    lines += [f"PARAMETER {key} {_in_marks(value)}" for key, value in overrides.parameters]
+    lines += [f"MESSAGE {role} {_in_marks(content)}" for role, content in overrides.messages]
     if overrides.license:
-        lines.append(f"LICENSE {_quoted(overrides.license, always=True)}")
+        lines.append(f"LICENSE {_in_marks(overrides.license, always=True)}")
     return "\n".join(lines) + "\n"
 
 
@@ -179,7 +179,8 @@ def _checked(item: _Instruction) -> tuple[tuple[str, str], ...]:
         raise _bad(item.line, str(error)) from error
 
 
-def _quoted(text: str, *, always: bool = False) -> str:
+def _in_marks(text: str, *, always: bool = False) -> str:
+    """The text in quotation marks, which a text on one line does without unless `always`. There are no escapes."""
     if "\n" in text or '"' in text:
         return f'"""{text}"""'
     return f'"{text}"' if always or not text or text != text.strip() else text

@@ -185,7 +185,7 @@ def checked_pairs(pairs: Iterable[tuple[str, str]]) -> tuple[tuple[str, str], ..
 
 def parameters_text(pairs: Iterable[tuple[str, str]]) -> str:
     """A line for each pair: the name, and the value, in quotes if it is text."""
-    return "\n".join(f"{name:<{_COLUMNS}} {quoted(text) if name in _LISTS else text}" for name, text in pairs)
+    return "\n".join(f"{name:<{_COLUMNS}} {_escaped(text) if name in _LISTS else text}" for name, text in pairs)
 
 
 def json_text(value: Value) -> str:
@@ -195,7 +195,7 @@ def json_text(value: Value) -> str:
     return repr(value) if isinstance(value, float) else str(value)
 
 
-def quoted(text: str) -> str:
+def _escaped(text: str) -> str:
     """The text in quotes, with quotes, backslashes, line breaks and tabs escaped."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n").replace("\t", "\\t")
     return f'"{escaped}"'

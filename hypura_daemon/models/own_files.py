@@ -6,7 +6,6 @@ huggingface/OWNER/REPOSITORY/…   files of Hugging Face repositories
 """
 
 import hashlib
-import re
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Iterator
 from pathlib import Path
@@ -14,14 +13,13 @@ from pathlib import Path
 import structlog
 
 from hypura_daemon.errors import InvalidRequest, ModelFileError
-from hypura_daemon.models.catalogue import write_whole
 from hypura_daemon.models.gguf.splits import MAX_PARTS, part_of
 from hypura_daemon.models.names import ModelName
 from hypura_daemon.models.pulling.download import SPARE_BYTES, check_room, in_thread, synced_rename
-from hypura_daemon.models.stores.ollama import MAX_MANIFEST_BYTES, blob_path, manifest_path, parse_manifest
+from hypura_daemon.models.stores.ollama import DIGEST, MAX_MANIFEST_BYTES, blob_path, manifest_path, parse_manifest
+from hypura_daemon.system.files import replace_file
 
 _log = structlog.get_logger()
-_DIGEST = re.compile(r"sha256[:-]([0-9a-f]{64})", re.ASCII)
 _UPLOAD = ".upload-"
 _CHECK_BYTES = 256 << 20
 
@@ -48,7 +46,10 @@ class OwnFiles:
             before = self._named_by(path) if path.exists() else []
         except ValueError:
             before = []  # The manifest was damaged.
-        write_whole(path, content)
+        try:
+            replace_file(path, content)
+        except OSError as error:
+            raise ModelFileError(f"{path} cannot be written: {error.strerror}; nothing was changed") from error
         return before
 
     def delete_manifest(self, name: ModelName) -> list[Path]:
@@ -120,7 +121,7 @@ def remove_empty(folder: Path, root: Path) -> None:
 
 def parse_digest(text: str) -> str:
     """The 64 digits of sha256:…. Raises InvalidRequest."""
-    match = _DIGEST.fullmatch(text)
+    match = DIGEST.fullmatch(text)
     if match is None:
         raise InvalidRequest(f"invalid digest {text[:80]!r}; give sha256: and 64 hexadecimal digits in lower case")
     return match[1]

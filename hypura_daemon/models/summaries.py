@@ -14,9 +14,9 @@ from typing import Any
 import structlog
 
 from hypura_daemon.errors import ModelFileError
-from hypura_daemon.models.catalogue import write_whole
 from hypura_daemon.models.model import Model, ModelFile
 from hypura_daemon.models.overrides import Overrides, overrides_dict
+from hypura_daemon.system.files import replace_file
 
 VERSION = 2
 MAX_BYTES = 64 << 20
@@ -122,10 +122,10 @@ class Summaries:
             lasting = [kept for path, kept in self._kept.items() if path in paths and not kept.summary.error][:MAX_KEPT]
             self._changed = False
         try:
-            write_whole(
+            replace_file(
                 self._file, json.dumps({"version": VERSION, "files": [_item(kept) for kept in lasting]}).encode()
             )
-        except ModelFileError as error:
+        except OSError as error:
             _log.warning("the summaries of models cannot be saved", error=str(error))
 
 

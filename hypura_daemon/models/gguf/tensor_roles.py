@@ -24,7 +24,7 @@ _BLOCK = re.compile(r"blk\.(\d{1,6})\.(.+)", re.ASCII)
 _ENCODER_BLOCK = re.compile(r"(?:enc|dec)\.blk\.\d{1,6}\.(.+)", re.ASCII)
 _EXPERT_OF_OLD = re.compile(r"ffn_(?:gate|up|down)\.\d{1,6}", re.ASCII)
 
-# The first pattern decides that matches the name after its block, without ".weight".
+# The first pattern that matches the name after its block, without ".weight", decides.
 _RULES: tuple[tuple[re.Pattern[str], Role], ...] = tuple(
     (re.compile(pattern, re.ASCII), role)
     for pattern, role in (

@@ -20,7 +20,8 @@ from hypura_daemon.models.stores.scanning import FolderScanner, Stamp, StoreScan
 MAX_MANIFEST_BYTES = 4 << 20
 MAX_LAYERS = 1024
 LAYER = "application/vnd.ollama.image."
-_DIGEST = re.compile(r"sha256[:-]([0-9a-f]{64})", re.ASCII)
+DIGEST = re.compile(r"sha256[:-]([0-9a-f]{64})", re.ASCII)
+"""A sha256 as manifests write it, with a colon, and as the names of blobs do, with a dash."""
 _BARE_TEMPLATES = ("{{ .Prompt }}", "{{.Prompt}}")
 """What Ollama writes if it knows no template: the file's own is then used."""
 
@@ -88,7 +89,7 @@ def _layer(item: Any) -> Layer:
     if not isinstance(item, dict):
         raise BadManifest("a layer is not an object")
     kind, digest, size_bytes = item.get("mediaType"), item.get("digest"), item.get("size", 0)
-    match = _DIGEST.fullmatch(digest) if isinstance(digest, str) else None
+    match = DIGEST.fullmatch(digest) if isinstance(digest, str) else None
     if match is None:
         raise BadManifest(f"the digest {str(digest)[:80]!r} is not a sha256 digest")
     if isinstance(size_bytes, bool) or not isinstance(size_bytes, int) or not 0 <= size_bytes < 1 << 50:

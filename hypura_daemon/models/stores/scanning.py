@@ -10,10 +10,8 @@ from typing import Protocol
 import structlog
 
 from hypura_daemon.models.catalogue import Entry, Source
-from hypura_daemon.models.stores.folder import LeftOut
+from hypura_daemon.models.stores.folder import MAX_MODELS, MAX_SEEN, LeftOut
 
-MAX_SEEN = 100_000
-MAX_MODELS = 10_000
 _SETTLED_NANOSECONDS = 2_000_000_000
 """A folder can change again within the tick of its file system's clock (2 s on FAT) without a new time."""
 
