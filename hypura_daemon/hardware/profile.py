@@ -67,7 +67,10 @@ class DriveProfile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HardwareProfile:
-    """What the machine has; drives: the requested ones."""
+    """What the machine has; drives: the requested ones.
+
+    container_limit_bytes: the smaller of the installed memory and the container's limit.
+    """
 
     cpu: str
     physical_cores: Small

@@ -31,7 +31,11 @@ _V2 = _MemoryNames(("memory.max", "memory.high"), "memory.current", ("active_fil
 
 @dataclass(frozen=True, slots=True)
 class CgroupMemory:
-    """The tightest memory limit, and the least available memory at any level; None without a limit."""
+    """The tightest memory limit, and the least available memory at any level; None without a limit.
+
+    container_limit_bytes: here the cgroups' limit alone, which may be more than the installed memory; platform.Memory
+    has the smaller of the two.
+    """
 
     container_limit_bytes: int | None
     available_bytes: int | None

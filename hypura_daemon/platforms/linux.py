@@ -48,7 +48,7 @@ class Linux:
         return cores if quota is None else max(1, min(cores, int(quota)))
 
     def memory(self) -> Memory:
-        """From /proc/meminfo, within the cgroups' limits."""
+        """From /proc/meminfo, within the cgroups' limits where these are less than the installed memory."""
         fields = _kilobyte_fields(self.proc / "meminfo")
         total = fields["MemTotal"]
         container = cgroup_memory(self.proc / "self")

@@ -59,7 +59,7 @@ class MacOS:
         return int(self._sysctl("hw.perflevel0.logicalcpu") or self._sysctl("hw.logicalcpu") or 1)
 
     def memory(self) -> Memory:
-        """There are no containers: the limit is the installed memory."""
+        """There are no containers: container_limit_bytes is the installed memory."""
         total = int(self.run(("sysctl", "-n", "hw.memsize")))
         text = self.run(("vm_stat",))
         size = re.search(r"page size of (\d+) bytes", text)
