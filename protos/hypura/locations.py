@@ -96,7 +96,7 @@ def control_socket_path(
     """
     if explicit := environ.get("HYPURA_SOCKET"):
         return _checked(_expanded(explicit).absolute())
-    configured = config.get("socket") or ""
+    configured = config.get("socket", "")
     if not isinstance(configured, str):
         raise UnusableLocation(f'socket in config.toml is {configured!r}; it must be a path in quotes, "/…"')
     if configured:

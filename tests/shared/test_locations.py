@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -104,8 +105,10 @@ def test_config_file(tmp_path: Path) -> None:
         config.write_bytes(broken.encode(errors="surrogateescape"))
         with pytest.raises(UnusableLocation, match=rf"config\.toml {words}"):
             read_config(tmp_path)
-    with pytest.raises(UnusableLocation, match=r"socket in config\.toml is 5"):
-        path({}, 5)
+    wrong_values: tuple[object, ...] = (5, 0, False, [])
+    for wrong in wrong_values:
+        with pytest.raises(UnusableLocation, match=rf"socket in config\.toml is {re.escape(repr(wrong))}; it must be"):
+            path({}, wrong)
 
 
 def test_http_addresses() -> None:
