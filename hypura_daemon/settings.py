@@ -30,12 +30,11 @@ from hypura.locations import (
     parse_http,
     read_config,
 )
-from hypura.sizes import parse_size
+from hypura.sizes import MAX_MEMORY_BYTES, parse_size
 from hypura_daemon.errors import SettingsError
 from hypura_daemon.scheduling.rules import Rules
 from hypura_daemon.system.origins import checked_host, checked_origin
 
-MAX_MEMORY_BYTES = 1 << 50
 CLIENT_STALL_SECONDS = 60.0
 STORES = ("ollama", "huggingface", "lm-studio")
 

@@ -4,6 +4,8 @@ import re
 from decimal import Decimal
 
 LARGEST_BYTES = 2**60
+MAX_MEMORY_BYTES = 2**50
+"""The most memory that the daemon or a model may be given."""
 _SIZE = re.compile(r"(\d{1,19}(?:\.\d{1,9})?)\s*([kmgtp]i?b?|b)?", re.IGNORECASE | re.ASCII)
 _LETTERS = "kmgtp"
 # The share of a unit from which on it is used: 0.10 GB says more than 100.0 MB, and 999.999 GB are rounded to 1.00 TB.
@@ -31,7 +33,7 @@ def parse_size(text: str, *, least_bytes: int = 1, most_bytes: int = LARGEST_BYT
     if unit == "b" and size_bytes != exact_bytes:
         raise ValueError(f"give a size in whole bytes; {match[1]}GB may be what you mean")
     if not least_bytes <= size_bytes <= most_bytes:
-        raise ValueError(f"give a size from {size_text(least_bytes)} to {size_text(most_bytes)}")
+        raise ValueError(f"give a size from {_exact_text(least_bytes)} to {_exact_text(most_bytes)}")
     return size_bytes
 
 
@@ -41,3 +43,13 @@ def size_text(size_bytes: float) -> str:
         if size_bytes >= unit_bytes * least_share:
             return f"{size_bytes / unit_bytes:.{digits}f} {unit}"
     return f"{size_bytes:.0f} B"
+
+
+def _exact_text(size_bytes: int) -> str:
+    """The size in the largest unit that has a whole number of it: parse_size reads the same size from it."""
+    for power in range(len(_LETTERS) if size_bytes else 0, 0, -1):
+        for base, infix in ((1000, ""), (1024, "i")):
+            if size_bytes % base**power == 0:
+                letter = _LETTERS[power - 1]
+                return f"{size_bytes // base**power} {letter if base**power == 1000 else letter.upper()}{infix}B"
+    return f"{size_bytes} B"

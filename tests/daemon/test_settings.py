@@ -34,6 +34,11 @@ def test_flags_win_over_environment_over_file(tmp_path: Path, monkeypatch: pytes
     assert (settings.memory_budget_bytes, settings.context_tokens, settings.sequences) == (3 * 10**9, 200, 2)
 
 
+def test_a_socket_flag_wins_over_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HYPURA_SOCKET", "/a")
+    assert load_settings({"socket": "/b"}).socket == Path("/b")
+
+
 def test_home_flag_moves_the_file_that_is_read(tmp_path: Path) -> None:
     other = tmp_path / "other"
     other.mkdir()
@@ -80,7 +85,7 @@ def test_unreadable_file_is_an_error(tmp_path: Path) -> None:
 
 
 def test_memory_has_a_range() -> None:
-    with pytest.raises(SettingsError, match=r"--memory is '9999TB': give a size from 1 B to 1\.13 PB"):
+    with pytest.raises(SettingsError, match=r"--memory is '9999TB': give a size from 1 B to 1 PiB"):
         load_settings({"memory": "9999TB"})
 
 

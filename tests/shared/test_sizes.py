@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hypura.sizes import LARGEST_BYTES, parse_size, size_text
+from hypura.sizes import LARGEST_BYTES, MAX_MEMORY_BYTES, parse_size, size_text
 
 
 @pytest.mark.parametrize(
@@ -51,8 +51,17 @@ def test_any_text_is_a_size_in_range_or_a_value_error(text: str) -> None:
 
 def test_the_range_may_be_narrower() -> None:
     assert parse_size("0", least_bytes=0) == 0
-    with pytest.raises(ValueError, match=r"give a size from 1 B to 1\.00 GB"):
+    with pytest.raises(ValueError, match=r"give a size from 1 B to 1 GB$"):
         parse_size("2GB", most_bytes=10**9)
+
+
+@given(st.integers(0, LARGEST_BYTES) | st.sampled_from((MAX_MEMORY_BYTES, LARGEST_BYTES, 10**15, 3 << 20, 4000)))
+def test_the_named_range_is_accepted(bound_bytes: int) -> None:
+    """1.13 PB was named for 2^50 bytes, which are less."""
+    with pytest.raises(ValueError, match="give a size from") as caught:
+        parse_size("9" * 19, least_bytes=bound_bytes, most_bytes=bound_bytes)
+    words = str(caught.value).removeprefix("give a size from ").split(" to ")
+    assert [parse_size(word, least_bytes=0) for word in words] == [bound_bytes, bound_bytes]
 
 
 def test_size_text() -> None:
