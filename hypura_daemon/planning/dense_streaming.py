@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from hypura_daemon.models.gguf.tensor_roles import Role
 from hypura_daemon.models.model import ModelTensor
+from hypura_daemon.planning.assembly import make_plan
 from hypura_daemon.planning.estimate import Streaming
-from hypura_daemon.planning.inputs import PlanInputs, make_plan
+from hypura_daemon.planning.inputs import PlanInputs
 from hypura_daemon.planning.placement import by_row, offload, resident_tier
 from hypura_daemon.planning.plan import DensePlan, MemoryItem, MemoryKind, Mode, Plan, Tier
 

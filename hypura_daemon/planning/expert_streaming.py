@@ -11,8 +11,9 @@ from hypura_daemon.models.gguf.hyperparameters import Hyperparameters
 from hypura_daemon.models.gguf.tensor_roles import Role
 from hypura_daemon.models.model import ModelTensor
 from hypura_daemon.planning import footprint
+from hypura_daemon.planning.assembly import make_plan
 from hypura_daemon.planning.estimate import Streaming
-from hypura_daemon.planning.inputs import PlanInputs, make_plan
+from hypura_daemon.planning.inputs import PlanInputs
 from hypura_daemon.planning.placement import by_row, offload, resident_tier
 from hypura_daemon.planning.plan import ExpertGroup, ExpertPlan, MemoryItem, MemoryKind, Mode, Plan, Tier
 

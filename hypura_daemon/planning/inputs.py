@@ -1,4 +1,4 @@
-"""What all modes of a plan start from: model, machine and checked request; and the plan made of a mode's choices."""
+"""What all modes of a plan start from: model, machine and checked request."""
 
 from __future__ import annotations
 
@@ -6,25 +6,14 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
+from hypura.sizes import MAX_MEMORY_BYTES
 from hypura_daemon.errors import BudgetTooSmall, ContextTooLong, InvalidRequest
 from hypura_daemon.hardware.profile import DriveProfile, HardwareProfile
 from hypura_daemon.models.gguf.architectures import ENCODERS
 from hypura_daemon.models.gguf.hyperparameters import Pooling
 from hypura_daemon.models.model import Model
 from hypura_daemon.planning import footprint
-from hypura_daemon.planning.estimate import Streaming, estimate
-from hypura_daemon.planning.plan import (
-    DensePlan,
-    ExpertPlan,
-    IoPlan,
-    LoadRequest,
-    MemoryItem,
-    MemoryKind,
-    Mode,
-    Plan,
-    TensorPlacement,
-    Tier,
-)
+from hypura_daemon.planning.plan import IoPlan, LoadRequest, MemoryItem, MemoryKind
 
 DEFAULT_CONTEXT_TOKENS = 4096
 DEFAULT_SEQUENCES = 4
@@ -51,7 +40,6 @@ _TOKEN_BYTES = 170
 """The size of llama.cpp's tables per token of the vocabulary: 25 MB for 152k."""
 _PAGE_BYTES, _PADDED_BYTES = 4096, 256 << 10
 """Slices of this size or more are read in whole pages."""
-MAX_MEMORY_BYTES = 1 << 50
 _CHUNK_BYTES = 4 << 20
 _LEAST_QUEUE_DEPTH = 4
 """Even if the drive needs no more: a demand read finds a free reader while others prefetch."""
@@ -60,7 +48,10 @@ _QUEUE_DEPTH = 4
 
 @dataclass(frozen=True, slots=True)
 class PlanInputs:
-    """See above. smallest_ubatch: only the smallest ubatch is tried, to see whether anything fits."""
+    """The model, with its loaded tensors only, the machine, its drive and the request with its defaults filled in.
+
+    smallest_ubatch: only the smallest ubatch is tried, to see whether anything fits.
+    """
 
     model: Model
     hardware: HardwareProfile
@@ -226,64 +217,4 @@ def plan_inputs(
     footprint.kv_element_bytes(kv_type)
     return PlanInputs(
         replace(model, tensors=model.loaded_tensors), hardware, drive, request, context, sequences, kv_type
-    )
-
-
-def make_plan(
-    inputs: PlanInputs,
-    mode: Mode,
-    reason: str,
-    ubatch: int,
-    items: list[MemoryItem],
-    tiers: dict[str, Tier],
-    *,
-    gpu_layers: int = 0,
-    extra_buffers: bool = False,
-    streaming: Streaming | None = None,
-    experts: ExpertPlan | None = None,
-    dense: DensePlan | None = None,
-    embedding_cache_bytes: int = 0,
-) -> Plan:
-    """The plan of a mode's choices: its memory items, the tier of every tensor, and what it streams."""
-    model, drive, hardware = inputs.model, inputs.drive, inputs.hardware
-    threads = max(1, hardware.usable_cores)
-    return Plan(
-        model=model.name,
-        architecture=model.architecture,
-        mode=mode,
-        reason=reason,
-        files=model.files,
-        tensors=tuple(
-            TensorPlacement(
-                t.name, t.type, t.shape, t.role, t.layer, tiers[t.name], t.file, t.offset_bytes, t.size_bytes
-            )
-            for t in model.tensors
-        ),
-        memory_limit_bytes=inputs.request.memory_limit_bytes,
-        memory=tuple(items),
-        context_tokens=inputs.context_tokens,
-        trained_context_tokens=model.hyperparameters.context_length,
-        sequences=inputs.sequences,
-        ubatch_tokens=ubatch,
-        threads=threads,
-        batch_threads=threads,
-        kv_type=inputs.kv_type,
-        kv_bytes=inputs.kv_bytes(ubatch),
-        gpu_layers=gpu_layers,
-        experts=experts,
-        dense=dense,
-        io=inputs.io(),
-        extra_buffers=extra_buffers,
-        exact=inputs.request.exact,
-        embedding_cache_bytes=embedding_cache_bytes,
-        unfused_attention=inputs.unfused_attention,
-        estimate=estimate(
-            [(t, tiers[t.name]) for t in model.tensors],
-            model.hyperparameters,
-            hardware,
-            drive,
-            ubatch,
-            streaming or Streaming(),
-            unfused_attention=inputs.unfused_attention,
-        ),
     )

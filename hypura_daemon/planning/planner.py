@@ -12,14 +12,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from hypura.sizes import MAX_MEMORY_BYTES
 from hypura_daemon.errors import InvalidRequest
 from hypura_daemon.hardware.profile import DriveProfile, HardwareProfile
 from hypura_daemon.models.gguf import architectures
 from hypura_daemon.models.gguf.tensor_roles import Role
 from hypura_daemon.models.model import Model
+from hypura_daemon.planning.assembly import make_plan
 from hypura_daemon.planning.dense_streaming import dense_streaming, streamable
 from hypura_daemon.planning.expert_streaming import expert_streaming
-from hypura_daemon.planning.inputs import MAX_MEMORY_BYTES, PlanInputs, make_plan, plan_inputs
+from hypura_daemon.planning.inputs import PlanInputs, plan_inputs
 from hypura_daemon.planning.placement import offload, resident_tier
 from hypura_daemon.planning.plan import LoadRequest, MemoryItem, MemoryKind, Mode, Plan, Tier
 
