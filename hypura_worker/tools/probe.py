@@ -102,6 +102,9 @@ def worker_base_bytes() -> int:
     import grpc
     from grpc_health.v1 import health
 
+    # Unused here, but the modules that a worker imports are part of the memory that is measured.
+    import hypura_worker.service  # noqa: F401
+
     async def serve(folder: str) -> int:
         server = grpc.aio.server()
         health.aio.HealthServicer()  # type: ignore[attr-defined]
