@@ -114,6 +114,7 @@ def ggml() -> ctypes.CDLL:
         "ggml_init": (c_void_p, [InitParams]),
         "ggml_free": (None, [c_void_p]),
         "ggml_new_tensor_3d": (c_void_p, [c_void_p, c_int32, c_int64, c_int64, c_int64]),
+        "ggml_get_name": (c_char_p, [c_void_p]),
         "ggml_set_name": (c_void_p, [c_void_p, c_char_p]),
         "ggml_get_rows": (c_void_p, [c_void_p, c_void_p, c_void_p]),
         "ggml_reshape_1d": (c_void_p, [c_void_p, c_void_p, c_int64]),

@@ -13,7 +13,7 @@ import argparse
 import ctypes
 import sys
 from collections.abc import Callable, Sequence
-from ctypes import c_bool, c_char, c_int32, c_int64, c_size_t, c_void_p
+from ctypes import c_bool, c_size_t, c_void_p
 from pathlib import Path
 from typing import TextIO
 
@@ -28,7 +28,7 @@ from hypura.v1.tools_pb2 import RecordDone, RecordLine
 from hypura_worker import runtime
 from hypura_worker.engine.parameters import Limits, Sampling
 from hypura_worker.engine.sampler import Sampler
-from hypura_worker.errors import LoadFailed, WorkerError
+from hypura_worker.errors import IncompatibleLibrary, LoadFailed, WorkerError
 from hypura_worker.llama.context import BatchToken, Callbacks, Context, PassHook
 from hypura_worker.loaded_model import LlamaModel
 from hypura_worker.streaming.replacement.routing_trace import HEADER
@@ -39,25 +39,6 @@ _PROMPT_TOKENS = 256
 """Enough to start from a real context; what counts in a recording is the decoding."""
 _NODE = b"ffn_moe_weights-"
 _EVALUATE = ctypes.CFUNCTYPE(c_bool, c_void_p, c_bool, c_void_p)
-
-
-class _Tensor(ctypes.Structure):
-    """The first fields of struct ggml_tensor, as csrc/ggml_mirror.h has them, whose layout is checked at import."""
-
-    _fields_ = (
-        ("type", c_int32),
-        ("buffer", c_void_p),
-        ("ne", c_int64 * 4),
-        ("nb", c_size_t * 4),
-        ("op", c_int32),
-        ("op_params", c_int32 * 16),
-        ("flags", c_int32),
-        ("src", c_void_p * 10),
-        ("view_src", c_void_p),
-        ("view_offset", c_size_t),
-        ("data", c_void_p),
-        ("name", c_char * 64),
-    )
 
 
 Routed = Callable[[int, npt.NDArray[np.int32], npt.NDArray[np.float32]], None]
@@ -94,16 +75,18 @@ class RecordingHook:
         layer = _layer_of(node)
         if layer is not None and not ask:
             try:
-                ids = self._rows(_Tensor.from_address(node).src[1])
+                ids = self._rows(library.describe(node).sources[1])
                 self._routed(layer, ids, self._rows(node, tail=True).view(np.float32))
             except Exception as error:  # ctypes would print it and continue
                 self._error = error
         wanted = self._inner_evaluate(node, ask, context) if self._inner_evaluate is not None else False
         return bool(wanted) or layer is not None or not ask
 
-    def _rows(self, address: int, *, tail: bool = False) -> npt.NDArray[np.int32]:
+    def _rows(self, address: int | None, *, tail: bool = False) -> npt.NDArray[np.int32]:
         """[tokens, per token] of a tensor of 4-byte values; tail: its first dimension is 1 and left out."""
-        tensor = _Tensor.from_address(address)
+        if address is None:
+            raise IncompatibleLibrary("a node of gate weights names no experts; install llama-cpp-python 0.3.36")
+        tensor = library.describe(address)
         width, tokens, stride = tensor.ne[tail], tensor.ne[1 + tail], tensor.nb[1 + tail]
         rows = np.empty((tokens, width), np.int32)
         for token in range(tokens):
@@ -113,7 +96,8 @@ class RecordingHook:
 
 def _layer_of(node: int) -> int | None:
     """The layer of a node that gathers the gate weights of the chosen experts, None for any other."""
-    name: bytes = _Tensor.from_address(node).name
+    # Asked of every node: describing it all would take thirty times as long.
+    name: bytes = library.ggml().ggml_get_name(node)
     number = name[len(_NODE) :] if name.startswith(_NODE) else b""
     return int(number) if number.isdigit() else None
 
