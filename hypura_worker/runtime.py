@@ -67,10 +67,12 @@ def end_with_parent(clean_up: Callable[[], None] = lambda: None) -> None:
     """Kill this process group when standard input closes: its other end is held by the parent process."""
 
     def watch() -> None:
-        while os.read(0, 4096):
-            pass
-        clean_up()
-        os.killpg(0, signal.SIGKILL)
+        try:
+            while os.read(0, 4096):
+                pass
+            clean_up()
+        finally:
+            os.killpg(0, signal.SIGKILL)
 
     threading.Thread(target=watch, name="end with parent", daemon=True).start()
 
