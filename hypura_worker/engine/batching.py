@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 
@@ -27,21 +26,19 @@ class Part:
 
     @property
     def tokens(self) -> list[int]:
-        """The tokens themselves; once the pass has computed them, they are in `held`."""
+        """The tokens themselves; other ones once these have been added to `held`, so read them before that."""
         start = len(self.sequence.held)
         return self.generation.tokens[start : start + self.count]
 
 
 def batch(parts: Seq[Part]) -> list[BatchToken]:
     """What llama.cpp computes in one pass; an output for the last token of each generation."""
-    return list(_batch_tokens(parts))
-
-
-def _batch_tokens(parts: Seq[Part]) -> Iterator[BatchToken]:
+    tokens = []
     for part in parts:
         start, last = len(part.sequence.held), len(part.generation.tokens) - 1
         for position, token in enumerate(part.tokens, start):
-            yield BatchToken(token, position, part.sequence.id, position == last)
+            tokens.append(BatchToken(token, position, part.sequence.id, position == last))
+    return tokens
 
 
 def compose(sequences: Seq[Sequence], ubatch_tokens: int) -> list[Part]:

@@ -62,7 +62,10 @@ def generation_of(sequence: Sequence) -> Generation:
 
 
 class KvCache:
-    """llama.cpp's KV cache and the record of what it holds; only this class changes either."""
+    """llama.cpp's KV cache and the record of what it holds, which only this class changes.
+
+    Passes add to llama.cpp's side; `extend` records that. Embedding works in an empty sequence, and empties it again.
+    """
 
     def __init__(self, context: Context, sequences: int) -> None:
         self._context = context
@@ -72,6 +75,11 @@ class KvCache:
     def capacity_tokens(self) -> int:
         """Tokens of all sequences together."""
         return self._context.size_tokens
+
+    def extend(self, sequence: Sequence, tokens: list[int], pass_number: int) -> None:
+        """Record the tokens whose KV a pass has added to the sequence."""
+        sequence.held += tokens
+        sequence.used = pass_number
 
     def cut(self, sequence: Sequence, length: int) -> None:
         """Keep the first `length` tokens, or none where a part cannot be kept."""

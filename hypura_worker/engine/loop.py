@@ -16,6 +16,9 @@ from hypura_worker.engine.runner import Runner
 from hypura_worker.errors import EngineBroken, ModelFileChanged, ServerBusy
 from hypura_worker.loaded_model import LlamaModel
 
+_QUEUE_LIMIT = 256
+"""Requests that may wait for a sequence."""
+
 
 class Engine:
     """Answers requests with a loaded model. Its thread is the only one that uses the model and the runner.
@@ -23,10 +26,9 @@ class Engine:
     on_broken is called, from the engine's thread, when no request can be answered any more.
     """
 
-    def __init__(self, model: LlamaModel, on_broken: Callable[[Exception], None], *, queue_limit: int = 256) -> None:
+    def __init__(self, model: LlamaModel, on_broken: Callable[[Exception], None]) -> None:
         self._runner = Runner(model)
         self._inbox: queue.Queue[Request | EmbedRequest | ResizeRequest | None] = queue.Queue()
-        self._queue_limit = queue_limit
         self._on_broken = on_broken
         self._broken: Exception | None = None
         self._ending = False
@@ -54,8 +56,8 @@ class Engine:
         """Queue a request; from any thread. Raises ServerBusy or what broke the engine."""
         if self._broken is not None:
             raise EngineBroken(f"the worker cannot continue: {self._broken}")
-        if self._inbox.qsize() + self.counters.queued >= self._queue_limit:
-            raise ServerBusy(f"{self._queue_limit} requests wait already; try again later")
+        if self._inbox.qsize() + self.counters.queued >= _QUEUE_LIMIT:
+            raise ServerBusy(f"{_QUEUE_LIMIT} requests wait already; try again later")
         self._inbox.put(request)
 
     def cancel(self, request: Request | EmbedRequest) -> None:

@@ -70,10 +70,11 @@ class Runner:
         self._drop_cancelled()
         self._admit()
         parts = self._schedule()
-        before = self._stream_counters()
-        if parts and self._compute(parts):
-            for sequence, output in self._advance(parts, before):
-                self._sample(sequence, output)
+        if parts:
+            before = self._stream_counters()
+            if self._compute(parts):
+                for sequence, output in self._advance(parts, before):
+                    self._sample(sequence, output)
         self.counters.active = sum(s.generation is not None for s in self._sequences)
 
     def fail_all(self, error: Exception) -> None:
@@ -86,6 +87,7 @@ class Runner:
                 request.sampler.close()
             request.emit(error)
         self._waiting.clear()
+        self.counters.queued = self.counters.active = 0
 
     def _drop_cancelled(self) -> None:
         for request in [r for r in self._waiting if r.cancelled]:
@@ -216,8 +218,7 @@ class Runner:
         for part in parts:
             sequence, generation = part.sequence, part.generation
             counters, prefill = generation.request.counters, sequence.state is State.PREFILL
-            sequence.held += part.tokens
-            sequence.used = self.counters.passes
+            self._cache.extend(sequence, part.tokens, self.counters.passes)
             generation.alone, generation.failures = False, 0
             counters.add_pass(before, self.counters.stream, len(parts), prefill=prefill)
             if not counters.output_tokens:
