@@ -40,7 +40,7 @@ class Prompts:
             tokens = list(request.prompt_ids.ids)
             vocabulary.check(tokens)
         else:
-            tokens = await self.tokenize(vocabulary, request.prompt, plain=spans(request.plain_spans))
+            tokens = await self.tokenize(vocabulary, request.prompt, plain=plain_spans(request.plain_spans))
         if not tokens:
             tokens = [vocabulary.bos if vocabulary.bos >= 0 else vocabulary.eos]
             vocabulary.check(tokens)
@@ -63,9 +63,9 @@ class Prompts:
         return [keep_beginning(tokens or [bos], limit, last, truncate=request.truncate) for tokens in texts]
 
 
-def spans(spans: Iterable[worker_pb2.TextSpan]) -> list[tuple[int, int]]:
+def plain_spans(proto_spans: Iterable[worker_pb2.TextSpan]) -> list[tuple[int, int]]:
     """(start, length) of each, in bytes."""
-    return [(span.start_bytes, span.length_bytes) for span in spans]
+    return [(span.start_bytes, span.length_bytes) for span in proto_spans]
 
 
 def keep_beginning(tokens: list[int], limit: int, last: list[int], *, truncate: bool) -> list[int]:

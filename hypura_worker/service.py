@@ -29,7 +29,7 @@ from hypura_worker.errors import (
     WorkerError,
 )
 from hypura_worker.loaded_model import LlamaModel
-from hypura_worker.prompts import Prompts, spans
+from hypura_worker.prompts import Prompts, plain_spans
 
 Context = grpc.aio.ServicerContext[object, object]
 
@@ -180,7 +180,7 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
         """Turns text into token ids."""
         try:
             model, _ = self._ready()
-            plain = spans(request.plain_spans)
+            plain = plain_spans(request.plain_spans)
             tokens = await self._prompts.tokenize(
                 model.vocabulary, request.text, add_special=request.add_special, plain=plain
             )
@@ -205,7 +205,7 @@ class Worker(worker_pb2_grpc.WorkerServiceServicer):
     ) -> worker_pb2.WorkerStatisticsResponse:
         """Counters since the load."""
         if self._model is None or self._engine is None:
-            return wire.worker_statistics(None, None)
+            return wire.memory_statistics()
         return wire.worker_statistics(self._engine.counters, self._model)
 
     def close(self) -> None:

@@ -61,28 +61,32 @@ def generate_response(event: Event, vocabulary: Vocabulary) -> worker_pb2.Worker
     raise EngineBroken(f"the engine sent {event!r}")
 
 
-def worker_statistics(counters: EngineCounters | None, model: LlamaModel | None) -> worker_pb2.WorkerStatisticsResponse:
-    """Counters since the load, and this process's memory."""
-    statistics = worker_pb2.WorkerStatisticsResponse(
+def memory_statistics() -> worker_pb2.WorkerStatisticsResponse:
+    """This process's memory: all that there is to say before a load."""
+    return worker_pb2.WorkerStatisticsResponse(
         rss_bytes=runtime.resident_bytes(), peak_rss_bytes=runtime.peak_resident_bytes()
     )
-    if counters is not None:
-        statistics.active_requests = counters.active
-        statistics.queued_requests = counters.queued
-        statistics.finished_requests = counters.finished
-        statistics.failed_requests = counters.failed
-        statistics.prompt_tokens = counters.prompt_tokens
-        statistics.output_tokens = counters.output_tokens
-        statistics.forced_tokens = counters.forced_tokens
-        statistics.passes = counters.passes
-        statistics.forward_seconds = counters.forward_seconds
-        statistics.bytes_read = counters.stream.bytes_read
-        statistics.expert_hits = counters.stream.hits
-        statistics.expert_misses = counters.stream.misses
-        statistics.stall_seconds = counters.stream.stall_seconds
-        statistics.prefetched_bytes = counters.stream.prefetched_bytes
-        statistics.prefetched_used_bytes = counters.stream.prefetched_used_bytes
-    if model is not None and model.streamer is not None:
+
+
+def worker_statistics(counters: EngineCounters, model: LlamaModel) -> worker_pb2.WorkerStatisticsResponse:
+    """Counters since the load, and this process's memory."""
+    statistics = memory_statistics()
+    statistics.active_requests = counters.active
+    statistics.queued_requests = counters.queued
+    statistics.finished_requests = counters.finished
+    statistics.failed_requests = counters.failed
+    statistics.prompt_tokens = counters.prompt_tokens
+    statistics.output_tokens = counters.output_tokens
+    statistics.forced_tokens = counters.forced_tokens
+    statistics.passes = counters.passes
+    statistics.forward_seconds = counters.forward_seconds
+    statistics.bytes_read = counters.stream.bytes_read
+    statistics.expert_hits = counters.stream.hits
+    statistics.expert_misses = counters.stream.misses
+    statistics.stall_seconds = counters.stream.stall_seconds
+    statistics.prefetched_bytes = counters.stream.prefetched_bytes
+    statistics.prefetched_used_bytes = counters.stream.prefetched_used_bytes
+    if model.streamer is not None:
         statistics.slots = model.streamer.places
     return statistics
 

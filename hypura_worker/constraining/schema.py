@@ -42,7 +42,6 @@ _FORMATS = {
     **{name: name for name in ("date-time", "time", "date", "duration", "email", "hostname", "ipv4", "ipv6", "uuid")},
     "uri": "uri", "url": "uri",
 }  # fmt: skip
-_APPLICATORS = ("$ref", "allOf", "anyOf", "oneOf")
 _BOUNDS = ("minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum")
 
 Json = Any
