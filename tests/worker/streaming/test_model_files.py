@@ -108,6 +108,20 @@ def in_pass(engine: Running, fault: Callable[[], None]) -> None:
     context.decode = decoding  # type: ignore[method-assign]
 
 
+def check_no_token_of_the_fault(path: Path, kind: str, fault: Callable[[], None], error: str) -> None:
+    """The fault happens in the middle of an answer: what was sent until then is right, and nothing is sent after it."""
+    with running(plan_of(path, kind)) as engine:
+        expected = engine.tokens(PROMPT, TOKENS)
+    with running(plan_of(path, kind)) as engine:
+        in_pass(engine, fault)
+        _, answer = engine.ask(PROMPT, TOKENS)
+        with pytest.raises(ModelFileChanged, match=error):
+            answer.wait()
+        assert len(engine.broken) == 1
+        assert 0 < len(answer.tokens) < TOKENS, "the fault must come in the middle"
+        assert answer.tokens == expected[: len(answer.tokens)]
+
+
 KINDS = ["experts", "layers", "rows", "mmap"]
 
 
@@ -117,36 +131,20 @@ def test_a_file_overwritten_during_a_pass_gives_no_token(
     moe_model: Path, dense_model: Path, others: dict[bool, bytes], tmp_path: Path, kind: str, fault: Fault
 ) -> None:
     """Seen: one token of the new weights, and then ModelFileChanged."""
-    moe = kind == "experts"
     path = tmp_path / "model.gguf"
+    moe = kind == "experts"
     shutil.copy(moe_model if moe else dense_model, path)
-    with running(plan_of(path, kind)) as engine:
-        expected = engine.tokens(PROMPT, TOKENS)
-    with running(plan_of(path, kind)) as engine:
-        in_pass(engine, lambda: fault(path, others[moe]))
-        _, answer = engine.ask(PROMPT, TOKENS)
-        with pytest.raises(ModelFileChanged, match="changed since it was planned"):
-            answer.wait()
-        assert len(engine.broken) == 1
-        assert 0 < len(answer.tokens) < TOKENS, "the fault must come in the middle"
-        assert answer.tokens == expected[: len(answer.tokens)]
+    check_no_token_of_the_fault(path, kind, lambda: fault(path, others[moe]), "changed since it was planned")
 
 
 @pytest.mark.parametrize("kind", ["experts", "layers", "rows"])
 def test_a_file_truncated_during_a_pass_gives_no_token(
     moe_model: Path, dense_model: Path, others: dict[bool, bytes], tmp_path: Path, kind: str
 ) -> None:
-    moe = kind == "experts"
     path = tmp_path / "model.gguf"
+    moe = kind == "experts"
     shutil.copy(moe_model if moe else dense_model, path)
-    with running(plan_of(path, kind)) as engine:
-        expected = engine.tokens(PROMPT, TOKENS)
-    with running(plan_of(path, kind)) as engine:
-        in_pass(engine, lambda: truncated(path, others[moe]))
-        _, answer = engine.ask(PROMPT, TOKENS)
-        with pytest.raises(ModelFileChanged, match="now"):
-            answer.wait()
-        assert answer.tokens == expected[: len(answer.tokens)]
+    check_no_token_of_the_fault(path, kind, lambda: truncated(path, others[moe]), "now")
 
 
 @pytest.mark.parametrize("kind", KINDS)
