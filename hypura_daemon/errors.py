@@ -25,9 +25,6 @@ are in errors.proto.
 
 from typing import ClassVar
 
-from hypura.v1 import errors_pb2
-from hypura.v1.errors_pb2 import ErrorKind
-
 INTERNAL_MESSAGE = "internal error in hypurad; its log has the traceback"
 """The message to clients about a defect in hypura itself, whose details are only in the log."""
 
@@ -35,22 +32,23 @@ INTERNAL_MESSAGE = "internal error in hypurad; its log has the traceback"
 class HypuraError(Exception):
     """Base of all errors above.
 
-    kind: the kind that clients receive. A class without a kind of its own is an internal error to them.
+    kind: the name of the kind that clients receive (see hypura.error_kinds). A class without a kind of its own is an
+    internal error to them. It is only a name, since the process that renders chat templates does not load protobuf.
     """
 
-    kind: ClassVar[ErrorKind] = errors_pb2.ERROR_KIND_INTERNAL
+    kind: ClassVar[str] = "Internal"
 
 
 class InvalidRequest(HypuraError):
     """A value that came from outside is wrong."""
 
-    kind = errors_pb2.ERROR_KIND_INVALID_REQUEST
+    kind = "InvalidRequest"
 
 
 class InvalidModelName(InvalidRequest):
     """The model name is not usable."""
 
-    kind = errors_pb2.ERROR_KIND_INVALID_MODEL_NAME
+    kind = "InvalidModelName"
 
 
 class ContextTooLong(InvalidRequest):
@@ -60,7 +58,7 @@ class ContextTooLong(InvalidRequest):
     context; 0 where it is not known.
     """
 
-    kind = errors_pb2.ERROR_KIND_CONTEXT_TOO_LONG
+    kind = "ContextTooLong"
 
     def __init__(self, message: str, required_bytes: int = 0, largest_tokens: int = 0) -> None:
         super().__init__(message)
@@ -74,7 +72,7 @@ class PromptTooLong(InvalidRequest):
     prompt_tokens is its length, context_tokens the most that it may have; 0 where these are not known.
     """
 
-    kind = errors_pb2.ERROR_KIND_PROMPT_TOO_LONG
+    kind = "PromptTooLong"
 
     def __init__(self, message: str, prompt_tokens: int = 0, context_tokens: int = 0) -> None:
         super().__init__(message)
@@ -85,7 +83,7 @@ class PromptTooLong(InvalidRequest):
 class ModelNotFound(HypuraError):
     """No model of this name is registered; name is as the client wrote it."""
 
-    kind = errors_pb2.ERROR_KIND_MODEL_NOT_FOUND
+    kind = "ModelNotFound"
 
     def __init__(self, message: str, name: str = "") -> None:
         super().__init__(message)
@@ -95,25 +93,25 @@ class ModelNotFound(HypuraError):
 class ModelFileError(HypuraError):
     """The file is not a usable GGUF."""
 
-    kind = errors_pb2.ERROR_KIND_MODEL_FILE_ERROR
+    kind = "ModelFileError"
 
 
 class ModelFileChanged(ModelFileError):
     """The file changed or disappeared since it was planned."""
 
-    kind = errors_pb2.ERROR_KIND_MODEL_FILE_CHANGED
+    kind = "ModelFileChanged"
 
 
 class UnsupportedModel(ModelFileError):
     """The file is sound, but neither llama.cpp nor hypura can run it."""
 
-    kind = errors_pb2.ERROR_KIND_UNSUPPORTED_MODEL
+    kind = "UnsupportedModel"
 
 
 class NoLanguageModel(UnsupportedModel):
     """The file is a part of a model, such as an adapter or a vision encoder."""
 
-    kind = errors_pb2.ERROR_KIND_NO_LANGUAGE_MODEL
+    kind = "NoLanguageModel"
 
 
 class BudgetTooSmall(HypuraError):
@@ -122,7 +120,7 @@ class BudgetTooSmall(HypuraError):
     required_bytes is that least, for the requested context.
     """
 
-    kind = errors_pb2.ERROR_KIND_BUDGET_TOO_SMALL
+    kind = "BudgetTooSmall"
 
     def __init__(self, message: str, required_bytes: int = 0) -> None:
         super().__init__(message)
@@ -132,19 +130,19 @@ class BudgetTooSmall(HypuraError):
 class ServerBusy(HypuraError):
     """A queue is full."""
 
-    kind = errors_pb2.ERROR_KIND_SERVER_BUSY
+    kind = "ServerBusy"
 
 
 class DownloadFailed(HypuraError):
     """A model could not be downloaded: no network, no room, or damaged data."""
 
-    kind = errors_pb2.ERROR_KIND_DOWNLOAD_FAILED
+    kind = "DownloadFailed"
 
 
 class WorkerDied(HypuraError):
     """The worker process ended; the message says why, and what happens next."""
 
-    kind = errors_pb2.ERROR_KIND_WORKER_DIED
+    kind = "WorkerDied"
 
     def __init__(self, message: str, *, out_of_memory: bool = False) -> None:
         super().__init__(message)
@@ -154,28 +152,28 @@ class WorkerDied(HypuraError):
 class WorkerFailed(HypuraError):
     """The worker answered with an error."""
 
-    kind = errors_pb2.ERROR_KIND_WORKER_FAILED
+    kind = "WorkerFailed"
 
 
 class ShuttingDown(HypuraError):
     """The daemon is ending and takes no new work."""
 
-    kind = errors_pb2.ERROR_KIND_SHUTTING_DOWN
+    kind = "ShuttingDown"
 
 
 class ClientStalled(HypuraError):
     """The client does not read the answer that it requested."""
 
-    kind = errors_pb2.ERROR_KIND_CLIENT_STALLED
+    kind = "ClientStalled"
 
 
 class SettingsError(HypuraError):
     """A setting, socket or port cannot be used."""
 
 
-CLASSES: dict[ErrorKind, type[HypuraError]] = {
+CLASSES: dict[str, type[HypuraError]] = {
     error.kind: error
     for error in tuple(vars().values())
     if isinstance(error, type) and issubclass(error, HypuraError) and "kind" in vars(error)
 }
-"""The class of each kind."""
+"""The class of each kind, by the kind's name."""

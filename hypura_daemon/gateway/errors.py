@@ -40,7 +40,8 @@ def http_status(error: Exception) -> int:
     error = out_of_descriptors(error) or error
     if isinstance(error, BodyRefused):
         return error.http_status
-    return error_kinds.http_status(error.kind) if isinstance(error, HypuraError) else 500
+    kind = error_kinds.kind_named(error.kind) if isinstance(error, HypuraError) else None
+    return 500 if kind is None else error_kinds.http_status(kind)
 
 
 def message_of(error: Exception) -> str:

@@ -12,8 +12,8 @@ from typing import Any, NoReturn
 import grpc
 import structlog
 
-from hypura.error_kinds import METADATA_KEY, grpc_code, name_of
-from hypura.v1.errors_pb2 import ERROR_KIND_INTERNAL, ErrorKind
+from hypura.error_kinds import METADATA_KEY, grpc_code, kind_named
+from hypura.v1.errors_pb2 import ERROR_KIND_INTERNAL
 from hypura_daemon.errors import INTERNAL_MESSAGE, ClientStalled, HypuraError
 from hypura_daemon.settings import CLIENT_STALL_SECONDS
 from hypura_daemon.system.descriptors import out_of_descriptors
@@ -21,18 +21,18 @@ from hypura_daemon.system.request_log import MAX_ROUTE_CHARACTERS, REQUEST_ID, T
 
 STATUS_SECONDS = 1.0
 """How long the status for a client that does not read may take to send."""
-MAX_MESSAGE_BYTES = 2000
+MAX_STATUS_BYTES = 2000
 """Status messages travel in HTTP/2 headers, which gRPC limits to 8 KiB; a byte takes up to three there."""
 _log = structlog.get_logger()
 
 
-def status_of(error: Exception) -> tuple[grpc.StatusCode, str, ErrorKind]:
-    """The code, message and kind that the client receives."""
+def status_of(error: Exception) -> tuple[grpc.StatusCode, str, str]:
+    """The code, the message and the kind's name that the client receives."""
     error = out_of_descriptors(error) or error
-    kind = error.kind if isinstance(error, HypuraError) else ERROR_KIND_INTERNAL
-    message = INTERNAL_MESSAGE if kind == ERROR_KIND_INTERNAL else str(error)
-    message = message.encode("utf-8", "replace")[:MAX_MESSAGE_BYTES].decode("utf-8", "ignore")
-    return grpc.StatusCode[grpc_code(kind)], message, kind
+    name = error.kind if isinstance(error, HypuraError) else HypuraError.kind
+    message = INTERNAL_MESSAGE if name == HypuraError.kind else str(error)
+    message = message.encode("utf-8", "replace")[:MAX_STATUS_BYTES].decode("utf-8", "ignore")
+    return grpc.StatusCode[grpc_code(kind_named(name) or ERROR_KIND_INTERNAL)], message, name
 
 
 class ErrorInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]
@@ -126,9 +126,9 @@ def _tally(method: str, request: Any, context: Any) -> Tally:
 
 
 async def _refuse(tally: Tally, context: Any, error: Exception) -> NoReturn:
-    code, message, kind = status_of(error)
-    tally.outcome = name = name_of(kind)
-    if kind == ERROR_KIND_INTERNAL:
+    tally.failed(error)
+    code, message, name = status_of(error)
+    if name == HypuraError.kind:
         _log.error("internal error in a call", method=tally.route, exc_info=error)
     await context.abort(code, message, ((METADATA_KEY, name), (REQUEST_ID, tally.id)))
     raise error  # abort raises; this is for the type checker

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import grpc
 
-from hypura.error_kinds import kind_named, name_in
-from hypura.v1.errors_pb2 import ERROR_KIND_INTERNAL
+from hypura.error_kinds import name_in
 from hypura_daemon.errors import CLASSES, HypuraError, WorkerDied
 
 MAX_QUOTED_CHARACTERS = 250
@@ -52,8 +51,7 @@ class Death:
 
 def named_error(error: grpc.aio.AioRpcError) -> HypuraError | None:
     """The error that the worker named; None for an internal error of the worker, or a kind that is not known here."""
-    kind = kind_named(name_in(error.trailing_metadata()))
-    if kind is None or kind == ERROR_KIND_INTERNAL:
+    named = CLASSES.get(name_in(error.trailing_metadata()), HypuraError)
+    if named is HypuraError:
         return None
-    named = CLASSES[kind]
     return named(error.details() or named.__name__)

@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 
 from hypura.error_kinds import METADATA_KEY
 from hypura.v1 import inference_pb2, inference_pb2_grpc
-from hypura.v1.errors_pb2 import ERROR_KIND_WORKER_DIED
 from hypura_daemon import errors
 from hypura_daemon.chat.infill import InfillTokens, infill_tokens
 from hypura_daemon.chat.job import adaptations, chat_job
@@ -29,7 +28,7 @@ from hypura_daemon.models.registry import Registry
 from hypura_daemon.planning.plan import LoadRequest, Plan
 from hypura_daemon.residency.state import ModelState
 from hypura_daemon.residency.supervisor import Supervisor
-from hypura_daemon.rpc.errors import MAX_MESSAGE_BYTES, ErrorInterceptor, status_of
+from hypura_daemon.rpc.errors import MAX_STATUS_BYTES, ErrorInterceptor, status_of
 from hypura_daemon.rpc.inference import InferenceServicer
 from hypura_daemon.scheduling.context import context_for
 from hypura_daemon.workers.process import WorkerDeadlines, WorkerProcess
@@ -387,9 +386,9 @@ async def test_vectors_that_are_too_many_are_refused_before_any_is_computed() ->
 
 @given(st.text(min_size=1000, max_size=5000))
 def test_messages_fit_their_headers(text: str) -> None:
-    _, message, kind = status_of(errors.WorkerDied(text * 3))
-    assert len(message.encode()) <= MAX_MESSAGE_BYTES
-    assert kind == ERROR_KIND_WORKER_DIED
+    _, message, name = status_of(errors.WorkerDied(text * 3))
+    assert len(message.encode()) <= MAX_STATUS_BYTES
+    assert name == "WorkerDied"
 
 
 @pytest.mark.parametrize("asks", [False, True])

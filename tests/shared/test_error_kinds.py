@@ -28,7 +28,7 @@ def test_every_kind_has_a_name_and_a_status(kind: ErrorKind) -> None:
 
 
 def test_every_kind_is_one_class_of_the_daemon_and_each_of_its_classes_is_one_kind() -> None:
-    assert set(hypura_daemon.errors.CLASSES) == set(KINDS)
+    assert set(hypura_daemon.errors.CLASSES) == set(map(name_of, KINDS))
     for error in classes_of(hypura_daemon.errors, hypura_daemon.errors.HypuraError):
         if error is not hypura_daemon.errors.SettingsError:  # Never leaves the daemon: it does not start.
             assert hypura_daemon.errors.CLASSES[error.kind] is error
@@ -39,7 +39,8 @@ def test_every_kind_is_the_class_of_the_same_name_in_the_client() -> None:
     for kind in KINDS:
         found = from_status(grpc_code(kind), "why", ((METADATA_KEY, name_of(kind)),), "unix:/x")
         assert type(found) is hypura_client.errors.CLASSES[kind]
-        expected = "WorkerFailed" if kind == ERROR_KIND_INTERNAL else hypura_daemon.errors.CLASSES[kind].__name__
+        daemons = hypura_daemon.errors.CLASSES[name_of(kind)]
+        expected = "WorkerFailed" if kind == ERROR_KIND_INTERNAL else daemons.__name__
         assert type(found).__name__ == expected
 
 

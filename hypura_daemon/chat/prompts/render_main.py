@@ -38,9 +38,8 @@ def main() -> None:
         return "".join([render_go(go, turn) for turn in before]) + render_go(go, last, until_response=until_response)
 
     while select.select([0], [], [], IDLE_SECONDS)[0] and (head := _read(LENGTH.size)):
-        signal.alarm(
-            LAST_SECONDS
-        )  # Without a handler, so that the system ends the process, whatever it does, even without a daemon.
+        # Without a handler, so that the system ends the process, whatever it does, even without a daemon.
+        signal.alarm(LAST_SECONDS)
         try:
             answer = {"text": answered(**json.loads(_read(*LENGTH.unpack(head))))}
         except InvalidRequest as error:

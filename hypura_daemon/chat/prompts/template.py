@@ -130,7 +130,6 @@ def _go_prompt(
     template: str, messages: Sequence[Message], tools: Sequence[Mapping[str, Any]], thinking: Thinking
 ) -> str:
     """The prompt as Ollama renders it: templates that use .Messages at once, older ones turn by turn."""
-    from hypura_daemon.chat.go.interpreter import go_identifiers
     from hypura_daemon.chat.prompts.renderer import renderer
 
     think = {

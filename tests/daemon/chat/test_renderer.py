@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import os
 import resource
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -15,7 +17,7 @@ import psutil
 import pytest
 
 from hypura_daemon.chat.prompts import renderer as module
-from hypura_daemon.chat.prompts.render_main import MEMORY_BYTES
+from hypura_daemon.chat.prompts.render_main import LENGTH, MEMORY_BYTES
 from hypura_daemon.chat.prompts.renderer import Renderer
 from hypura_daemon.errors import InvalidRequest
 
@@ -35,6 +37,25 @@ def test_it_renders_and_refuses_as_the_sandbox_does(renderer: Renderer) -> None:
     assert renderer.render("{{ messages[0].content }}{{ eos_token }}", USER, [], eos="</s>") == "Zürich <b> \ufffd</s>"
     with pytest.raises(InvalidRequest, match="roles must alternate"):
         renderer.render("{{ raise_exception('roles must alternate') }}", USER, [])
+
+
+def test_its_process_does_not_load_protobuf() -> None:
+    """It took a third of a second of each start, and part of the process's memory."""
+    code = (
+        "import sys; from hypura_daemon.chat.prompts.render_main import main; main();"
+        "print(*sorted(name for name in sys.modules if 'google' in name or 'grpc' in name), file=sys.stderr)"
+    )
+    requests = [{"template": "x", "messages": USER, "tools": []}, {"go": "x", "turns": [{}]}]
+    texts = [json.dumps(request).encode() for request in requests]
+    done = subprocess.run(
+        [sys.executable, "-P", "-c", code],
+        input=b"".join(LENGTH.pack(len(text)) + text for text in texts),
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout.count(b'{"text": "x"}') == 2, "both kinds of templates were rendered"
+    assert done.stderr.split() == []
 
 
 @pytest.mark.parametrize("end", ["{{ n.a | tojson }}", "{{ n.a | string }}", "{{ n.a }}"])
