@@ -20,7 +20,7 @@ from hypura_daemon.chat.prompts.template import (
     Thinking,
     default_template,
 )
-from hypura_daemon.chat.request import ChatRequest, check_sizes
+from hypura_daemon.chat.request import ChatRequest, checked_size
 from hypura_daemon.chat.tools import Toolbox, toolbox
 from hypura_daemon.errors import InvalidRequest
 from hypura_daemon.models.model import Model, templated
@@ -106,7 +106,7 @@ class ChatJob:
 
 def chat_job(request: ChatRequest, model: Model, overrides: Overrides) -> ChatJob:
     """The job of a request, checked against the model and completed with its overrides. Raises InvalidRequest."""
-    check_sizes(request)
+    size_bytes = checked_size(request)
     messages = template_messages(request.messages)
     tools = [] if request.tool_choice == NONE else list(request.tools)
     offered = toolbox(tools)
@@ -140,7 +140,7 @@ def chat_job(request: ChatRequest, model: Model, overrides: Overrides) -> ChatJo
         trained_tokens=model.hyperparameters.context_length,
         context=tuple(request.context),
         report_prompt_ids=request.report_prompt_ids,
-        size_bytes=request.size_bytes,
+        size_bytes=size_bytes,
         is_files_template=not request.template and not overrides.template,
     )
 

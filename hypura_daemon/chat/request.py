@@ -13,7 +13,7 @@ from hypura.v1 import inference_pb2
 from hypura_daemon.errors import InvalidRequest
 
 MAX_JSON_CHARACTERS = 1 << 24
-"""The limit for all tools together, and for the calls of one message."""
+"""The limit for all tools together, and for the calls of one message; of their JSON text, whose bytes may be more."""
 _TOKEN_BYTES = 3
 
 
@@ -32,14 +32,9 @@ class ChatMessage:
     tool_call_id: str = ""
 
     @property
-    def size_bytes(self) -> int:
-        """About its length as text."""
-        return _text_bytes(self.content) + _text_bytes(self.thinking) + self.tool_call_characters
-
-    @property
-    def tool_call_characters(self) -> int:
-        """About how long its tool calls are as JSON text."""
-        return json_characters(self.tool_calls) if self.tool_calls else 0
+    def text_bytes(self) -> int:
+        """The length of its content and thinking, without its tool calls."""
+        return _utf8_bytes(self.content) + _utf8_bytes(self.thinking)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +54,6 @@ class ChatRequest:
     template: str = ""
     context: Sequence[int] = ()
     report_prompt_ids: bool = False
-
-    @property
-    def size_bytes(self) -> int:
-        """About the length of its messages, tools and context as text."""
-        messages_bytes = sum(message.size_bytes for message in self.messages)
-        return messages_bytes + json_characters(self.tools) + _TOKEN_BYTES * len(self.context)
 
 
 def from_proto(request: inference_pb2.ChatRequest) -> ChatRequest:
@@ -99,23 +88,26 @@ def from_proto(request: inference_pb2.ChatRequest) -> ChatRequest:
     )
 
 
-def check_sizes(request: ChatRequest) -> None:
-    """Check that tools and calls are not larger than allowed. Raises InvalidRequest.
+def checked_size(request: ChatRequest) -> int:
+    """About the length of its messages, tools and context as text, in bytes.
 
-    May take long for many values, so call it outside the event loop.
+    Raises InvalidRequest where tools or calls are larger than allowed. May take long for many values, so call it
+    outside the event loop.
     """
-    _check_size(request.tools, "tools")
+    size_bytes = _checked_bytes(request.tools, "tools") + _TOKEN_BYTES * len(request.context)
     for number, message in enumerate(request.messages, start=1):
-        _check_size(message.tool_calls, f"tool_calls of message {number}")
+        size_bytes += message.text_bytes + _checked_bytes(message.tool_calls, f"tool_calls of message {number}")
+    return size_bytes
 
 
-def json_characters(value: Any) -> int:
-    """The value's length as JSON text, without writing it: a lower bound."""
-    characters, waiting = 0, [value]
+def json_length(value: Any) -> tuple[int, int]:
+    """The value's length as JSON text in characters and in bytes, without writing it: lower bounds."""
+    characters, further_bytes, waiting = 0, 0, [value]
     while waiting:
         part = waiting.pop()
         if isinstance(part, str):
             characters += len(part) + 2
+            further_bytes += _utf8_bytes(part) - len(part)
         elif isinstance(part, Mapping):
             characters += 2 * len(part) + 1  # Brackets, colons, commas.
             waiting += part.keys()
@@ -125,16 +117,22 @@ def json_characters(value: Any) -> int:
             waiting += part
         else:
             characters += 1
-    return characters
+    return characters, characters + further_bytes
 
 
-def _text_bytes(text: str) -> int:
-    return len(text) if text.isascii() else len(text.encode())
+def _utf8_bytes(text: str) -> int:
+    # JSON may hold halves of surrogate pairs.
+    return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
 
 
-def _check_size(objects: Sequence[Mapping[str, Any]], what: str) -> None:
-    if objects and (characters := json_characters(objects)) > MAX_JSON_CHARACTERS:
+def _checked_bytes(objects: Sequence[Mapping[str, Any]], what: str) -> int:
+    """The length of the objects as JSON text, 0 without any. Raises InvalidRequest above the limit."""
+    if not objects:
+        return 0
+    characters, size_bytes = json_length(objects)
+    if characters > MAX_JSON_CHARACTERS:
         raise InvalidRequest(f"{what} has {characters} characters; {MAX_JSON_CHARACTERS} are allowed")
+    return size_bytes
 
 
 def _objects(text: str, what: str) -> list[dict[str, Any]]:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from hypura.v1 import inference_pb2 as pb
 from hypura_daemon.chat import request as chat
-from hypura_daemon.chat.request import ChatMessage, ChatRequest, check_sizes, from_proto, json_characters
+from hypura_daemon.chat.request import ChatMessage, ChatRequest, checked_size, from_proto, json_length
 from hypura_daemon.errors import InvalidRequest
 
 CALLS = [{"id": "1", "function": {"name": "f", "arguments": {"a": 1}}}]
@@ -50,11 +50,11 @@ def test_json_that_cannot_be_used(fields: dict[str, Any], words: str) -> None:
 
 def test_more_json_than_a_prompt_may_have_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(chat, "MAX_JSON_CHARACTERS", 40)
-    check_sizes(ChatRequest("m", [ChatMessage("assistant", tool_calls=[{"a": "b"}])], tools=[{"a": "b"}]))
+    checked_size(ChatRequest("m", [ChatMessage("assistant", tool_calls=[{"a": "b"}])], tools=[{"a": "b"}]))
     with pytest.raises(InvalidRequest, match=r"tools has \d+ characters; 40 are allowed"):
-        check_sizes(ChatRequest("m", [], tools=TOOLS))
+        checked_size(ChatRequest("m", [], tools=TOOLS))
     with pytest.raises(InvalidRequest, match="tool_calls of message 2"):
-        check_sizes(ChatRequest("m", [ChatMessage("user"), ChatMessage("assistant", tool_calls=CALLS)]))
+        checked_size(ChatRequest("m", [ChatMessage("user"), ChatMessage("assistant", tool_calls=CALLS)]))
 
 
 @given(
@@ -65,4 +65,22 @@ def test_more_json_than_a_prompt_may_have_is_refused(monkeypatch: pytest.MonkeyP
 )
 def test_the_count_is_at_most_the_length_of_the_text(value: Any) -> None:
     """What gRPC's edge takes as text is never refused behind it."""
-    assert json_characters(value) <= len(json.dumps(value, ensure_ascii=False, separators=(",", ":")))
+    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    characters, size_bytes = json_length(value)
+    assert characters <= len(text)
+    assert characters <= size_bytes <= len(text.encode())
+
+
+def test_the_size_counts_the_bytes_of_texts_tools_calls_and_context() -> None:
+    """Tools in Japanese counted a third of their bytes, so that too small a context was planned for them."""
+    plain = ChatRequest("m", [ChatMessage("user", "é", thinking="x")], context=(1, 2))
+    assert checked_size(plain) == 3 + 2 * chat._TOKEN_BYTES
+    described = [{"type": "function", "function": {"name": "f", "description": "天気" * 100}}]
+    calls = [{"id": "1", "function": {"name": "f", "arguments": {"a": "天気" * 100}}}]
+    assert checked_size(ChatRequest("m", [], tools=described)) > 600
+    assert checked_size(ChatRequest("m", [ChatMessage("assistant", tool_calls=calls)])) > 600
+
+
+def test_half_a_surrogate_pair_in_tools_has_a_size() -> None:
+    request = from_proto(pb.ChatRequest(model="m", tools_json='[{"description": "\\ud800"}]'))
+    assert checked_size(request) > 0

@@ -4,7 +4,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from hypura_daemon.chat.request import ChatMessage
+from hypura_daemon.chat.request import ChatMessage, json_length
 
 MAX_RESPONSES = 1000
 MAX_BYTES = 64 << 20
@@ -67,4 +67,5 @@ class ResponseMemory:
 
 
 def _memory_bytes(message: ChatMessage) -> int:
-    return message.size_bytes + (_BYTES_PER_JSON_CHARACTER - 1) * message.tool_call_characters
+    call_characters, _ = json_length(message.tool_calls) if message.tool_calls else (0, 0)
+    return message.text_bytes + _BYTES_PER_JSON_CHARACTER * call_characters
