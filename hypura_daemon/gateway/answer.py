@@ -1,4 +1,4 @@
-"""An answer gathered from its events, and several answers of one request at once."""
+"""An answer gathered from its events, several answers of one request at once, and the pieces that are sent of them."""
 
 import asyncio
 import secrets
@@ -14,6 +14,7 @@ AT_ONCE = 8
 """Answers of one request that are generated at the same time; more would fill the queue for all other requests."""
 
 Event = TypeVar("Event", inference_pb2.ChatResponse, inference_pb2.GenerateResponse)
+Item = TypeVar("Item")
 
 
 @dataclass(slots=True)
@@ -107,6 +108,40 @@ async def merged(
 
 async def _next(events: AsyncGenerator[Event, None]) -> Event | None:
     return await anext(events, None)
+
+
+async def listed(
+    head: bytes, vectors: Sequence[inference_pb2.Embedding], item: Callable[[int, Sequence[float]], bytes], tail: bytes
+) -> AsyncGenerator[bytes, None]:
+    """The pieces of a body with a list of vectors, written vector by vector: as text they take five times their memory.
+
+    Other tasks can run before each vector, since one takes a millisecond or two.
+    """
+    yield head
+    for number, vector in enumerate(vectors):
+        await asyncio.sleep(0)
+        yield (b"," if number else b"") + item(number, vector.values)
+    yield tail
+
+
+async def written(
+    events: AsyncGenerator[Item, None],
+    begin: Callable[[Item], bytes],
+    add: Callable[[Item], bytes],
+    end: Callable[[], bytes],
+) -> AsyncGenerator[bytes, None]:
+    """The pieces: begin and add for the first event, add for the others, end.
+
+    Nothing is written before the core's first event, since an error may come instead.
+    """
+    begun = False
+    async with aclosing(events):
+        async for event in events:
+            piece = (b"" if begun else begin(event)) + add(event)
+            begun = True
+            if piece:
+                yield piece
+    yield end()
 
 
 def new_id(prefix: str) -> str:

@@ -87,7 +87,7 @@ def _handler(core: Core, endpoint: Endpoint) -> Callable[[Request], Awaitable[Re
 
 def _failure(request: Request, error: Exception) -> Response:
     if http_status(error) == 500:
-        _log.error("a request failed by an internal error", path=request.url.path, exc_info=error)
+        _log.error("a request failed with an internal error", path=request.url.path, exc_info=error)
     current().failed(error)
     response = error_refusal(request.url.path, error)
     if isinstance(error, UnsupportedEncoding):
@@ -114,7 +114,8 @@ async def _client_gone(request: Request, error: Exception) -> Response:
 
 
 class RequestLog:
-    """The outermost layer: gives a request its id, repeats that in the answer, and logs the request at its end.
+    """The application's outermost layer: gives a request its id, repeats that in the answer, and logs the request at
+    its end.
 
     The path is logged as it was sent, with its percent signs: no client can end a line of the log.
     """

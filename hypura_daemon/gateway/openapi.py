@@ -10,6 +10,7 @@ from pydantic.json_schema import models_json_schema
 
 from hypura_daemon.gateway.dialects import ERROR_SHAPES, error_shape
 from hypura_daemon.gateway.endpoint import Endpoint
+from hypura_daemon.gateway.ollama.stream import NDJSON
 
 _REFERENCE = "#/components/schemas/{model}"
 _WORDS = {
@@ -113,5 +114,5 @@ def _answer(endpoint: Endpoint, names: Any) -> dict[str, Any]:
         if endpoint.path.startswith("/v1/"):
             content["text/event-stream"] = {"schema": _EVENT, "x-item-schema": item}
         else:
-            content["application/x-ndjson"] = {"schema": {"type": "string"}, "x-item-schema": item}
+            content[NDJSON] = {"schema": {"type": "string"}, "x-item-schema": item}
     return {"description": "Done"} | ({"content": content} if content and endpoint.method != "HEAD" else {})

@@ -37,11 +37,11 @@ def token_limit(*given: int | None) -> int | None:
 
 
 def stop_strings(given: str | list[str] | None, field: str) -> list[str]:
-    """The strings that end an answer; field: the request's, for the error. Raises InvalidRequest."""
-    strings = [given] if isinstance(given, str) else given or []
+    """The strings that end an answer, without empty ones; field: the request's, for errors. Raises InvalidRequest."""
+    strings = [text for text in ([given] if isinstance(given, str) else given or ()) if text]
     if len(strings) > MAX_STOPS:
         raise InvalidRequest(f"{field} has {len(strings)} strings; give at most {MAX_STOPS}")
-    return [text for text in strings if text]
+    return strings
 
 
 def known_role(role: str) -> str:

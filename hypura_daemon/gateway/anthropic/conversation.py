@@ -7,6 +7,7 @@ import structlog
 
 from hypura_daemon.chat.request import ChatMessage
 from hypura_daemon.errors import InvalidRequest
+from hypura_daemon.gateway.requests import called
 from hypura_daemon.gateway.shapes import RequestShape
 
 _ROLES = {"assistant": "assistant", "system": "system", "developer": "system"}
@@ -172,4 +173,4 @@ class _Turns:
         if not block.id or not block.name:
             raise InvalidRequest(f"{place} is a tool_use without id or name; give both")
         self.names[block.id] = block.name
-        return {"id": block.id, "type": "function", "function": {"name": block.name, "arguments": block.input or {}}}
+        return called(block.id, block.name, block.input or {})

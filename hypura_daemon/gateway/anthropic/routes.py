@@ -6,14 +6,14 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hypura_daemon.gateway.answer import gathered, new_id
+from hypura_daemon.gateway.answer import gathered, new_id, written
 from hypura_daemon.gateway.anthropic.answers import Message, TokenCount, message
 from hypura_daemon.gateway.anthropic.errors import error_event
 from hypura_daemon.gateway.anthropic.requests import CountRequest, MessagesRequest, chat_request, prompt_request
 from hypura_daemon.gateway.anthropic.stream import MessageEvent, MessageStream
 from hypura_daemon.gateway.endpoint import ANSWER_ERRORS, Core, Endpoint
 from hypura_daemon.gateway.http.bodies import converted, parsed
-from hypura_daemon.gateway.http.streams import streamed, unless_gone, written
+from hypura_daemon.gateway.http.streams import streamed, unless_gone
 from hypura_daemon.system.request_log import current
 
 

@@ -165,7 +165,8 @@ class CountedProtocol(BoundedProtocol):
         self._all.leave(self)
         if not self.transport.is_closing():
             if self.app == self._all.refuse and self.cycle is None:
-                body = b'{"error":"' + self._all.message.encode() + b'"}'
+                # Without a request there is no dialect; this is Ollama's.
+                body = bytes(refusal("/", 503, self._all.message).body)
                 self.transport.write(
                     b"HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\nconnection: close\r\n"
                     b"content-length: " + str(len(body)).encode() + b"\r\n\r\n" + body

@@ -5,7 +5,7 @@ generator ─► pump (one task, from first to last) ─► queue ─► writer:
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from typing import Any, TypeVar
 
@@ -14,7 +14,6 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from hypura.v1 import inference_pb2
 from hypura_daemon.errors import HypuraError, ShuttingDown
 from hypura_daemon.gateway.dialects import refusal
 from hypura_daemon.gateway.errors import ClientGone
@@ -28,12 +27,12 @@ CUT_SECONDS = 0.5
 _CUT = "hypura.cut"
 
 T = TypeVar("T")
-Event = TypeVar("Event")
 _log = structlog.get_logger()
 
 
 class Cuttable:
-    """The outermost layer: a request that is cancelled because the daemon ends is refused, or its stream gets an error.
+    """Around the application: a request that is cancelled because the daemon ends is refused, or its stream gets an
+    error.
 
     cut: set when the daemon ends.
     """
@@ -144,7 +143,7 @@ class _Feed:
             if self._ended and self._error is not None:
                 current().failed(self._error)
                 if not isinstance(self._error, HypuraError):
-                    _log.error("an answer failed by an internal error", exc_info=self._error)
+                    _log.error("an answer failed with an internal error", exc_info=self._error)
                 batch.append(self._failed(self._error))
             yield b"".join(piece for piece in batch if piece)
 
@@ -209,37 +208,3 @@ async def _cancelled(*tasks: "asyncio.Future[Any]") -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def listed(
-    head: bytes, vectors: Sequence[inference_pb2.Embedding], item: Callable[[int, Sequence[float]], bytes], tail: bytes
-) -> AsyncGenerator[bytes, None]:
-    """The pieces of a body with a list of vectors, written vector by vector: as text they take five times their memory.
-
-    Other tasks can run before each vector, since one takes a millisecond or two.
-    """
-    yield head
-    for number, vector in enumerate(vectors):
-        await asyncio.sleep(0)
-        yield (b"," if number else b"") + item(number, vector.values)
-    yield tail
-
-
-async def written(
-    events: AsyncGenerator[Event, None],
-    begin: Callable[[Event], bytes],
-    add: Callable[[Event], bytes],
-    end: Callable[[], bytes],
-) -> AsyncGenerator[bytes, None]:
-    """The pieces: begin and add for the first event, add for the others, end.
-
-    Nothing is written before the core's first event, since an error may come instead.
-    """
-    begun = False
-    async with aclosing(events):
-        async for event in events:
-            piece = (b"" if begun else begin(event)) + add(event)
-            begun = True
-            if piece:
-                yield piece
-    yield end()

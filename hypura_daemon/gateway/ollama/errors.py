@@ -15,7 +15,7 @@ class ErrorMessage(BaseModel):
 
 def error_body(message: str) -> bytes:
     """The JSON of an error."""
-    return json.dumps({"error": message}).encode()
+    return json.dumps({"error": message}, separators=(",", ":")).encode()
 
 
 def error_line(error: Exception) -> bytes:

@@ -10,11 +10,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from hypura_daemon.errors import InvalidRequest
+from hypura_daemon.gateway.dialects import refusal
 from hypura_daemon.gateway.endpoint import Core, Endpoint
 from hypura_daemon.gateway.http.bodies import converted, parsed
 from hypura_daemon.gateway.http.streams import streamed, unless_gone
 from hypura_daemon.gateway.ollama.errors import error_line
 from hypura_daemon.gateway.ollama.requests import Named
+from hypura_daemon.gateway.ollama.stream import NDJSON
 from hypura_daemon.gateway.shapes import RequestShape
 from hypura_daemon.models.manager import Creation, creation_from_files, creation_of
 from hypura_daemon.models.modelfile import Modelfile, make_overrides, parse_modelfile
@@ -50,7 +52,7 @@ def progress_of(event: PullEvent) -> Progress:
 async def _progress_response(request: Request, events: AsyncGenerator[PullEvent, None], *, stream: bool) -> Response:
     """The events as they come, a line each, or one success at their end."""
     if stream:
-        return await streamed(request, _lines(events), "application/x-ndjson", error_line)
+        return await streamed(request, _lines(events), NDJSON, error_line)
     await unless_gone(request, _drained(events))
     return JSONResponse({"status": "success"})
 
@@ -174,7 +176,7 @@ async def pull(core: Core, request: Request) -> Response:
 
 async def push(core: Core, request: Request) -> Response:
     """Refuses: hypura uploads no models."""
-    return JSONResponse({"error": REFUSAL}, status_code=501)
+    return refusal(request.url.path, 501, REFUSAL)
 
 
 ENDPOINTS = (

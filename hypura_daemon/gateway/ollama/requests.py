@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Annotated, Any
 
 import structlog
@@ -210,11 +211,16 @@ class ChatRequest(AnswerRequest):
 
 def chat_request(body: ChatRequest) -> core.ChatRequest:
     """The core's request. Pure; raises InvalidRequest."""
+    messages = [_message(message) for message in body.messages or ()]
+    return replace(_conversation(body, messages), tools=_functions(body.tools or ()))
+
+
+def _conversation(body: AnswerRequest, messages: list[core.ChatMessage]) -> core.ChatRequest:
+    """The core's request for these messages, with the fields that generate and chat share. Raises InvalidRequest."""
     think, level = thinking_of(body.think)
     return core.ChatRequest(
         model=body.model,
-        messages=[_message(message) for message in body.messages or ()],
-        tools=_functions(body.tools or ()),
+        messages=messages,
         sampling=sampling_of(body.options),
         limits=limits_of(body),
         use=use_of(body.keep_alive, body.options),
@@ -289,17 +295,10 @@ def verbatim_request(body: GenerateRequest, *, report_prompt_ids: bool) -> infer
 
 def prompt_as_chat(body: GenerateRequest) -> core.ChatRequest:
     """The core's request for the prompt as a user's message. Pure."""
-    think, level = thinking_of(body.think)
-    messages = [core.ChatMessage(role="system", content=body.system)] if body.system else []
-    return core.ChatRequest(
-        model=body.model,
-        messages=[*messages, core.ChatMessage(role="user", content=body.prompt or "")],
-        sampling=sampling_of(body.options),
-        limits=limits_of(body),
-        use=use_of(body.keep_alive, body.options),
-        think=think,
-        think_level=level,
-        think_if_able=True,
+    system = [core.ChatMessage(role="system", content=body.system)] if body.system else []
+    messages = [*system, core.ChatMessage(role="user", content=body.prompt or "")]
+    return replace(
+        _conversation(body, messages),
         template=body.template or "",
         context=body.context or (),
         report_prompt_ids=True,

@@ -10,9 +10,10 @@ from starlette.responses import JSONResponse, Response
 
 from hypura.v1 import inference_pb2
 from hypura_daemon.errors import InvalidRequest, ModelNotFound
+from hypura_daemon.gateway.answer import listed
 from hypura_daemon.gateway.endpoint import ANSWER_ERRORS, Core, Endpoint
 from hypura_daemon.gateway.http.bodies import converted, parsed
-from hypura_daemon.gateway.http.streams import listed, streamed, unless_gone
+from hypura_daemon.gateway.http.streams import streamed, unless_gone
 from hypura_daemon.gateway.ollama import listing, models
 from hypura_daemon.gateway.ollama.answers import (
     ChatAnswer,

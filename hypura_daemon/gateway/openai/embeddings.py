@@ -9,7 +9,7 @@ from pydantic import Field
 
 from hypura.v1 import inference_pb2
 from hypura_daemon.errors import InvalidRequest
-from hypura_daemon.gateway.http.streams import listed
+from hypura_daemon.gateway.answer import listed
 from hypura_daemon.gateway.openai.requests import TokenId
 from hypura_daemon.gateway.shapes import AnswerShape, RequestShape
 

@@ -8,8 +8,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from hypura.v1 import inference_pb2
-from hypura_daemon.gateway.answer import Answer, merged
-from hypura_daemon.gateway.http.streams import streamed, written
+from hypura_daemon.gateway.answer import Answer, merged, written
+from hypura_daemon.gateway.http.streams import streamed
 from hypura_daemon.gateway.openai.answers import (
     FINGERPRINT,
     Finish,

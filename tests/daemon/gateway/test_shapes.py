@@ -13,6 +13,15 @@ from hypura_daemon.gateway.openapi import document
 from hypura_daemon.gateway.shapes import RequestShape
 from tests.daemon.gateway.scripted import serving
 
+COMPONENTS = """
+anthropic__answer__Usage anthropic__conversation__Message anthropic__errors__ErrorBody anthropic__errors__ErrorDetail
+anthropic__request__Tool ollama__naming__Named ollama__shapes__TokenLogprob openai__chat_answer__Choice
+openai__chat_answer__Logprobs openai__chat_answer__TokenLogprob openai__chat_request__Message openai__completion__Choice
+openai__completion__Logprobs openai__errors__ErrorBody openai__errors__ErrorDetail openai__tools__Named
+openai__tools__Tool openai__usage__Usage
+""".split()
+"""The published names of components that are told apart by their modules."""
+
 
 def shapes(of: type[RequestShape] = RequestShape) -> Iterator[type[RequestShape]]:
     for shape in of.__subclasses__():
@@ -46,6 +55,14 @@ def test_the_document_says_so() -> None:
     told = schemas["ChatRequest"]["properties"]["keep_alive"], schemas["CreateRequest"]["properties"]["model"]
     assert all({"type": "null"} in field["anyOf"] for field in told)
     assert schemas["ChatCompletionRequest"]["properties"]["model"]["type"] == "string"
+
+
+def test_components_keep_their_published_names() -> None:
+    """Generated clients know them, so a shape that moves keeps its name."""
+    schemas = document(ENDPOINTS)["components"]["schemas"]
+    assert sorted(name for name in schemas if "__" in name) == [
+        f"hypura_daemon__gateway__{name}" for name in COMPONENTS
+    ]
 
 
 @pytest.mark.parametrize("path", ["/v1/models/", "/v1//models", "//v1/models//", "/api/tags/", "/api/version/"])

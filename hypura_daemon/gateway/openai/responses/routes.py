@@ -9,10 +9,10 @@ from starlette.responses import Response
 
 from hypura_daemon.chat.request import ChatRequest
 from hypura_daemon.errors import HypuraError, InvalidRequest
-from hypura_daemon.gateway.answer import gathered
+from hypura_daemon.gateway.answer import gathered, written
 from hypura_daemon.gateway.endpoint import ANSWER_ERRORS, Core, Endpoint
 from hypura_daemon.gateway.http.bodies import converted, parsed
-from hypura_daemon.gateway.http.streams import unless_gone, written
+from hypura_daemon.gateway.http.streams import unless_gone
 from hypura_daemon.gateway.openai.answers import new_identity
 from hypura_daemon.gateway.openai.errors import message_and_code, not_found
 from hypura_daemon.gateway.openai.responses.answers import DeletedResponse, ResponseObject, answer_message

@@ -52,6 +52,7 @@ def test_who_does_not_ask_for_thinking_gets_none() -> None:
         ({"output_config": {"format": {"type": "json_schema", "schema": {"type": "string"}}}},
          lambda r: r.limits.json_schema, '{"type": "string"}'),
         ({"stop_sequences": ["a", ""]}, lambda r: list(r.limits.stop), ["a"]),
+        ({"stop_sequences": ["a"] * 64 + [""]}, lambda r: len(r.limits.stop), 64),
         ({"temperature": 0, "top_k": 3, "top_p": 0.5},
          lambda r: (r.sampling.temperature, r.sampling.top_k, r.sampling.top_p), (0, 3, 0.5)),
         ({"max_tokens": 10**12}, lambda r: r.limits.max_tokens, (1 << 31) - 1),

@@ -195,3 +195,5 @@ async def test_what_cannot_be_made(tmp_path: Path) -> None:
 async def test_push_says_that_it_is_not_supported(tmp_path: Path) -> None:
     async with opened(tmp_path / "home") as desk:
         assert "not supported" in await desk.refused(501, "POST", "/api/push", {"model": "m"})
+        answer = await desk.client.post("/api/push", json={"model": "m"})
+        assert answer.text.startswith('{"error":"push'), "compact, as Ollama writes it"

@@ -31,7 +31,7 @@ from hypura_daemon.gateway.ollama.listing import (
     ShowRequest,
     TagModel,
 )
-from hypura_daemon.gateway.ollama.models import CopyRequest, CreateRequest, Progress
+from hypura_daemon.gateway.ollama.models import CopyRequest, CreateRequest, Progress, PullRequest
 from hypura_daemon.gateway.ollama.requests import (
     _WITHOUT_EFFECT,
     AskedMessage,
@@ -95,16 +95,20 @@ OPTIONS = (
     "num_keep seed num_predict top_k top_p min_p typical_p repeat_last_n temperature repeat_penalty presence_penalty "
     "frequency_penalty stop num_ctx num_batch num_gpu main_gpu use_mmap num_thread draft_num_predict"
 )
-MISSING_FIELDS = {
-    "remote_model, remote_host": "models of Ollama's cloud",
-    "_debug_render_only, _debug_info": "for those who work on Ollama",
-    "create: draft_quantize, draft_files": "there are no draft models",
-    "create, show: renderer, parser": "Ollama's built-in templates; here the file's own template counts",
-    "create: requires, info; show: requires": "of Ollama's own library",
-    "create: quantization; pull, push: username, password": "no longer used by Ollama",
-    "show: options, system, template": "only echoed by Ollama",
-    "show: projector_info": "there is no vision",
-}
+ANSWERS = (GenerateAnswer, ChatAnswer)
+MISSING_FIELDS: list[tuple[tuple[type[BaseModel], ...], str, str]] = [
+    ((*ANSWERS, TagModel, Shown, CreateRequest), "remote_model remote_host", "models of Ollama's cloud"),
+    ((GenerateRequest, ChatRequest), "_debug_render_only", "for those who work on Ollama"),
+    (ANSWERS, "_debug_info", "for those who work on Ollama"),
+    ((CreateRequest,), "draft_quantize draft_files", "there are no draft models"),
+    ((CreateRequest, Shown), "renderer parser", "Ollama's built-in templates; here the file's own template counts"),
+    ((CreateRequest,), "requires info", "of Ollama's own library"),
+    ((Shown,), "requires", "of Ollama's own library"),
+    ((CreateRequest,), "quantization", "no longer used by Ollama"),
+    ((PullRequest,), "username password", "no longer used by Ollama"),
+    ((ShowRequest,), "options system template", "only echoed by Ollama"),
+    ((Shown,), "projector_info", "there is no vision"),
+]
 
 
 async def test_clients_are_told_that_release_and_it_is_new_enough_for_codex() -> None:
@@ -122,6 +126,13 @@ def test_its_routes_are_here(route: str) -> None:
 def test_what_is_missing_is_missing() -> None:
     here = [f"{endpoint.method} {endpoint.path}" for endpoint in ENDPOINTS]
     assert not set(here) & set(MISSING_ROUTES)
+
+
+@pytest.mark.parametrize(("shapes", "names", "reason"), MISSING_FIELDS)
+def test_missing_fields_are_missing(shapes: tuple[type[BaseModel], ...], names: str, reason: str) -> None:
+    for shape in shapes:
+        here = {field.alias or name for name, field in shape.model_fields.items()}
+        assert not here & set(names.split()), f"{shape.__name__} was without them: {reason}"
 
 
 @pytest.mark.parametrize(("shape", "names"), FIELDS, ids=[shape.__name__ for shape, _ in FIELDS])
