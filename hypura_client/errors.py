@@ -17,8 +17,7 @@ HypuraError
 │   ├── WorkerDied            the worker process ended
 │   ├── WorkerFailed          the worker answered with an error
 │   ├── ShuttingDown          the daemon is ending
-│   ├── ClientStalled         this client did not read its answer in time
-│   └── SettingsError         one of its settings is unusable
+│   └── ClientStalled         this client did not read its answer in time
 ├── CannotConnect             no daemon answers, or the connection broke
 │   └── DaemonStartFailed     one was started and did not come up
 ├── DeadlineExceeded          the daemon did not answer in time
@@ -115,10 +114,6 @@ class ShuttingDown(DaemonError):
 
 class ClientStalled(DaemonError):
     """This client did not read its answer in time."""
-
-
-class SettingsError(DaemonError):
-    """A setting of the daemon is unusable."""
 
 
 class CannotConnect(HypuraError):

@@ -1,4 +1,4 @@
-"""This system's service manager, and whether the service it has installed is the daemon that a client wants."""
+"""Finds this system's service manager, and whether its installed service runs the daemon that a client connects to."""
 
 import os
 import sys

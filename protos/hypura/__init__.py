@@ -1,1 +1,1 @@
-"""What daemon, worker and clients share: the generated stubs of hypura.v1, sizes, durations and locations."""
+"""What daemon, worker and clients share: stubs of hypura.v1, error kinds, JSON lines, sizes, durations, locations."""

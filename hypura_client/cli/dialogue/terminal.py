@@ -16,7 +16,6 @@ from pathlib import Path
 from types import FrameType, ModuleType
 from typing import Protocol
 
-from hypura.locations import home_path
 from hypura.v1 import control_pb2 as control
 from hypura_client.cli.connection import Connection
 from hypura_client.cli.dialogue.answer import print_summary, write_text
@@ -24,6 +23,7 @@ from hypura_client.cli.dialogue.commands import Commands, NextStep, is_command
 from hypura_client.cli.dialogue.conversation import Conversation
 from hypura_client.cli.output import note
 from hypura_client.cli.prompt import readable
+from hypura_client.discovery import locate
 from hypura_client.errors import HypuraError
 from hypura_client.sync import Client
 
@@ -52,7 +52,7 @@ class Dialogue:
         self._load = load
         self._status = status
         self._commands = Commands(conversation, verbose=True)
-        self._lines = Lines(home_path(os.environ) / "history")
+        self._lines = Lines(locate(os.environ).home / "history")
 
     def run(self) -> None:
         """Runs the conversation until the user ends it."""
