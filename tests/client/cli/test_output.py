@@ -4,12 +4,14 @@ import json
 
 from google.protobuf import message_factory
 
-from hypura.v1 import control_pb2, inference_pb2, placement_pb2, worker_pb2
+from hypura.v1 import control_pb2, inference_pb2, placement_pb2, tools_pb2, worker_pb2
 from hypura_client.cli.output import _NOT_PRINTED, _PRINTED_NAMES, as_dict, enum_text, printed_name, safe
+
+FILES = (control_pb2, inference_pb2, placement_pb2, tools_pb2, worker_pb2)
 
 
 def test_every_message_of_the_protos_becomes_json_with_all_its_fields() -> None:
-    for file in (control_pb2, inference_pb2, placement_pb2, worker_pb2):
+    for file in FILES:
         for descriptor in file.DESCRIPTOR.message_types_by_name.values():
             found = as_dict(message_factory.GetMessageClass(descriptor)())
             fields = [field for field in descriptor.fields if field.full_name not in _NOT_PRINTED]
@@ -28,10 +30,18 @@ def test_fields_that_were_renamed_keep_the_names_that_scripts_know() -> None:
     assert (statistics["ahead_bytes"], statistics["ahead_used_bytes"]) == (3, 4)
     assert {*_PRINTED_NAMES} <= {
         field.full_name
-        for file in (control_pb2, inference_pb2, placement_pb2, worker_pb2)
+        for file in FILES
         for message in file.DESCRIPTOR.message_types_by_name.values()
         for field in message.fields
     }
+
+
+def test_trace_and_iobench_print_the_names_that_scripts_know() -> None:
+    report = ["policies", "default", "slots", "tokens_held", "expert_bytes", "decode_visits"]
+    assert list(as_dict(tools_pb2.ReplayReport())) == report
+    reading = ["block_bytes", "queue_depth", "threads", "bytes_per_second", "direct"]
+    assert list(as_dict(tools_pb2.DriveReading())) == reading
+    assert list(as_dict(tools_pb2.RecordDone())) == ["choices", "tokens"]
 
 
 def test_enums_presence_and_numbers() -> None:
