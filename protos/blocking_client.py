@@ -20,14 +20,20 @@ REPLACEMENTS = (
     (r"\bAsync(Client|Channel|Stream)\b", r"\1"),
     (r"\b__a(enter|exit)__\b", r"__\1__"),
 )
-"""Regular expressions and what takes their place, in this order."""
+"""Regular expressions and what takes their place, in this order; each replaces something."""
+_ASYNCHRONOUS = re.compile(r".*\b(a?sync|await|Async\w*|asyncio|aio|aclos\w+|__a(iter|next)__|StopAsyncIteration)\b.*")
 
 
 def blocking(source: str) -> str:
-    """The blocking client's text. Raises ValueError where something asynchronous is left that no replacement knows."""
+    """The blocking client's text.
+
+    Raises ValueError where a replacement has nothing to replace, or where something asynchronous is left.
+    """
     for pattern, replacement in REPLACEMENTS:
-        source = re.sub(pattern, replacement, source)
-    if left := re.search(r".*\b(a?sync|await|Async\w*|asyncio|aio)\b.*", source):
+        source, count = re.subn(pattern, replacement, source)
+        if not count:
+            raise ValueError(f"nothing matches {pattern!r}; change it or remove it from REPLACEMENTS")
+    if left := _ASYNCHRONOUS.search(source):
         raise ValueError(f"no replacement makes this blocking: {left[0].strip()!r}; add one to REPLACEMENTS")
     return source
 
