@@ -67,4 +67,5 @@ class Home:
 
     def stop(self) -> None:
         """End the daemon, without waiting for answers."""
-        self.run("stop", "--grace", "0")
+        ended = self.run("stop", "--grace", "0")
+        assert ended.returncode == 0, (ended.stdout, ended.stderr)

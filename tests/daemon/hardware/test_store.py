@@ -15,11 +15,14 @@ from hypothesis import strategies as st
 
 from hypura_daemon.errors import ModelFileError, WorkerFailed
 from hypura_daemon.hardware import store as store_module
-from hypura_daemon.hardware.devices import Measured, ProbeResult
+from hypura_daemon.hardware.devices import Measured, ProbeResult, probe_devices
 from hypura_daemon.hardware.drive import SMALL_FILE_BYTES, measure_drive
 from hypura_daemon.hardware.profile import DriveProfile, GpuDevice
 from hypura_daemon.hardware.store import HardwareStore, Saved, SavedProbe, largest_model_file, load, write
+from tests.daemon.in_process import serving
+from tests.hardware import DEMO
 
+_MEASURED_SECONDS = 200.0
 _GPU = GpuDevice("CUDA0", "H200", 1000, 900, False)
 
 
@@ -55,15 +58,23 @@ def model(tmp_path: Path) -> Path:
     return path
 
 
-async def test_the_real_probe_and_drive(tmp_path: Path, model: Path) -> None:
-    profile = await HardwareStore(tmp_path / "home").profile(model)
+async def test_a_daemon_in_a_fresh_home_measures_the_machine_and_its_models_drive(folder: Path) -> None:
+    kept = folder / "hardware.json"
+    async with serving(folder, measured=False), asyncio.timeout(_MEASURED_SECONDS):
+        while not load(kept).drives:  # noqa: ASYNC110  (drives are measured after the machine)
+            await asyncio.sleep(0.1)
+
+    async def list_devices(timeout_seconds: float, *, devices_only: bool = False) -> ProbeResult:
+        assert devices_only, "what the daemon has measured is measured again"
+        return await probe_devices(timeout_seconds, devices_only=True)
+
+    profile = await HardwareStore(folder, probe=list_devices).profile(DEMO)
     assert profile.memory_bytes_per_second > 1e9
     assert profile.worker_base_bytes > 0
     assert 0 < profile.memory_available_bytes <= profile.container_limit_bytes <= profile.memory_total_bytes
     assert profile.llama_cpp_python_version
     (drive,) = profile.drives
     assert drive.bytes_per_second > 0
-    kept = tmp_path / "home/hardware.json"
     assert kept.stat().st_mode & 0o777 == 0o600
     saved = load(kept)
     assert saved.drives == profile.drives and saved.probe is not None
