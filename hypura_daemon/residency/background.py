@@ -68,24 +68,28 @@ def largest_programs() -> str:
 async def watch_pressure(
     supervisor: Supervisor, platform: Platform, interval_seconds: float = PRESSURE_SECONDS
 ) -> None:
-    """Give models less memory while other programs need it, and more again; sleeps while no model is loaded."""
-    full_bytes, current_budget_bytes = supervisor.memory_budget_bytes, supervisor.current_budget_bytes
+    """Give models less memory while other programs need it, and more again; runs until it is cancelled.
+
+    It sleeps while no model is loaded.
+    """
+    memory_budget_bytes, current_budget_bytes = supervisor.memory_budget_bytes, supervisor.current_budget_bytes
     while True:
         async with aclosing(supervisor.watch()) as changes:
             async for snapshots in changes:
                 if any(snapshot.memory_limit_bytes for snapshot in snapshots):
                     break
         memory, pressure = await SYSTEM(lambda: (platform.memory(), platform.pressure()))
-        planned_bytes = sum(snapshot.memory_limit_bytes for snapshot in supervisor.status())
-        new_bytes = budget_under_pressure(current_budget_bytes, full_bytes, planned_bytes, memory, pressure)
+        new_bytes = budget_under_pressure(
+            current_budget_bytes, memory_budget_bytes, supervisor.planned_bytes, memory, pressure
+        )
         if new_bytes != current_budget_bytes:
             _log.info(
                 "models get less memory" if new_bytes < current_budget_bytes else "models get more memory",
-                limit_bytes=new_bytes,
+                current_budget_bytes=new_bytes,
                 available_bytes=memory.available_bytes,
                 pressure=pressure.name.lower(),
             )
             current_budget_bytes = new_bytes
-            others = await SYSTEM(largest_programs) if current_budget_bytes < full_bytes else ""
+            others = await SYSTEM(largest_programs) if current_budget_bytes < memory_budget_bytes else ""
             supervisor.set_current_budget(current_budget_bytes, others)
         await asyncio.sleep(interval_seconds)

@@ -16,9 +16,12 @@ import pytest
 import structlog
 
 from hypura_daemon.errors import ServerBusy, WorkerDied
+from hypura_daemon.residency.background import watch_pressure
+from hypura_daemon.residency.state import ModelState
 from hypura_daemon.system.child import Child
 from hypura_daemon.workers import process
 from tests.daemon.residency.harness import expect, running_supervisor
+from tests.daemon.residency.test_elastic import Tight
 
 READY = "print(0, flush=True)"
 
@@ -93,6 +96,27 @@ async def test_a_load_that_needs_the_memory_of_a_hanging_worker_is_refused(
             assert f"worker {pid}" in words and "hangs in the system" in words
         while harness.supervisor.planned_bytes:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
+
+
+async def test_under_memory_pressure_models_give_what_is_missing_and_not_what_hangs_too(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A bug once: what hanging workers hold was counted as used, but not as planned, so models gave it as well."""
+    async with running_supervisor(folder) as harness:
+        harness.modes["first"] = "elastic"
+        with unkillable(monkeypatch):
+            async with harness.lease("small") as lease:
+                await lease.worker._kill("it made no progress for 900 seconds")
+                await harness.until("small", ModelState.FAILED)
+            async with harness.lease("first"):
+                assert (harness.one("first").memory_limit_bytes, harness.supervisor.planned_bytes) == (6, 10)
+                platform = Tight(available_bytes=38)  # 2 less than the reserve of 40.
+                watching = asyncio.ensure_future(watch_pressure(harness.supervisor, platform, interval_seconds=3600))  # type: ignore[arg-type]
+                while harness.supervisor.planned_bytes == 10:
+                    await harness.settled()
+                assert (harness.one("first").memory_limit_bytes, harness.supervisor.current_budget_bytes) == (4, 8)
+                watching.cancel()
+                await asyncio.gather(watching, return_exceptions=True)
 
 
 async def test_a_request_to_a_hanging_worker_ends(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
