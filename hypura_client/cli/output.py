@@ -25,11 +25,9 @@ _PRINTED_NAMES = {
     "hypura.v1.DensePlan.max_kept_bytes": "most_kept_bytes",
     "hypura.v1.ExpertGroup.max_slots": "most_slots",
     "hypura.v1.HardwareProfile.container_limit_bytes": "memory_limit_bytes",
-    "hypura.v1.LoadOptions.memory_limit_bytes": "memory_bytes",
     "hypura.v1.LoadedModel.max_memory_limit_bytes": "most_memory_bytes",
     "hypura.v1.LoadedModel.min_memory_limit_bytes": "least_memory_bytes",
     "hypura.v1.ModelStatus.memory_limit_bytes": "memory_bytes",
-    "hypura.v1.PlanResponse.memory_budget_bytes": "limiting_budget_bytes",
     "hypura.v1.WorkerStatisticsResponse.prefetched_bytes": "ahead_bytes",
     "hypura.v1.WorkerStatisticsResponse.prefetched_used_bytes": "ahead_used_bytes",
 }

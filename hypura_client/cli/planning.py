@@ -103,9 +103,9 @@ def plan(
     planned = answer.plan
     if json_output:
         described = as_dict(planned, without=() if tensors else ("tensors",))
-        print_json({**described, "limiting_budget_bytes": answer.memory_budget_bytes or None})
+        print_json({**described, "limiting_budget_bytes": answer.limiting_budget_bytes or None})
         return
-    print_facts(_plan_facts(planned, _limit_text(answer.memory_budget_bytes, memory or 0)))
+    print_facts(_plan_facts(planned, _limit_text(answer.limiting_budget_bytes, memory or 0)))
     print_table(("MEMORY", ">SIZE"), ((item.name, size_text(item.size_bytes)) for item in planned.memory))
     if tensors:
         print_tensors(planned.tensors)
@@ -217,12 +217,12 @@ def _numbers(layers: Sequence[int]) -> str:
     return ", ".join(map(str, layers))
 
 
-def _limit_text(memory_budget_bytes: int, requested_bytes: int) -> str:
+def _limit_text(limiting_budget_bytes: int, requested_bytes: int) -> str:
     """Why a plan keeps to less memory than requested; empty if it does not."""
-    if not memory_budget_bytes:
+    if not limiting_budget_bytes:
         return ""
     return (
-        f"the daemon's budget for all models is {size_text(memory_budget_bytes)}, less than the "
+        f"the daemon's budget for all models is {size_text(limiting_budget_bytes)}, less than the "
         f"{size_text(requested_bytes)} of --memory, so the budget is the limit; "
         "set it with `hypurad --memory` or HYPURA_MEMORY"
     )

@@ -156,7 +156,7 @@ class ControlServicer(control_pb2_grpc.ControlServiceServicer):
             name, wanted, spare_bytes=self._supervisor.spare_bytes(name), granted_bytes=granted_bytes
         )
         limiting_budget_bytes = granted_bytes if granted_bytes < wanted.memory_limit_bytes else 0
-        return control_pb2.PlanResponse(plan=plan_to_proto(plan), memory_budget_bytes=limiting_budget_bytes)
+        return control_pb2.PlanResponse(plan=plan_to_proto(plan), limiting_budget_bytes=limiting_budget_bytes)
 
     async def ShowTuning(  # noqa: N802
         self, request: control_pb2.ShowTuningRequest, context: Any

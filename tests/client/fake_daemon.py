@@ -151,7 +151,7 @@ class Control(control_pb2_grpc.ControlServiceServicer):
         await check(context, request.model)
         self.last_options = request.options
         over = request.options.memory_limit_bytes > 10**14
-        return control_pb2.PlanResponse(plan=plan(request.model), memory_budget_bytes=20 * 10**9 if over else 0)
+        return control_pb2.PlanResponse(plan=plan(request.model), limiting_budget_bytes=20 * 10**9 if over else 0)
 
     def model_status(self, name: str) -> control_pb2.ModelStatus:
         status = control_pb2.ModelStatus(

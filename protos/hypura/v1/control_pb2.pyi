@@ -239,12 +239,12 @@ class PlanRequest(_message.Message):
     def __init__(self, model: _Optional[str] = ..., options: _Optional[_Union[LoadOptions, _Mapping]] = ..., drive_bytes_per_second: _Optional[float] = ..., beyond_budget: _Optional[bool] = ...) -> None: ...
 
 class PlanResponse(_message.Message):
-    __slots__ = ("plan", "memory_budget_bytes")
+    __slots__ = ("plan", "limiting_budget_bytes")
     PLAN_FIELD_NUMBER: _ClassVar[int]
-    MEMORY_BUDGET_BYTES_FIELD_NUMBER: _ClassVar[int]
+    LIMITING_BUDGET_BYTES_FIELD_NUMBER: _ClassVar[int]
     plan: _placement_pb2.Plan
-    memory_budget_bytes: int
-    def __init__(self, plan: _Optional[_Union[_placement_pb2.Plan, _Mapping]] = ..., memory_budget_bytes: _Optional[int] = ...) -> None: ...
+    limiting_budget_bytes: int
+    def __init__(self, plan: _Optional[_Union[_placement_pb2.Plan, _Mapping]] = ..., limiting_budget_bytes: _Optional[int] = ...) -> None: ...
 
 class Tuning(_message.Message):
     __slots__ = ("mode", "settings", "memory_limit_bytes", "decode_gain", "prompt_gain", "measured_at_seconds", "stale")

@@ -31,7 +31,7 @@ from hypura_daemon.workers.process import WorkerDeadlines, WorkerProcess
 from tests.daemon.models.files import write_model
 from tests.daemon.models.test_pulling import MODEL, QUICK
 from tests.daemon.models.web_server import host_of, served
-from tests.daemon.residency.test_supervisor import FAKE, make_plan
+from tests.daemon.residency.harness import FAKE, make_plan
 from tests.daemon.test_inference import Shelf
 
 
@@ -154,7 +154,7 @@ async def test_a_plan_is_what_a_load_gets(asked_bytes: int) -> None:
         assert desk.asked[0] == desk.asked[1]
         assert desk.wholes[0] == desk.wholes[1]
         assert shown.plan.memory_limit_bytes == messages[-1].loaded.plan.memory_limit_bytes <= 100
-        assert shown.memory_budget_bytes == (100 if asked_bytes > 100 else 0)
+        assert shown.limiting_budget_bytes == (100 if asked_bytes > 100 else 0)
         assert any("budget" in message.stage for message in messages) == (asked_bytes > 100)
 
 
@@ -164,7 +164,7 @@ async def test_a_plan_for_a_process_of_the_clients_own_is_not_limited_by_the_bud
         request = control_pb2.PlanRequest(model="m", beyond_budget=True)
         request.options.memory_limit_bytes = 5000
         shown = await desk.stub.Plan(request)
-        assert (shown.plan.memory_limit_bytes, shown.memory_budget_bytes, desk.wholes) == (5000, 0, [False])
+        assert (shown.plan.memory_limit_bytes, shown.limiting_budget_bytes, desk.wholes) == (5000, 0, [False])
 
 
 async def test_load_without_options_takes_the_model_as_it_is() -> None:
