@@ -31,6 +31,15 @@ class ModelFile:
     modified_nanoseconds: int
     inode: int
 
+    def has_changed(self) -> bool:
+        """Whether the file is missing, or differs from what was read; asks the file system, so call it in a thread."""
+        try:
+            status = self.path.stat()
+        except OSError:
+            return True
+        found = (status.st_size, status.st_mtime_ns, status.st_ino)
+        return found != (self.size_bytes, self.modified_nanoseconds, self.inode)
+
 
 @dataclass(frozen=True, slots=True)
 class ModelTensor:

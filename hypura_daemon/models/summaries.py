@@ -129,19 +129,9 @@ class Summaries:
             _log.warning("the summaries of models cannot be saved", error=str(error))
 
 
-def unchanged(files: Iterable[ModelFile]) -> bool:
+def unchanged(files: Sequence[ModelFile]) -> bool:
     """Whether there are files, and none has changed."""
-    some = False
-    for file in files:
-        some = True
-        try:
-            status = file.path.stat()
-        except OSError:
-            return False
-        found = (status.st_size, status.st_mtime_ns, status.st_ino)
-        if found != (file.size_bytes, file.modified_nanoseconds, file.inode):
-            return False
-    return some
+    return bool(files) and not any(file.has_changed() for file in files)
 
 
 def _item(kept: Summarized) -> dict[str, Any]:

@@ -13,7 +13,6 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
-from pathlib import Path
 
 import structlog
 
@@ -218,15 +217,4 @@ def _watched_fields(snapshot: ModelSnapshot) -> tuple[object, ...]:
 
 def files_changed(plan: Plan) -> bool:
     """Whether a file of the plan is missing, or differs from what was planned."""
-    for file in plan.files:
-        try:
-            status = Path(file.path).stat()
-        except OSError:
-            return True
-        if (status.st_size, status.st_mtime_ns, status.st_ino) != (
-            file.size_bytes,
-            file.modified_nanoseconds,
-            file.inode,
-        ):
-            return True
-    return False
+    return any(file.has_changed() for file in plan.files)
