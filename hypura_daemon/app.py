@@ -94,9 +94,9 @@ async def _serve(
         memory_budget_bytes = default_memory_budget_bytes(memory.container_limit_bytes, memory.available_bytes)
     elif memory_budget_bytes > (container_limit_bytes := current().memory().container_limit_bytes):
         _log.warning(
-            "the budget is more than this machine has, which is the limit",
-            asked=memory_budget_bytes,
-            has=container_limit_bytes,
+            "the memory budget is lowered to what the machine has, or the container may use",
+            memory_budget_bytes=memory_budget_bytes,
+            container_limit_bytes=container_limit_bytes,
         )
         memory_budget_bytes = container_limit_bytes
     stores = stores_at(settings.stores, os.environ, Path.home())

@@ -34,19 +34,19 @@ class Holder:
         return not self.kept and not self.leaving
 
 
-def spare_bytes(memory_budget_bytes: int, holders: Sequence[Holder]) -> int:
+def spare_bytes(current_budget_bytes: int, holders: Sequence[Holder]) -> int:
     """What a new model could have if everything movable left; not below 0."""
-    return max(0, memory_budget_bytes - sum(h.memory_limit_bytes for h in holders if not h.movable and not h.leaving))
+    return max(0, current_budget_bytes - sum(h.memory_limit_bytes for h in holders if not h.movable and not h.leaving))
 
 
-def evict(memory_budget_bytes: int, holders: Sequence[Holder], wanted_bytes: int) -> tuple[str, ...] | None:
+def evict(current_budget_bytes: int, holders: Sequence[Holder], wanted_bytes: int) -> tuple[str, ...] | None:
     """The models to unload, and no more than needed; None when there cannot be enough room.
 
     The model that would expire first leaves first; of several, the least recently used.
     """
     movable = sorted((h for h in holders if h.movable), key=lambda h: (h.expires_seconds, h.last_used_seconds))
     return fewest(
-        movable, wanted_bytes + sum(h.memory_limit_bytes for h in holders if not h.leaving) - memory_budget_bytes
+        movable, wanted_bytes + sum(h.memory_limit_bytes for h in holders if not h.leaving) - current_budget_bytes
     )
 
 
@@ -95,7 +95,7 @@ def held_back(wishes: Sequence[Wish], name: str, since_seconds: float, now_secon
 
 
 def yielding(
-    memory_budget_bytes: int, holders: Sequence[Holder], wishes: Sequence[Wish], now_seconds: float, rules: Rules
+    current_budget_bytes: int, holders: Sequence[Holder], wishes: Sequence[Wish], now_seconds: float, rules: Rules
 ) -> frozenset[str]:
     """The models that must admit no new requests, so that the oldest wish can be served.
 
@@ -105,7 +105,7 @@ def yielding(
     if first is None or now_seconds < first.since_seconds + rules.turn_wait_seconds:
         return frozenset()
     staying = [holder for holder in holders if holder.name != first.name and not holder.leaving]
-    missing_bytes = first.wanted_bytes + sum(holder.memory_limit_bytes for holder in staying) - memory_budget_bytes
+    missing_bytes = first.wanted_bytes + sum(holder.memory_limit_bytes for holder in staying) - current_budget_bytes
     candidates = sorted(
         (holder for holder in staying if not holder.pinned),
         key=lambda h: (not h.movable, h.expires_seconds if h.movable else h.resident_since_seconds),

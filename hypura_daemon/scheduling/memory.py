@@ -33,7 +33,7 @@ def default_memory_budget_bytes(container_limit_bytes: int, available_bytes: int
 
 
 PRESSURE_RESERVE_SHARE = 0.04
-"""Of the machine's memory: less than the default budget leaves, so that models alone never cause pressure."""
+"""Of the container limit: less than the default budget leaves, so that models alone never cause pressure."""
 GIVEN_WHEN_STALLED = {Pressure.CALM: 0.0, Pressure.TIGHT: 0.05, Pressure.CRITICAL: 0.15}
 """Of what models hold, at each measurement, while processes wait for memory."""
 
@@ -79,9 +79,9 @@ def shrunk_limits(holders: Sequence[Holder], wanted_bytes: int) -> dict[str, int
     return {h.name: h.memory_limit_bytes + -(wanted_bytes * h.giveable_bytes) // total_bytes for h in giving}
 
 
-def grown_limits(memory_budget_bytes: int, holders: Sequence[Holder]) -> Mapping[str, int]:
+def grown_limits(current_budget_bytes: int, holders: Sequence[Holder]) -> Mapping[str, int]:
     """The limits that models may grow to, by name, when all free memory goes to those that can use it."""
-    free_bytes = memory_budget_bytes - sum(holder.memory_limit_bytes for holder in holders)
+    free_bytes = current_budget_bytes - sum(holder.memory_limit_bytes for holder in holders)
     wanting = [holder for holder in holders if holder.usable_bytes and not holder.leaving]
     total_bytes = sum(holder.usable_bytes for holder in wanting)
     if free_bytes <= 0 or not total_bytes:

@@ -12,7 +12,8 @@ from contextlib import contextmanager
 from hypura.v1 import worker_pb2
 
 LEAST_MISSED = 3
-"""Heartbeats, however late they are: after this machine slept, or the daemon was stopped, one missed proves nothing."""
+"""Missed heartbeats before a worker counts as deaf, however long it was silent: when the machine slept or the daemon
+was stopped, one proves nothing."""
 
 
 class WorkerHealth:
