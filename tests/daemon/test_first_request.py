@@ -65,14 +65,12 @@ def test_at_load_20_the_second_try_is_answered() -> None:
     with busy(BUSY_LOOPS):
         for _ in range(DAEMONS):
             with tempfile.TemporaryDirectory(prefix="hyp") as name:
-                seconds, log = _second_try(Path(name))
-                waited.append(round(seconds, 1))
-                assert "nobody" not in log
+                waited.append(round(_second_try(Path(name)), 1))
     print("seconds until the second try was answered:", waited)
 
 
-def _second_try(home: Path) -> tuple[float, str]:
-    """How long the second request took, and the daemon's log."""
+def _second_try(home: Path) -> float:
+    """How many seconds the second request took."""
     file = home / "log"
     command = [*COMMAND, "--memory", "2GB", "--log-file", str(file)]
     with subprocess.Popen(command, env=environment(home, measured=False), stderr=subprocess.DEVNULL) as process:
@@ -93,4 +91,4 @@ def _second_try(home: Path) -> tuple[float, str]:
         finally:
             process.terminate()
             process.wait(START_SECONDS * 4)
-    return seconds, file.read_text()
+    return seconds

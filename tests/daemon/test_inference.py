@@ -32,7 +32,7 @@ from hypura_daemon.rpc.errors import MAX_STATUS_BYTES, ErrorInterceptor, status_
 from hypura_daemon.rpc.inference import InferenceServicer
 from hypura_daemon.scheduling.context import context_for
 from hypura_daemon.workers.process import WorkerDeadlines, WorkerProcess
-from tests.daemon.residency.test_supervisor import FAKE, make_plan
+from tests.daemon.residency.harness import FAKE, make_plan
 
 ROOM_TOKENS = 65536
 """As much context as the memory holds."""

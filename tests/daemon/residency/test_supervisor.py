@@ -21,7 +21,6 @@ from hypura_daemon.errors import (
 from hypura_daemon.planning.plan import LoadRequest, Mode
 from hypura_daemon.residency.state import ModelState
 from hypura_daemon.residency.worker_tasks import worker_environment
-from tests.daemon.residency.harness import FAKE as FAKE
 from tests.daemon.residency.harness import expect, make_plan, running_supervisor
 
 

@@ -23,7 +23,12 @@ from hypura_daemon.system.service_manager import Notifier, launchd_descriptors, 
 from tests.client.conftest import REPOSITORY
 from tests.daemon.test_app import COMMAND, START_SECONDS, environment, home, wait_until_ready
 
+__all__ = ["home"]  # a fixture
 PID = 4711
+ACTIVATE = shutil.which("systemd-socket-activate")
+needs_activate = pytest.mark.skipif(
+    ACTIVATE is None, reason="systemd-socket-activate comes with Debian's package systemd"
+)
 
 
 def announced(**more: str) -> dict[str, str]:
@@ -80,11 +85,6 @@ async def test_the_watchdog_is_fed_only_when_it_watches_us(tmp_path: Path) -> No
     await Notifier({"NOTIFY_SOCKET": address, "WATCHDOG_USEC": "1000", "WATCHDOG_PID": "1"}).watch()
 
 
-__all__ = ["home"]  # a fixture
-ACTIVATE = shutil.which("systemd-socket-activate")
-pytestmark = pytest.mark.skipif(ACTIVATE is None, reason="systemd-socket-activate comes with Debian's package systemd")
-
-
 @contextmanager
 def activated(home: Path, names: str, listen: Sequence[str]) -> Iterator[subprocess.Popen[bytes]]:
     """systemd-socket-activate, which becomes hypurad at the first connection: the same process."""
@@ -115,6 +115,7 @@ def sockets_of(process: subprocess.Popen[bytes]) -> set[str]:
     return {str(link) for link in links if str(link).startswith("socket:")}
 
 
+@needs_activate
 def test_the_first_request_starts_the_daemon_which_keeps_the_socket(home: Path) -> None:
     port = free_port()
     with activated(home, "http", [f"127.0.0.1:{port}"]) as process:
@@ -130,6 +131,7 @@ def test_the_first_request_starts_the_daemon_which_keeps_the_socket(home: Path) 
         assert process.wait(START_SECONDS) == 0
 
 
+@needs_activate
 def test_the_control_socket_starts_it_too_and_is_neither_removed_nor_replaced(home: Path) -> None:
     """gRPC cannot take over a listening socket: its calls are relayed."""
     place, port = home / "run" / "control.sock", free_port()
